@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .frontends.async_llm import AsyncLLM
     from .frontends.llm import LLM
-    from .protocol.request import SamplingParams
+    from .protocol.sampling import SamplingParams
 
 __all__ = ["LLM", "AsyncLLM", "SamplingParams"]
 
-_HOMES = {"LLM": ".frontends.llm", "AsyncLLM": ".frontends.async_llm", "SamplingParams": ".protocol.request"}
+_HOMES = {"LLM": ".frontends.llm", "AsyncLLM": ".frontends.async_llm", "SamplingParams": ".protocol.sampling"}
 
 
 def __getattr__(name: str) -> Any:

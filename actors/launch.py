@@ -1,0 +1,61 @@
+"""How one engine process begins and what it is told: role, epoch, run directory, module."""
+
+import ctypes
+import logging
+import os
+import signal
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import msgspec
+
+_PR_SET_PDEATHSIG = 1
+
+
+class Launch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything a process needs to find the director; the rest comes in `Welcome`."""
+
+    role: str
+    epoch: int
+    run_dir: str
+    module: str
+    """Has `main(launch: Launch) -> None`."""
+
+    @property
+    def directory(self) -> Path:
+        return Path(self.run_dir)
+
+
+def director_endpoint(run_dir: Path | str) -> str:
+    return f"ipc://{run_dir}/director.sock"
+
+
+def die_with_parent() -> None:
+    """SIGKILL when the parent ends. Call after the reparenting and from the main thread, whose life it follows."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def enter(launch: Launch) -> None:
+    """Become `launch.role`: title, logging, death with the director; then run the role's module to its end."""
+    import setproctitle
+
+    parent = os.getppid()
+    die_with_parent()
+    if os.getppid() != parent or parent == 1:
+        sys.exit(1)  # the director died before we asked to follow it
+    setproctitle.setproctitle(f"thespis {_title(launch.role)}")
+    configure_logging(launch.role)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the face's affair; the director stops us in order
+    import_module(launch.module).main(launch)
+
+
+def configure_logging(role: str, level: int | str | None = None) -> None:
+    """One line per event on stderr: time, level, role, event."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)s {role} %(message)s"))
+    logging.basicConfig(level=level or logging.INFO, handlers=[handler], force=True)
+
+
+def _title(role: str) -> str:
+    return "decode-worker" if role.startswith("decode-worker") else role

@@ -1,0 +1,76 @@
+"""A process's link to the director: Hello, Ready, heartbeats, and what the director says."""
+
+import os
+import threading
+from typing import Any
+
+import zmq
+
+from ..protocol import VERSION
+from ..protocol.edges.control import FromDirector, Heartbeat, Hello, Refused, Welcome
+from ..protocol.wire import Decoder, Message, encode
+from .launch import director_endpoint
+
+HEARTBEAT_SECONDS = 0.5
+HELLO_SECONDS = 30.0
+
+
+class DirectorLink:
+    """One DEALER to the director. `hello` blocks (at start only); afterwards `socket` is polled by the owner's loop."""
+
+    def __init__(self, context: "zmq.Context[Any]", run_dir: str, role: str, epoch: int) -> None:
+        self.role, self.epoch = role, epoch
+        self._context = context
+        self._endpoint = director_endpoint(run_dir)
+        self._decoder: Decoder[Any] = Decoder(FromDirector)
+        self.socket = self._connect("")
+        self._beating = threading.Event()
+        self._heart: threading.Thread | None = None
+
+    def _connect(self, suffix: str) -> "zmq.Socket[bytes]":
+        socket: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
+        socket.setsockopt(zmq.IDENTITY, f"{self.role}.{self.epoch}{suffix}".encode())
+        socket.setsockopt(zmq.LINGER, 1000)
+        socket.setsockopt(zmq.SNDTIMEO, 1000)
+        socket.connect(self._endpoint)
+        return socket
+
+    def hello(self) -> Welcome | Refused:
+        """Introduce this process. Raises TimeoutError where no director answers."""
+        self.send(Hello(self.role, self.epoch, os.getpid(), VERSION))
+        if not self.socket.poll(int(HELLO_SECONDS * 1000)):
+            raise TimeoutError("no director answers in the run directory")
+        answer = self._decoder.decode(self.socket.recv())
+        assert isinstance(answer, Welcome | Refused)
+        return answer
+
+    def start_heartbeats(self) -> None:
+        """From a thread and a socket of their own: a long import or step is no death."""
+        self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._heart.start()
+
+    def _beat(self) -> None:
+        socket = self._connect(".hb")
+        beat = encode(Heartbeat(self.role, self.epoch))
+        while not self._beating.wait(HEARTBEAT_SECONDS):
+            try:
+                socket.send(beat, zmq.NOBLOCK)
+            except zmq.Again:
+                continue
+        socket.close(linger=0)
+
+    def send(self, message: Message) -> None:
+        self.socket.send(encode(message))
+
+    def receive(self) -> Any | None:
+        """The next message of the director, or None where none waits."""
+        try:
+            return self._decoder.decode(self.socket.recv(zmq.NOBLOCK))
+        except zmq.Again:
+            return None
+
+    def close(self) -> None:
+        self._beating.set()
+        if self._heart is not None:
+            self._heart.join()
+        self.socket.close()

@@ -1,0 +1,82 @@
+"""The outgoing edges of one process, kept in step with the director's table."""
+
+import logging
+from typing import Any
+
+import zmq
+
+from ..protocol.channel import Incoming, Outgoing, bind_inbox, socket_path
+from ..protocol.edges.control import Gone, Peer, Peers
+from ..protocol.topology import edges_from, kind_of
+from ..protocol.wire import Message
+from .launch import Launch
+
+log = logging.getLogger(__name__)
+
+
+class PeerTable:
+    """Who can be written to. `update` connects new incarnations, `gone` closes dead ones."""
+
+    def __init__(self, context: "zmq.Context[Any]", role: str, epoch: int) -> None:
+        self._context = context
+        self._role, self._epoch = role, epoch
+        self._edges = edges_from(role)
+        self._open: dict[str, tuple[Peer, Outgoing]] = {}
+
+    def update(self, table: Peers) -> list[tuple[str, Peer]]:
+        """Connect to every peer that this process writes to; returns the new incarnations."""
+        fresh: list[tuple[str, Peer]] = []
+        for role, peer in table.peers.items():
+            edge = self._edges.get(kind_of(role))
+            known = self._open.get(role)
+            if edge is None or (known is not None and known[0].epoch >= peer.epoch):
+                continue
+            if known is not None:
+                known[1].close()
+            self._open[role] = (peer, Outgoing(self._context, self._role, self._epoch, peer.inbox, edge.bound))
+            fresh.append((role, peer))
+        return fresh
+
+    def gone(self, message: Gone) -> bool:
+        """Close the edge to a dead incarnation; False where a newer one is known already."""
+        known = self._open.get(message.role)
+        if known is None or known[0].epoch > message.epoch:
+            return False
+        known[1].close()
+        del self._open[message.role]
+        return True
+
+    def send(self, role: str, message: Message) -> bool:
+        """False where `role` is not there now: whoever waits is told by `Gone` and sends again from its own state."""
+        known = self._open.get(role)
+        if known is None:
+            log.info("no %s to send %s to", role, type(message).__name__)
+            return False
+        known[1].send(message)
+        return True
+
+    def __contains__(self, role: str) -> bool:
+        return role in self._open
+
+    def roles(self, kind: str) -> list[str]:
+        return [role for role in self._open if kind_of(role) == kind]
+
+    def close(self, linger_ms: int = 500) -> None:
+        for _, outgoing in self._open.values():
+            outgoing.flush(linger_ms)
+        self._open.clear()
+
+
+class Doors:
+    """The two ROUTERs a process binds: data, and control (`End`), which never waits behind data."""
+
+    def __init__(self, context: "zmq.Context[Any]", launch: Launch) -> None:
+        self.inbox_endpoint = socket_path(launch.directory, launch.role, launch.epoch)
+        self.control_endpoint = socket_path(launch.directory, launch.role, launch.epoch, "ctl")
+        self.inbox = bind_inbox(context, self.inbox_endpoint)
+        self.control = bind_inbox(context, self.control_endpoint)
+        self.incoming = Incoming(launch.role)
+
+    def close(self) -> None:
+        self.inbox.close(linger=0)
+        self.control.close(linger=0)

@@ -1,0 +1,225 @@
+"""Big data in shared memory: one writer per arena, any number of readers, references instead of bytes in messages.
+
+An arena is a file of this run in /dev/shm (in the run directory where /dev/shm is full or absent), reserved with
+posix_fallocate, so that a full file system is an OSError at allocation and never a SIGBUS later. The writer keeps the
+books: a block is free again when its writer says so, which it does when the last reader has released it by message.
+Readers check offset, shape and dtype against the file before they map.
+"""
+
+import math
+import mmap
+import os
+from bisect import insort
+from pathlib import Path
+
+import msgspec
+
+Bytes = memoryview | bytes | bytearray
+
+ITEM_SIZE: dict[str, int] = {
+    "uint8": 1, "int32": 4, "int64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "bool": 1, "float64": 8,
+}  # fmt: skip
+ALIGN = 64
+ARENA_BYTES = 16 << 20
+"""Smallest arena segment; a larger block gets a segment of its own size."""
+PREFIX = "thespis-"
+
+
+class BlobRef(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    """Names `shape` elements of `dtype` at `offset` bytes into the shared segment `segment`."""
+
+    segment: str
+    """Absolute path of the file; it always begins with the run's own prefix."""
+    offset: int
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def nbytes(self) -> int:
+        return ITEM_SIZE[self.dtype] * math.prod(self.shape)
+
+
+class BlobError(Exception):
+    """A reference that names no readable bytes: its writer died, or it was never valid."""
+
+
+class _Segment:
+    """One file: its map and its free blocks, sorted by offset."""
+
+    def __init__(self, path: str, size: int) -> None:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            os.posix_fallocate(fd, 0, size)
+            self.map = mmap.mmap(fd, size)
+        except OSError:
+            os.unlink(path)
+            raise
+        finally:
+            os.close(fd)
+        self.path = path
+        self.size = size
+        self.free: list[tuple[int, int]] = [(0, size)]
+
+    def take(self, nbytes: int) -> int | None:
+        for index, (offset, length) in enumerate(self.free):
+            if length >= nbytes:
+                if length == nbytes:
+                    del self.free[index]
+                else:
+                    self.free[index] = (offset + nbytes, length - nbytes)
+                return offset
+        return None
+
+    def give(self, offset: int, nbytes: int) -> None:
+        insort(self.free, (offset, nbytes))
+        merged: list[tuple[int, int]] = []
+        for start, length in self.free:
+            if merged and merged[-1][0] + merged[-1][1] == start:
+                merged[-1] = (merged[-1][0], merged[-1][1] + length)
+            else:
+                merged.append((start, length))
+        self.free = merged
+
+    def close(self) -> None:
+        try:
+            self.map.close()
+        except BufferError:  # somebody still holds a view; the pages go with the process
+            pass
+        os.unlink(self.path)
+
+
+class Arena:
+    """One writer's long-lived shared memory. Not thread-safe: one owner.
+
+    `limit` bounds all its segments together, in bytes. Raises MemoryError beyond it and where shared memory is full.
+    """
+
+    def __init__(self, run_dir: Path, writer: str, limit: int) -> None:
+        self._run_dir = run_dir
+        self._writer = writer
+        self._limit = limit
+        self._count = 0
+        self._segments: dict[str, _Segment] = {}
+
+    @property
+    def held(self) -> int:
+        """Bytes reserved from the system."""
+        return sum(segment.size for segment in self._segments.values())
+
+    @property
+    def used(self) -> int:
+        """Bytes in blocks that are not yet free."""
+        return self.held - sum(length for s in self._segments.values() for _, length in s.free)
+
+    def allocate(self, dtype: str, shape: tuple[int, ...]) -> tuple[BlobRef, memoryview]:
+        """A block and a writable view of exactly its bytes."""
+        nbytes = ITEM_SIZE[dtype] * math.prod(shape)
+        room = max(ALIGN, -(-nbytes // ALIGN) * ALIGN)
+        for segment in self._segments.values():
+            offset = segment.take(room)
+            if offset is not None:
+                break
+        else:
+            segment = self._grow(room)
+            taken = segment.take(room)
+            assert taken is not None
+            offset = taken
+        view = memoryview(segment.map)[offset : offset + nbytes]
+        return BlobRef(segment.path, offset, dtype, shape), view
+
+    def put(self, data: Bytes, dtype: str = "uint8", shape: tuple[int, ...] | None = None) -> BlobRef:
+        """Copy `data` into a block."""
+        flat = memoryview(data).cast("B") if not isinstance(data, bytes) else memoryview(data)
+        ref, view = self.allocate(dtype, shape if shape is not None else (flat.nbytes,))
+        with view:
+            view[:] = flat
+        return ref
+
+    def free(self, ref: BlobRef) -> None:
+        segment = self._segments[ref.segment]
+        segment.give(ref.offset, max(ALIGN, -(-ref.nbytes // ALIGN) * ALIGN))
+        if segment.size > ARENA_BYTES and segment.free == [(0, segment.size)]:
+            del self._segments[ref.segment]  # an outsized segment goes back; the regular ones stay warm
+            segment.close()
+
+    def close(self) -> None:
+        """Unlink every segment; readers that have it mapped keep their view."""
+        for segment in self._segments.values():
+            segment.close()
+        self._segments.clear()
+
+    def _grow(self, room: int) -> _Segment:
+        size = max(ARENA_BYTES, room)
+        if self.held + size > self._limit:
+            raise MemoryError(f"{self._writer}: shared memory limit of {self._limit} bytes reached")
+        self._count += 1
+        name = f"{segment_prefix(self._run_dir)}{self._writer}-{self._count}"
+        for folder in (Path("/dev/shm"), self._run_dir):
+            try:
+                segment = _Segment(str(folder / name), size)
+            except OSError:
+                continue
+            self._segments[segment.path] = segment
+            return segment
+        raise MemoryError(f"{self._writer}: no room for {size} bytes of shared memory")
+
+
+class BlobReader:
+    """Maps other processes' segments for reading, and keeps the maps."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self._prefix = segment_prefix(run_dir)
+        self._folders = {"/dev/shm", str(run_dir)}
+        self._maps: dict[str, mmap.mmap] = {}
+
+    def view(self, ref: BlobRef) -> memoryview:
+        """Read-only bytes of `ref`, zero-copy. Raises BlobError where the segment is gone or too short, or not ours."""
+        folder, _, name = ref.segment.rpartition("/")
+        if folder not in self._folders or not name.startswith(self._prefix) or ref.dtype not in ITEM_SIZE:
+            raise BlobError("not a segment of this run")
+        mapped = self._maps.get(ref.segment)
+        if mapped is None:
+            try:
+                fd = os.open(ref.segment, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            except OSError as error:
+                raise BlobError("the segment is gone") from error
+            try:
+                mapped = mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
+            finally:
+                os.close(fd)
+            self._maps[ref.segment] = mapped
+        if ref.offset < 0 or min(ref.shape, default=0) < 0 or ref.offset + ref.nbytes > len(mapped):
+            raise BlobError("the reference reaches past its segment")
+        return memoryview(mapped)[ref.offset : ref.offset + ref.nbytes]
+
+    def forget(self, writer: str) -> None:
+        """Drop the maps of a writer that is gone (`role.epoch`)."""
+        for path in [p for p in self._maps if p.rpartition("/")[2].startswith(f"{self._prefix}{writer}-")]:
+            try:
+                self._maps.pop(path).close()
+            except BufferError:  # a view is still in use; the map goes with it
+                continue
+
+    def close(self) -> None:
+        for mapped in self._maps.values():
+            try:
+                mapped.close()
+            except BufferError:
+                continue
+        self._maps.clear()
+
+
+def segment_prefix(run_dir: Path) -> str:
+    """How this run's segments begin: the run directory's name is unique on the machine (it is made by mkdtemp)."""
+    return f"{PREFIX}{run_dir.name}-"
+
+
+def unlink_segments(run_dir: Path, writer: str | None = None) -> int:
+    """Remove what a writer (None: the whole run) left behind in shared memory; returns how many files."""
+    prefix = segment_prefix(run_dir) + (f"{writer}-" if writer else "")
+    count = 0
+    for folder in (Path("/dev/shm"), run_dir):
+        for path in folder.glob(f"{prefix}*"):
+            path.unlink(missing_ok=True)
+            count += 1
+    return count

@@ -1,0 +1,125 @@
+"""The edges as sockets: one DEALER per outgoing edge, one ROUTER inbox per process. The only file that knows zmq.
+
+Every edge is one-way. A frame of (sender epoch, sequence number) goes before the message. Each incarnation of a process
+binds paths with its epoch in them, so what was queued for a dead peer can never reach its successor; the sender closes
+the edge when the director says `Gone` and sends again from its own state.
+"""
+
+import os
+import struct
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import zmq
+
+from .topology import Edge, edges_to, kind_of
+from .wire import Decoder, Message, WireError, encode
+
+_HEADER = struct.Struct(">QQ")
+MAX_PATH = 107
+"""Bytes in a Unix socket's path."""
+
+
+class ChannelFull(Exception):
+    """An edge has reached its bound: a fault, never waited on."""
+
+
+class Gap(Exception):
+    """Messages of an edge are missing; its state must be sent whole again."""
+
+
+class Received(NamedTuple):
+    sender: str
+    epoch: int
+    message: Any
+
+
+def socket_path(run_dir: Path, role: str, epoch: int, suffix: str = "sock") -> str:
+    """The endpoint of one incarnation. Raises ValueError where the path is too long for the system."""
+    path = f"{run_dir}/{role}.{epoch}.{suffix}"
+    if len(os.fsencode(path)) > MAX_PATH:
+        raise ValueError(f"the run directory's path is too long: {len(path)} > {MAX_PATH} bytes with the socket's name")
+    return f"ipc://{path}"
+
+
+class Outgoing:
+    """The sending end of one edge to one incarnation of a peer. `send` never blocks."""
+
+    def __init__(self, context: "zmq.Context[Any]", me: str, epoch: int, endpoint: str, bound: int) -> None:
+        self._socket = context.socket(zmq.DEALER)
+        self._socket.setsockopt(zmq.IDENTITY, f"{me}.{epoch}".encode())
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.setsockopt(zmq.SNDHWM, bound)
+        self._socket.connect(endpoint)
+        self._epoch = epoch
+        self._sequence = 0
+
+    def send(self, message: Message) -> None:
+        """Raises ChannelFull at the edge's bound."""
+        try:
+            self._socket.send_multipart([_HEADER.pack(self._epoch, self._sequence), encode(message)], zmq.NOBLOCK)
+        except zmq.Again as error:
+            raise ChannelFull(type(message).__name__) from error
+        self._sequence += 1
+
+    def flush(self, milliseconds: int) -> None:
+        """Close, but give what was sent this long to leave."""
+        self._socket.close(linger=milliseconds)
+
+    def close(self) -> None:
+        self._socket.close(linger=0)
+
+
+def bind_inbox(context: Any, endpoint: str, bound: int = 0) -> Any:
+    """A ROUTER bound to `endpoint`; `context` is a zmq.Context or a zmq.asyncio.Context."""
+    path = endpoint.removeprefix("ipc://")
+    if os.path.exists(path):
+        raise FileExistsError(f"a socket of this incarnation exists already: {os.path.basename(path)}")
+    socket = context.socket(zmq.ROUTER)
+    socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+    socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
+    socket.setsockopt(zmq.LINGER, 0)
+    socket.setsockopt(zmq.RCVHWM, bound)
+    socket.bind(endpoint)
+    return socket
+
+
+class Incoming:
+    """What arrives at one process's inbox: decodes by edge, drops the dead, notices gaps."""
+
+    def __init__(self, me: str, edges: dict[str, Edge] | None = None) -> None:
+        table = edges_to(me) if edges is None else edges
+        self._decoders: dict[str, Decoder[Any]] = {kind: Decoder(edge.union) for kind, edge in table.items()}
+        self._expected: dict[tuple[str, int], int] = {}
+        self._fenced: dict[str, int] = {}
+        self.dropped = 0
+        """Messages of dead or unknown senders, and those that were no message of their edge."""
+
+    def fence(self, role: str, epoch: int) -> None:
+        """Nothing of this incarnation of `role`, or an older one, is heard any more."""
+        self._fenced[role] = max(epoch, self._fenced.get(role, -1))
+        self._expected.pop((role, epoch), None)
+
+    def accept(self, frames: list[bytes]) -> Received | None:
+        """The message in `frames`, or None where it must be dropped. Raises Gap."""
+        if len(frames) != 3 or len(frames[1]) != _HEADER.size:
+            self.dropped += 1
+            return None
+        role, _, _ = frames[0].decode("utf-8", "replace").rpartition(".")
+        epoch, sequence = _HEADER.unpack(frames[1])
+        decoder = self._decoders.get(kind_of(role))
+        if decoder is None or epoch <= self._fenced.get(role, -1):
+            self.dropped += 1
+            return None
+        expected = self._expected.get((role, epoch), 0)
+        if sequence < expected:
+            self.dropped += 1
+            return None
+        if sequence > expected:
+            raise Gap(f"{role}.{epoch}: expected message {expected}, got {sequence}")
+        self._expected[role, epoch] = sequence + 1
+        try:
+            return Received(role, epoch, decoder.decode(frames[2]))
+        except WireError:
+            self.dropped += 1
+            return None

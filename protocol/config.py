@@ -1,0 +1,312 @@
+"""Configuration: what a user may set (`EngineConfig`), and each role's own part of it, derived once in `divide`.
+
+Frozen Structs, JSON between processes. Nothing outside this file reads THESPIS_* from the environment.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+
+from .checkpoint import ModelInfo, demo_model
+from .edges.control import Share
+from .errors import EngineError
+
+
+def doc(text: str) -> msgspec.Meta:
+    """A field's line in --help; the unit stands in it."""
+    return msgspec.Meta(description=text)
+
+
+class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What `LLM(...)`, `AsyncLLM(...)` and `thespis serve` take. Raises ValueError naming the field."""
+
+    model: Annotated[str, doc("folder of a Hugging Face checkpoint; default: the bundled demo model")] = ""
+    served_model_name: Annotated[str | None, doc("name in /v1/models and in answers; default: the folder's name")] = None
+    dtype: Annotated[
+        str, doc("of weights and computation: auto (as on disk on a GPU, float32 on a CPU), float32, bfloat16, float16")
+    ] = "auto"
+    device: Annotated[str, doc("auto, cpu or cuda")] = "auto"
+    seed: Annotated[int, doc("from which requests without a seed of their own draw theirs")] = 0
+    max_model_len: Annotated[int | None, doc("tokens of prompt and output together; default: the model's own context")] = None
+    max_num_seqs: Annotated[int, doc("sequences that run at once")] = 64
+    max_num_batched_tokens: Annotated[int, doc("token budget of one step; longer prompts are prefilled in chunks")] = 512
+    block_size: Annotated[int, doc("tokens per KV block")] = 16
+    kv_cache_gb: Annotated[
+        float | None, doc("GiB of KV cache; default: enough for max_num_seqs whole contexts, at most 1 GiB on a CPU")
+    ] = None
+    gpu_memory_utilization: Annotated[float, doc("share of a GPU's memory that weights and KV cache may take")] = 0.9
+    enable_prefix_caching: Annotated[bool, doc("reuse the KV blocks of equal prompt beginnings")] = True
+    enforce_eager: Annotated[bool, doc("no CUDA graphs")] = False
+    runner_threads: Annotated[int, doc("CPU threads of the GPU runner; 0: half of the cores, at least 1")] = 0
+    encoder_threads: Annotated[int, doc("CPU threads of the encoder; 0: the rest of the cores, at least 1")] = 0
+    trust_remote_code: Annotated[bool, doc("accepted for compatibility; no code from a checkpoint is ever run")] = False
+    chat_template: Annotated[str | None, doc("file or literal Jinja; default: the checkpoint's own")] = None
+    trust_request_chat_template: Annotated[bool, doc("let a request bring its own chat template")] = False
+    limit_mm_per_prompt: Annotated[dict[str, Any], doc("items per prompt and modality, as JSON; default 999 each")] = {}
+    media_io_kwargs: Annotated[dict[str, dict[str, Any]], doc("options of decoding per modality, as JSON")] = {}
+    mm_processor_kwargs: Annotated[dict[str, Any], doc("options of the model's processor, as JSON")] = {}
+    mm_processor_cache_gb: Annotated[float, doc("GiB of prepared features kept for reuse; 0 switches the cache off")] = 4.0
+    mm_hasher_algorithm: Annotated[str, doc("digest of media content: blake3, sha256 or sha512")] = "blake3"
+    enable_mm_embeds: Annotated[bool, doc("take ready-made embeddings as input")] = False
+    encoder_cache_gb: Annotated[float, doc("GiB of embeddings kept in memory")] = 0.5
+    decode_workers: Annotated[int, doc("processes that decode media")] = 1
+    allowed_local_media_path: Annotated[str | None, doc("folder below which file: URLs may read; default: none may")] = None
+    allowed_media_domains: Annotated[tuple[str, ...], doc("host names media may come from; default: any public one")] = ()
+    allow_private_media: Annotated[bool, doc("let media URLs reach private and loopback addresses")] = False
+    max_requests: Annotated[int, doc("requests in the engine at once, over all clients; beyond: 429")] = 1024
+    max_inflight_tokens: Annotated[int, doc("prompt and output tokens of all accepted requests together")] = 4_000_000
+    max_media_gb: Annotated[float, doc("GiB of media of all accepted requests together")] = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.model:
+            msgspec.structs.force_setattr(self, "model", str(demo_model()))
+        for name in ("max_num_seqs", "max_num_batched_tokens", "block_size", "decode_workers", "max_requests"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
+        if self.max_model_len is not None and self.max_model_len < 1:
+            raise ValueError(f"max_model_len must be at least 1, got {self.max_model_len}.")
+        if self.dtype not in ("auto", "float32", "bfloat16", "float16"):
+            raise ValueError(f"dtype must be auto, float32, bfloat16 or float16, got {self.dtype}.")
+        if self.device not in ("auto", "cpu", "cuda"):
+            raise ValueError(f"device must be auto, cpu or cuda, got {self.device}.")
+        if self.mm_hasher_algorithm not in ("blake3", "sha256", "sha512"):
+            raise ValueError(f"mm_hasher_algorithm must be blake3, sha256 or sha512, got {self.mm_hasher_algorithm}.")
+        unknown = set(self.limit_mm_per_prompt) - {"image", "video", "audio"}
+        if unknown:
+            raise ValueError(f"Unsupported modality: {sorted(unknown)[0]}")
+
+    @property
+    def name(self) -> str:
+        return self.served_model_name or Path(self.model).name
+
+
+class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The HTTP frontend's own settings."""
+
+    host: Annotated[str, doc("address to listen on")] = "127.0.0.1"
+    port: Annotated[int, doc("port to listen on; 0: any free one")] = 8000
+    api_key: Annotated[tuple[str, ...], doc("keys that callers must send as a bearer token; default: none is asked")] = ()
+    drain_timeout: Annotated[float, doc("seconds that accepted requests may take after SIGTERM")] = 30.0
+    max_body_mb: Annotated[float, doc("MiB of one request's body")] = 256.0
+    listen_fd: int | None = None
+    """An already bound socket handed down by the command, so that the port is known before any process starts."""
+
+
+class FetcherConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    allowed_domains: tuple[str, ...]
+    allow_private: bool
+    local_path: str | None
+    timeouts: dict[str, float]
+    """Seconds per modality, for the whole fetch."""
+    retries: int
+    redirects: int
+    """Hops; 0 forbids them."""
+    max_bytes: int
+    """Of one download."""
+    arena_bytes: int
+
+
+class MediaLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Checked before the allocation that each limits."""
+
+    pixels: int = 178_956_970
+    audio_seconds: float = 600.0
+    audio_bytes: int = 256 << 20
+    embeds_bytes: int = 2 << 30
+    video_seconds: float = 300.0
+    video_frames: int = 32
+    decode_seconds: float = 60.0
+    """Wall clock for one item in a worker; beyond it the worker is killed."""
+    memory: int = 2 << 30
+    """Bytes a worker may add to what it held when it began."""
+
+
+class PreprocessorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """For the preprocessor's shell and, unchanged, for its decode workers."""
+
+    model: ModelInfo
+    max_model_len: int
+    chat_template: str | None
+    trust_request_template: bool
+    limits_per_prompt: dict[str, Any]
+    io_kwargs: dict[str, dict[str, Any]]
+    processor_kwargs: dict[str, Any]
+    hasher: str
+    enable_embeds: bool
+    cache_bytes: int
+    """Features kept for reuse, over all workers."""
+    workers: int
+    media: MediaLimits
+
+
+class EncoderCacheConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    model: ModelInfo
+    dtype: str
+    device: str
+    threads: int
+    store_bytes: int
+    max_batch_rows: int
+    """Embedding rows encoded in one batch; bounds how long a small item waits behind large ones."""
+
+
+class SchedulerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    max_num_seqs: int
+    max_batched_tokens: int
+    max_model_len: int
+    block_size: int
+    num_blocks: int
+    """KV blocks; 0: as many as the runner reports in its Ready."""
+    prefix_caching: bool
+    hidden_bytes: int
+    """Bytes of one embedding row."""
+    store_bytes: int
+    """The encoder-cache's space: a request whose items can never fit is refused at the door."""
+
+
+class RunnerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    model: ModelInfo
+    dtype: str
+    device: str
+    threads: int
+    block_size: int
+    num_blocks: int
+    """0: as many as fit in the GPU's memory."""
+    max_num_seqs: int
+    max_batched_tokens: int
+    max_model_len: int
+    gpu_memory_utilization: float
+    enforce_eager: bool
+
+
+class DetokenizerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    model: ModelInfo
+
+
+class HttpConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    model: ModelInfo
+    name: str
+    max_model_len: int
+    server: ServerConfig
+    engine: EngineConfig
+
+
+RoleConfig = (
+    FetcherConfig | PreprocessorConfig | EncoderCacheConfig | SchedulerConfig | RunnerConfig | DetokenizerConfig | HttpConfig
+)
+
+
+class Division(msgspec.Struct, frozen=True, kw_only=True):
+    """Each role's part, by role, and what all clients may hold together."""
+
+    roles: dict[str, RoleConfig]
+    share: Share
+    max_model_len: int
+    name: str
+
+
+def divide(engine: EngineConfig, model: ModelInfo, cuda: bool = False, server: ServerConfig | None = None) -> Division:
+    """Derive every role's configuration. The one place where derived numbers are computed.
+
+    `cuda`: whether device "auto" means a GPU here. Raises EngineError for settings that contradict the model.
+    """
+    device = engine.device if engine.device != "auto" else ("cuda" if cuda else "cpu")
+    dtype = engine.dtype if engine.dtype != "auto" else ("float32" if device == "cpu" else model.dtype)
+    context = engine.max_model_len or model.context
+    if context > model.context:
+        raise EngineError(f"max_model_len={context} is more than the model's context of {model.context} tokens.")
+    cores = max(1, len(os.sched_getaffinity(0)))
+    runner_threads = engine.runner_threads or max(1, cores // 2)
+    encoder_threads = engine.encoder_threads or max(1, cores - runner_threads)
+    itemsize = 4 if dtype == "float32" else 2
+    block_bytes = 2 * model.layers * engine.block_size * model.kv_heads * model.head_dim * itemsize
+    blocks_per_seq = -(-context // engine.block_size)
+    if engine.kv_cache_gb is not None:
+        num_blocks = int(engine.kv_cache_gb * (1 << 30)) // block_bytes
+    elif device == "cpu":
+        num_blocks = min(blocks_per_seq * engine.max_num_seqs, max(blocks_per_seq, (1 << 30) // block_bytes)) + 1
+    else:
+        num_blocks = 0
+    if device == "cpu" and num_blocks < 2:
+        raise EngineError(f"kv_cache_gb={engine.kv_cache_gb} holds less than two blocks of {block_bytes} bytes.")
+    store = int(engine.encoder_cache_gb * (1 << 30))
+    hidden_bytes = model.hidden * itemsize
+    roles: dict[str, RoleConfig] = {
+        "fetcher": FetcherConfig(
+            allowed_domains=engine.allowed_media_domains,
+            allow_private=engine.allow_private_media,
+            local_path=engine.allowed_local_media_path,
+            timeouts={m: float(env(f"{m.upper()}_FETCH_TIMEOUT", d)) for m, d in FETCH_TIMEOUTS.items()},
+            retries=int(env("MEDIA_FETCH_MAX_RETRIES", "3")),
+            redirects=3 if env("MEDIA_URL_ALLOW_REDIRECTS", "1") not in ("0", "false") else 0,
+            max_bytes=256 << 20,
+            arena_bytes=int(engine.max_media_gb * (1 << 30)),
+        ),
+        "preprocessor": PreprocessorConfig(
+            model=model,
+            max_model_len=context,
+            chat_template=engine.chat_template,
+            trust_request_template=engine.trust_request_chat_template,
+            limits_per_prompt=engine.limit_mm_per_prompt,
+            io_kwargs=engine.media_io_kwargs,
+            processor_kwargs=engine.mm_processor_kwargs,
+            hasher=engine.mm_hasher_algorithm,
+            enable_embeds=engine.enable_mm_embeds,
+            cache_bytes=int(engine.mm_processor_cache_gb * (1 << 30)),
+            workers=engine.decode_workers,
+            media=MediaLimits(),
+        ),
+        "encoder-cache": EncoderCacheConfig(
+            model=model,
+            dtype=dtype,
+            device=device,
+            threads=encoder_threads,
+            store_bytes=store,
+            max_batch_rows=4096,
+        ),
+        "scheduler": SchedulerConfig(
+            max_num_seqs=engine.max_num_seqs,
+            max_batched_tokens=engine.max_num_batched_tokens,
+            max_model_len=context,
+            block_size=engine.block_size,
+            num_blocks=num_blocks,
+            prefix_caching=engine.enable_prefix_caching,
+            hidden_bytes=hidden_bytes,
+            store_bytes=store,
+        ),
+        "gpu-runner": RunnerConfig(
+            model=model,
+            dtype=dtype,
+            device=device,
+            threads=runner_threads,
+            block_size=engine.block_size,
+            num_blocks=num_blocks,
+            max_num_seqs=engine.max_num_seqs,
+            max_batched_tokens=engine.max_num_batched_tokens,
+            max_model_len=context,
+            gpu_memory_utilization=engine.gpu_memory_utilization,
+            enforce_eager=engine.enforce_eager,
+        ),
+        "detokenizer": DetokenizerConfig(model=model),
+    }
+    for worker in range(engine.decode_workers):
+        roles[f"decode-worker-{worker}"] = roles["preprocessor"]
+    if server is not None:
+        roles["http"] = HttpConfig(model=model, name=engine.name, max_model_len=context, server=server, engine=engine)
+    share = Share(engine.max_requests, engine.max_inflight_tokens, int(engine.max_media_gb * (1 << 30)))
+    return Division(roles=roles, share=share, max_model_len=context, name=engine.name)
+
+
+FETCH_TIMEOUTS = {"image": "5", "video": "30", "audio": "10"}
+
+
+def env(name: str, default: str, environ: Mapping[str, str] | None = None) -> str:
+    """THESPIS_<name>, else its twin VLLM_<name>, else `default`."""
+    table = os.environ if environ is None else environ
+    return table.get(f"THESPIS_{name}") or table.get(f"VLLM_{name}") or default
+
+
+def encode_config(config: msgspec.Struct) -> bytes:
+    return msgspec.json.encode(config)

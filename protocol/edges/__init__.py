@@ -1,0 +1,1 @@
+"""One file per edge: the messages that travel on it and their union."""

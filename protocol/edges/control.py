@@ -1,0 +1,154 @@
+"""The control edge: the director and every process, and `End` from clients to every actor. It never waits behind data."""
+
+import msgspec
+
+from ..wire import Message
+
+# process -> director
+
+
+class Hello(Message, frozen=True):
+    """The first message of every process. A wrong `version` is refused with both versions named."""
+
+    role: str
+    epoch: int
+    pid: int
+    version: int
+
+
+class Ready(Message, frozen=True):
+    """The process has bound its sockets and can work."""
+
+    role: str
+    epoch: int
+    inbox: str
+    """Endpoint of its data ROUTER."""
+    control: str
+    """Endpoint of its control ROUTER."""
+    notes: dict[str, int] = {}
+    """What others need to know of it: the GPU runner's `num_blocks`."""
+
+
+class Heartbeat(Message, frozen=True):
+    """Sent by a thread of its own, so that a long step or import is not a death."""
+
+    role: str
+    epoch: int
+
+
+class Stats(Message, frozen=True):
+    """Counters of one process since its start, for /metrics, tests and the live page."""
+
+    role: str
+    epoch: int
+    counters: dict[str, float]
+
+
+class Fatal(Message, frozen=True):
+    """The process cannot start; `text` is written for the person who started the engine."""
+
+    role: str
+    epoch: int
+    text: str
+
+
+class Leave(Message, frozen=True):
+    """A client goes away in order."""
+
+    role: str
+    epoch: int
+
+
+class AskStatus(Message, frozen=True):
+    """Answered with `Status`."""
+
+    role: str
+
+
+class Kill(Message, frozen=True):
+    """preprocessor -> director: this decode worker overran a limit; kill, reap, replace it. Costs no restart budget."""
+
+    role: str
+    epoch: int
+
+
+ToDirector = Hello | Ready | Heartbeat | Stats | Fatal | Leave | AskStatus | Kill
+
+
+# director -> process
+
+
+class Peer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    epoch: int
+    pid: int
+    inbox: str
+    control: str
+
+
+class Welcome(Message, frozen=True):
+    """The answer to Hello: this process's part of the configuration (JSON of its Struct) and its share of admission."""
+
+    config: bytes
+    share: "Share | None" = None
+
+
+class Share(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    """How much a client may have in the pipeline at once."""
+
+    requests: int
+    tokens: int
+    media_bytes: int
+
+
+class Refused(Message, frozen=True):
+    text: str
+
+
+class Peers(Message, frozen=True):
+    """Who is ready, by role; the whole table each time it changes. Clients are in it as `client-<name>`."""
+
+    peers: dict[str, Peer]
+
+
+class Gone(Message, frozen=True):
+    """A process has ended and been reaped: all its leases end, all its messages are void."""
+
+    role: str
+    epoch: int
+
+
+class Reshare(Message, frozen=True):
+    """Clients came or went: this client's new share."""
+
+    share: Share
+
+
+class AskStats(Message, frozen=True):
+    """Answered with `Stats`."""
+
+
+class Stop(Message, frozen=True):
+    """End in order."""
+
+
+class Status(Message, frozen=True):
+    ready: bool
+    roles: dict[str, str]
+    """State per role: starting, ready, gone."""
+    stats: dict[str, dict[str, float]]
+    pids: dict[str, int]
+    restarts: dict[str, int]
+    fatal: str | None = None
+    """Why the engine gave up, if it has."""
+
+
+# client -> actor, on the actor's control socket
+
+
+class End(Message, frozen=True):
+    """These requests are over for their client (answered, cancelled or failed): drop their state, keep a tombstone."""
+
+    ids: tuple[str, ...]
+
+
+FromDirector = Welcome | Refused | Peers | Gone | Reshare | AskStats | Stop | Status | End

@@ -1,0 +1,30 @@
+"""decode worker -> preprocessor: features of one item, or why there are none."""
+
+from ..blobs import BlobRef
+from ..errors import Failure
+from ..prepared import Timing
+from ..wire import Message
+
+
+class Decoded(Message, frozen=True):
+    job: int
+    digest: str
+    """Of the content as it came in (S17), hex."""
+    key: str
+    """`digest` with every option that changes features or positions: the identity of the embedding."""
+    rows: int
+    tensors: dict[str, BlobRef]
+    """In the worker's arena until `FreeFeatures`; names as the family's encoder expects them."""
+    grid: tuple[int, int, int] | None
+    """(t, h, w) in patches, where the family has one."""
+    seconds_per_grid: float
+    """Of a clip: seconds between two temporal patches."""
+    timings: tuple[Timing, ...]
+
+
+class DecodeFailed(Message, frozen=True):
+    job: int
+    failure: Failure
+
+
+DecodeWorkerToPreprocessor = Decoded | DecodeFailed

@@ -1,0 +1,76 @@
+"""detokenizer -> client: text. The detokenizer is the one writer of success."""
+
+from typing import Literal
+
+import msgspec
+
+from ..errors import Failure
+from ..prepared import Timing
+from ..wire import Message
+from .scheduler_to_detokenizer import Usage
+
+
+class Logprob(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    token_id: int
+    logprob: float
+    rank: int
+    token: str
+    """Decoded alone; a partial character is shown with U+FFFD."""
+    raw: bytes
+    """The token's own bytes."""
+
+
+class PositionLogprobs(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    chosen: Logprob
+    top: tuple[Logprob, ...]
+
+
+class Delta(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    """What one choice grew by. `text` may lag behind `token_ids` while a character or a stop string is incomplete."""
+
+    id: str
+    attempt: int
+    choice: int
+    position: int
+    """Output position of the first of `token_ids`."""
+    offset: int
+    """Characters of this choice released before `text`."""
+    token_ids: tuple[int, ...]
+    text: str
+    logprobs: tuple[PositionLogprobs, ...] = ()
+    finish_reason: Literal["stop", "length"] | None = None
+    stop_reason: str | int | None = None
+    """The stop string or stop token id that ended it; None for the model's own end token."""
+
+
+class Deltas(Message, frozen=True):
+    deltas: tuple[Delta, ...]
+
+
+class PromptText(Message, frozen=True):
+    """The prompt's log-probabilities, one entry per token from position 1 on."""
+
+    id: str
+    attempt: int
+    entries: tuple[PositionLogprobs, ...]
+
+
+class Finished(Message, frozen=True):
+    """All choices of a request have ended well. Terminal."""
+
+    id: str
+    attempt: int
+    usage: Usage
+    completion_tokens: int
+    timings: tuple[Timing, ...]
+
+
+class DetokenizeFailed(Message, frozen=True):
+    """Terminal."""
+
+    id: str
+    attempt: int
+    failure: Failure
+
+
+DetokenizerToClient = Deltas | PromptText | Finished | DetokenizeFailed

@@ -1,0 +1,49 @@
+"""GPU runner -> scheduler: what was computed."""
+
+import msgspec
+
+from ..wire import Message
+
+
+class TokenLogprobs(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    """Log-probabilities of one position, after the model, before temperature and filters."""
+
+    token_id: int
+    logprob: float
+    rank: int
+    """1 is the most likely."""
+    top: tuple[tuple[int, float], ...]
+    """The most likely (token id, logprob), best first."""
+
+
+class Sampled(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    seq: int
+    token_id: int
+    logprobs: TokenLogprobs | None = None
+
+
+class PromptLogprobs(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    """Of prompt positions [start, start + len(entries)) of one sequence."""
+
+    seq: int
+    start: int
+    entries: tuple[TokenLogprobs, ...]
+
+
+class SequenceFault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    """One sequence could not be computed (non-finite logits, unreadable embedding); the others went on."""
+
+    seq: int
+    text: str
+
+
+class StepResult(Message, frozen=True):
+    step: int
+    sampled: tuple[Sampled, ...]
+    prompt_logprobs: tuple[PromptLogprobs, ...] = ()
+    faults: tuple[SequenceFault, ...] = ()
+    seconds: float = 0.0
+    """Time in the model."""
+
+
+GpuRunnerToScheduler = StepResult

@@ -1,0 +1,26 @@
+"""preprocessor -> decode worker: one item at a time. A worker may be killed in the middle of it."""
+
+from typing import Any
+
+from ..request import MediaItem
+from ..wire import Message
+
+
+class Decode(Message, frozen=True):
+    """Decode one media item and make its features."""
+
+    job: int
+    item: MediaItem
+    processor_kwargs: dict[str, Any]
+    io_kwargs: dict[str, Any]
+    key_salt: str
+    """Tenant and fingerprints; part of the item's key."""
+
+
+class FreeFeatures(Message, frozen=True):
+    """The blobs of these jobs are not read any more."""
+
+    jobs: tuple[int, ...]
+
+
+PreprocessorToDecodeWorker = Decode | FreeFeatures

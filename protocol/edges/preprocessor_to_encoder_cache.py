@@ -1,0 +1,23 @@
+"""preprocessor -> encoder-cache: features to encode, or ready embeddings, one message per item."""
+
+from ..blobs import BlobRef
+from ..prepared import Timing
+from ..request import Modality
+from ..wire import Message
+
+
+class Features(Message, frozen=True):
+    """What the encoder needs for one item. The blobs are leased until `FeaturesRead` names `key`."""
+
+    key: str
+    modality: Modality
+    rows: int
+    """Rows of the embedding to come."""
+    tensors: dict[str, BlobRef]
+    """By the name that the family's encoder expects: `pixel_values`, `image_grid_thw` ..."""
+    ready: bool = False
+    """True: `tensors["embeds"]` [rows, hidden] is the embedding itself."""
+    timings: tuple[Timing, ...] = ()
+
+
+PreprocessorToEncoderCache = Features

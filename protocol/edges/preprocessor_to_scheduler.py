@@ -1,0 +1,11 @@
+"""preprocessor -> scheduler: work."""
+
+from ..prepared import Prepared
+from ..wire import Message
+
+
+class Submit(Message, frozen=True):
+    prepared: Prepared
+
+
+PreprocessorToScheduler = Submit

@@ -1,0 +1,69 @@
+"""scheduler -> detokenizer: tokens, batched per step."""
+
+from typing import Literal
+
+import msgspec
+
+from ..prepared import Timing
+from ..sampling import SamplingParams
+from ..wire import Message
+from .gpu_runner_to_scheduler import TokenLogprobs
+
+FinishReason = Literal["stop", "length"]
+
+
+class Open(Message, frozen=True):
+    """A request that will send tokens; comes before any of them."""
+
+    id: str
+    attempt: int
+    client: str
+    sampling: SamplingParams
+    prompt_token_ids: tuple[int, ...]
+
+
+class Output(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    """New tokens of one choice, at output positions [position, position + len(token_ids))."""
+
+    id: str
+    attempt: int
+    choice: int
+    position: int
+    token_ids: tuple[int, ...]
+    logprobs: tuple[TokenLogprobs, ...] = ()
+    finish: FinishReason | None = None
+    stop_token: int | None = None
+    """The token that ended it, where one did: an end token or one of `stop_token_ids`."""
+
+
+class Usage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    """What the scheduler knows of a request's cost."""
+
+    prompt_tokens: int
+    cached_tokens: int
+    media_tokens: dict[str, int]
+    preemptions: int
+
+
+class Outputs(Message, frozen=True):
+    outputs: tuple[Output, ...]
+
+
+class PromptScores(Message, frozen=True):
+    """Log-probabilities of the prompt's tokens from position 1 on, sent once, before the first output."""
+
+    id: str
+    attempt: int
+    entries: tuple[TokenLogprobs, ...]
+
+
+class Close(Message, frozen=True):
+    """Every choice has ended as far as the scheduler knows; sent after the last output of the request."""
+
+    id: str
+    attempt: int
+    usage: Usage
+    timings: tuple[Timing, ...]
+
+
+SchedulerToDetokenizer = Open | Outputs | PromptScores | Close

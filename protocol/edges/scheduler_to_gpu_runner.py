@@ -1,0 +1,65 @@
+"""scheduler -> GPU runner: what to compute. New sequences come whole, known ones as differences."""
+
+import msgspec
+
+from ..blobs import BlobRef
+from ..sampling import SamplingParams
+from ..wire import Message
+
+
+class NewSequence(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    """A sequence the runner has not seen, or sees again after a preemption or a resume."""
+
+    seq: int
+    """The scheduler's number for it, never used twice in one epoch."""
+    token_ids: tuple[int, ...]
+    """Prompt and, after a preemption, the output so far."""
+    prompt_tokens: int
+    positions: bytes | None
+    """int32 [3, prompt_tokens]; None: single plane 0, 1, 2 ..."""
+    position_delta: int
+    sampling: SamplingParams
+    choice: int
+    """Index among the request's n; part of the sampling counter (seed, choice, position)."""
+    eos_token_ids: tuple[int, ...]
+    block_table: tuple[int, ...]
+
+
+class Work(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    """Compute positions [start, start+count) of one sequence."""
+
+    seq: int
+    start: int
+    count: int
+    sample: bool
+    """True: the last position's logits give the next token. At decode the input is the token last sampled."""
+    new_blocks: tuple[int, ...] = ()
+    """Appended to the block table before the step."""
+
+
+class Embed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    """Rows [row, row+count) of `blob` replace the embeddings of positions [start, start+count) of `seq` in this step."""
+
+    seq: int
+    start: int
+    count: int
+    row: int
+    blob: BlobRef
+
+
+class StepPlan(Message, frozen=True):
+    """One step. Plans are answered in order; a plan may be sent before the result of the one before it."""
+
+    step: int
+    new: tuple[NewSequence, ...]
+    work: tuple[Work, ...]
+    embeds: tuple[Embed, ...]
+    drop: tuple[int, ...]
+    """Sequences whose runner state goes before this step."""
+
+
+class Reset(Message, frozen=True):
+    """Forget every sequence: the edge's state is about to be sent whole again."""
+
+
+SchedulerToGpuRunner = StepPlan | Reset

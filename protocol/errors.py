@@ -1,0 +1,86 @@
+"""What can go wrong, as a caller sees it.
+
+    ThespisError
+    +-- RequestError            one request ends; `kind` says how, `status` is its HTTP code
+    +-- EngineError             the engine itself cannot start or go on
+
+Between processes an error is a `Failure` (kind, text, part): never a pickled exception, never a traceback. The text is
+written for the client by the actor that found the fault: what was wrong, where, what to do. It never holds exception
+text, a path of this machine, an address or a repr.
+"""
+
+from typing import Literal
+
+import msgspec
+
+Kind = Literal[
+    "invalid_request",
+    "not_found",
+    "conflict",
+    "too_large",
+    "unprocessable_media",
+    "media_unavailable",
+    "overloaded",
+    "restarted",
+    "cancelled",
+    "deadline",
+    "unsupported",
+    "internal",
+]
+
+STATUS: dict[Kind, int] = {
+    "invalid_request": 400,
+    "not_found": 404,
+    "conflict": 409,
+    "too_large": 413,
+    "unprocessable_media": 422,
+    "media_unavailable": 400,
+    "overloaded": 429,
+    "restarted": 503,
+    "cancelled": 499,
+    "deadline": 504,
+    "unsupported": 400,
+    "internal": 500,
+}
+
+RETRYABLE: frozenset[Kind] = frozenset({"overloaded", "restarted"})
+
+
+class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    """Why one request ended without an answer."""
+
+    kind: Kind
+    text: str
+    part: str | None = None
+    """The item at fault, in the caller's words: `messages[1].content[0]`, `multi_modal_data['image'][2]`."""
+    code: str | None = None
+    """A stable word for programs, where `kind` is too coarse: `context_length_exceeded`, `cache_miss`."""
+
+
+class ThespisError(Exception):
+    """The root of everything that Thespis raises on purpose."""
+
+
+class RequestError(ThespisError, ValueError):
+    """One request was refused or ended early; the engine lives. `failure` has the parts, `status` the HTTP code."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.text if failure.part is None else f"{failure.part}: {failure.text}")
+        self.failure = failure
+
+    @property
+    def status(self) -> int:
+        return STATUS[self.failure.kind]
+
+    @property
+    def retryable(self) -> bool:
+        return self.failure.kind in RETRYABLE
+
+
+class EngineError(ThespisError, RuntimeError):
+    """The engine cannot start or has ended; the text says why and what to do."""
+
+
+def refuse(kind: Kind, text: str, part: str | None = None, code: str | None = None) -> RequestError:
+    """The exception for a refused request: `raise refuse("invalid_request", "...", part="messages[0]")`."""
+    return RequestError(Failure(kind, text, part, code))

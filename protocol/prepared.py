@@ -1,0 +1,66 @@
+"""The prepared request: token ids, placeholder spans, positions. What the scheduler runs and what a resume starts from."""
+
+import msgspec
+
+from .request import Modality
+from .sampling import SamplingParams
+
+
+class Span(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    """A run of placeholder tokens: prompt positions [start, start+length) take rows [offset, offset+length) of the item's
+    embedding."""
+
+    start: int
+    length: int
+    offset: int = 0
+
+    @property
+    def end(self) -> int:
+        return self.start + self.length
+
+
+class Item(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    """One media item in the prompt."""
+
+    key: str
+    """Identity of its embedding: hex digest of content, options that change features, processor and weights."""
+    modality: Modality
+    rows: int
+    """Rows of its embedding, [rows, hidden]."""
+    spans: tuple[Span, ...]
+    """In prompt order; more than one where sound and picture of a clip interleave."""
+    splittable: bool = True
+    """False where the spans attend bidirectionally and must be prefilled in one step."""
+
+
+class Timing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    """One stretch of a request's way: `stage` took [start, end), unix seconds, in process `role`."""
+
+    stage: str
+    start: float
+    end: float
+    detail: str = ""
+
+
+class Prepared(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What the preprocessor made of a `Request`; enough, with the output tokens so far, to go on anywhere."""
+
+    id: str
+    attempt: int
+    client: str
+    tenant: str
+    arrival: float
+    deadline: float | None
+    priority: int
+    token_ids: tuple[int, ...]
+    items: tuple[Item, ...]
+    positions: bytes | None
+    """Rotary positions, int32 little endian [3, len(token_ids)]; None: 0, 1, 2 ... on a single plane."""
+    position_delta: int = 0
+    """Decode position = index + delta, on all planes."""
+    sampling: SamplingParams
+    """Complete: seed drawn, max_tokens clamped to the context."""
+    eos_token_ids: tuple[int, ...]
+    media_tokens: dict[str, int] = {}
+    """Placeholder tokens per modality, for usage."""
+    timings: tuple[Timing, ...] = ()

@@ -1,0 +1,147 @@
+"""One request as a frontend hands it to the pipeline: everything that is decided once has been decided here."""
+
+from typing import Any, Literal
+
+import msgspec
+
+from .blobs import BlobRef
+from .sampling import SamplingParams
+
+Modality = Literal["image", "video", "audio"]
+MODALITIES: tuple[Modality, ...] = ("image", "video", "audio")
+
+
+class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
+    """A tagged member of one of the unions below."""
+
+
+# Where an item's content is. A frontend never decodes media: encoded bytes stay encoded until the decode worker.
+
+
+class Url(_Part, frozen=True):
+    """To be downloaded by the fetcher: http, https or file."""
+
+    url: str
+
+
+class Encoded(_Part, frozen=True):
+    """A container's bytes (PNG, mp4, wav ...), from a data: URL or from the fetcher; chosen by content, not by name."""
+
+    blob: BlobRef
+
+
+class Pixels(_Part, frozen=True):
+    """One decoded picture [H, W, C] uint8 (from a PIL image, array or tensor)."""
+
+    blob: BlobRef
+    mode: str
+    """PIL mode of the array: L, LA, RGB, RGBA."""
+
+
+class Frames(_Part, frozen=True):
+    """A decoded clip [T, H, W, 3] uint8."""
+
+    blob: BlobRef
+    fps: float | None = None
+    duration: float | None = None
+    total_num_frames: int | None = None
+    frames_indices: tuple[int, ...] | None = None
+    do_sample_frames: bool = True
+
+
+class Samples(_Part, frozen=True):
+    """Decoded sound, float32 [n] or [channels, n]."""
+
+    blob: BlobRef
+    rate: int | None = None
+    """Samples per second; None: at the model's own rate."""
+
+
+class Embeds(_Part, frozen=True):
+    """Ready-made embeddings, floating point [rows, hidden]."""
+
+    blob: BlobRef
+    grid: tuple[int, int, int] | None = None
+
+
+Source = Url | Encoded | Pixels | Frames | Samples | Embeds
+
+
+class MediaItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One picture, clip or sound of a request, in the order in which the prompt names them."""
+
+    modality: Modality
+    source: Source | None
+    """None: the caller gave only `uuid` and expects the content to be held."""
+    where: str
+    """The caller's name for it, for errors: `messages[0].content[1]`."""
+    uuid: str | None = None
+    url: str | None = None
+    """For the timeline and S9; kept when the fetcher has replaced `source`."""
+
+
+# The prompt, in one of three forms.
+
+
+class Text(_Part, frozen=True):
+    text: str
+
+
+class Slot(_Part, frozen=True):
+    """The place of `media[index]` among the text parts of a chat message."""
+
+    index: int
+
+
+class ChatMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    role: str
+    content: tuple[Text | Slot, ...]
+    extra: dict[str, Any] = {}
+    """`name`, `tool_calls`, `tool_call_id`: what a template may use beside role and content."""
+
+
+class ChatPrompt(_Part, frozen=True):
+    """A conversation; the preprocessor renders it with the model's chat template."""
+
+    messages: tuple[ChatMessage, ...]
+    add_generation_prompt: bool = True
+    continue_final_message: bool = False
+    tools: tuple[dict[str, Any], ...] = ()
+    template: str | None = None
+    template_kwargs: dict[str, Any] = {}
+
+
+class TextPrompt(_Part, frozen=True):
+    """A finished prompt text with the model's own placeholders; special tokens in it are special tokens."""
+
+    text: str
+
+
+class TokenPrompt(_Part, frozen=True):
+    """Ready token ids; one placeholder token per item, or per position already expanded."""
+
+    token_ids: tuple[int, ...]
+
+
+Prompt = ChatPrompt | TextPrompt | TokenPrompt
+
+
+class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One accepted request. (id, attempt) names it on every edge; a higher attempt replaces a lower one."""
+
+    id: str
+    attempt: int = 0
+    client: str
+    """The reply edge: which client's inbox gets the answer."""
+    tenant: str = ""
+    """A keyed digest of the API key, never the key."""
+    arrival: float
+    """Unix seconds at which the frontend accepted it."""
+    deadline: float | None = None
+    """Unix seconds after which nobody waits any more."""
+    prompt: Prompt
+    media: tuple[MediaItem, ...] = ()
+    sampling: SamplingParams
+    mm_processor_kwargs: dict[str, Any] = {}
+    media_io_kwargs: dict[str, dict[str, Any]] = {}
+    priority: int = 0

@@ -1,0 +1,81 @@
+"""SamplingParams: how tokens are chosen and when a choice ends. Names and defaults are the OpenAI API's and vLLM's."""
+
+import math
+from typing import Any
+
+import msgspec
+
+
+class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How one request is sampled. Raises ValueError naming the field for a value out of range."""
+
+    n: int = 1
+    """Choices per prompt; each is a sequence of its own that shares the prompt's KV blocks."""
+    temperature: float = 1.0
+    """0 is greedy."""
+    top_p: float = 1.0
+    top_k: int = 0
+    """Tokens kept, most likely first; 0 or -1 keeps all."""
+    min_p: float = 0.0
+    seed: int | None = None
+    """None: drawn by the frontend when the request is accepted, so that a resumed request samples the same."""
+    max_tokens: int | None = 16
+    """None: as many as the context leaves."""
+    min_tokens: int = 0
+    stop: tuple[str, ...] = ()
+    stop_token_ids: tuple[int, ...] = ()
+    include_stop_str_in_output: bool = False
+    ignore_eos: bool = False
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    repetition_penalty: float = 1.0
+    logit_bias: dict[int, float] | None = None
+    allowed_token_ids: tuple[int, ...] | None = None
+    logprobs: int | None = None
+    """Alternatives per output token; 0 gives the chosen token's alone."""
+    prompt_logprobs: int | None = None
+    skip_special_tokens: bool = True
+
+    def __post_init__(self) -> None:
+        if isinstance(self.stop, str):
+            msgspec.structs.force_setattr(self, "stop", (self.stop,))
+        for name in ("stop", "stop_token_ids"):
+            value = getattr(self, name)
+            if not isinstance(value, tuple):
+                msgspec.structs.force_setattr(self, name, tuple(value or ()))
+        if self.allowed_token_ids is not None and not isinstance(self.allowed_token_ids, tuple):
+            msgspec.structs.force_setattr(self, "allowed_token_ids", tuple(self.allowed_token_ids))
+        for name, low, high in _RANGES:
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, (int, float)) and low <= value <= high):
+                raise ValueError(f"{name} must be between {low} and {high}, got {value}.")
+        if "" in self.stop:
+            raise ValueError("stop must not hold an empty string.")
+        if self.max_tokens is not None and self.min_tokens > self.max_tokens:
+            raise ValueError(f"min_tokens must be at most max_tokens={self.max_tokens}, got {self.min_tokens}.")
+        if self.allowed_token_ids == ():
+            raise ValueError("allowed_token_ids must not be empty.")
+
+    @property
+    def greedy(self) -> bool:
+        return self.temperature == 0.0
+
+    def replace(self, **changes: Any) -> "SamplingParams":
+        return msgspec.structs.replace(self, **changes)
+
+
+_RANGES: tuple[tuple[str, float, float], ...] = (
+    ("n", 1, 128),
+    ("temperature", 0.0, 100.0),
+    ("top_p", 1e-9, 1.0),
+    ("top_k", -1, 1 << 31),
+    ("min_p", 0.0, 1.0),
+    ("seed", -(1 << 63), (1 << 63) - 1),
+    ("max_tokens", 1, 1 << 31),
+    ("min_tokens", 0, 1 << 31),
+    ("presence_penalty", -2.0, 2.0),
+    ("frequency_penalty", -2.0, 2.0),
+    ("repetition_penalty", 1e-6, math.inf),
+    ("logprobs", 0, 50),
+    ("prompt_logprobs", 0, 50),
+)

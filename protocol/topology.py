@@ -1,0 +1,88 @@
+"""Who talks to whom: the edge table is data. The picture in the docs is printed from it (`python -m thespis.protocol.topology`)."""
+
+from typing import Any, NamedTuple
+
+from .edges.client_to_fetcher import ClientToFetcher
+from .edges.client_to_preprocessor import ClientToPreprocessor
+from .edges.client_to_scheduler import ClientToScheduler
+from .edges.decode_worker_to_preprocessor import DecodeWorkerToPreprocessor
+from .edges.detokenizer_to_client import DetokenizerToClient
+from .edges.detokenizer_to_scheduler import DetokenizerToScheduler
+from .edges.encoder_cache_to_preprocessor import EncoderCacheToPreprocessor
+from .edges.encoder_cache_to_scheduler import EncoderCacheToScheduler
+from .edges.fetcher_to_client import FetcherToClient
+from .edges.fetcher_to_preprocessor import FetcherToPreprocessor
+from .edges.gpu_runner_to_scheduler import GpuRunnerToScheduler
+from .edges.preprocessor_to_client import PreprocessorToClient
+from .edges.preprocessor_to_decode_worker import PreprocessorToDecodeWorker
+from .edges.preprocessor_to_encoder_cache import PreprocessorToEncoderCache
+from .edges.preprocessor_to_fetcher import PreprocessorToFetcher
+from .edges.preprocessor_to_scheduler import PreprocessorToScheduler
+from .edges.scheduler_to_client import SchedulerToClient
+from .edges.scheduler_to_detokenizer import SchedulerToDetokenizer
+from .edges.scheduler_to_encoder_cache import SchedulerToEncoderCache
+from .edges.scheduler_to_gpu_runner import SchedulerToGpuRunner
+
+DIRECTOR = "director"
+CLIENT = "client"
+"""Clients are `client-<name>`; decode workers are `decode-worker-<n>`: see `kind_of`."""
+
+
+class Edge(NamedTuple):
+    sender: str
+    receiver: str
+    union: Any
+    bound: int
+    """Messages that may wait on it. Admission keeps far below; a full edge is a fault."""
+
+
+EDGES: tuple[Edge, ...] = (
+    Edge(CLIENT, "fetcher", ClientToFetcher, 4096),
+    Edge(CLIENT, "preprocessor", ClientToPreprocessor, 4096),
+    Edge(CLIENT, "scheduler", ClientToScheduler, 8192),
+    Edge("fetcher", "preprocessor", FetcherToPreprocessor, 4096),
+    Edge("fetcher", CLIENT, FetcherToClient, 4096),
+    Edge("preprocessor", "fetcher", PreprocessorToFetcher, 4096),
+    Edge("preprocessor", "decode-worker", PreprocessorToDecodeWorker, 4096),
+    Edge("decode-worker", "preprocessor", DecodeWorkerToPreprocessor, 4096),
+    Edge("preprocessor", "scheduler", PreprocessorToScheduler, 4096),
+    Edge("preprocessor", "encoder-cache", PreprocessorToEncoderCache, 16384),
+    Edge("preprocessor", CLIENT, PreprocessorToClient, 4096),
+    Edge("encoder-cache", "preprocessor", EncoderCacheToPreprocessor, 16384),
+    Edge("encoder-cache", "scheduler", EncoderCacheToScheduler, 16384),
+    Edge("scheduler", "encoder-cache", SchedulerToEncoderCache, 16384),
+    Edge("scheduler", "gpu-runner", SchedulerToGpuRunner, 64),
+    Edge("scheduler", "detokenizer", SchedulerToDetokenizer, 65536),
+    Edge("scheduler", CLIENT, SchedulerToClient, 4096),
+    Edge("gpu-runner", "scheduler", GpuRunnerToScheduler, 64),
+    Edge("detokenizer", "scheduler", DetokenizerToScheduler, 65536),
+    Edge("detokenizer", CLIENT, DetokenizerToClient, 65536),
+)
+
+
+def kind_of(role: str) -> str:
+    """The row of the table a process belongs to: `client-7f3a` -> `client`, `decode-worker-0` -> `decode-worker`."""
+    for kind in (CLIENT, "decode-worker"):
+        if role == kind or role.startswith(f"{kind}-"):
+            return kind
+    return role
+
+
+def edges_from(role: str) -> dict[str, Edge]:
+    """By kind of receiver."""
+    return {edge.receiver: edge for edge in EDGES if edge.sender == kind_of(role)}
+
+
+def edges_to(role: str) -> dict[str, Edge]:
+    """By kind of sender."""
+    return {edge.sender: edge for edge in EDGES if edge.receiver == kind_of(role)}
+
+
+def picture() -> str:
+    """The table as a Mermaid flow chart."""
+    lines = [f"    {edge.sender} --> {edge.receiver}" for edge in EDGES]
+    return "\n".join(["flowchart LR", *lines])
+
+
+if __name__ == "__main__":
+    print(picture())

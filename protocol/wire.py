@@ -1,0 +1,35 @@
+"""The one encode and the one decode of the tree. Both refuse what they do not know."""
+
+from typing import Any, Generic, TypeVar, cast
+
+import msgspec
+
+M = TypeVar("M")
+
+
+class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
+    """The base of everything that travels in an edge's union."""
+
+
+class WireError(Exception):
+    """Bytes that are no message of this edge."""
+
+
+_encoder = msgspec.msgpack.Encoder()
+
+
+def encode(message: Message) -> bytes:
+    return _encoder.encode(message)
+
+
+class Decoder(Generic[M]):
+    """Decodes one edge's union: `Decoder[FetcherMessage](FetcherMessage)`."""
+
+    def __init__(self, union: object) -> None:
+        self._decoder = msgspec.msgpack.Decoder(cast(Any, union))
+
+    def decode(self, data: bytes | memoryview) -> M:
+        try:
+            return cast(M, self._decoder.decode(data))
+        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+            raise WireError(str(error)) from error
