@@ -185,6 +185,18 @@ class DetokenizerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     model: ModelInfo
 
 
+class ClientConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What every client learns at Hello."""
+
+    model: ModelInfo
+    name: str
+    """Of the model, as callers see it."""
+    max_model_len: int
+    seed: int
+    arena_bytes: int
+    """Of media in this client's shared memory."""
+
+
 class HttpConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     model: ModelInfo
     name: str
@@ -194,12 +206,19 @@ class HttpConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
 
 RoleConfig = (
-    FetcherConfig | PreprocessorConfig | EncoderCacheConfig | SchedulerConfig | RunnerConfig | DetokenizerConfig | HttpConfig
+    FetcherConfig
+    | PreprocessorConfig
+    | EncoderCacheConfig
+    | SchedulerConfig
+    | RunnerConfig
+    | DetokenizerConfig
+    | ClientConfig
+    | HttpConfig
 )
 
 
 class Division(msgspec.Struct, frozen=True, kw_only=True):
-    """Each role's part, by role, and what all clients may hold together."""
+    """Each role's part, by role (all clients under `client`), and what all clients may hold together."""
 
     roles: dict[str, RoleConfig]
     share: Share
@@ -290,6 +309,13 @@ def divide(engine: EngineConfig, model: ModelInfo, cuda: bool = False, server: S
             enforce_eager=engine.enforce_eager,
         ),
         "detokenizer": DetokenizerConfig(model=model),
+        "client": ClientConfig(
+            model=model,
+            name=engine.name,
+            max_model_len=context,
+            seed=engine.seed,
+            arena_bytes=int(engine.max_media_gb * (1 << 30)),
+        ),
     }
     for worker in range(engine.decode_workers):
         roles[f"decode-worker-{worker}"] = roles["preprocessor"]

@@ -1,0 +1,85 @@
+"""The one bound of the whole pipeline, counted once, at the door: requests, tokens and media bytes."""
+
+import asyncio
+from collections import deque
+
+import msgspec
+
+from ..protocol.edges.control import Share
+from ..protocol.errors import refuse
+
+
+class Cost(msgspec.Struct, frozen=True):
+    """What one request takes of the share until it ends."""
+
+    requests: int
+    tokens: int
+    media_bytes: int
+
+
+class Admission:
+    """Permits of one client. `try_take` refuses at once (a service), `take` waits in order (a batch)."""
+
+    def __init__(self, share: Share) -> None:
+        self.share = share
+        self._requests = self._tokens = self._media = 0
+        self._waiting: deque[tuple[Cost, asyncio.Future[None]]] = deque()
+
+    @property
+    def requests(self) -> int:
+        return self._requests
+
+    def reshare(self, share: Share) -> None:
+        self.share = share
+        self._admit_waiting()
+
+    def _fits(self, cost: Cost) -> bool:
+        if self._requests == 0:
+            return True  # a request larger than the share runs alone rather than never
+        return (
+            self._requests + cost.requests <= self.share.requests
+            and self._tokens + cost.tokens <= self.share.tokens
+            and self._media + cost.media_bytes <= self.share.media_bytes
+        )
+
+    def _add(self, cost: Cost) -> None:
+        self._requests += cost.requests
+        self._tokens += cost.tokens
+        self._media += cost.media_bytes
+
+    def try_take(self, cost: Cost) -> None:
+        """Raises RequestError("overloaded") where the share is used up."""
+        if self._waiting or not self._fits(cost):
+            raise refuse("overloaded", "The engine has as much work as it takes at once; try again later.", code="overloaded")
+        self._add(cost)
+
+    async def take(self, cost: Cost) -> None:
+        if not self._waiting and self._fits(cost):
+            self._add(cost)
+            return
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((cost, place))
+        try:
+            await place
+        except asyncio.CancelledError:
+            if place.done() and not place.cancelled():
+                self.give(cost)  # admitted in the moment of cancellation
+            raise
+
+    def give(self, cost: Cost) -> None:
+        self._requests -= cost.requests
+        self._tokens -= cost.tokens
+        self._media -= cost.media_bytes
+        self._admit_waiting()
+
+    def _admit_waiting(self) -> None:
+        while self._waiting:
+            cost, place = self._waiting[0]
+            if place.cancelled():
+                self._waiting.popleft()
+            elif self._fits(cost):
+                self._waiting.popleft()
+                self._add(cost)
+                place.set_result(None)
+            else:
+                return

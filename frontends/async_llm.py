@@ -1,0 +1,137 @@
+"""`AsyncLLM`: the asyncio face. It starts an engine, or joins one that runs already, so that several faces share one."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from ..protocol.edges.control import Status
+from ..protocol.request import ChatPrompt
+from ..protocol.sampling import SamplingParams
+from .client import Client
+from .conversations import read_conversation
+from .engine import EngineHandle, find_engine, start_engine
+from .inputs import PromptInput, Submission, read_prompt
+from .options import engine_config
+from .outputs import Collector, RequestOutput, StreamDelta, by_token
+from .stream import Stream
+
+AsyncInput = PromptInput | Sequence[Mapping[str, Any]]
+
+
+class AsyncLLM:
+    """`async with AsyncLLM() as llm: async for delta in llm.stream("Hello"): print(delta.text, end="")`.
+
+    With `run_dir` it joins the engine that runs there (`LLM.run_dir`, or what `thespis serve` prints); else it starts one from
+    the same options as `LLM`. Raises EngineError where there is no engine, or it cannot start.
+    """
+
+    def __init__(self, model: str = "", *, run_dir: str | Path | None = None, **options: Any) -> None:
+        self._config = engine_config(model, options) if run_dir is None else None
+        self._joined = Path(run_dir) if run_dir is not None else None
+        self._engine: EngineHandle | None = None
+        self._client: Client | None = None
+
+    async def start(self) -> None:
+        if self._client is not None:
+            return
+        if self._config is not None:
+            self._engine = await asyncio.to_thread(start_engine, self._config)
+            self._joined = self._engine.run_dir
+        assert self._joined is not None
+        try:
+            self._client = await Client.connect(find_engine(self._joined))
+        except BaseException:
+            await self._stop_engine()
+            raise
+
+    async def close(self) -> None:
+        """Leave the engine; one that was started here ends. Idempotent."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+        await self._stop_engine()
+
+    async def _stop_engine(self) -> None:
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            await asyncio.shield(asyncio.to_thread(engine.stop))
+
+    async def stream(
+        self, prompt: AsyncInput, sampling_params: SamplingParams | None = None, **options: Any
+    ) -> AsyncIterator[StreamDelta]:
+        """Deltas of every choice as they come. Leaving the loop early cancels the request. Raises RequestError.
+
+        `prompt`: what `LLM.generate` takes for one prompt, or a conversation in the OpenAI form. `options`: `priority`,
+        `deadline` (unix seconds).
+        """
+        stream, _ = await self._submit(prompt, sampling_params or SamplingParams(), options)
+        async with stream:
+            async for update in stream:
+                for choice in update.choices:
+                    yield StreamDelta(
+                        choice.index,
+                        choice.text,
+                        choice.token_ids,
+                        by_token(choice.logprobs) if choice.logprobs else None,
+                        choice.finish_reason,
+                        choice.stop_reason,
+                    )
+
+    async def generate(
+        self, prompt: AsyncInput, sampling_params: SamplingParams | None = None, **options: Any
+    ) -> RequestOutput:
+        """The whole answer to one prompt. Cancelling the task cancels the request. Raises RequestError."""
+        params = sampling_params or SamplingParams()
+        arrival = time.time()
+        stream, given = await self._submit(prompt, params, options)
+        collector = Collector(stream.id, given.text, params.n, arrival)
+        async with stream:
+            async for update in stream:
+                collector.add(update, time.time())
+        collector.output.prompt_token_ids = list(stream.prompt_token_ids)
+        return collector.output
+
+    async def _submit(self, prompt: AsyncInput, params: SamplingParams, options: dict[str, Any]) -> tuple[Stream, Submission]:
+        client = self._running()
+        given = read_any(prompt, client)
+        stream = await client.submit(
+            given.prompt,
+            given.media,
+            params,
+            mm_processor_kwargs=given.mm_processor_kwargs,
+            media_io_kwargs=given.media_io_kwargs,
+            wait=True,
+            **options,
+        )
+        return stream, given
+
+    @property
+    def run_dir(self) -> Path:
+        assert self._joined is not None, "start() has not been called"
+        return self._joined
+
+    async def status(self) -> Status:
+        return await self._running().status()
+
+    def _running(self) -> Client:
+        if self._client is None:
+            raise RuntimeError("AsyncLLM is not started: use `async with AsyncLLM(...) as llm:` or `await llm.start()`.")
+        return self._client
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        await self.close()
+
+
+def read_any(prompt: AsyncInput, client: Client) -> Submission:
+    """One prompt of `generate`, or a conversation (a list of messages)."""
+    if not isinstance(prompt, str | Mapping) and prompt and isinstance(prompt[0], Mapping):
+        messages, media = read_conversation(prompt, client)  # type: ignore[arg-type]
+        return Submission(ChatPrompt(messages), media)
+    return read_prompt(prompt, client)  # type: ignore[arg-type]

@@ -1,0 +1,422 @@
+"""THE client: every face submits here. It admits, keeps the ledger, and gives each caller its stream."""
+
+import asyncio
+import logging
+import os
+import random
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+import zmq
+
+from ..actors.launch import Launch
+from ..actors.link import DirectorLink
+from ..actors.peers import Doors, PeerTable
+from ..protocol.blobs import Arena, BlobRef, Bytes
+from ..protocol.channel import Outgoing
+from ..protocol.config import ClientConfig
+from ..protocol.edges.client_to_fetcher import Fetch
+from ..protocol.edges.client_to_preprocessor import Prepare, Tokenize
+from ..protocol.edges.client_to_scheduler import Ack
+from ..protocol.edges.control import (
+    AskStatus,
+    End,
+    Gone,
+    Leave,
+    Peers,
+    Ready,
+    Refused,
+    Reshare,
+    Status,
+)
+from ..protocol.edges.detokenizer_to_client import Deltas, DetokenizeFailed, Finished, PromptText
+from ..protocol.edges.fetcher_to_client import Failed
+from ..protocol.edges.preprocessor_to_client import MediaDropped, PreparedCopy, PrepareFailed, Tokenized
+from ..protocol.edges.scheduler_to_client import MediaLost, Rejected
+from ..protocol.errors import EngineError, Failure, RequestError, refuse
+from ..protocol.request import ChatPrompt, MediaItem, Prompt, Request, Text, TextPrompt, TokenPrompt
+from ..protocol.sampling import SamplingParams
+from .admission import Admission, Cost
+from .ledger import MAX_ATTEMPTS, Entry, Ledger, blobs_of, needs_fetch
+from .stream import Stream
+
+log = logging.getLogger(__name__)
+
+ENDED_AT = ("fetcher", "preprocessor", "scheduler", "detokenizer")
+"""Who keeps state by request id; the encoder-cache and the runner hear of an end from the scheduler."""
+ANSWER_SECONDS = 30.0
+
+RESTARTED = Failure(
+    "restarted", "A part of the engine was restarted while it worked on this request; send it again.", code="restarted"
+)
+
+
+class Client:
+    """One connection to a running engine; one per process is enough. Not thread-safe: it belongs to its event loop."""
+
+    def __init__(self, run_dir: Path, name: str) -> None:
+        self._launch = Launch(role=f"client-{name}", epoch=0, run_dir=str(run_dir), module="")
+        self._context: zmq.Context[Any] = zmq.Context()
+        self._link = DirectorLink(self._context, str(run_dir), self._launch.role, 0)
+        self._peers = PeerTable(self._context, self._launch.role, 0)
+        self._controls: dict[str, Outgoing] = {}
+        self._ledger = Ledger()
+        self._ending: list[str] = []
+        self._tokenizing: dict[str, asyncio.Future[Tokenized]] = {}
+        self._statuses: list[asyncio.Future[Status]] = []
+        self._here = asyncio.Event()
+        self._dead: EngineError | None = None
+        self._arena = Arena(run_dir, f"{self._launch.role}.0", 1 << 40)
+        self._closed = False
+
+    @classmethod
+    async def connect(cls, run_dir: Path, name: str | None = None) -> "Client":
+        """Join the engine that runs in `run_dir`. Raises EngineError where it refuses, TimeoutError where none answers."""
+        client = cls(run_dir, name or f"{os.getpid()}-{secrets.token_hex(4)}")
+        await client._join()
+        return client
+
+    async def _join(self) -> None:
+        welcome = await asyncio.to_thread(self._link.hello)
+        if isinstance(welcome, Refused):
+            raise EngineError(welcome.text)
+        config = msgspec.json.decode(welcome.config, type=ClientConfig)
+        assert welcome.share is not None
+        self.model, self.model_name, self.max_model_len = config.model, config.name, config.max_model_len
+        self.admission = Admission(welcome.share)
+        self._random = random.Random(config.seed)
+        self._doors = Doors(self._context, self._launch)
+        self._loop = asyncio.get_running_loop()
+        self._link.start_heartbeats()
+        for socket, drain in ((self._doors.inbox, self._drain_inbox), (self._link.socket, self._drain_link)):
+            self._loop.add_reader(socket.FD, drain)
+            self._loop.call_soon(drain)
+        self._link.send(Ready(self._launch.role, 0, self._doors.inbox_endpoint, self._doors.control_endpoint))
+        async with asyncio.timeout(ANSWER_SECONDS):
+            await self._here.wait()
+
+    # what callers use
+
+    @property
+    def ready(self) -> bool:
+        """Every actor this client writes to is there."""
+        return self._dead is None and all(role in self._peers for role in ("fetcher", "preprocessor", "scheduler"))
+
+    @property
+    def inflight(self) -> int:
+        return len(self._ledger)
+
+    def put_bytes(self, data: Bytes, dtype: str = "uint8", shape: tuple[int, ...] | None = None) -> BlobRef:
+        """Media into shared memory. The request that is submitted with it owns it; else give it back with `drop_bytes`.
+
+        Raises RequestError("overloaded") where the machine has no shared memory left.
+        """
+        if self._arena.used + len(data) > self.admission.share.media_bytes and self._arena.used:
+            raise refuse(
+                "overloaded", "The engine holds as much media as it takes at once; try again later.", code="overloaded"
+            )
+        try:
+            return self._arena.put(data, dtype, shape)
+        except MemoryError:
+            raise refuse(
+                "overloaded", "There is no shared memory left for this media; try again later.", code="overloaded"
+            ) from None
+
+    def drop_bytes(self, blob: BlobRef) -> None:
+        """For a blob that was never submitted."""
+        self._arena.free(blob)
+
+    async def submit(
+        self,
+        prompt: Prompt,
+        media: Sequence[MediaItem] = (),
+        sampling: SamplingParams | None = None,
+        *,
+        tenant: str = "",
+        priority: int = 0,
+        deadline: float | None = None,
+        mm_processor_kwargs: Mapping[str, Any] | None = None,
+        media_io_kwargs: Mapping[str, dict[str, Any]] | None = None,
+        wait: bool = False,
+    ) -> Stream:
+        """Accept one request. `wait`: queue at the door (a batch) instead of being refused (a service).
+
+        Raises RequestError when it is refused; EngineError when the engine is gone.
+        """
+        params = sampling or SamplingParams()
+        if params.seed is None:
+            params = params.replace(seed=self._random.getrandbits(63))
+        request = Request(
+            id=secrets.token_hex(12),
+            client=self._launch.role,
+            tenant=tenant,
+            arrival=time.time(),
+            deadline=deadline,
+            prompt=prompt,
+            media=tuple(media),
+            sampling=params,
+            mm_processor_kwargs=dict(mm_processor_kwargs or {}),
+            media_io_kwargs=dict(media_io_kwargs or {}),
+            priority=priority,
+        )
+        blobs = blobs_of(request)
+        cost = Cost(1, estimate_tokens(prompt) + params.n * (params.max_tokens or 0), sum(blob.nbytes for blob in blobs))
+        try:
+            self._raise_if_dead()
+            if wait:
+                await self.admission.take(cost)
+            else:
+                self.admission.try_take(cost)
+        except BaseException:
+            for blob in blobs:
+                self._arena.free(blob)
+            raise
+        stream = Stream(request.id, params.n, self.cancel)
+        entry = Entry(request, stream, cost, blobs)
+        self._ledger.add(entry)
+        self._send_in(entry)
+        return stream
+
+    async def tokenize(self, prompt: Prompt) -> Tokenized:
+        """Token ids and text of a prompt without media, as the preprocessor would make them."""
+        self._raise_if_dead()
+        id = secrets.token_hex(12)
+        request = Request(
+            id=id, client=self._launch.role, arrival=time.time(), prompt=prompt, sampling=SamplingParams(seed=0, max_tokens=1)
+        )
+        future: asyncio.Future[Tokenized] = self._loop.create_future()
+        self._tokenizing[id] = future
+        try:
+            if not self._peers.send("preprocessor", Tokenize(request)):
+                raise RequestError(RESTARTED)
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return await future
+        finally:
+            self._tokenizing.pop(id, None)
+
+    async def cancel(self, id: str) -> None:
+        """End a request wherever it is. Idempotent."""
+        entry = self._ledger.live(id)
+        if entry is not None:
+            self._end(entry, Failure("cancelled", "The request was cancelled."))
+
+    async def status(self) -> Status:
+        """What the director knows: readiness, pids, fresh counters of every role."""
+        self._raise_if_dead()
+        future: asyncio.Future[Status] = self._loop.create_future()
+        self._statuses.append(future)
+        self._link.send(AskStatus(self._launch.role))
+        self._loop.call_soon(self._drain_link)
+        async with asyncio.timeout(ANSWER_SECONDS):
+            return await future
+
+    async def close(self) -> None:
+        """Leave: what is in flight is cancelled, what this client held is freed."""
+        if self._closed:
+            return
+        self._closed = True
+        for entry in self._ledger.all():
+            if not entry.over:
+                self._end(entry, Failure("cancelled", "The client was closed."))
+        self._flush_ends()
+        self._detach()
+        if self._dead is None:
+            self._link.send(Leave(self._launch.role, 0))
+        await asyncio.to_thread(self._close_sockets)
+        self._arena.close()
+
+    def _detach(self) -> None:
+        for socket in (self._doors.inbox, self._link.socket):
+            self._loop.remove_reader(socket.FD)
+
+    def _close_sockets(self) -> None:
+        for control in self._controls.values():
+            control.flush(500)
+        self._peers.close()
+        self._doors.close()
+        self._link.close()
+        self._context.term()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        await self.close()
+
+    # the way in
+
+    def _send_in(self, entry: Entry) -> None:
+        request = entry.request
+        first = ("fetcher", Fetch(request)) if needs_fetch(request) else ("preprocessor", Prepare(request))
+        if not self._peers.send(*first):
+            entry.leased = False
+            self._end(entry, RESTARTED)
+
+    # the way back
+
+    def _drain_inbox(self) -> None:
+        for _ in range(256):
+            try:
+                frames = self._doors.inbox.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            received = self._doors.incoming.accept(frames)
+            if received is not None:
+                self._hear(received.message)
+        self._loop.call_soon(self._drain_inbox)
+
+    def _hear(self, message: Any) -> None:
+        match message:
+            case Deltas(deltas):
+                for delta in deltas:
+                    entry = self._ledger.live(delta.id, delta.attempt)
+                    if entry is not None:
+                        entry.stream.push(delta)
+            case PreparedCopy(prepared):
+                self._free(self._ledger.end_lease(prepared.id, prepared.attempt))
+                entry = self._ledger.live(prepared.id, prepared.attempt)
+                if entry is not None:
+                    entry.stream.prepared = prepared
+            case Finished() as finished:
+                entry = self._ledger.live(finished.id, finished.attempt)
+                if entry is not None:
+                    self._end(entry, finished)
+            case PromptText(id, attempt, entries):
+                entry = self._ledger.live(id, attempt)
+                if entry is not None:
+                    entry.stream.push_prompt(entries)
+            case PrepareFailed(id, attempt, failure) | Failed(id, attempt, failure):
+                self._free(self._ledger.end_lease(id, attempt))
+                self._fail(id, attempt, failure)
+            case Rejected(id, attempt, failure) | DetokenizeFailed(id, attempt, failure):
+                self._fail(id, attempt, failure)
+            case MediaDropped(id, attempt):
+                self._free(self._ledger.end_lease(id, attempt))
+            case MediaLost(id, attempt):
+                self._again(id, attempt)
+            case Tokenized() as tokenized:
+                future = self._tokenizing.get(tokenized.id)
+                if future is not None and not future.done():
+                    future.set_result(tokenized)
+
+    def _fail(self, id: str, attempt: int, failure: Failure) -> None:
+        waiting = self._tokenizing.get(id)
+        if waiting is not None and not waiting.done():
+            waiting.set_exception(RequestError(failure))
+        entry = self._ledger.live(id, attempt)
+        if entry is not None:
+            self._end(entry, failure)
+
+    def _again(self, id: str, attempt: int) -> None:
+        """An embedding went with a process before it was read: the whole request goes in again."""
+        entry = self._ledger.live(id, attempt)
+        if entry is None:
+            return
+        if attempt + 1 >= MAX_ATTEMPTS:
+            self._end(entry, RESTARTED)
+            return
+        entry.request = msgspec.structs.replace(entry.request, attempt=attempt + 1)
+        entry.leased = True
+        self._send_in(entry)
+
+    def _end(self, entry: Entry, outcome: Finished | Failure) -> None:
+        """The one place where a request ends: exactly one terminal for its caller, `End` for every actor."""
+        entry.over = True
+        if isinstance(outcome, Finished):
+            entry.stream.finish(outcome)
+            self._peers.send("scheduler", Ack((entry.request.id,)))
+        else:
+            entry.stream.fail(outcome)
+        self.admission.give(entry.cost)
+        if not self._ending:
+            self._loop.call_soon(self._flush_ends)
+        self._ending.append(entry.request.id)
+        self._free(entry)
+
+    def _free(self, entry: Entry | None) -> None:
+        if entry is not None:
+            for blob in self._ledger.sweep(entry):
+                self._arena.free(blob)
+
+    def _flush_ends(self) -> None:
+        ids, self._ending = tuple(self._ending), []
+        if ids:
+            for control in self._controls.values():
+                control.send(End(ids))
+
+    # the director
+
+    def _drain_link(self) -> None:
+        while (message := self._link.receive()) is not None:
+            match message:
+                case Peers() as table:
+                    self._meet(table)
+                case Gone(role, epoch) as gone:
+                    self._mourn(role, epoch, gone)
+                case Reshare(share):
+                    self.admission.reshare(share)
+                case Status() as status:
+                    waiting, self._statuses = self._statuses, []
+                    for future in waiting:
+                        if not future.done():
+                            future.set_result(status)
+                    if status.fatal is not None:
+                        self._die(EngineError(status.fatal))
+                case Refused(text):
+                    self._die(EngineError(text))
+
+    def _meet(self, table: Peers) -> None:
+        self._peers.update(table)
+        for role in ENDED_AT:
+            peer = table.peers.get(role)
+            if peer is not None and role not in self._controls:
+                self._controls[role] = Outgoing(self._context, self._launch.role, 0, peer.control, 65536)
+        if self.ready and all(role in self._controls for role in ENDED_AT):
+            self._here.set()
+
+    def _mourn(self, role: str, epoch: int, gone: Gone) -> None:
+        self._doors.incoming.fence(role, epoch)
+        if role in self._controls:
+            self._controls.pop(role).close()
+        self._peers.gone(gone)
+        for entry in self._ledger.caught_by(role):
+            entry.leased = entry.leased and role != "preprocessor"
+            self._end(entry, RESTARTED)
+        if role == "preprocessor":
+            for entry in self._ledger.all():
+                entry.leased = False
+                self._free(entry)
+
+    def _die(self, error: EngineError) -> None:
+        self._dead = error
+        gone = Failure("restarted", "The engine has ended.", code="engine_dead")
+        for entry in self._ledger.all():
+            entry.leased = False
+            if not entry.over:
+                self._end(entry, gone)
+        for future in self._statuses:
+            if not future.done():
+                future.set_exception(error)
+        self._statuses = []
+
+    def _raise_if_dead(self) -> None:
+        if self._dead is not None:
+            raise self._dead
+        if self._closed:
+            raise EngineError("This client is closed.")
+
+
+def estimate_tokens(prompt: Prompt) -> int:
+    """Tokens of a prompt for admission, before it is tokenised: a quarter of its characters, as text usually has it."""
+    match prompt:
+        case TokenPrompt(token_ids):
+            return len(token_ids)
+        case TextPrompt(text):
+            return len(text) // 4 + 1
+        case ChatPrompt(messages):
+            return sum(len(p.text) for m in messages for p in m.content if isinstance(p, Text)) // 4 + 16 * len(messages)

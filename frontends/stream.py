@@ -1,0 +1,126 @@
+"""The reply slot of one request: merges what arrives until its reader comes, so that a slow reader costs no memory."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Literal, Self
+
+import msgspec
+
+from ..protocol.edges.detokenizer_to_client import Delta, Finished, PositionLogprobs
+from ..protocol.errors import Failure, RequestError
+from ..protocol.prepared import Prepared
+
+
+class ChoiceUpdate(msgspec.Struct):
+    """What one choice grew by since the last update."""
+
+    index: int
+    text: str = ""
+    token_ids: list[int] = []
+    logprobs: list[PositionLogprobs] = []
+    finish_reason: Literal["stop", "length"] | None = None
+    stop_reason: str | int | None = None
+
+
+class Update(msgspec.Struct):
+    """Everything that came since the last update, merged."""
+
+    choices: list[ChoiceUpdate]
+    finished: Finished | None = None
+    """With usage and timings; only in the last update."""
+    prompt_logprobs: tuple[PositionLogprobs, ...] | None = None
+
+
+class Stream:
+    """An async iterator of `Update`. Raises RequestError when the request fails.
+
+    As an async context manager it cancels the request if it is left unfinished.
+    """
+
+    def __init__(self, id: str, choices: int, cancel: Callable[[str], Awaitable[None]]) -> None:
+        self.id = id
+        self.prepared: Prepared | None = None
+        """The prepared prompt; known before the first update."""
+        self._cancel = cancel
+        self._wake = asyncio.Event()
+        self._pending: dict[int, ChoiceUpdate] = {}
+        self._prompt_logprobs: tuple[PositionLogprobs, ...] | None = None
+        self._finished: Finished | None = None
+        self._failure: Failure | None = None
+        self._over = False
+        self._tokens = [0] * choices
+        self._characters = [0] * choices
+
+    @property
+    def prompt_token_ids(self) -> tuple[int, ...]:
+        return self.prepared.token_ids if self.prepared is not None else ()
+
+    @property
+    def ended(self) -> bool:
+        """The terminal message has come (though perhaps it has not been read)."""
+        return self._finished is not None or self._failure is not None
+
+    # the client writes
+
+    def push(self, delta: Delta) -> None:
+        """Merge a delta. What a replay sends a second time is cut off: tokens by position, text by offset."""
+        known, released = self._tokens[delta.choice], self._characters[delta.choice]
+        skip = max(0, known - delta.position)
+        tokens, logprobs = delta.token_ids[skip:], delta.logprobs[skip:]
+        text = delta.text[max(0, released - delta.offset) :]
+        if not (tokens or text or delta.finish_reason):
+            return
+        self._tokens[delta.choice] = known + len(tokens)
+        self._characters[delta.choice] = released + len(text)
+        pending = self._pending.get(delta.choice)
+        if pending is None:
+            pending = self._pending[delta.choice] = ChoiceUpdate(delta.choice)
+        pending.text += text
+        pending.token_ids.extend(tokens)
+        pending.logprobs.extend(logprobs)
+        if delta.finish_reason is not None:
+            pending.finish_reason, pending.stop_reason = delta.finish_reason, delta.stop_reason
+        self._wake.set()
+
+    def push_prompt(self, entries: tuple[PositionLogprobs, ...]) -> None:
+        self._prompt_logprobs = entries
+
+    def finish(self, finished: Finished) -> None:
+        self._finished = finished
+        self._wake.set()
+
+    def fail(self, failure: Failure) -> None:
+        self._failure = failure
+        self._wake.set()
+
+    # the caller reads
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Update:
+        if self._over:
+            raise StopAsyncIteration
+        await self._wake.wait()
+        self._wake.clear()
+        if self._failure is not None and not self._pending:
+            self._over = True
+            raise RequestError(self._failure)
+        update = Update(list(self._pending.values()), self._finished, self._prompt_logprobs)
+        self._pending, self._prompt_logprobs = {}, None
+        self._over = self._finished is not None
+        if self._failure is not None:  # the text that came before the failure is the caller's; the failure is next
+            self._wake.set()
+        return update
+
+    async def cancel(self) -> None:
+        """End the request wherever it is. Idempotent; a finished request stays finished."""
+        if not self.ended:
+            await self._cancel(self.id)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        await self.cancel()
