@@ -83,6 +83,8 @@ class Peer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=T
     pid: int
     inbox: str
     control: str
+    notes: dict[str, int] = {}
+    """Its `Ready.notes`."""
 
 
 class Welcome(Message, frozen=True):
