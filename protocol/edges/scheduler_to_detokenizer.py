@@ -20,6 +20,8 @@ class Open(Message, frozen=True):
     client: str
     sampling: SamplingParams
     prompt_token_ids: tuple[int, ...]
+    released: tuple[int, ...] = ()
+    """Of a resumed request: characters of each choice that the client has already; they are not sent again."""
 
 
 class Output(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
@@ -34,6 +36,8 @@ class Output(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like
     finish: FinishReason | None = None
     stop_token: int | None = None
     """The token that ended it, where one did: an end token or one of `stop_token_ids`."""
+    replayed: bool = False
+    """The client has these tokens: they rebuild the text's state, and only text that was not yet released is sent."""
 
 
 class Usage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):

@@ -1,0 +1,63 @@
+"""The detokenizer's shell: tokens from the scheduler, text to the clients."""
+
+import gc
+from typing import Any
+
+import msgspec
+
+from ...protocol.config import DetokenizerConfig
+from ...protocol.edges.scheduler_to_detokenizer import Close, Open, Outputs, PromptScores
+from ...protocol.topology import CLIENT, kind_of
+from ..actor import Actor, run
+from ..launch import Launch
+from .desk import SCHEDULER, Desk, Outbox
+from .vocabulary import load
+
+
+class Detokenizer(Actor):
+    desk: Desk
+
+    async def on_start(self, config: bytes) -> dict[str, int]:
+        settings = msgspec.json.decode(config, type=DetokenizerConfig)
+        self.desk = Desk(load(settings.model.path), settings.model.eos_token_ids)
+        gc.freeze()  # the vocabulary lives as long as the process
+        return {}
+
+    def on_message(self, sender: str, message: Any) -> None:
+        match message:
+            case Outputs():
+                self._deliver(self.desk.outputs(message))
+            case Open():
+                self.desk.open(message)
+            case PromptScores():
+                self._deliver(self.desk.prompt_scores(message))
+            case Close():
+                self._deliver(self.desk.close(message))
+
+    def on_end(self, ids: tuple[str, ...]) -> None:
+        self.desk.end(ids)
+
+    def on_gone(self, role: str, epoch: int) -> None:
+        if kind_of(role) == CLIENT:
+            self.desk.forget_client(role)
+        elif role == SCHEDULER:
+            self.desk.forget_all()
+
+    def counters(self) -> dict[str, float]:
+        desk = self.desk
+        return {
+            "open_requests": len(desk),
+            "tokens": desk.tokens,
+            "stopped": desk.stopped,
+            "finished": desk.finished,
+            "failed": desk.failed,
+            "orphans": desk.orphans,
+        }
+
+    def _deliver(self, outbox: Outbox) -> None:
+        for role, message in outbox:
+            self.send(role, message)
+
+
+def main(launch: Launch) -> None:
+    run(Detokenizer(launch))

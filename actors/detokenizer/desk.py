@@ -1,0 +1,140 @@
+"""All requests in the detokenizer: which message goes to whom. Pure: messages in, (role, message) pairs out."""
+
+import logging
+from collections import defaultdict
+
+from ...protocol.edges.detokenizer_to_client import Delta, Deltas, DetokenizeFailed, Finished, PromptText
+from ...protocol.edges.detokenizer_to_scheduler import Stopped
+from ...protocol.edges.scheduler_to_detokenizer import Close, Open, Output, Outputs, PromptScores
+from ...protocol.errors import Failure
+from ...protocol.wire import Message
+from ..tombstones import Tombstones
+from .choice import Choice, named
+from .vocabulary import Vocabulary
+
+log = logging.getLogger(__name__)
+Outbox = list[tuple[str, Message]]
+"""(role, message), in the order in which they are to be sent."""
+SCHEDULER = "scheduler"
+
+
+class Session:
+    """One attempt of one request."""
+
+    __slots__ = ("attempt", "choices", "client", "close", "id")
+
+    def __init__(self, opened: Open, vocabulary: Vocabulary, eos_token_ids: tuple[int, ...]) -> None:
+        self.id = opened.id
+        self.attempt = opened.attempt
+        self.client = opened.client
+        n = opened.sampling.n
+        released = opened.released + (0,) * (n - len(opened.released))
+        self.choices = [
+            Choice(vocabulary, opened.sampling, opened.prompt_token_ids, eos_token_ids, released[index]) for index in range(n)
+        ]
+        self.close: Close | None = None
+
+    @property
+    def ended(self) -> bool:
+        return all(choice.ended for choice in self.choices)
+
+
+class Desk:
+    """Sessions by request id; the higher attempt replaces the lower, the lower is dropped."""
+
+    def __init__(self, vocabulary: Vocabulary, eos_token_ids: tuple[int, ...]) -> None:
+        self._vocabulary = vocabulary
+        self._eos = eos_token_ids
+        self._sessions: dict[str, Session] = {}
+        self._over = Tombstones()
+        self.tokens = 0
+        """Delivered, over all requests."""
+        self.stopped = 0
+        """Choices ended by a stop string."""
+        self.finished = 0
+        self.failed = 0
+        self.orphans = 0
+        """Outputs of requests that are not open here."""
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def open(self, message: Open) -> None:
+        """Idempotent: the same attempt again changes nothing."""
+        known = self._sessions.get(message.id)
+        if message.id in self._over or (known is not None and known.attempt >= message.attempt):
+            return
+        self._sessions[message.id] = Session(message, self._vocabulary, self._eos)
+
+    def outputs(self, message: Outputs) -> Outbox:
+        deltas: defaultdict[str, list[Delta]] = defaultdict(list)
+        others: Outbox = []
+        for output in message.outputs:
+            session = self._find(output.id, output.attempt)
+            if session is None:
+                self.orphans += 1
+                continue
+            try:
+                delta = self._advance(session, output, others)
+            except Exception:
+                # One request's fault ends one request; the rest of this step goes on.
+                log.exception("request %s cannot be detokenized", session.id)
+                others.append(self._fail(session))
+                continue
+            if delta is not None:
+                deltas[session.client].append(delta)
+        texts: Outbox = [(client, Deltas(tuple(grown))) for client, grown in deltas.items()]
+        return texts + others
+
+    def prompt_scores(self, message: PromptScores) -> Outbox:
+        session = self._find(message.id, message.attempt)
+        if session is None:
+            return []
+        entries = tuple(named(self._vocabulary, entry) for entry in message.entries)
+        return [(session.client, PromptText(session.id, session.attempt, entries))]
+
+    def close(self, message: Close) -> Outbox:
+        session = self._find(message.id, message.attempt)
+        if session is None:
+            return []
+        if not session.ended:
+            log.error("request %s was closed with a choice that has not ended", session.id)
+            return [self._fail(session)]
+        self.finished += 1
+        del self._sessions[session.id]
+        tokens = sum(choice.tokens for choice in session.choices)
+        return [(session.client, Finished(session.id, session.attempt, message.usage, tokens, message.timings))]
+
+    def end(self, ids: tuple[str, ...]) -> None:
+        """Forget them, and whatever comes for them later."""
+        self._over.add(ids)
+        for id in ids:
+            self._sessions.pop(id, None)
+
+    def forget_client(self, client: str) -> None:
+        """Its process is gone: nobody reads these answers."""
+        self.end(tuple(s.id for s in self._sessions.values() if s.client == client))
+
+    def forget_all(self) -> None:
+        """The scheduler is gone; what goes on comes again, opened under a higher attempt."""
+        self._sessions.clear()
+
+    def _find(self, id: str, attempt: int) -> Session | None:
+        session = self._sessions.get(id)
+        return session if session is not None and session.attempt == attempt else None
+
+    def _advance(self, session: Session, output: Output, others: Outbox) -> Delta | None:
+        choice = session.choices[output.choice]
+        before, ended = choice.tokens, choice.ended
+        delta = choice.advance(output)
+        self.tokens += choice.tokens - before
+        if choice.ended and not ended and choice.cut:
+            self.stopped += 1
+            others.append((SCHEDULER, Stopped(session.id, session.attempt, output.choice, choice.tokens)))
+        return delta
+
+    def _fail(self, session: Session) -> tuple[str, Message]:
+        self.failed += 1
+        self.end((session.id,))
+        failure = Failure("internal", "The answer could not be turned into text.")
+        return session.client, DetokenizeFailed(session.id, session.attempt, failure)

@@ -1,0 +1,74 @@
+"""The tokenizer as the detokenizer needs it: ids to text, and each token's own bytes."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from ...protocol.errors import EngineError
+
+
+class Vocabulary:
+    """Decodes id sequences; knows each token's bytes, whatever scheme the vocabulary is written in."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._verbatim = {id: token.content.encode() for id, token in tokenizer.get_added_tokens_decoder().items()}
+        self._byte_level = "ByteLevel" in _decoder_types(tokenizer)
+        self._shown: dict[int, tuple[str, bytes]] = {}
+        """Tokens that log-probabilities have named so far; at most the vocabulary's size."""
+
+    def decode(self, ids: list[int], skip_special_tokens: bool) -> str:
+        return self._tokenizer.decode(ids, skip_special_tokens=skip_special_tokens)
+
+    def token(self, id: int) -> tuple[str, bytes]:
+        """The token alone: its text (a partial character as U+FFFD) and its bytes. Empty where the id names none."""
+        known = self._shown.get(id)
+        if known is None:
+            raw = self._bytes(id)
+            known = self._shown[id] = (raw.decode("utf-8", "replace"), raw)
+        return known
+
+    def _bytes(self, id: int) -> bytes:
+        if id in self._verbatim:
+            return self._verbatim[id]
+        written = self._tokenizer.id_to_token(id)
+        if written is None:
+            return b""
+        if self._byte_level:
+            return b"".join(_BYTE_OF.get(c, c.encode()) for c in written)
+        if len(written) == 6 and written.startswith("<0x") and written.endswith(">"):
+            return bytes([int(written[3:5], 16)])
+        return written.replace("\u2581", " ").encode()
+
+
+def load(folder: str) -> Vocabulary:
+    """Raises EngineError where the checkpoint has no readable tokenizer.json."""
+    try:
+        return Vocabulary(Tokenizer.from_file(str(Path(folder) / "tokenizer.json")))
+    except Exception as error:  # tokenizers raises bare Exception
+        raise EngineError(f"tokenizer.json in {folder!r} cannot be read as a tokenizer.") from error
+
+
+def _decoder_types(tokenizer: Tokenizer) -> set[str]:
+    """The names of the decoder and of those inside it."""
+    if tokenizer.decoder is None:
+        return set()
+    found: set[str] = set()
+    waiting: list[Any] = [json.loads(tokenizer.decoder.__getstate__())]
+    while waiting:
+        node = waiting.pop()
+        found.add(node["type"])
+        waiting.extend(node.get("decoders", ()))
+    return found
+
+
+def _byte_alphabet() -> dict[str, int]:
+    """The printable character that byte-level vocabularies write for each byte: itself where it prints, else 256 + n."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    rest = [b for b in range(256) if b not in set(printable)]
+    return {chr(b): b for b in printable} | {chr(256 + n): b for n, b in enumerate(rest)}
+
+
+_BYTE_OF = {char: bytes([byte]) for char, byte in _byte_alphabet().items()}

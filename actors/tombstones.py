@@ -1,0 +1,21 @@
+"""Ids of requests that are over, kept for a while: work for them that arrives later is dropped."""
+
+from collections.abc import Iterable
+
+
+class Tombstones:
+    """The last `limit` ids that ended, oldest first out."""
+
+    def __init__(self, limit: int = 16384) -> None:
+        self._limit = limit
+        self._ids: dict[str, None] = {}
+
+    def add(self, ids: Iterable[str]) -> None:
+        for id in ids:
+            self._ids.pop(id, None)
+            self._ids[id] = None
+        while len(self._ids) > self._limit:
+            del self._ids[next(iter(self._ids))]
+
+    def __contains__(self, id: str) -> bool:
+        return id in self._ids
