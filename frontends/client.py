@@ -1,7 +1,6 @@
 """THE client: every face submits here. It admits, keeps the ledger, and gives each caller its stream."""
 
 import asyncio
-import logging
 import os
 import random
 import secrets
@@ -12,28 +11,13 @@ from types import TracebackType
 from typing import Any, Self
 
 import msgspec
-import zmq
 
-from ..actors.launch import Launch
-from ..actors.link import DirectorLink
-from ..actors.peers import Doors, PeerTable
 from ..protocol.blobs import Arena, BlobRef, Bytes
-from ..protocol.channel import Outgoing
-from ..protocol.config import ClientConfig
+from ..protocol.checkpoint import ModelInfo
 from ..protocol.edges.client_to_fetcher import Fetch
 from ..protocol.edges.client_to_preprocessor import Prepare, Tokenize
 from ..protocol.edges.client_to_scheduler import Ack
-from ..protocol.edges.control import (
-    AskStatus,
-    End,
-    Gone,
-    Leave,
-    Peers,
-    Ready,
-    Refused,
-    Reshare,
-    Status,
-)
+from ..protocol.edges.control import AskStatus, Gone, Refused, Reshare, Status
 from ..protocol.edges.detokenizer_to_client import Deltas, DetokenizeFailed, Finished, PromptText
 from ..protocol.edges.fetcher_to_client import Failed
 from ..protocol.edges.preprocessor_to_client import MediaDropped, PreparedCopy, PrepareFailed, Tokenized
@@ -42,15 +26,11 @@ from ..protocol.errors import EngineError, Failure, RequestError, refuse
 from ..protocol.request import ChatPrompt, MediaItem, Prompt, Request, Text, TextPrompt, TokenPrompt
 from ..protocol.sampling import SamplingParams
 from .admission import Admission, Cost
+from .connection import Connection
 from .ledger import MAX_ATTEMPTS, Entry, Ledger, blobs_of, needs_fetch
 from .stream import Stream
 
-log = logging.getLogger(__name__)
-
-ENDED_AT = ("fetcher", "preprocessor", "scheduler", "detokenizer")
-"""Who keeps state by request id; the encoder-cache and the runner hear of an end from the scheduler."""
 ANSWER_SECONDS = 30.0
-
 RESTARTED = Failure(
     "restarted", "A part of the engine was restarted while it worked on this request; send it again.", code="restarted"
 )
@@ -59,53 +39,41 @@ RESTARTED = Failure(
 class Client:
     """One connection to a running engine; one per process is enough. Not thread-safe: it belongs to its event loop."""
 
+    model: ModelInfo
+    model_name: str
+    max_model_len: int
+    admission: Admission
+    _random: random.Random
+    """Draws the seeds of requests that bring none."""
+    _loop: asyncio.AbstractEventLoop
+
     def __init__(self, run_dir: Path, name: str) -> None:
-        self._launch = Launch(role=f"client-{name}", epoch=0, run_dir=str(run_dir), module="")
-        self._context: zmq.Context[Any] = zmq.Context()
-        self._link = DirectorLink(self._context, str(run_dir), self._launch.role, 0)
-        self._peers = PeerTable(self._context, self._launch.role, 0)
-        self._controls: dict[str, Outgoing] = {}
+        self._connection = Connection(run_dir, name, self._hear, self._hear_director, self._lose_engine)
+        self._arena = Arena(run_dir, f"{self._connection.role}.0", 1 << 40)
         self._ledger = Ledger()
         self._ending: list[str] = []
         self._tokenizing: dict[str, asyncio.Future[Tokenized]] = {}
         self._statuses: list[asyncio.Future[Status]] = []
-        self._here = asyncio.Event()
         self._dead: EngineError | None = None
-        self._arena = Arena(run_dir, f"{self._launch.role}.0", 1 << 40)
         self._closed = False
 
     @classmethod
     async def connect(cls, run_dir: Path, name: str | None = None) -> "Client":
         """Join the engine that runs in `run_dir`. Raises EngineError where it refuses, TimeoutError where none answers."""
         client = cls(run_dir, name or f"{os.getpid()}-{secrets.token_hex(4)}")
-        await client._join()
+        config, share = await client._connection.join()
+        client.model, client.model_name, client.max_model_len = config.model, config.name, config.max_model_len
+        client.admission = Admission(share)
+        client._random = random.Random(config.seed)
+        client._loop = asyncio.get_running_loop()
         return client
-
-    async def _join(self) -> None:
-        welcome = await asyncio.to_thread(self._link.hello)
-        if isinstance(welcome, Refused):
-            raise EngineError(welcome.text)
-        config = msgspec.json.decode(welcome.config, type=ClientConfig)
-        assert welcome.share is not None
-        self.model, self.model_name, self.max_model_len = config.model, config.name, config.max_model_len
-        self.admission = Admission(welcome.share)
-        self._random = random.Random(config.seed)
-        self._doors = Doors(self._context, self._launch)
-        self._loop = asyncio.get_running_loop()
-        self._link.start_heartbeats()
-        for socket, drain in ((self._doors.inbox, self._drain_inbox), (self._link.socket, self._drain_link)):
-            self._loop.add_reader(socket.FD, drain)
-            self._loop.call_soon(drain)
-        self._link.send(Ready(self._launch.role, 0, self._doors.inbox_endpoint, self._doors.control_endpoint))
-        async with asyncio.timeout(ANSWER_SECONDS):
-            await self._here.wait()
 
     # what callers use
 
     @property
     def ready(self) -> bool:
         """Every actor this client writes to is there."""
-        return self._dead is None and all(role in self._peers for role in ("fetcher", "preprocessor", "scheduler"))
+        return self._dead is None and self._connection.complete
 
     @property
     def inflight(self) -> int:
@@ -153,7 +121,7 @@ class Client:
             params = params.replace(seed=self._random.getrandbits(63))
         request = Request(
             id=secrets.token_hex(12),
-            client=self._launch.role,
+            client=self._connection.role,
             tenant=tenant,
             arrival=time.time(),
             deadline=deadline,
@@ -187,12 +155,16 @@ class Client:
         self._raise_if_dead()
         id = secrets.token_hex(12)
         request = Request(
-            id=id, client=self._launch.role, arrival=time.time(), prompt=prompt, sampling=SamplingParams(seed=0, max_tokens=1)
+            id=id,
+            client=self._connection.role,
+            arrival=time.time(),
+            prompt=prompt,
+            sampling=SamplingParams(seed=0, max_tokens=1),
         )
         future: asyncio.Future[Tokenized] = self._loop.create_future()
         self._tokenizing[id] = future
         try:
-            if not self._peers.send("preprocessor", Tokenize(request)):
+            if not self._connection.send("preprocessor", Tokenize(request)):
                 raise RequestError(RESTARTED)
             async with asyncio.timeout(ANSWER_SECONDS):
                 return await future
@@ -210,8 +182,7 @@ class Client:
         self._raise_if_dead()
         future: asyncio.Future[Status] = self._loop.create_future()
         self._statuses.append(future)
-        self._link.send(AskStatus(self._launch.role))
-        self._loop.call_soon(self._drain_link)
+        self._connection.ask(AskStatus(self._connection.role))
         async with asyncio.timeout(ANSWER_SECONDS):
             return await future
 
@@ -224,23 +195,8 @@ class Client:
             if not entry.over:
                 self._end(entry, Failure("cancelled", "The client was closed."))
         self._flush_ends()
-        self._detach()
-        if self._dead is None:
-            self._link.send(Leave(self._launch.role, 0))
-        await asyncio.to_thread(self._close_sockets)
+        await self._connection.leave(in_order=self._dead is None)
         self._arena.close()
-
-    def _detach(self) -> None:
-        for socket in (self._doors.inbox, self._link.socket):
-            self._loop.remove_reader(socket.FD)
-
-    def _close_sockets(self) -> None:
-        for control in self._controls.values():
-            control.flush(500)
-        self._peers.close()
-        self._doors.close()
-        self._link.close()
-        self._context.term()
 
     async def __aenter__(self) -> Self:
         return self
@@ -253,22 +209,11 @@ class Client:
     def _send_in(self, entry: Entry) -> None:
         request = entry.request
         first = ("fetcher", Fetch(request)) if needs_fetch(request) else ("preprocessor", Prepare(request))
-        if not self._peers.send(*first):
+        if not self._connection.send(*first):
             entry.leased = False
             self._end(entry, RESTARTED)
 
     # the way back
-
-    def _drain_inbox(self) -> None:
-        for _ in range(256):
-            try:
-                frames = self._doors.inbox.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                return
-            received = self._doors.incoming.accept(frames)
-            if received is not None:
-                self._hear(received.message)
-        self._loop.call_soon(self._drain_inbox)
 
     def _hear(self, message: Any) -> None:
         match message:
@@ -329,7 +274,7 @@ class Client:
         entry.over = True
         if isinstance(outcome, Finished):
             entry.stream.finish(outcome)
-            self._peers.send("scheduler", Ack((entry.request.id,)))
+            self._connection.send("scheduler", Ack((entry.request.id,)))
         else:
             entry.stream.fail(outcome)
         self.admission.give(entry.cost)
@@ -346,44 +291,27 @@ class Client:
     def _flush_ends(self) -> None:
         ids, self._ending = tuple(self._ending), []
         if ids:
-            for control in self._controls.values():
-                control.send(End(ids))
+            self._connection.end(ids)
 
     # the director
 
-    def _drain_link(self) -> None:
-        while (message := self._link.receive()) is not None:
-            match message:
-                case Peers() as table:
-                    self._meet(table)
-                case Gone(role, epoch) as gone:
-                    self._mourn(role, epoch, gone)
-                case Reshare(share):
-                    self.admission.reshare(share)
-                case Status() as status:
-                    waiting, self._statuses = self._statuses, []
-                    for future in waiting:
-                        if not future.done():
-                            future.set_result(status)
-                    if status.fatal is not None:
-                        self._die(EngineError(status.fatal))
-                case Refused(text):
-                    self._die(EngineError(text))
+    def _hear_director(self, message: Any) -> None:
+        match message:
+            case Gone(role, _):
+                self._mourn(role)
+            case Reshare(share):
+                self.admission.reshare(share)
+            case Status() as status:
+                waiting, self._statuses = self._statuses, []
+                for future in waiting:
+                    if not future.done():
+                        future.set_result(status)
+                if status.fatal is not None:
+                    self._die(EngineError(status.fatal))
+            case Refused(text):
+                self._die(EngineError(text))
 
-    def _meet(self, table: Peers) -> None:
-        self._peers.update(table)
-        for role in ENDED_AT:
-            peer = table.peers.get(role)
-            if peer is not None and role not in self._controls:
-                self._controls[role] = Outgoing(self._context, self._launch.role, 0, peer.control, 65536)
-        if self.ready and all(role in self._controls for role in ENDED_AT):
-            self._here.set()
-
-    def _mourn(self, role: str, epoch: int, gone: Gone) -> None:
-        self._doors.incoming.fence(role, epoch)
-        if role in self._controls:
-            self._controls.pop(role).close()
-        self._peers.gone(gone)
+    def _mourn(self, role: str) -> None:
         for entry in self._ledger.caught_by(role):
             entry.leased = entry.leased and role != "preprocessor"
             self._end(entry, RESTARTED)
@@ -391,6 +319,9 @@ class Client:
             for entry in self._ledger.all():
                 entry.leased = False
                 self._free(entry)
+
+    def _lose_engine(self) -> None:
+        self._die(EngineError("The engine has ended."))
 
     def _die(self, error: EngineError) -> None:
         self._dead = error

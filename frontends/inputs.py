@@ -138,7 +138,7 @@ def _source(modality: Modality, entry: Any, where: str, client: Client) -> Sourc
 
 def _put(client: Client, array: "np.ndarray[Any, Any]") -> BlobRef:
     array = np.ascontiguousarray(array)
-    return client.put_bytes(memoryview(array).cast("B") if array.size else b"", str(array.dtype), array.shape)
+    return client.put_bytes(array.data.cast("B") if array.size else b"", str(array.dtype), array.shape)
 
 
 def _picture(entry: Any, where: str) -> tuple["np.ndarray[Any, Any]", str]:

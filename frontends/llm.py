@@ -10,7 +10,6 @@ from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from ..protocol.config import EngineConfig
 from ..protocol.edges.control import Status
 from ..protocol.request import ChatPrompt
 from ..protocol.sampling import SamplingParams

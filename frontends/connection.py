@@ -1,0 +1,150 @@
+"""A client's sockets: its link to the director, its inbox, and its edges to the actors. No request is known here."""
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import zmq
+
+from ..actors.launch import Launch
+from ..actors.link import DirectorLink
+from ..actors.peers import Doors, PeerTable
+from ..protocol.channel import Outgoing
+from ..protocol.config import ClientConfig
+from ..protocol.edges.control import End, Gone, Leave, Peers, Ready, Refused, Share
+from ..protocol.errors import EngineError
+from ..protocol.wire import Message
+
+ENDED_AT = ("fetcher", "preprocessor", "scheduler", "detokenizer")
+"""Who keeps state by request id; the encoder-cache and the runner hear of an end from the scheduler."""
+JOIN_SECONDS = 30.0
+
+
+class Connection:
+    """Joins one engine as `client-<name>`. `on_message` gets what actors send, `on_director` what the director says (`Gone`
+    included, after the edge has been closed), `on_dead` is called once if the director ends."""
+
+    def __init__(
+        self,
+        run_dir: Path,
+        name: str,
+        on_message: Callable[[Any], None],
+        on_director: Callable[[Any], None],
+        on_dead: Callable[[], None],
+    ) -> None:
+        self.role = f"client-{name}"
+        self._launch = Launch(role=self.role, epoch=0, run_dir=str(run_dir), module="")
+        self._context: zmq.Context[Any] = zmq.Context()
+        self._link = DirectorLink(self._context, str(run_dir), self.role, 0)
+        self._peers = PeerTable(self._context, self.role, 0)
+        self._controls: dict[str, Outgoing] = {}
+        self._on_message, self._on_director, self._on_dead = on_message, on_director, on_dead
+        self._here = asyncio.Event()
+        self._director = _open_director(run_dir)
+
+    async def join(self) -> tuple[ClientConfig, Share]:
+        """Say Hello and wait until every actor can be written to. Raises EngineError, TimeoutError."""
+        welcome = await asyncio.to_thread(self._link.hello)
+        if isinstance(welcome, Refused):
+            raise EngineError(welcome.text)
+        assert welcome.share is not None
+        self._doors = Doors(self._context, self._launch)
+        self._loop = asyncio.get_running_loop()
+        self._link.start_heartbeats()
+        for socket, drain in ((self._doors.inbox, self._drain_inbox), (self._link.socket, self._drain_link)):
+            self._loop.add_reader(socket.FD, drain)
+            self._loop.call_soon(drain)
+        self._loop.add_reader(self._director, self._lose_director)
+        self._link.send(Ready(self.role, 0, self._doors.inbox_endpoint, self._doors.control_endpoint))
+        async with asyncio.timeout(JOIN_SECONDS):
+            await self._here.wait()
+        return msgspec.json.decode(welcome.config, type=ClientConfig), welcome.share
+
+    @property
+    def complete(self) -> bool:
+        """Every actor this client writes to is there."""
+        return all(role in self._peers for role in ("fetcher", "preprocessor", "scheduler")) and all(
+            role in self._controls for role in ENDED_AT
+        )
+
+    def send(self, role: str, message: Message) -> bool:
+        """False where `role` is not there now."""
+        return self._peers.send(role, message)
+
+    def ask(self, message: Message) -> None:
+        """To the director."""
+        self._link.send(message)
+        self._loop.call_soon(self._drain_link)  # a send can swallow the socket's readiness
+
+    def end(self, ids: tuple[str, ...]) -> None:
+        """Tell every actor that these requests are over."""
+        for control in self._controls.values():
+            control.send(End(ids))
+
+    async def leave(self, in_order: bool) -> None:
+        for fd in (self._doors.inbox.FD, self._link.socket.FD, self._director):
+            self._loop.remove_reader(fd)
+        os.close(self._director)
+        if in_order:
+            self._link.send(Leave(self.role, 0))
+        await asyncio.to_thread(self._close_sockets)
+
+    def _close_sockets(self) -> None:
+        for control in self._controls.values():
+            control.flush(500)
+        self._peers.close()
+        self._doors.close()
+        self._link.close()
+        self._context.term()
+
+    def _drain_inbox(self) -> None:
+        for _ in range(256):
+            try:
+                frames = self._doors.inbox.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            received = self._doors.incoming.accept(frames)
+            if received is not None:
+                self._on_message(received.message)
+        self._loop.call_soon(self._drain_inbox)  # other tasks of the loop get a turn
+
+    def _drain_link(self) -> None:
+        while (message := self._link.receive()) is not None:
+            match message:
+                case Peers() as table:
+                    self._meet(table)
+                case Gone(role, epoch) as gone:
+                    self._doors.incoming.fence(role, epoch)
+                    self._peers.gone(gone)
+                    if role in self._controls:
+                        self._controls.pop(role).close()
+                    self._on_director(gone)
+                case _:
+                    self._on_director(message)
+
+    def _meet(self, table: Peers) -> None:
+        for role, peer in self._peers.update(table):
+            known = self._controls.pop(role, None)
+            if known is not None:
+                known.close()
+            self._controls[role] = Outgoing(self._context, self.role, 0, peer.control, 65536)
+        peer_of_detokenizer = table.peers.get("detokenizer")  # never written to but by `End`
+        if peer_of_detokenizer is not None and "detokenizer" not in self._controls:
+            self._controls["detokenizer"] = Outgoing(self._context, self.role, 0, peer_of_detokenizer.control, 65536)
+        if self.complete:
+            self._here.set()
+
+    def _lose_director(self) -> None:
+        self._loop.remove_reader(self._director)
+        self._on_dead()
+
+
+def _open_director(run_dir: Path) -> int:
+    """A descriptor that becomes readable when the director of the run ends. Raises EngineError where there is none."""
+    try:
+        return os.pidfd_open(int((run_dir / "lock").read_text()))
+    except (OSError, ValueError):
+        raise EngineError("No engine runs in this run directory.") from None
