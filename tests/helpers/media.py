@@ -51,6 +51,7 @@ def clip_frames(encoded: bytes) -> Pixels:
     """Every frame of a clip, as PyAV decodes it."""
     import av
 
+    container: Any
     with av.open(io.BytesIO(encoded)) as container:
         return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
 

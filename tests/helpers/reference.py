@@ -14,6 +14,7 @@ import torch.nn.functional as F
 import transformers
 from PIL import Image
 from transformers import processing_utils, video_processing_utils
+from transformers.models.qwen2_vl import image_processing_pil_qwen2_vl as qwen_pixels
 
 from thespis.scripts.make_random_checkpoint import CLIP_MEAN, CLIP_STD, VIDEO_PIXELS
 
@@ -22,6 +23,8 @@ from .media import RATE, Pixels, Sound
 SAFE_GAP = 1e-3
 """Of the best logit before the second. Recomputing moves logits by up to 5e-5; below 1e-4 a difference would be a tie."""
 _hf: Any = transformers
+_qwen_pixels: Any = qwen_pixels
+_Base: Any = video_processing_utils.VideoProcessorMixin
 
 
 class Media(NamedTuple):
@@ -114,13 +117,12 @@ def _processor(folder: Path, tokenizer: Any) -> Any:
     return _hf.Qwen2_5OmniProcessor(**parts, feature_extractor=_hf.AutoFeatureExtractor.from_pretrained(folder))
 
 
-class ClipProcessor(video_processing_utils.VideoProcessorMixin):  # type: ignore[misc]
+class ClipProcessor(_Base):  # type: ignore[misc]
     """Qwen's clip processor without torchvision: the sizes of the tiny checkpoints, no sampling of frames."""
 
     patch_size = 14
     merge_size = 2
     temporal_patch_size = 2
-    size: Any = {"shortest_edge": VIDEO_PIXELS["shortest_edge"], "longest_edge": VIDEO_PIXELS["longest_edge"]}
 
     def __call__(self, videos: Any, **_: Any) -> Any:
         groups = [self._patches(clip) for batch in videos for clip in (batch if isinstance(batch, list) else [batch])]
@@ -133,11 +135,11 @@ class ClipProcessor(video_processing_utils.VideoProcessorMixin):  # type: ignore
 
     def _patches(self, clip: Pixels) -> tuple[torch.Tensor, tuple[int, int, int]]:
         """[frames, height, width, 3] to [patches, 3 * 2 * 14 * 14] and the grid in patches."""
-        from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
-
         frames = torch.from_numpy(np.ascontiguousarray(clip)).permute(0, 3, 1, 2).float()
         block = self.patch_size * self.merge_size
-        height, width = smart_resize(*clip.shape[1:3], block, self.size["shortest_edge"], self.size["longest_edge"])
+        height, width = _qwen_pixels.smart_resize(
+            *clip.shape[1:3], block, VIDEO_PIXELS["shortest_edge"], VIDEO_PIXELS["longest_edge"]
+        )
         if (height, width) != clip.shape[1:3]:
             frames = F.interpolate(frames, (height, width), mode="bicubic", antialias=True).round().clamp(0, 255)
         mean, std = (torch.tensor(values).view(3, 1, 1) for values in (CLIP_MEAN, CLIP_STD))
