@@ -21,6 +21,8 @@ class Launch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     run_dir: str
     module: str
     """Has `main(launch: Launch) -> None`."""
+    parent: int = 0
+    """Pid of the director that the process must not outlive; 0: whoever the parent is."""
 
     @property
     def directory(self) -> Path:
@@ -40,7 +42,7 @@ def enter(launch: Launch) -> None:
     """Become `launch.role`: title, logging, death with the director; then run the role's module to its end."""
     import setproctitle
 
-    parent = os.getppid()
+    parent = launch.parent or os.getppid()
     die_with_parent()
     if os.getppid() != parent or parent == 1:
         sys.exit(1)  # the director died before we asked to follow it

@@ -1,0 +1,33 @@
+"""The director's process: `python -P -m thespis.actors.director --run-dir DIR`, a `DirectorConfig` as JSON line on stdin.
+
+stdin stays open for as long as the face that started it wants the engine; stdout carries `Announcement` lines.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from .janitor import start_janitor
+from .run_dir import take_lock
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="thespis director")
+    parser.add_argument("--run-dir", type=Path, required=True)
+    run_dir: Path = parser.parse_args().run_dir.resolve()
+    lock = take_lock(run_dir)
+    janitor, pids = start_janitor(run_dir)
+    try:
+        from .life import live
+
+        code = live(run_dir, lambda pid: os.write(pids, f"{pid}\n".encode()))
+    finally:
+        os.close(pids)
+        os.waitpid(janitor, 0)  # nothing is left when the director has ended
+        os.close(lock)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,287 @@
+"""The director: starts every process, introduces them to each other, replaces the dead, ends all in order.
+
+It does no risky work and holds no request: everything it knows can be seen in `Status`.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import zmq
+
+from ...protocol import VERSION
+from ...protocol.channel import bind_inbox
+from ...protocol.config import Division, encode_config
+from ...protocol.edges.control import (
+    AskStatus,
+    Fatal,
+    Gone,
+    Heartbeat,
+    Hello,
+    Kill,
+    Leave,
+    Peer,
+    Ready,
+    Refused,
+    Reshare,
+    Share,
+    Stats,
+    Status,
+    ToDirector,
+    Welcome,
+)
+from ...protocol.topology import CLIENT, DIRECTOR, kind_of
+from ...protocol.wire import Decoder, Message, WireError, encode
+from ..launch import director_endpoint
+from .company import Company
+from .config import Announcement, DirectorConfig
+from .ending import end_in_order
+from .inquiry import Inquiry
+from .roster import Guest, Member, split_share
+
+log = logging.getLogger(__name__)
+
+DRAIN_AT_ONCE = 256
+
+
+class Director:
+    """One engine. `announce` tells the face that started it; `tell_janitor` names each process that is made."""
+
+    def __init__(
+        self,
+        config: DirectorConfig,
+        division: Division,
+        run_dir: Path,
+        preload: list[str],
+        announce: Callable[[Announcement], None],
+        tell_janitor: Callable[[int], None],
+    ) -> None:
+        self.config, self.division = config, division
+        self._announce = announce
+        self._loop = asyncio.get_running_loop()
+        self._context: zmq.Context[Any] = zmq.Context()
+        self._socket = bind_inbox(self._context, director_endpoint(run_dir))
+        self._decoder: Decoder[Any] = Decoder(ToDirector)
+        self._draining = False
+        roles = [role for role in division.roles if kind_of(role) != CLIENT]
+        self.company = Company(config, run_dir, roles, preload, tell_janitor, self._gone, self.give_up)
+        self.roster = self.company.roster
+        self._inquiry = Inquiry(self.roster, self.send, self._answer_status)
+        self._opened = False
+        self._face_here = config.face_pid is not None
+        self.fatal: str | None = None
+        self._over = asyncio.Event()
+        self.now = asyncio.Event()
+        """Set by the second signal: no more waiting for anybody."""
+
+    async def run(self) -> int:
+        """Until the engine has ended; returns the exit code."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            self._loop.add_signal_handler(number, self._asked_to_stop)
+        if self.config.face_pid is not None:
+            self.company.undertaker.watch(self.config.face_pid, lambda pid, status: self.face_gone())
+        self._loop.add_reader(self._socket.FD, self._drain)
+        self.company.start()
+        self._tick(self._loop.time())
+        await self._over.wait()
+        await end_in_order(self)
+        self._loop.remove_reader(self._socket.FD)
+        self._socket.close(linger=200)
+        self._context.term()
+        return 0 if self.fatal is None else 1
+
+    # ends
+
+    def _asked_to_stop(self) -> None:
+        if self._over.is_set():
+            self.now.set()
+            self.company.changed.set()
+        log.info("asked to stop")
+        self._over.set()
+
+    def face_gone(self) -> None:
+        """The face that started the engine has let go of it, or died."""
+        if self._face_here:
+            self._face_here = False
+            self._stop_if_unused()
+            if not self._over.is_set():
+                self._announce(Announcement("staying"))
+
+    def _stop_if_unused(self) -> None:
+        if self._face_here or self.config.keep:
+            return
+        if self.config.server is not None or not self.roster.guests:
+            log.info("the last face has gone")
+            self._over.set()
+
+    def give_up(self, text: str) -> None:
+        """The engine cannot go on; `text` is for the person who started it."""
+        if self.fatal is None:
+            log.error("%s", text)
+            self.fatal = text
+            self._announce(Announcement("fatal", text))
+            self._over.set()
+
+    def _tick(self, before: float) -> None:
+        now = self._loop.time()
+        period = min(1.0, self.config.lease_seconds / 4)
+        if now - before > 2 * period + 1.0:
+            self.company.forgive()
+        else:
+            self.company.check_leases()
+        self._loop.call_later(period, self._tick, now)
+
+    # messages
+
+    def send(self, role: str, epoch: int, message: Message) -> None:
+        """To one incarnation; one that is not there hears nothing."""
+        self._answer(f"{role}.{epoch}".encode(), message)
+
+    def _answer(self, identity: bytes, message: Message) -> None:
+        try:
+            self._socket.send_multipart([identity, encode(message)], zmq.NOBLOCK)
+        except zmq.ZMQError as error:
+            log.debug("%s to %r is lost: %s", type(message).__name__, identity, error)
+        self._drain_soon()  # a send may swallow the socket's readiness
+
+    def tell_all(self, message: Message) -> None:
+        for role, peer in self.roster.table().peers.items():
+            self.send(role, peer.epoch, message)
+
+    def _drain_soon(self) -> None:
+        if not self._draining:
+            self._draining = True
+            self._loop.call_soon(self._drain)
+
+    def _drain(self) -> None:
+        self._draining = False
+        for _ in range(DRAIN_AT_ONCE):
+            try:
+                frames = self._socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            try:
+                message = self._decoder.decode(frames[-1])
+            except WireError:
+                log.warning("%r sends what is no message of protocol %d", frames[0], VERSION)
+                continue
+            self._hear(frames[0], message)
+        self._drain_soon()
+
+    def _hear(self, identity: bytes, message: Any) -> None:
+        match message:
+            case Hello():
+                self._answer(identity, self._greet(message))
+            case Heartbeat(role, epoch):
+                if (member := self._member(role, epoch)) is not None:
+                    member.heard = self._loop.time()
+            case Ready():
+                self._ready(message)
+            case Stats(role, epoch, counters):
+                self._inquiry.heard(role, epoch, counters)
+            case Fatal(role, epoch, text):
+                if (member := self._member(role, epoch)) is not None:
+                    member.fatal = text
+                    if not self._opened:
+                        self.give_up(text)
+            case Leave(role, epoch):
+                guest = self.roster.guests.get(role)
+                if guest is not None and guest.epoch == epoch:
+                    self.company.undertaker.forget(guest.watch)
+                    self._guest_gone(role, guest)
+            case AskStatus(role):
+                self._inquiry.ask(identity, role)
+            case Kill(role, epoch):
+                self.company.kill(role, epoch, excused=True)
+
+    def _member(self, role: str, epoch: int) -> Member | None:
+        """The living incarnation that speaks; None for one that is dead or replaced."""
+        member = self.roster.members.get(role)
+        return member if member is not None and member.epoch == epoch and member.state != "gone" else None
+
+    def _greet(self, hello: Hello) -> Welcome | Refused:
+        if hello.version != VERSION:
+            return Refused(
+                f"{hello.role} speaks version {hello.version} of the engine's protocol, the engine speaks version {VERSION}: "
+                "install the same version of thespis on both sides, then start the engine again."
+            )
+        if self._over.is_set():
+            return Refused("The engine is ending.")
+        if kind_of(hello.role) == CLIENT:
+            return self._greet_guest(hello)
+        member = self._member(hello.role, hello.epoch)
+        if member is None or member.pid not in (None, hello.pid):
+            return Refused(f"{hello.role}.{hello.epoch} is not expected; another incarnation has its place.")
+        member.greeted, member.heard = True, self._loop.time()
+        member.pid = hello.pid  # it may be quicker than the zygote's report
+        return Welcome(encode_config(self.division.roles[hello.role]))
+
+    # clients
+
+    def _greet_guest(self, hello: Hello) -> Welcome | Refused:
+        if hello.role in self.roster.guests:
+            return Refused(f"A client with the name {hello.role.removeprefix('client-')} is here already.")
+        guest = Guest(hello.epoch, hello.pid)
+        self.roster.guests[hello.role] = guest
+        guest.watch = self.company.undertaker.watch(hello.pid, lambda pid, status: self._guest_gone(hello.role, guest))
+        self._reshare(besides=hello.role)
+        return Welcome(encode_config(self.division.roles[CLIENT]), self._share())
+
+    def _guest_gone(self, role: str, guest: Guest) -> None:
+        if self.roster.guests.get(role) is not guest:
+            return
+        del self.roster.guests[role]
+        self.company.bury(role, guest.epoch)
+        self._gone(role, guest.epoch)
+        self._reshare()
+        self._stop_if_unused()
+
+    def _share(self) -> Share:
+        return split_share(self.division.share, len(self.roster.guests))
+
+    def _reshare(self, besides: str | None = None) -> None:
+        for role, guest in self.roster.guests.items():
+            if role != besides:
+                self.send(role, guest.epoch, Reshare(self._share()))
+
+    # readiness and death
+
+    def _ready(self, ready: Ready) -> None:
+        one: Member | Guest | None = self._member(ready.role, ready.epoch) or self.roster.guests.get(ready.role)
+        if one is None or one.pid is None or one.epoch != ready.epoch:
+            log.info("%s.%d is ready too late", ready.role, ready.epoch)
+            return
+        one.peer = Peer(ready.epoch, one.pid, ready.inbox, ready.control, ready.notes)
+        if isinstance(one, Member):
+            one.state = "ready"
+        self.tell_all(self.roster.table())
+        if self.roster.ready and not self._opened:
+            self._opened = True
+            self.company.opened()
+            log.info("every process is ready")
+            self._announce(Announcement("ready"))
+
+    def _gone(self, role: str, epoch: int) -> None:
+        if not self.company.closing:
+            self.tell_all(Gone(role, epoch))
+        self._inquiry.gone(role)
+
+    def _answer_status(self, identity: bytes) -> None:
+        self._answer(identity, self.status())
+
+    def status(self, ended: str | None = None) -> Status:
+        """`ended`: why nobody is served any more."""
+        members = self.roster.members
+        pids = {role: member.pid for role, member in members.items()} | {"zygote": self.company.zygote_pid, DIRECTOR: os.getpid()}
+        return Status(
+            ready=self.roster.ready and not self._over.is_set(),
+            roles={role: member.state for role, member in members.items()},
+            stats=dict(self.roster.stats),
+            pids={role: pid for role, pid in pids.items() if pid is not None},
+            restarts={role: member.restarts for role, member in members.items()} | {"zygote": self.company.zygote_restarts},
+            fatal=ended or self.fatal,
+        )

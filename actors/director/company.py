@@ -1,0 +1,183 @@
+"""The company: keeps every role played. Starts processes, notices their end, starts them again within a budget."""
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from ...protocol.blobs import unlink_segments
+from ..launch import Launch
+from .config import DirectorConfig
+from .processes import Undertaker, Zygote, kill, spawn_actor
+from .roster import Member, RestartBudget, Roster
+
+log = logging.getLogger(__name__)
+
+RESTARTS, WINDOW = 5, 60.0
+"""Restarts per role within so many seconds; the next death after them is the end of the engine."""
+RESTARTS_AT_START = 2
+"""Before the engine was ready for the first time: what fails then mostly fails again."""
+HELLO_SECONDS = 120.0
+"""From a process's making to its Hello; the zygote's imports are in it."""
+LAST_WORDS_SECONDS = 0.1
+"""A dying process's last message may arrive a little after the news of its death."""
+
+
+class Company:
+    """`gone` is called for each incarnation that has been reaped, `give_up` when a role cannot be played."""
+
+    def __init__(
+        self,
+        config: DirectorConfig,
+        run_dir: Path,
+        roles: list[str],
+        preload: list[str],
+        tell_janitor: Callable[[int], None],
+        gone: Callable[[str, int], None],
+        give_up: Callable[[str], None],
+    ) -> None:
+        self._config, self._run_dir, self._preload = config, run_dir, preload
+        self._tell_janitor, self._gone, self._give_up = tell_janitor, gone, give_up
+        self._loop = asyncio.get_running_loop()
+        self.undertaker = Undertaker()
+        self.roster = Roster({role: Member(role, RestartBudget(RESTARTS_AT_START, WINDOW)) for role in roles})
+        self._zygote: Zygote | None = None
+        self._zygote_budget = RestartBudget(RESTARTS, WINDOW)
+        self.zygote_restarts = 0
+        self.changed = asyncio.Event()
+        """Set at every death; whoever waits for deaths clears it."""
+        self.closing = False
+        """Nobody is restarted any more."""
+
+    @property
+    def zygote_pid(self) -> int | None:
+        return None if self._zygote is None else self._zygote.pid
+
+    @property
+    def alive(self) -> list[Member]:
+        return [member for member in self.roster.members.values() if member.pid is not None]
+
+    def start(self) -> None:
+        """The zygote first, since its imports take longest; the others at once beside it."""
+        members = sorted(self.roster.members.values(), key=lambda member: not self._config.is_forked(member.role))
+        if any(self._config.is_forked(member.role) for member in members):
+            self._make_zygote()
+        for member in members:
+            self._make(member)
+
+    def opened(self) -> None:
+        """The engine is ready for the first time: from now on each role has its full budget."""
+        for member in self.roster.members.values():
+            member.budget = RestartBudget(RESTARTS, WINDOW)
+
+    def _make(self, member: Member) -> None:
+        epoch = member.begin(self._loop.time())
+        launch = Launch(
+            role=member.role,
+            epoch=epoch,
+            run_dir=str(self._run_dir),
+            module=self._config.module_of(member.role),
+            parent=os.getpid(),
+        )
+        if self._config.is_forked(member.role):
+            assert self._zygote is not None
+            self._zygote.fork(launch)
+            return
+        listen = self._config.server.listen_fd if self._config.server and member.role == "http" else None
+        self._made(launch, spawn_actor(launch, inherit=listen))
+
+    def _made(self, launch: Launch, pid: int) -> None:
+        self._tell_janitor(pid)
+        member = self.roster.members[launch.role]
+        if member.epoch == launch.epoch:
+            member.pid = pid
+        else:  # given up on while the zygote was slow
+            kill(pid)
+        self.undertaker.watch(pid, lambda pid, status: self._ended(member, launch.epoch, status))
+
+    def _make_zygote(self) -> None:
+        zygote = Zygote(self._preload, self._made)
+        self._zygote = zygote
+        self._tell_janitor(zygote.pid)
+        self.undertaker.watch(zygote.pid, lambda pid, status: self._zygote_ended(zygote))
+
+    def _zygote_ended(self, zygote: Zygote) -> None:
+        """Its children live on; what it had not made yet, the next one makes."""
+        waiting = zygote.close()
+        self._zygote = None
+        self.changed.set()
+        if self.closing:
+            return
+        log.warning("the zygote has ended; a new one is started")
+        if not self._zygote_budget.spend(self._loop.time()):
+            self._give_up("The zygote, from which the model's processes are forked, ended again and again; see the log.")
+            return
+        self.zygote_restarts += 1
+        self._make_zygote()
+        for launch in waiting:
+            member = self.roster.members[launch.role]
+            if member.epoch == launch.epoch:
+                self._make(member)
+
+    def _ended(self, member: Member, epoch: int, status: int | None) -> None:
+        if member.epoch != epoch:
+            return
+        ready = member.state == "ready"
+        member.end()
+        self.roster.stats.pop(member.role, None)
+        self.bury(member.role, epoch)
+        log.log(logging.INFO if self.closing else logging.WARNING, "%s.%d has ended (%s)", member.role, epoch, _how(status))
+        self._gone(member.role, epoch)
+        self.changed.set()
+        if self.closing:
+            return
+        if ready:
+            self._restart(member, status)
+        else:
+            self._loop.call_later(LAST_WORDS_SECONDS, self._restart, member, status)
+
+    def _restart(self, member: Member, status: int | None) -> None:
+        if self.closing:
+            return
+        if not member.excused and not member.budget.spend(self._loop.time()):
+            self._give_up(member.fatal or f"The process {member.role} ended again and again ({_how(status)}); see the log.")
+            return
+        member.restarts += 1
+        self._make(member)
+
+    def bury(self, role: str, epoch: int) -> None:
+        """What an incarnation left behind: segments (whoever has them mapped keeps the bytes) and sockets."""
+        unlink_segments(self._run_dir, f"{role}.{epoch}")
+        for suffix in ("sock", "ctl"):
+            (self._run_dir / f"{role}.{epoch}.{suffix}").unlink(missing_ok=True)
+
+    def kill(self, role: str, epoch: int, excused: bool = False) -> None:
+        """End one incarnation; its successor is made when it has been reaped."""
+        member = self.roster.members.get(role)
+        if member is not None and member.epoch == epoch and member.pid is not None:
+            member.excused = excused
+            kill(member.pid)
+
+    def check_leases(self) -> None:
+        """Kill who is silent: it may be stopped, and must be reaped before anything it could write is reused."""
+        for member in self.roster.overdue(self._loop.time(), self._config.lease_seconds, HELLO_SECONDS):
+            log.warning("%s.%d is silent and is replaced", member.role, member.epoch)
+            self.kill(member.role, member.epoch)
+
+    def forgive(self) -> None:
+        """The director itself was stopped for a while: nobody's lease runs from before."""
+        for member in self.roster.members.values():
+            member.heard = self._loop.time()
+
+    def close_zygote(self) -> None:
+        if self._zygote is not None:
+            kill(self._zygote.pid)
+
+
+def _how(status: int | None) -> str:
+    if status is None:
+        return "unknown"
+    if os.WIFSIGNALED(status):
+        return f"signal {os.WTERMSIG(status)}"
+    return f"exit code {os.waitstatus_to_exitcode(status)}"

@@ -1,0 +1,61 @@
+"""What the director is told, and the table of which module plays which role."""
+
+import msgspec
+
+from ...protocol.config import EngineConfig, ServerConfig
+from ...protocol.topology import kind_of
+
+MODULES: dict[str, str] = {
+    "fetcher": "thespis.actors.fetcher.actor",
+    "preprocessor": "thespis.actors.preprocessor.actor",
+    "decode-worker": "thespis.actors.preprocessor.decode_worker",
+    "encoder-cache": "thespis.actors.encoder_cache.actor",
+    "scheduler": "thespis.actors.scheduler.actor",
+    "gpu-runner": "thespis.actors.gpu_runner.actor",
+    "detokenizer": "thespis.actors.detokenizer.actor",
+    "http": "thespis.frontends.openai.process",
+}
+"""By kind of role; each module has `main(launch: Launch) -> None`."""
+
+FORKED = ("decode-worker", "encoder-cache", "gpu-runner")
+"""These need torch or transformers and are forked from the zygote, which has imported them once."""
+
+
+class DirectorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Comes as one line of JSON on the director's stdin, which then stays open for as long as the face wants the engine."""
+
+    engine: EngineConfig
+    server: ServerConfig | None = None
+    """Given: the HTTP frontend is a child of the director, and the engine ends at SIGTERM, not with its last client."""
+    modules: dict[str, str] = {}
+    """Replaces entries of `MODULES`, by role or by kind."""
+    forked: tuple[str, ...] | None = None
+    """Kinds that the zygote forks; None: those of `FORKED` whose module was not replaced."""
+    preload: tuple[str, ...] | None = None
+    """What the zygote imports; None: what the model's family needs."""
+    python_path: tuple[str, ...] = ()
+    """Goes before sys.path in every process of the engine."""
+    lease_seconds: float = 10.0
+    """A process that is not heard for this long is killed and replaced."""
+    face_pid: int | None = None
+    """The process that started the engine: its death is the end of its hold."""
+    keep: bool = False
+    """Go on without any face, until SIGTERM."""
+
+    def module_of(self, role: str) -> str:
+        kind = kind_of(role)
+        return self.modules.get(role) or self.modules.get(kind) or MODULES[kind]
+
+    def is_forked(self, role: str) -> bool:
+        kind = kind_of(role)
+        if self.forked is not None:
+            return kind in self.forked
+        return kind in FORKED and self.module_of(role) == MODULES[kind]
+
+
+class Announcement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One line of JSON on the director's stdout, for the face that started it."""
+
+    event: str
+    """`ready`; `fatal` with the reason; `staying`: the face has let go, others still use the engine."""
+    text: str = ""

@@ -1,0 +1,93 @@
+"""From the face's one line of configuration to the director's exit code."""
+
+import asyncio
+import ctypes
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from ...protocol.checkpoint import inspect
+from ...protocol.config import divide
+from ...protocol.errors import EngineError
+from ..launch import configure_logging
+from .actor import Director
+from .config import Announcement, DirectorConfig
+from .preload import has_cuda, preload_for
+from .run_dir import sweep_stale_runs
+
+_PR_SET_CHILD_SUBREAPER = 36
+_FACE = 0
+"""stdin."""
+
+
+def live(run_dir: Path, tell_janitor: Callable[[int], object]) -> int:
+    """Direct one engine until its end."""
+    import setproctitle
+
+    line = _read_line(_FACE)
+    setproctitle.setproctitle("thespis director")
+    configure_logging("director")
+    announce = _announcer()
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    sweep_stale_runs(run_dir.parent)
+    config = msgspec.json.decode(line, type=DirectorConfig)
+    if config.python_path:
+        os.environ["PYTHONPATH"] = os.pathsep.join([*config.python_path, *filter(None, [os.environ.get("PYTHONPATH")])])
+    if config.server is not None and config.server.listen_fd is not None:
+        os.set_inheritable(config.server.listen_fd, False)
+    try:
+        model = inspect(config.engine.model)
+        division = divide(config.engine, model, has_cuda(), config.server)
+        preload = preload_for(config, model)
+    except EngineError as error:
+        announce(Announcement("fatal", str(error)))
+        return 1
+
+    async def direct() -> int:
+        director = Director(config, division, run_dir, preload, announce, lambda pid: tell_janitor(pid))
+        loop = asyncio.get_running_loop()
+        if config.face_pid is not None:
+            os.set_blocking(_FACE, False)
+            loop.add_reader(_FACE, _face_speaks, loop, director)
+        return await director.run()
+
+    return asyncio.run(direct())
+
+
+def _face_speaks(loop: asyncio.AbstractEventLoop, director: Director) -> None:
+    """The face says nothing more; what can come is the end of the pipe, when it lets go."""
+    try:
+        if os.read(_FACE, 4096):
+            return
+    except BlockingIOError:
+        return
+    loop.remove_reader(_FACE)
+    director.face_gone()
+
+
+def _read_line(fd: int) -> bytes:
+    """Up to the first newline, and no byte further."""
+    data = b""
+    while not data.endswith(b"\n"):
+        piece = os.read(fd, 1 << 16)
+        if not piece:
+            raise SystemExit("the face ended before it had given the configuration")
+        data += piece
+    return data
+
+
+def _announcer() -> Callable[[Announcement], None]:
+    """Writes to the stdout the face gave us; everything else that is printed goes to stderr."""
+    out = os.dup(1)
+    os.dup2(2, 1)
+
+    def announce(announcement: Announcement) -> None:
+        try:
+            os.write(out, msgspec.json.encode(announcement) + b"\n")
+        except BrokenPipeError:
+            print("the face does not listen any more", file=sys.stderr)
+
+    return announce

@@ -1,0 +1,145 @@
+"""Making processes and hearing of their end: the only file of the director that forks, waits and kills."""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from ..launch import Launch
+from . import zygote
+
+log = logging.getLogger(__name__)
+
+Ended = Callable[[int, int | None], None]
+"""Called with a pid and, for the director's own children, the wait status."""
+
+
+class Undertaker:
+    """Death is a file descriptor: waits for any number of processes and reaps those that are ours."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._handles: set[int] = set()
+
+    def watch(self, pid: int, ended: Ended) -> int:
+        """Call `ended` when `pid` has ended; returns a handle for `forget`."""
+        try:
+            handle = os.pidfd_open(pid)
+        except ProcessLookupError:
+            self._loop.call_soon(ended, pid, None)
+            return -1
+        self._handles.add(handle)
+        self._loop.add_reader(handle, self._fired, handle, pid, ended)
+        return handle
+
+    def forget(self, handle: int) -> None:
+        if handle in self._handles:
+            self._handles.remove(handle)
+            self._loop.remove_reader(handle)
+            os.close(handle)
+
+    def _fired(self, handle: int, pid: int, ended: Ended) -> None:
+        self.forget(handle)
+        try:
+            _, status = os.waitpid(pid, os.WNOHANG)
+        except ChildProcessError:  # a client: not ours to reap
+            ended(pid, None)
+        else:
+            ended(pid, status)
+
+
+def kill(pid: int) -> None:
+    """SIGKILL to a process that is not reaped yet."""
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        log.info("process %d has ended already", pid)
+
+
+def reap_all() -> None:
+    """Every child that has ended, known or not."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return
+
+
+def spawn(module: str, arguments: Sequence[str], *, stdin: int, stdout: int, extra: dict[str, str] | None = None) -> int:
+    """An interpreter of its own that runs `module`; returns its pid. Without -P the user's `queue.py` could win."""
+    actions = [(os.POSIX_SPAWN_DUP2, stdin, 0), (os.POSIX_SPAWN_DUP2, stdout, 1)]
+    command = [sys.executable, "-P", "-m", module, *arguments]
+    return os.posix_spawn(sys.executable, command, {**os.environ, **(extra or {})}, file_actions=actions)
+
+
+def spawn_actor(launch: Launch, inherit: int | None = None) -> int:
+    """An actor with an interpreter of its own. `inherit`: a descriptor that it, and no other, gets under the same number."""
+    null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if inherit is not None:
+            os.set_inheritable(inherit, True)
+        return spawn("thespis.actors.entry", [msgspec.json.encode(launch).decode()], stdin=null, stdout=2)
+    finally:
+        os.close(null)
+        if inherit is not None:
+            os.set_inheritable(inherit, False)
+
+
+class Zygote:
+    """The director's end of one zygote process. Orders may be given before it has finished its imports."""
+
+    def __init__(self, preload: Sequence[str], forked: Callable[[Launch, int], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._forked = forked
+        self._waiting: deque[Launch] = deque()
+        self._rest = b""
+        theirs_in, self._orders = os.pipe()
+        self._answers, theirs_out = os.pipe()
+        os.set_blocking(self._answers, False)
+        try:
+            self.pid = spawn(
+                zygote.__name__,
+                [str(os.getpid()), *preload],
+                stdin=theirs_in,
+                stdout=theirs_out,
+                extra=zygote.ENVIRONMENT,
+            )
+        finally:
+            os.close(theirs_in)
+            os.close(theirs_out)
+        self._loop.add_reader(self._answers, self._hear)
+
+    def fork(self, launch: Launch) -> None:
+        self._waiting.append(launch)
+        try:
+            os.write(self._orders, msgspec.json.encode(launch) + b"\n")
+        except BrokenPipeError:
+            log.info("the zygote has just ended; %s is made by the next one", launch.role)
+
+    def close(self) -> list[Launch]:
+        """After its end, or to end it: the orders that were not answered."""
+        if self._answers >= 0:
+            self._hear()
+            self._loop.remove_reader(self._answers)
+            os.close(self._answers)
+            os.close(self._orders)
+            self._answers = self._orders = -1
+        return list(self._waiting)
+
+    def _hear(self) -> None:
+        while True:
+            try:
+                data = os.read(self._answers, 4096)
+            except BlockingIOError:
+                return
+            if not data:
+                self._loop.remove_reader(self._answers)
+                return
+            *lines, self._rest = (self._rest + data).split(b"\n")
+            for line in lines:
+                self._forked(self._waiting.popleft(), int(line))

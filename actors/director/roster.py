@@ -1,0 +1,101 @@
+"""The books of the director: who plays what, who is ready, how often each was restarted. No clock, no socket, no process."""
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ...protocol.edges.control import Peer, Peers, Share
+
+State = Literal["starting", "ready", "gone"]
+
+
+class RestartBudget:
+    """At most `limit` restarts within `window` seconds."""
+
+    def __init__(self, limit: int, window: float) -> None:
+        self._limit, self._window = limit, window
+        self._spent: deque[float] = deque()
+
+    def spend(self, now: float) -> bool:
+        """False where the budget is used up."""
+        while self._spent and self._spent[0] <= now - self._window:
+            self._spent.popleft()
+        if len(self._spent) >= self._limit:
+            return False
+        self._spent.append(now)
+        return True
+
+
+@dataclass
+class Member:
+    """One role that the director keeps alive."""
+
+    role: str
+    budget: RestartBudget
+    epoch: int = 0
+    """Of the incarnation that lives or is being made; 0 before the first."""
+    pid: int | None = None
+    """None while the zygote has not yet said it."""
+    state: State = "gone"
+    heard: float = 0.0
+    """When it was last heard of; a lease runs from here."""
+    greeted: bool = False
+    """It has said Hello."""
+    peer: Peer | None = None
+    """Set when ready."""
+    restarts: int = 0
+    excused: bool = False
+    """Its coming death was asked for and costs no budget."""
+    fatal: str | None = None
+    """What it said before it gave up."""
+
+    def begin(self, now: float) -> int:
+        """A new incarnation; returns its epoch."""
+        self.epoch += 1
+        self.pid, self.state, self.heard, self.greeted, self.peer = None, "starting", now, False, None
+        self.excused, self.fatal = False, None
+        return self.epoch
+
+    def end(self) -> None:
+        self.pid, self.state, self.peer = None, "gone", None
+
+
+@dataclass
+class Guest:
+    """A client: watched, never restarted."""
+
+    epoch: int
+    pid: int
+    peer: Peer | None = None
+    watch: int = -1
+    """The undertaker's handle on its process."""
+
+
+@dataclass
+class Roster:
+    members: dict[str, Member]
+    guests: dict[str, Guest] = field(default_factory=dict)
+    stats: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Each living process's last counters."""
+
+    @property
+    def ready(self) -> bool:
+        return all(member.state == "ready" for member in self.members.values())
+
+    def table(self) -> Peers:
+        everyone: dict[str, Member | Guest] = {**self.members, **self.guests}
+        return Peers({role: one.peer for role, one in everyone.items() if one.peer is not None})
+
+    def overdue(self, now: float, lease: float, hello: float) -> list[Member]:
+        """Living processes not heard for `lease` seconds, or that did not say Hello within `hello` seconds."""
+        return [
+            member
+            for member in self.members.values()
+            if member.pid is not None and now - member.heard > (lease if member.greeted else hello)
+        ]
+
+
+def split_share(whole: Share, clients: int) -> Share:
+    """Equal parts of the admission for `clients` clients; never nothing."""
+    count = max(1, clients)
+    return Share(max(1, whole.requests // count), max(1, whole.tokens // count), max(1, whole.media_bytes // count))

@@ -1,0 +1,183 @@
+"""How a face gets an engine: start one, or find one that runs."""
+
+import atexit
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+import msgspec
+
+from ..actors.director.config import Announcement, DirectorConfig
+from ..actors.director.preload import preload_for
+from ..actors.director.run_dir import is_running, make_run_dir, remove_run
+from ..protocol.checkpoint import inspect
+from ..protocol.config import EngineConfig, ServerConfig, divide
+from ..protocol.errors import EngineError
+
+STOP_SECONDS = 20.0
+LAST_LINES = 8
+"""Of the log, in the error of an engine that ended without a reason of its own."""
+
+
+class EngineHandle:
+    """One engine that this process started. Not for use by its forks."""
+
+    def __init__(self, run_dir: Path, process: "subprocess.Popen[bytes]") -> None:
+        self.run_dir = run_dir
+        self.process = process
+        self._owner = os.getpid()
+        self._closing = threading.Lock()
+        atexit.register(self.stop)
+
+    @property
+    def running(self) -> bool:
+        return self.process.poll() is None
+
+    def stop(self, timeout: float = STOP_SECONDS) -> bool:
+        """Let go of the engine: it ends, in order, unless other faces still use it. Returns whether it has ended.
+
+        Close this process's clients first. After `timeout` seconds the engine is killed. Idempotent.
+        """
+        if os.getpid() != self._owner:
+            return False
+        atexit.unregister(self.stop)
+        with self._closing:
+            process = self.process
+            assert process.stdin is not None and process.stdout is not None
+            if process.stdin.closed:
+                return process.poll() is not None
+            process.stdin.close()
+            late = threading.Timer(timeout, process.kill)
+            late.daemon = True
+            late.start()
+            try:
+                staying = any(announcement.event == "staying" for announcement in _announcements(process.stdout))
+                if not staying:
+                    process.wait()
+            finally:
+                late.cancel()
+            process.stdout.close()
+            if staying:
+                process.returncode = 0  # not ours to wait for any more: no warning when this handle goes
+            return not staying
+
+    def terminate(self, timeout: float = STOP_SECONDS) -> int:
+        """End the engine for everybody, in order; returns the director's exit code."""
+        if self.running:
+            self.process.terminate()
+        self.stop(timeout)
+        return self.process.returncode
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.stop()
+
+
+def start_engine(
+    config: EngineConfig,
+    server: ServerConfig | None = None,
+    *,
+    modules: Mapping[str, str] | None = None,
+    forked: Sequence[str] | None = None,
+    preload: Sequence[str] | None = None,
+    python_path: Sequence[str] = (),
+    lease_seconds: float = 10.0,
+    log_path: Path | None = None,
+    inherit_log: bool = False,
+    keep: bool = False,
+) -> EngineHandle:
+    """Start an engine and wait until every process of it is ready. Blocks; call it from a thread in a running loop.
+
+    Its log goes to `log_path`, by default `engine.log` in the run directory; with `inherit_log` to this process's stderr.
+    `modules`, `forked`, `preload`, `python_path`: see `DirectorConfig`; for engines of fakes.
+    Raises EngineError with a text for the person at the keyboard.
+    """
+    directions = DirectorConfig(
+        engine=config,
+        server=server,
+        modules=dict(modules or {}),
+        forked=None if forked is None else tuple(forked),
+        preload=None if preload is None else tuple(preload),
+        python_path=tuple(python_path),
+        lease_seconds=lease_seconds,
+        face_pid=os.getpid(),
+        keep=keep,
+    )
+    model = inspect(config.model)
+    divide(config, model, server=server)
+    preload_for(directions, model)
+    run_dir = make_run_dir()
+    log_file = log_path or run_dir / "engine.log"
+    try:
+        with contextlib.nullcontext() if inherit_log else log_file.open("a+b") as log:
+            handle = EngineHandle(run_dir, _popen(run_dir, directions, log))
+            try:
+                _await_ready(handle, directions, log)
+            except BaseException:
+                handle.stop(timeout=2.0)
+                raise
+    except BaseException:
+        remove_run(run_dir)
+        raise
+    return handle
+
+
+def _popen(run_dir: Path, directions: DirectorConfig, log: IO[bytes] | None) -> "subprocess.Popen[bytes]":
+    """A session of its own: Ctrl-C in the terminal is for the face, which ends the engine in order."""
+    listen = directions.server.listen_fd if directions.server is not None else None
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "thespis.actors.director", "--run-dir", str(run_dir)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        start_new_session=True,
+        pass_fds=() if listen is None else (listen,),
+    )
+
+
+def _await_ready(handle: EngineHandle, directions: DirectorConfig, log: IO[bytes] | None) -> None:
+    process = handle.process
+    assert process.stdin is not None and process.stdout is not None
+    with contextlib.suppress(BrokenPipeError):  # it has ended already, and the reason comes below
+        process.stdin.write(msgspec.json.encode(directions) + b"\n")
+        process.stdin.flush()
+    first = next(_announcements(process.stdout), None)
+    if first is None:
+        raise EngineError(f"The engine ended before it was ready.{_last_lines(log)}")
+    if first.event != "ready":
+        raise EngineError(first.text)
+
+
+def _announcements(stdout: IO[bytes]) -> Iterator[Announcement]:
+    """Until the director ends."""
+    decoder = msgspec.json.Decoder(Announcement)
+    for line in stdout:
+        yield decoder.decode(line)
+
+
+def _last_lines(log: IO[bytes] | None) -> str:
+    if log is None:
+        return ""
+    log.seek(0)
+    lines = log.read().decode("utf-8", "replace").splitlines()[-LAST_LINES:]
+    return "\n".join([" The end of its log:", *lines]) if lines else ""
+
+
+def find_engine(run_dir: str | Path) -> Path:
+    """The run directory of a running engine, checked. Raises EngineError that says what is not so."""
+    path = Path(run_dir).expanduser()
+    if not path.is_dir():
+        raise EngineError(f"No engine runs in {str(run_dir)!r}: there is no such directory.")
+    if not is_running(path):
+        raise EngineError(f"No engine runs in {str(run_dir)!r}: its director has ended, or it never was a run directory.")
+    if not (path / "director.sock").exists():
+        raise EngineError(f"The engine in {str(run_dir)!r} is only just starting; try again when it is ready.")
+    return path.resolve()
