@@ -42,7 +42,8 @@ def clip(seed: int, frames: int = 4, width: int = 56, height: int = 56) -> bytes
         stream.time_base = Fraction(1, CLIP_FPS)
         for index in range(frames):
             image = picture(1000 * seed + index, width, height)
-            container.mux(stream.encode(av.VideoFrame.from_image(image)))
+            frame: Any = av.VideoFrame
+            container.mux(stream.encode(frame.from_image(image)))
         container.mux(stream.encode(None))
     return file.getvalue()
 
