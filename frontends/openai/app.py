@@ -1,0 +1,53 @@
+"""The aiohttp application: paths, and one middleware that lets callers in and turns what goes wrong into answers."""
+
+from aiohttp import web
+
+from ...protocol.config import HttpConfig
+from ..client import Client
+from .door import OPEN_PATHS, Handler, error_response, failure_of, unauthorized
+from .handlers import chat_completions, completions
+from .service import SERVICE, TENANT, Service
+from .utility import detokenize, health, live, metrics, models, one_model, tokenize, version
+
+METRICS_PATHS = ("/v1/chat/completions", "/v1/completions", "/tokenize", "/detokenize")
+
+
+def make_app(client: Client, config: HttpConfig) -> web.Application:
+    """The OpenAI-compatible server over `client`. Body limits are the door's own, so aiohttp's is off."""
+    app = web.Application(middlewares=[_door], client_max_size=0)
+    app[SERVICE] = Service(client, config)
+    app.add_routes(
+        [
+            web.post("/v1/chat/completions", chat_completions),
+            web.post("/v1/completions", completions),
+            web.get("/v1/models", models),
+            web.get("/v1/models/{name:.+}", one_model),
+            web.post("/tokenize", tokenize),
+            web.post("/detokenize", detokenize),
+            web.get("/health", health),
+            web.get("/live", live),
+            web.get("/version", version),
+            web.get("/metrics", metrics),
+        ]
+    )
+    return app
+
+
+@web.middleware
+async def _door(request: web.Request, handler: Handler) -> web.StreamResponse:
+    service = request.app[SERVICE]
+    response = await _answer(request, handler, service)
+    if request.path in METRICS_PATHS:
+        service.metrics.requests.labels(request.path, str(response.status)).inc()
+    return response
+
+
+async def _answer(request: web.Request, handler: Handler, service: Service) -> web.StreamResponse:
+    tenant = "" if request.path in OPEN_PATHS else service.keys.tenant(request.headers.get("Authorization"))
+    if tenant is None:
+        return unauthorized()
+    request[TENANT] = tenant
+    try:
+        return await handler(request)
+    except Exception as error:
+        return error_response(*failure_of(error))

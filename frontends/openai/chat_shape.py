@@ -1,0 +1,87 @@
+"""Chat answers: `chat.completion` and its chunks. What does not change from token to token is encoded once."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..stream import ChoiceUpdate, Update
+from .logprobs import chat_logprobs, prompt_logprobs
+from .shape import DONE, Answer, Options, encode_json, trailer
+
+
+class ChatShape:
+    def __init__(self, id: str, options: Options) -> None:
+        self._id, self._options = f"chatcmpl-{id}", options
+        fixed = {"id": self._id, "object": "chat.completion.chunk", "created": options.created, "model": options.model}
+        self._head = b"data: " + encode_json(fixed)[:-1]
+        tail = b',"usage":null}\n\n' if options.include_usage else b"}\n\n"
+        self._tail = b"]" + tail
+        self._before = [self._head + b',"choices":[{"index":%d,"delta":{"content":' % i for i in range(options.n)]
+        self._plain_after = b'},"logprobs":null,"finish_reason":null}' + self._tail
+
+    def first(self, source: int, prompt_token_ids: Sequence[int]) -> bytes:
+        head = self._head
+        if self._options.return_token_ids:
+            head += b',"prompt_token_ids":' + encode_json(list(prompt_token_ids))
+        role = b'"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}'
+        return b"".join(head + b',"choices":[{"index":%d,' % i + role + self._tail for i in range(self._options.n))
+
+    def events(self, source: int, update: Update) -> bytes:
+        out = b""
+        for choice in update.choices:
+            if self._options.logprobs is None and not self._options.return_token_ids:
+                if choice.text:
+                    out += self._before[choice.index] + encode_json(choice.text) + self._plain_after
+            elif choice.text or choice.token_ids:
+                out += self._rich(choice)
+            if choice.finish_reason is not None:
+                out += self._finish(choice)
+        return out
+
+    def _rich(self, choice: ChoiceUpdate) -> bytes:
+        body = self._before[choice.index] + encode_json(choice.text) + b'},"logprobs":'
+        top = self._options.logprobs
+        body += b"null" if top is None else encode_json(chat_logprobs(choice.logprobs, top))
+        body += b',"finish_reason":null'
+        if self._options.return_token_ids:
+            body += b',"token_ids":' + encode_json(choice.token_ids)
+        return body + b"}" + self._tail
+
+    def _finish(self, choice: ChoiceUpdate) -> bytes:
+        end = {"index": choice.index, "delta": {}, "logprobs": None, "finish_reason": choice.finish_reason}
+        if choice.stop_reason is not None:
+            end["stop_reason"] = choice.stop_reason
+        return self._head + b',"choices":[' + encode_json(end) + self._tail
+
+    def last(self, answers: Sequence[Answer]) -> bytes:
+        end = trailer(answers, self._options, self._options.include_usage)
+        if not end:
+            return DONE
+        return self._head + b',"choices":[],' + encode_json(end)[1:] + b"\n\n" + DONE
+
+    def whole(self, answers: Sequence[Answer]) -> bytes:
+        (answer,) = answers
+        options = self._options
+        body: dict[str, Any] = {
+            "id": self._id,
+            "object": "chat.completion",
+            "created": options.created,
+            "model": options.model,
+            "choices": [],
+        }
+        for index, choice in enumerate(answer.choices):
+            entry: dict[str, Any] = {
+                "index": index,
+                "message": {"role": "assistant", "content": choice.text, "refusal": None},
+                "logprobs": None if options.logprobs is None else chat_logprobs(choice.logprobs, options.logprobs),
+                "finish_reason": choice.finish_reason,
+                "stop_reason": choice.stop_reason,
+            }
+            if options.return_token_ids:
+                entry["token_ids"] = choice.token_ids
+            body["choices"].append(entry)
+        body |= trailer(answers, options, True)
+        if options.return_token_ids:
+            body["prompt_token_ids"] = list(answer.prompt_token_ids)
+        if options.prompt_logprobs:
+            body["prompt_logprobs"] = prompt_logprobs(answer.prompt_logprobs or ())
+        return encode_json(body)

@@ -1,0 +1,116 @@
+"""The HTTP door: who may come in, how large a body may be, and what an error looks like from outside."""
+
+import logging
+import math
+from collections.abc import Awaitable, Callable
+from hashlib import blake2b
+from hmac import compare_digest
+
+from aiohttp import web
+
+from ...protocol.errors import STATUS, EngineError, Failure, RequestError, refuse
+from .shape import encode_json, error_body
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+OPEN_PATHS = frozenset({"/health", "/live"})
+"""Answered without a key: probes carry none."""
+RETRY_AFTER_SECONDS = {429: 1, 503: 2}
+CLOSED = Failure("restarted", "The server is shutting down; send the request again.", code="shutting_down")
+INTERNAL = Failure("internal", "Internal error.", code="internal_error")
+ENGINE_GONE = Failure("restarted", "The engine is not there at the moment; send the request again.", code="engine_dead")
+NO_PATH = Failure("not_found", "There is nothing at this path.", code="unknown_path")
+NO_METHOD = Failure("invalid_request", "This path does not take that method.", code="method_not_allowed")
+
+
+def tenant_of(key: str) -> str:
+    """A digest that is the same in every process and after every restart; the key itself stays here."""
+    return blake2b(key.encode(), digest_size=16, person=b"thespis-tenant").hexdigest()
+
+
+class Keys:
+    """The keys that callers may present; an empty table lets everybody in as the one nameless tenant."""
+
+    def __init__(self, keys: tuple[str, ...]) -> None:
+        self._tenants = tuple(tenant_of(key) for key in keys)
+
+    def tenant(self, authorization: str | None) -> str | None:
+        """The caller's tenant, or None for a stranger. Takes the same time whichever key it is."""
+        if not self._tenants:
+            return ""
+        scheme, _, key = (authorization or "").partition(" ")
+        given = tenant_of(key.strip())
+        known = False
+        for tenant in self._tenants:
+            known |= compare_digest(tenant, given)
+        return given if known and scheme.lower() == "bearer" else None
+
+
+class Bodies:
+    """Reads request bodies within two limits, of one and of all that are being held together."""
+
+    def __init__(self, max_bytes: int, max_total: int) -> None:
+        self._max, self._max_total = max_bytes, max_total
+        self._held = 0
+
+    async def read(self, request: web.Request) -> bytes:
+        """Raises RequestError 413 before reading where Content-Length says enough, 429 where others fill the house."""
+        announced = request.content_length or 0
+        if announced > self._max:
+            raise self._too_large()
+        if self._held and self._held + announced > self._max_total:
+            raise refuse("overloaded", "The server reads as much as it can hold; try again later.", code="overloaded")
+        self._held += announced
+        try:
+            chunks: list[bytes] = []
+            size = 0
+            async for chunk in request.content.iter_any():
+                size += len(chunk)
+                if size > self._max:
+                    raise self._too_large()
+                chunks.append(chunk)
+            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        except web.HTTPException:
+            raise
+        except (OSError, ValueError) as error:  # a broken transfer or content coding
+            if isinstance(error, RequestError):
+                raise
+            raise refuse("invalid_request", "The body could not be read.", code="invalid_body") from None
+        finally:
+            self._held -= announced
+
+    def _too_large(self) -> RequestError:
+        return refuse("too_large", f"The body is larger than {self._max >> 20} MiB.", code="body_too_large")
+
+
+def failure_of(error: Exception) -> tuple[Failure, int]:
+    """What the caller is told, and the status. Anything unforeseen is logged here and told in no detail."""
+    match error:
+        case RequestError(failure=failure):
+            return failure, STATUS[failure.kind]
+        case EngineError() | TimeoutError():
+            log.warning("the engine did not answer: %s", error)
+            return ENGINE_GONE, 503
+        case web.HTTPNotFound():
+            return NO_PATH, 404
+        case web.HTTPMethodNotAllowed():
+            return NO_METHOD, 405
+        case web.HTTPException():
+            return Failure("invalid_request", "The request is not valid.", code="invalid_request"), error.status
+    log.error("a request failed", exc_info=error)
+    return INTERNAL, 500
+
+
+def error_response(failure: Failure, status: int) -> web.Response:
+    headers = {"Retry-After": str(math.ceil(RETRY_AFTER_SECONDS[status]))} if status in RETRY_AFTER_SECONDS else {}
+    return web.Response(body=encode_json(error_body(failure)), status=status, content_type="application/json", headers=headers)
+
+
+def unauthorized() -> web.Response:
+    body = error_body(Failure("invalid_request", "The API key is missing or wrong.", code="invalid_api_key"))
+    body["error"]["type"] = "authentication_error"
+    return web.Response(
+        body=encode_json(body), status=401, content_type="application/json", headers={"WWW-Authenticate": "Bearer"}
+    )

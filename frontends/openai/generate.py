@@ -1,0 +1,150 @@
+"""From parsed jobs to an answer on the wire: submit, read the streams, write. The per-token path is here."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
+
+from aiohttp import web
+
+from ...protocol.errors import RequestError
+from ..client import Client
+from ..stream import Stream, Update
+from .door import failure_of
+from .media import place
+from .metrics import Metrics
+from .parse import Job
+from .shape import DONE, Answer, Shape, error_event
+
+log = logging.getLogger(__name__)
+
+SSE_HEADERS = {
+    "Content-Type": "text/event-stream; charset=utf-8",
+    "Cache-Control": "no-cache",
+    "X-Accel-Buffering": "no",
+}
+
+
+class Meter:
+    """Measures one request: time to the first token, between tokens, to the end."""
+
+    def __init__(self, metrics: Metrics, arrival: float) -> None:
+        self._metrics = metrics
+        self._start = time.perf_counter() - (time.time() - arrival)
+        self._last = 0.0
+
+    def update(self, update: Update) -> None:
+        now = time.perf_counter()
+        tokens = max((len(choice.token_ids) for choice in update.choices), default=0)
+        if not self._last:
+            self._metrics.first_token.observe(now - self._start)
+        elif tokens:
+            self._metrics.inter_token.observe((now - self._last) / tokens)
+        self._last = now
+
+    def end(self, answers: Sequence[Answer]) -> None:
+        self._metrics.whole.observe(time.perf_counter() - self._start)
+        for answer in answers:
+            if answer.finished is not None:
+                self._metrics.prompt_tokens.inc(answer.finished.usage.prompt_tokens)
+                self._metrics.output_tokens.inc(answer.finished.completion_tokens)
+
+
+async def submit_all(client: Client, jobs: Sequence[Job], tenant: str, stack: AsyncExitStack) -> list[Stream]:
+    """All or none: where one is refused, `stack` cancels those before it."""
+    streams: list[Stream] = []
+    for job in jobs:
+        stream = await client.submit(
+            job.prompt,
+            place(job.media, client),
+            job.sampling,
+            tenant=tenant,
+            priority=job.priority,
+            mm_processor_kwargs=job.mm_processor_kwargs,
+            media_io_kwargs=job.media_io_kwargs,
+        )
+        streams.append(await stack.enter_async_context(stream))
+    return streams
+
+
+async def merged(streams: Sequence[Stream]) -> AsyncIterator[tuple[int, Update]]:
+    """The updates of several streams as they come, each with its stream's number."""
+    if len(streams) == 1:
+        async for update in streams[0]:
+            yield 0, update
+        return
+    waiting = {asyncio.ensure_future(_next(stream)): index for index, stream in enumerate(streams)}
+    try:
+        while waiting:
+            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                index = waiting.pop(task)
+                came = task.result()
+                if came is not None:
+                    waiting[asyncio.ensure_future(_next(streams[index]))] = index
+                    yield index, came
+    finally:
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def _next(stream: Stream) -> Update | None:
+    return await anext(stream, None)
+
+
+async def answer_whole(streams: Sequence[Stream], shape: Shape, sizes: Sequence[int], meter: Meter) -> bytes:
+    """The body of an answer that is not streamed."""
+    answers = [Answer(n) for n in sizes]
+    async for source, update in merged(streams):
+        meter.update(update)
+        answers[source].add(update)
+    for answer, stream in zip(answers, streams, strict=True):
+        answer.prompt_token_ids = stream.prompt_token_ids
+    meter.end(answers)
+    return shape.whole(answers)
+
+
+async def answer_stream(
+    request: web.Request, streams: Sequence[Stream], shape: Shape, meter: Meter, headers: dict[str, str]
+) -> web.StreamResponse:
+    """Server-sent events. Nothing is sent before the first update, so that what fails early has a status of its own."""
+    answers = [Answer(0) for _ in streams]
+    updates = merged(streams)
+    seen: set[int] = set()
+    source, update = await anext(updates)
+    response = web.StreamResponse(headers={**SSE_HEADERS, **headers})
+    await response.prepare(request)
+    try:
+        while True:
+            meter.update(update)
+            out = b""
+            if source not in seen:
+                seen.add(source)
+                out = shape.first(source, streams[source].prompt_token_ids)
+            out += shape.events(source, update)
+            answers[source].note(update)
+            if out:
+                await response.write(out)
+            try:
+                source, update = await anext(updates)
+            except StopAsyncIteration:
+                break
+        meter.end(answers)
+        await response.write(shape.last(answers))
+    except ConnectionError:
+        log.info("a caller went away")
+    except Exception as error:
+        failure, _ = failure_of(error)
+        if not isinstance(error, RequestError):
+            log.warning("a stream ended early")
+        await _write_if_there(response, error_event(failure) + DONE)
+    return response
+
+
+async def _write_if_there(response: web.StreamResponse, data: bytes) -> None:
+    try:
+        await response.write(data)
+    except ConnectionError:
+        log.info("a caller went away")

@@ -1,0 +1,80 @@
+"""/v1/chat/completions and /v1/completions."""
+
+import time
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from typing import Any
+
+from aiohttp import web
+
+from ...protocol.request import TextPrompt, TokenPrompt
+from .chat_shape import ChatShape
+from .completion_shape import CompletionShape
+from .generate import Meter, answer_stream, answer_whole, submit_all
+from .parse import Job, parse_chat, parse_completion
+from .schema import ChatRequest, Common, CompletionRequest
+from .service import SERVICE, TENANT, Service
+from .shape import Options, Shape
+
+
+async def chat_completions(request: web.Request) -> web.StreamResponse:
+    service, arrival = request.app[SERVICE], time.time()
+    with service.working():
+        body, headers = await service.read(request, ChatRequest)
+        service.check_model(body.model)
+        job = parse_chat(body, embeds=service.config.engine.enable_mm_embeds)
+        options = _options(service, body, arrival, job)
+        return await _answer(request, service, body, [job], options, headers)
+
+
+async def completions(request: web.Request) -> web.StreamResponse:
+    service, arrival = request.app[SERVICE], time.time()
+    with service.working():
+        body, headers = await service.read(request, CompletionRequest)
+        service.check_model(body.model)
+        jobs = parse_completion(body)
+        echo = tuple(_prompt_text(service, job) for job in jobs) if body.echo else None
+        options = _options(service, body, arrival, jobs[0], echo=echo)
+        return await _answer(request, service, body, jobs, options, headers)
+
+
+def _options(service: Service, body: Common, arrival: float, job: Job, **more: Any) -> Options:
+    return Options(
+        created=int(arrival),
+        arrival=arrival,
+        model=service.config.name,
+        n=job.sampling.n,
+        logprobs=job.sampling.logprobs,
+        prompt_logprobs=body.prompt_logprobs is not None,
+        return_token_ids=bool(body.return_token_ids),
+        include_usage=bool(body.stream_options and body.stream_options.include_usage),
+        return_timings=bool(body.return_timings),
+        **more,
+    )
+
+
+def _prompt_text(service: Service, job: Job) -> str:
+    match job.prompt:
+        case TextPrompt(text):
+            return text
+        case TokenPrompt(token_ids):
+            return service.detokenize(token_ids)
+    raise AssertionError("a chat has no echo")
+
+
+async def _answer(
+    request: web.Request, service: Service, body: Common, jobs: Sequence[Job], options: Options, headers: dict[str, str]
+) -> web.StreamResponse:
+    meter = Meter(service.metrics, options.arrival)
+    async with AsyncExitStack() as stack:
+        streams = await submit_all(service.client, jobs, request[TENANT], stack)
+        id = streams[0].id
+        shape: Shape = (
+            ChatShape(id, options) if isinstance(body, ChatRequest) else CompletionShape(id, options, service.detokenize)
+        )
+        headers = {"X-Request-Id": id, **headers}
+        if body.stream:
+            return await answer_stream(request, streams, shape, meter, headers)
+        sizes = [job.sampling.n for job in jobs]
+        whole = await answer_whole(streams, shape, sizes, meter)
+        return web.Response(body=whole, content_type="application/json", headers=headers)

@@ -1,0 +1,90 @@
+"""The HTTP frontend as a process: role `http`, a child of the director like the actors, and restarted like them."""
+
+import asyncio
+import logging
+import socket
+
+import msgspec
+from aiohttp import web
+
+from ...actors.actor import Actor, run
+from ...actors.launch import Launch
+from ...protocol.config import HttpConfig, ServerConfig
+from ...protocol.errors import EngineError
+from ..client import Client
+from .app import make_app
+from .service import SERVICE
+
+log = logging.getLogger(__name__)
+BACKLOG = 1024
+
+
+class Http(Actor):
+    """Listens as long as it lives; at Stop it takes nothing new and lets what is under way finish."""
+
+    def __init__(self, launch: Launch) -> None:
+        super().__init__(launch)
+        self._client: Client | None = None
+        self._runner: web.AppRunner | None = None
+        self._app: web.Application | None = None
+        self._drain_seconds = 0.0
+
+    async def on_start(self, config: bytes) -> dict[str, int]:
+        settings = msgspec.json.decode(config, type=HttpConfig)
+        self._drain_seconds = settings.server.drain_timeout
+        listener = open_listener(settings.server)
+        try:
+            self._client = await Client.connect(self.launch.directory, f"http-{self.launch.epoch}")
+        except TimeoutError:
+            raise EngineError("The engine did not become ready for its HTTP frontend.") from None
+        self._app = make_app(self._client, settings)
+        self._runner = await serve_on(self._app, listener)
+        return {"port": listener.getsockname()[1]}
+
+    async def on_stop(self) -> None:
+        if self._app is not None and self._runner is not None:
+            await drain(self._app, self._runner, self._drain_seconds)
+        if self._client is not None:
+            await self._client.close()
+
+    def counters(self) -> dict[str, float]:
+        return {"busy": float(self._app[SERVICE].busy)} if self._app is not None else {}
+
+
+def open_listener(server: ServerConfig) -> socket.socket:
+    """The inherited socket, or a new one. Raises EngineError where the address cannot be had."""
+    if server.listen_fd is not None:
+        listener = socket.socket(fileno=server.listen_fd)
+    else:
+        try:
+            listener = socket.create_server((server.host, server.port), backlog=BACKLOG)
+        except OSError as error:
+            raise EngineError(f"Cannot listen on {server.host}:{server.port}: {error.strerror}.") from error
+    listener.setblocking(False)
+    return listener
+
+
+async def serve_on(app: web.Application, listener: socket.socket) -> web.AppRunner:
+    """Start answering. A caller that goes away cancels its handler, and with it the request."""
+    runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    await web.SockSite(runner, listener, backlog=BACKLOG).start()
+    return runner
+
+
+async def drain(app: web.Application, runner: web.AppRunner, seconds: float) -> None:
+    """Refuse what is new, wait for what is under way, cut what is left after `seconds`."""
+    service = app[SERVICE]
+    service.draining = True
+    for site in list(runner.sites):
+        await site.stop()
+    try:
+        async with asyncio.timeout(seconds):
+            await service.idle()
+    except TimeoutError:
+        log.warning("%d requests were cut off at shutdown", service.busy)
+    await runner.cleanup()
+
+
+def main(launch: Launch) -> None:
+    run(Http(launch))

@@ -1,0 +1,84 @@
+"""Media as HTTP callers write it: data: URLs are decoded here, http(s): and file: URLs go to the fetcher as they are.
+
+The bytes stay outside shared memory until the whole request has been read and found good: `place` puts them in, so that
+a refused request leaves nothing behind.
+"""
+
+import binascii
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from ...protocol.blobs import BlobRef
+from ...protocol.errors import refuse
+from ...protocol.request import Encoded, MediaItem, Modality, Url
+
+MAX_ITEM_BYTES = 256 << 20
+"""Decoded bytes of one item, as for a download."""
+SCHEMES = ("http", "https", "data", "file")
+
+
+class Pending(NamedTuple):
+    """One item of a request that is still being read; `content` is None where only `uuid` was given."""
+
+    modality: Modality
+    content: bytes | Url | None
+    where: str
+    uuid: str | None = None
+
+
+class Arena(Protocol):
+    """Where bytes go: the client."""
+
+    def put_bytes(self, data: bytes) -> BlobRef: ...
+
+    def drop_bytes(self, blob: BlobRef) -> None: ...
+
+
+def read_url(url: str, modality: Modality, where: str) -> bytes | Url:
+    """Raises RequestError 400 for what is no URL of a known kind, 413 for what is too large."""
+    scheme, colon, rest = url.partition(":")
+    kind = scheme.strip().lower()
+    if not colon or kind not in SCHEMES:
+        raise refuse("invalid_request", "The URL must be an HTTP, data or file URL.", where, "invalid_url")
+    if kind != "data":
+        return Url(url)
+    header, comma, data = rest.partition(",")
+    media_type, *options = header.lower().split(";")
+    if not comma or "base64" not in (option.strip() for option in options):
+        raise refuse("invalid_request", "Only base64 data URLs are supported: data:<type>;base64,<data>.", where, "invalid_url")
+    if modality == "video" and media_type.strip() == "video/jpeg":
+        raise refuse("unsupported", "Frame lists (data:video/jpeg) are not supported yet.", where, "unsupported")
+    return read_base64(data, where)
+
+
+def read_base64(data: str, where: str) -> bytes:
+    """Strict: no character outside the alphabet, right padding, nothing behind it. The size is checked before decoding."""
+    if len(data) // 4 * 3 > MAX_ITEM_BYTES:
+        raise refuse("too_large", f"The media is larger than {MAX_ITEM_BYTES >> 20} MiB.", where, "media_too_large")
+    try:
+        content = binascii.a2b_base64(data, strict_mode=True)
+    except ValueError:  # binascii.Error, and characters outside ASCII
+        raise refuse("invalid_request", "The data is not valid base64.", where, "invalid_base64") from None
+    if not content:
+        raise refuse("invalid_request", "The data is empty.", where, "empty_media")
+    return content
+
+
+def place(pending: Sequence[Pending], arena: Arena) -> tuple[MediaItem, ...]:
+    """Put the bytes into shared memory. Where one does not fit (RequestError), those before it are given back."""
+    items: list[MediaItem] = []
+    blobs: list[BlobRef] = []
+    try:
+        for item in pending:
+            if isinstance(item.content, bytes):
+                blobs.append(arena.put_bytes(item.content))
+                source: Encoded | Url | None = Encoded(blobs[-1])
+            else:
+                source = item.content
+            url = source.url if isinstance(source, Url) else None
+            items.append(MediaItem(item.modality, source, item.where, item.uuid, url))
+    except BaseException:
+        for blob in blobs:
+            arena.drop_bytes(blob)
+        raise
+    return tuple(items)

@@ -1,0 +1,61 @@
+"""Prometheus: what this frontend measures itself, and every actor's counters as gauges."""
+
+import re
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from ...protocol.edges.control import Status
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+
+
+class Metrics:
+    """One per app, on a registry of its own."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        on = self._registry
+        self.requests = Counter("thespis_requests", "Answered requests.", ("path", "status"), registry=on)
+        self.in_flight = Gauge("thespis_requests_in_flight", "Generations being answered.", registry=on)
+        self.prompt_tokens = Counter("thespis_prompt_tokens", "Prompt tokens of finished requests.", registry=on)
+        self.output_tokens = Counter("thespis_output_tokens", "Output tokens of finished requests.", registry=on)
+        self.first_token = Histogram(
+            "thespis_time_to_first_token_seconds", "From arrival to the first update.", buckets=SECONDS, registry=on
+        )
+        self.inter_token = Histogram(
+            "thespis_inter_token_seconds", "Between two updates of one stream, per token.", buckets=SECONDS, registry=on
+        )
+        self.whole = Histogram("thespis_request_seconds", "From arrival to the end.", buckets=SECONDS, registry=on)
+
+    def text(self, status: Status | None) -> bytes:
+        """The exposition; `status` None: the engine does not answer, and only the frontend's own lines are there."""
+        own: bytes = generate_latest(self._registry)
+        if status is None:
+            return own
+        registry = CollectorRegistry()
+        registry.register(_Engine(status))
+        theirs: bytes = generate_latest(registry)
+        return own + theirs
+
+
+class _Engine(Collector):
+    """One `Status`, as metric families `thespis_<role>_<counter>`."""
+
+    def __init__(self, status: Status) -> None:
+        self._status = status
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        status = self._status
+        yield GaugeMetricFamily("thespis_ready", "1 when every role is ready.", value=float(status.ready))
+        restarts = GaugeMetricFamily("thespis_restarts", "Restarts of a role since the start.", labels=("role",))
+        for role, count in sorted(status.restarts.items()):
+            restarts.add_metric((role,), float(count))
+        yield restarts
+        for role, counters in sorted(status.stats.items()):
+            for name, value in sorted(counters.items()):
+                family = re.sub(r"[^a-zA-Z0-9_]", "_", f"thespis_{role}_{name}")
+                yield GaugeMetricFamily(family, f"{name} of {role}.", value=float(value))

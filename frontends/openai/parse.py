@@ -1,0 +1,155 @@
+"""From a caller's body to what the client submits: prompt, media, sampling. Pure; every refusal names the field."""
+
+import re
+from typing import Any
+
+import msgspec
+
+from ...protocol.errors import refuse
+from ...protocol.request import ChatPrompt, Prompt, TextPrompt, TokenPrompt
+from ...protocol.sampling import SamplingParams
+from .media import Pending
+from .parts import read_messages
+from .schema import ChatRequest, Common, CompletionRequest, TokenizeRequest
+
+MAX_PROMPTS = 1024
+COPIED = (
+    "n", "temperature", "top_p", "top_k", "min_p", "seed", "min_tokens", "include_stop_str_in_output", "ignore_eos",
+    "presence_penalty", "frequency_penalty", "repetition_penalty", "prompt_logprobs", "skip_special_tokens",
+)  # fmt: skip
+"""Fields that mean the same here and in SamplingParams."""
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """One prompt of a call."""
+
+    prompt: Prompt
+    media: tuple[Pending, ...] = ()
+    sampling: SamplingParams
+    mm_processor_kwargs: dict[str, Any] = {}
+    media_io_kwargs: dict[str, dict[str, Any]] = {}
+    priority: int = 0
+
+
+def parse_chat(request: ChatRequest, *, embeds: bool = False) -> Job:
+    messages, media = read_messages(request.messages, embeds)
+    if request.echo:
+        raise refuse("unsupported", "`echo` is not supported in chat yet.", "echo", "unsupported")
+    if request.top_logprobs is not None and not request.logprobs:
+        raise refuse("invalid_request", "`top_logprobs` needs `logprobs` to be true.", "top_logprobs")
+    if request.max_completion_tokens is not None and request.max_tokens not in (None, request.max_completion_tokens):
+        raise refuse("invalid_request", "Give max_tokens or max_completion_tokens, not both.", "max_completion_tokens")
+    generate, go_on = request.add_generation_prompt, bool(request.continue_final_message)
+    if generate and go_on:
+        raise refuse(
+            "invalid_request", "It excludes `add_generation_prompt`.", "continue_final_message", "contradicting_fields"
+        )
+    limit = request.max_completion_tokens if request.max_completion_tokens is not None else request.max_tokens
+    return Job(
+        prompt=ChatPrompt(
+            messages=messages,
+            add_generation_prompt=not go_on if generate is None else generate,
+            continue_final_message=go_on,
+            template=request.chat_template,
+            template_kwargs=request.chat_template_kwargs or {},
+        ),
+        media=tuple(media),
+        sampling=_sampling(request, max_tokens=limit, logprobs=(request.top_logprobs or 0) if request.logprobs else None),
+        **_common(request),
+    )
+
+
+def parse_completion(request: CompletionRequest) -> list[Job]:
+    """One job per prompt. With `echo` and `logprobs` the prompt is scored too."""
+    if request.echo and request.stream and request.logprobs is not None:
+        raise refuse("unsupported", "`echo` with `logprobs` is not supported when `stream` is true.", "echo", "unsupported")
+    extra: dict[str, Any] = {
+        "logprobs": request.logprobs,
+        "max_tokens": 16 if request.max_tokens is None else request.max_tokens,
+    }
+    if request.echo and request.logprobs is not None and request.prompt_logprobs is None:
+        extra["prompt_logprobs"] = request.logprobs
+    sampling, common = _sampling(request, **extra), _common(request)
+    prompts = _prompts(request.prompt)
+    if len(prompts) > MAX_PROMPTS:
+        raise refuse("invalid_request", f"At most {MAX_PROMPTS} prompts in one call.", "prompt", "too_many_prompts")
+    return [Job(prompt=prompt, sampling=sampling, **common) for prompt in prompts]
+
+
+def parse_tokenize(request: TokenizeRequest) -> Prompt:
+    if (request.prompt is None) == (request.messages is None):
+        raise refuse("invalid_request", "Give either `prompt` or `messages`.", "prompt", "missing_field")
+    if request.prompt is not None:
+        return TextPrompt(request.prompt)
+    assert request.messages is not None
+    messages, media = read_messages(request.messages)
+    if media:
+        raise refuse("unsupported", "Media are not supported here yet.", media[0].where, "unsupported")
+    go_on, generate = bool(request.continue_final_message), request.add_generation_prompt
+    return ChatPrompt(
+        messages=messages,
+        add_generation_prompt=not go_on if generate is None else generate,
+        continue_final_message=go_on,
+        template=request.chat_template,
+        template_kwargs=request.chat_template_kwargs or {},
+    )
+
+
+def _prompts(prompt: str | list[Any]) -> list[TextPrompt | TokenPrompt]:
+    if isinstance(prompt, str):
+        return [TextPrompt(prompt)]
+    if not prompt:
+        raise refuse("invalid_request", "The prompt is empty.", "prompt", "empty_prompt")
+    kinds = {type(entry) for entry in prompt}
+    if len(kinds) > 1:
+        raise refuse("invalid_request", "The list mixes texts and token ids.", "prompt", "wrong_type")
+    if kinds == {str}:
+        return [TextPrompt(text) for text in prompt]
+    lists = [prompt] if kinds == {int} else prompt
+    for index, ids in enumerate(lists):
+        if not ids or min(ids) < 0:
+            where = "prompt" if lists[0] is prompt else f"prompt[{index}]"
+            raise refuse("invalid_request", "Token ids must be given and not be negative.", where, "empty_prompt")
+    return [TokenPrompt(tuple(ids)) for ids in lists]
+
+
+def _common(request: Common) -> dict[str, Any]:
+    return {
+        "mm_processor_kwargs": request.mm_processor_kwargs or {},
+        "media_io_kwargs": request.media_io_kwargs or {},
+        "priority": request.priority or 0,
+    }
+
+
+def _sampling(request: Common, **extra: Any) -> SamplingParams:
+    """Raises RequestError 400 with the field that is out of range."""
+    given = {name: value for name in COPIED if (value := getattr(request, name)) is not None} | extra
+    if request.stream and request.prompt_logprobs is not None:
+        raise refuse("invalid_request", "It is not available when `stream` is true.", "prompt_logprobs", "contradicting_fields")
+    if request.stop is not None:
+        given["stop"] = (request.stop,) if isinstance(request.stop, str) else tuple(request.stop)
+    if request.stop_token_ids is not None:
+        given["stop_token_ids"] = tuple(request.stop_token_ids)
+    if request.allowed_token_ids is not None:
+        given["allowed_token_ids"] = tuple(request.allowed_token_ids)
+    if request.logit_bias:
+        given["logit_bias"] = _bias(request.logit_bias)
+    try:
+        return SamplingParams(**given)
+    except ValueError as error:
+        # SamplingParams' texts are our own, and begin with the field's name.
+        name = str(error).split(" ", 1)[0]
+        raise refuse(
+            "invalid_request", str(error), name if name in SamplingParams.__struct_fields__ else None, "out_of_range"
+        ) from None
+
+
+def _bias(given: dict[str, float]) -> dict[int, float]:
+    bias: dict[int, float] = {}
+    for token, value in given.items():
+        if not re.fullmatch(r"[0-9]{1,9}", token):
+            raise refuse("invalid_request", "The keys must be token ids.", "logit_bias", "wrong_type")
+        if not -100.0 <= value <= 100.0:
+            raise refuse("invalid_request", "A bias must be between -100 and 100.", "logit_bias", "out_of_range")
+        bias[int(token)] = value
+    return bias

@@ -1,0 +1,155 @@
+"""The messages of a chat: roles, text, and content parts in the places where the caller put them. Pure."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from ...protocol.errors import RequestError, refuse
+from ...protocol.request import ChatMessage, Modality, Slot, Text
+from .media import Pending, read_base64, read_url
+from .schema import Message, check_numbers
+
+log = logging.getLogger(__name__)
+
+MAX_UUID = 128
+"""Characters."""
+TEXT_TYPES = {"text": "text", "input_text": "text", "output_text": "text", "refusal": "refusal"}
+"""Type of a part that is text, and the field that holds it."""
+URL_TYPES: dict[str, tuple[Modality, str]] = {
+    "image_url": ("image", "image_url"),
+    "input_image": ("image", "image_url"),
+    "video_url": ("video", "video_url"),
+    "audio_url": ("audio", "audio_url"),
+}
+EMBED_TYPES = ("image_embeds", "video_embeds", "audio_embeds")
+BARE_KEYS = ("image_url", "video_url", "audio_url", "input_audio")
+"""A part without `type` that has one of these keys is of that type."""
+
+
+def read_messages(messages: Sequence[Message], embeds: bool = False) -> tuple[tuple[ChatMessage, ...], list[Pending]]:
+    """The conversation and its media in order. `embeds`: ready-made embeddings are enabled. Raises RequestError."""
+    if not messages:
+        raise refuse("invalid_request", "There must be at least one message.", "messages", "empty_messages")
+    media: list[Pending] = []
+    return tuple(_read_message(m, f"messages[{i}]", media, embeds) for i, m in enumerate(messages)), media
+
+
+def _read_message(message: Message, where: str, media: list[Pending], embeds: bool) -> ChatMessage:
+    if not message.role:
+        raise refuse("invalid_request", "The role must not be empty.", f"{where}.role", "invalid_role")
+    content: list[Text | Slot] = []
+    match message.content:
+        case None if message.role == "assistant":
+            pass
+        case None:
+            raise refuse("invalid_request", "This field is required.", f"{where}.content", "missing_field")
+        case str(text):
+            content.append(Text(text))
+        case parts:
+            content.extend(_read_part(part, f"{where}.content[{i}]", media, embeds) for i, part in enumerate(parts))
+    extra: dict[str, Any] = {}
+    if message.name is not None:
+        extra["name"] = message.name
+    if message.tool_call_id is not None:
+        extra["tool_call_id"] = message.tool_call_id
+    if message.tool_calls:
+        extra["tool_calls"] = [_read_call(call, f"{where}.tool_calls[{i}]") for i, call in enumerate(message.tool_calls)]
+    # Templates know "system"; "developer" is OpenAI's newer word for the same voice.
+    return ChatMessage("system" if message.role == "developer" else message.role, tuple(content), extra)
+
+
+def _read_call(call: dict[str, Any], where: str) -> dict[str, Any]:
+    """Callers send a call's arguments as JSON text; templates want the object."""
+    function = call.get("function")
+    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+        raise refuse("invalid_request", "A tool call needs a function with a name.", where, "invalid_tool_call")
+    arguments = function.get("arguments")
+    if isinstance(arguments, str):
+        try:
+            arguments = msgspec.json.decode(arguments) if arguments.strip() else {}
+        except (msgspec.DecodeError, RecursionError):
+            raise refuse(
+                "invalid_request", "The arguments are not valid JSON.", f"{where}.function.arguments", "invalid_tool_call"
+            ) from None
+    known = {**call, "function": {**function, "arguments": arguments}}
+    check_numbers(known, where)
+    return known
+
+
+def _read_part(part: Any, where: str, media: list[Pending], embeds: bool) -> Text | Slot:
+    if isinstance(part, str):
+        return Text(part)
+    if not isinstance(part, dict):
+        raise refuse("invalid_request", "A content part must be an object with a `type`.", where, "wrong_type")
+    kind = part.get("type")
+    if kind is None:
+        kind = next((key for key in BARE_KEYS if key in part), None)
+        if kind is None:
+            raise refuse("invalid_request", "The part has no `type`.", f"{where}.type", "missing_field")
+    if not isinstance(kind, str):
+        raise refuse("invalid_request", "Expected str.", f"{where}.type", "wrong_type")
+    if kind in TEXT_TYPES:
+        field = TEXT_TYPES[kind]
+        return Text(_string(part.get(field), f"{where}.{field}"))
+    if kind in EMBED_TYPES:
+        raise _no_embeds(kind, where, embeds)
+    uuid = _read_uuid(part, where)
+    if kind == "input_audio":
+        pending = Pending("audio", _read_input_audio(part.get(kind), where, uuid), where, uuid)
+    elif kind in URL_TYPES:
+        modality, field = URL_TYPES[kind]
+        pending = Pending(modality, _read_url_field(part, field, modality, where, uuid), where, uuid)
+    else:
+        known = ", ".join((*TEXT_TYPES, *URL_TYPES, "input_audio"))
+        raise refuse("invalid_request", f"Unknown type of part; known: {known}.", f"{where}.type", "unknown_part")
+    media.append(pending)
+    return Slot(len(media) - 1)
+
+
+def _no_embeds(kind: str, where: str, enabled: bool) -> RequestError:
+    if not enabled:
+        return refuse("invalid_request", f"You must set --enable-mm-embeds to input {kind}", where, "embeds_disabled")
+    return refuse("unsupported", f"Parts of type {kind} are not supported yet.", where, "unsupported")
+
+
+def _read_uuid(part: dict[str, Any], where: str) -> str | None:
+    uuid = part.get("uuid")
+    if uuid is None:
+        return None
+    if not 1 <= len(_string(uuid, f"{where}.uuid")) <= MAX_UUID:
+        raise refuse("invalid_request", f"A uuid has 1 to {MAX_UUID} characters.", f"{where}.uuid", "invalid_uuid")
+    return str(uuid)
+
+
+def _read_url_field(part: dict[str, Any], field: str, modality: Modality, where: str, uuid: str | None) -> Any:
+    value = part.get(field)
+    if isinstance(value, dict):
+        if value.get("detail") not in (None, "auto"):
+            log.warning("`detail` has no effect: pictures are processed as the model wants them")
+        value, name = value.get("url"), f"{field}.url"
+    else:
+        name = field
+    if value is None and uuid is not None:
+        return None
+    return read_url(_string(value, f"{where}.{name}"), modality, where)
+
+
+def _read_input_audio(value: Any, where: str, uuid: str | None) -> bytes | None:
+    if value is None and uuid is not None:
+        return None
+    if not isinstance(value, dict):
+        raise refuse("invalid_request", "Expected an object with `data` and `format`.", f"{where}.input_audio", "wrong_type")
+    data = value.get("data")
+    if data is None and uuid is not None:
+        return None
+    return read_base64(_string(data, f"{where}.input_audio.data"), where)
+
+
+def _string(value: Any, where: str) -> str:
+    if value is None:
+        raise refuse("invalid_request", "This field is required.", where, "missing_field")
+    if not isinstance(value, str):
+        raise refuse("invalid_request", "Expected str.", where, "wrong_type")
+    return value

@@ -1,0 +1,195 @@
+"""What callers send, as msgspec Structs: names and types of the OpenAI API and vLLM's additions to it.
+
+Unknown fields are ignored with a warning (`ignored_fields`), as OpenAI clients expect. What would change the answer but is
+not built yet is listed in `NOT_YET` and refused, never ignored. Content parts stay plain JSON here: `parts.py` reads them,
+so that an error can name the part.
+"""
+
+import re
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+
+from ...protocol.errors import RequestError, refuse
+
+R = TypeVar("R", bound=msgspec.Struct)
+
+Ids = list[Annotated[int, msgspec.Meta(ge=0, lt=1 << 31)]]
+
+
+class StreamOptions(msgspec.Struct, kw_only=True):
+    include_usage: bool | None = None
+    continuous_usage_stats: bool | None = None
+
+
+class Common(msgspec.Struct, kw_only=True):
+    """What chat and plain completions share. None is always "not given"."""
+
+    model: str | None = None
+    n: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    seed: int | None = None
+    max_tokens: int | None = None
+    min_tokens: int | None = None
+    stop: str | list[str] | None = None
+    stop_token_ids: Ids | None = None
+    include_stop_str_in_output: bool | None = None
+    ignore_eos: bool | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    repetition_penalty: float | None = None
+    logit_bias: dict[str, float] | None = None
+    allowed_token_ids: Ids | None = None
+    prompt_logprobs: int | None = None
+    skip_special_tokens: bool | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    return_token_ids: bool | None = None
+    return_timings: bool | None = None
+    priority: Annotated[int, msgspec.Meta(ge=-(1 << 31), lt=1 << 31)] | None = None
+    mm_processor_kwargs: dict[str, Any] | None = None
+    media_io_kwargs: dict[str, dict[str, Any]] | None = None
+    user: str | None = None
+    # Not built yet, see NOT_YET.
+    bad_words: Any = None
+    best_of: int | None = None
+    guided_json: Any = None
+    guided_regex: Any = None
+    guided_choice: Any = None
+    guided_grammar: Any = None
+    logits_processors: Any = None
+    response_format: Any = None
+    structured_outputs: Any = None
+    truncate_prompt_tokens: int | None = None
+    use_beam_search: bool | None = None
+
+
+class Message(msgspec.Struct, kw_only=True):
+    role: str
+    content: str | list[Any] | None = None
+    name: str | None = None
+    tool_calls: list[dict[str, Any]] | None = None
+    tool_call_id: str | None = None
+
+
+class ChatRequest(Common, kw_only=True):
+    messages: list[Message]
+    max_completion_tokens: int | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
+    chat_template: str | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+    add_generation_prompt: bool | None = None
+    continue_final_message: bool | None = None
+    tools: Any = None
+    tool_choice: Any = None
+    functions: Any = None
+    function_call: Any = None
+    modalities: list[str] | None = None
+    audio: Any = None
+    echo: bool | None = None
+    documents: Any = None
+
+
+class CompletionRequest(Common, kw_only=True):
+    prompt: str | list[str | int | Ids]
+    logprobs: int | None = None
+    echo: bool | None = None
+    suffix: str | None = None
+
+
+class TokenizeRequest(msgspec.Struct, kw_only=True):
+    model: str | None = None
+    prompt: str | None = None
+    messages: list[Message] | None = None
+    add_generation_prompt: bool | None = None
+    continue_final_message: bool | None = None
+    chat_template: str | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+
+
+class DetokenizeRequest(msgspec.Struct, kw_only=True):
+    model: str | None = None
+    tokens: Ids
+
+
+NOT_YET: dict[str, tuple[Any, ...]] = {
+    "bad_words": ([],),
+    "best_of": (1,),
+    "guided_json": (),
+    "guided_regex": (),
+    "guided_choice": (),
+    "guided_grammar": (),
+    "logits_processors": ([],),
+    "response_format": ({"type": "text"},),
+    "structured_outputs": (),
+    "truncate_prompt_tokens": (),
+    "use_beam_search": (False,),
+    "tools": ([],),
+    "tool_choice": ("none", "auto"),
+    "functions": ([],),
+    "function_call": ("none", "auto"),
+    "modalities": (["text"],),
+    "audio": (),
+    "suffix": ("",),
+    "documents": ([],),
+}
+"""Fields that are refused, with the values that change nothing and are taken all the same."""
+
+FREE_FORM = ("mm_processor_kwargs", "media_io_kwargs", "chat_template_kwargs")
+
+_AT = re.compile(r"^(?P<what>.*?)(?: - at `(?P<key>key in )?\$(?P<path>.*)`)?$", re.DOTALL)
+_MISSING = re.compile(r"missing required field `(\w+)`")
+_EXPECTED = re.compile(r"^Expected `([^`]+)`(?: >= 0)?, got `([^`]+)`$")
+
+
+def decode(schema: type[R], body: bytes) -> R:
+    """Raises RequestError 400 that names the field: `messages[0].content`."""
+    try:
+        request = msgspec.json.decode(body, type=schema)
+    except msgspec.ValidationError as error:
+        raise _wrong_field(str(error)) from None
+    except (msgspec.DecodeError, RecursionError):
+        raise refuse("invalid_request", "The body is not valid JSON.", code="invalid_json") from None
+    for name, harmless in NOT_YET.items():
+        value = getattr(request, name, None)
+        if value is not None and value not in harmless:
+            raise refuse("unsupported", f"`{name}` is not supported yet.", name, "unsupported")
+    for name in FREE_FORM:
+        check_numbers(getattr(request, name, None), name)
+    return request
+
+
+def check_numbers(value: Any, where: str) -> None:
+    """JSON's integers have no end; our messages' have 64 bits. Raises RequestError 400."""
+    try:
+        msgspec.msgpack.encode(value)
+    except OverflowError:
+        raise refuse("invalid_request", "It holds a number beyond 64 bits.", where, "out_of_range") from None
+
+
+def _wrong_field(text: str) -> RequestError:
+    found = _AT.match(text)
+    assert found is not None
+    path = (found["path"] or "").lstrip(".")
+    missing = _MISSING.search(found["what"])
+    if missing:
+        path = f"{path}.{missing[1]}" if path else missing[1]
+        return refuse("invalid_request", "This field is required.", path, "missing_field")
+    expected = _EXPECTED.match(found["what"])
+    words = (
+        f"Expected {expected[1].removesuffix(' | null').replace(' | ', ' or ')}, got {expected[2]}."
+        if expected
+        else "The value is not valid."
+    )
+    return refuse("invalid_request", words, path or None, "wrong_type")
+
+
+def ignored_fields(schema: type[msgspec.Struct], body: bytes) -> list[str]:
+    """Names at the top of the body that the schema does not know; only those that are plain words, at most 16."""
+    given = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    unknown = [name for name in given if name not in schema.__struct_fields__]
+    return [name for name in unknown if re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,63}", name)][:16]

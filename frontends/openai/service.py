@@ -1,0 +1,100 @@
+"""What the handlers of one app share: the client, the door, the metrics, and the count of what is under way."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+from aiohttp import web
+
+from ...protocol.config import HttpConfig
+from ...protocol.errors import RequestError, refuse
+from ..client import Client
+from .door import CLOSED, Bodies, Keys
+from .metrics import Metrics
+from .schema import decode, ignored_fields
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+log = logging.getLogger(__name__)
+R = TypeVar("R", bound=msgspec.Struct)
+
+IGNORED_HEADER = "X-Thespis-Ignored-Fields"
+
+
+class Service:
+    def __init__(self, client: Client, config: HttpConfig) -> None:
+        self.client, self.config = client, config
+        self.keys = Keys(config.server.api_key)
+        limit = int(config.server.max_body_mb * (1 << 20))
+        self.bodies = Bodies(limit, 2 * limit)
+        self.metrics = Metrics()
+        self.started = int(time.time())
+        self.draining = False
+        """Set by the shell at Stop; nothing new is accepted from then on."""
+        self._busy = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @property
+    def busy(self) -> int:
+        """Generations under way."""
+        return self._busy
+
+    async def idle(self) -> None:
+        """Until nothing is under way."""
+        await self._idle.wait()
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Counts one generation. Raises RequestError while the server shuts down."""
+        if self.draining:
+            raise RequestError(CLOSED)
+        self._busy += 1
+        self._idle.clear()
+        self.metrics.in_flight.inc()
+        try:
+            yield
+        finally:
+            self._busy -= 1
+            self.metrics.in_flight.dec()
+            if not self._busy:
+                self._idle.set()
+
+    async def read(self, request: web.Request, schema: type[R]) -> tuple[R, dict[str, str]]:
+        """The body, and headers that name what was ignored in it."""
+        body = await self.bodies.read(request)
+        parsed = decode(schema, body)
+        ignored = ignored_fields(schema, body)
+        if not ignored:
+            return parsed, {}
+        log.warning("ignored fields of a request: %s", ", ".join(ignored))
+        return parsed, {IGNORED_HEADER: ", ".join(ignored)}
+
+    def check_model(self, name: str | None) -> None:
+        """Raises RequestError 404 for a model that is not the one served here; no name means that one."""
+        if name is not None and name != self.config.name:
+            raise refuse("not_found", f"The served model is `{self.config.name}`.", "model", "model_not_found")
+
+    def detokenize(self, token_ids: Sequence[int]) -> str:
+        """Raises RequestError 400 for an id outside the vocabulary."""
+        if any(id >= self.config.model.vocab for id in token_ids):
+            raise refuse("invalid_request", "A token id is outside the vocabulary.", "tokens", "out_of_range")
+        text: str = self._tokenizer.decode(list(token_ids), skip_special_tokens=False)
+        return text
+
+    @cached_property
+    def _tokenizer(self) -> "Tokenizer":
+        from tokenizers import Tokenizer
+
+        return Tokenizer.from_file(str(Path(self.config.model.path) / "tokenizer.json"))
+
+
+SERVICE: web.AppKey[Service] = web.AppKey("service", Service)
+TENANT: web.RequestKey[str] = web.RequestKey("tenant", str)

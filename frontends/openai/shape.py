@@ -1,0 +1,145 @@
+"""What both answer shapes share: choices gathered from updates, usage, timings, events. Pure: no sockets, no clock."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from ...protocol.edges.detokenizer_to_client import Finished, PositionLogprobs
+from ...protocol.errors import Failure
+from ..stream import Update
+
+_json = msgspec.json.Encoder()
+encode_json = _json.encode
+
+DONE = b"data: [DONE]\n\n"
+ERROR_TYPES = {
+    "not_found": "not_found_error",
+    "conflict": "conflict_error",
+    "overloaded": "rate_limit_error",
+    "restarted": "service_unavailable_error",
+    "deadline": "timeout_error",
+    "internal": "server_error",
+}
+"""OpenAI's `type` by kind of failure; the rest is invalid_request_error."""
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What a call asked of its answer."""
+
+    created: int
+    """Unix seconds."""
+    arrival: float
+    """Unix seconds; timings are told relative to it."""
+    model: str
+    n: int = 1
+    logprobs: int | None = None
+    prompt_logprobs: bool = False
+    return_token_ids: bool = False
+    include_usage: bool = False
+    return_timings: bool = False
+    echo: tuple[str, ...] | None = None
+    """Per prompt, the text that goes before each of its choices."""
+
+
+class Gathered(msgspec.Struct):
+    """One choice, whole."""
+
+    text: str = ""
+    token_ids: list[int] = []
+    logprobs: list[PositionLogprobs] = []
+    finish_reason: str | None = None
+    stop_reason: str | int | None = None
+
+
+class Answer:
+    """Everything that one prompt's updates brought."""
+
+    def __init__(self, n: int) -> None:
+        self.choices = [Gathered() for _ in range(n)]
+        self.finished: Finished | None = None
+        self.prompt_token_ids: tuple[int, ...] = ()
+        self.prompt_logprobs: tuple[PositionLogprobs, ...] | None = None
+
+    def add(self, update: Update) -> None:
+        for grown in update.choices:
+            choice = self.choices[grown.index]
+            choice.text += grown.text
+            choice.token_ids.extend(grown.token_ids)
+            choice.logprobs.extend(grown.logprobs)
+            if grown.finish_reason is not None:
+                choice.finish_reason, choice.stop_reason = grown.finish_reason, grown.stop_reason
+        self.note(update)
+
+    def note(self, update: Update) -> None:
+        """Only what is told at the end; for a stream, whose text has been sent already."""
+        self.prompt_logprobs = update.prompt_logprobs or self.prompt_logprobs
+        self.finished = update.finished or self.finished
+
+
+class Shape(Protocol):
+    """One API's way to write an answer; `source` counts the prompts of a call."""
+
+    def first(self, source: int, prompt_token_ids: Sequence[int]) -> bytes:
+        """The events before a prompt's first text."""
+
+    def events(self, source: int, update: Update) -> bytes:
+        """The events of one update; may be empty."""
+
+    def last(self, answers: Sequence[Answer]) -> bytes:
+        """The events after everything, [DONE] included."""
+
+    def whole(self, answers: Sequence[Answer]) -> bytes:
+        """The body of an answer that is not streamed."""
+
+
+def usage(answers: Sequence[Answer]) -> dict[str, Any]:
+    prompt, cached, completion = 0, 0, 0
+    media: dict[str, int] = {}
+    for finished in (answer.finished for answer in answers):
+        if finished is not None:
+            prompt += finished.usage.prompt_tokens
+            cached += finished.usage.cached_tokens
+            completion += finished.completion_tokens
+            for modality, count in finished.usage.media_tokens.items():
+                media[f"{modality}_tokens"] = media.get(f"{modality}_tokens", 0) + count
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+        "prompt_tokens_details": {"cached_tokens": cached, **media},
+    }
+
+
+def timings(answers: Sequence[Answer], arrival: float) -> list[dict[str, Any]]:
+    """Where the time went: stages with start and end in seconds after the arrival."""
+    return [
+        {"stage": t.stage, "start": round(t.start - arrival, 6), "end": round(t.end - arrival, 6), "detail": t.detail}
+        for answer in answers
+        if answer.finished is not None
+        for t in answer.finished.timings
+    ]
+
+
+def trailer(answers: Sequence[Answer], options: Options, asked: bool) -> dict[str, Any]:
+    """`usage` and, on request, `timings`, as they stand at the end of an answer."""
+    end: dict[str, Any] = {"usage": usage(answers)} if asked else {}
+    if options.return_timings:
+        end["timings"] = timings(answers, options.arrival)
+    return end
+
+
+def error_body(failure: Failure) -> dict[str, Any]:
+    """OpenAI's error object. The text names the part, as programs read `param` and people read `message`."""
+    return {
+        "error": {
+            "message": failure.text if failure.part is None else f"{failure.part}: {failure.text}",
+            "type": ERROR_TYPES.get(failure.kind, "invalid_request_error"),
+            "param": failure.part,
+            "code": failure.code or failure.kind,
+        }
+    }
+
+
+def error_event(failure: Failure) -> bytes:
+    return b"event: error\ndata: " + encode_json(error_body(failure)) + b"\n\n"
