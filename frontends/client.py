@@ -31,6 +31,8 @@ from .ledger import MAX_ATTEMPTS, Entry, Ledger, blobs_of, needs_fetch
 from .stream import Stream
 
 ANSWER_SECONDS = 30.0
+OPEN_END_TOKENS = 1024
+"""What admission counts for an answer without max_tokens."""
 RESTARTED = Failure(
     "restarted", "A part of the engine was restarted while it worked on this request; send it again.", code="restarted"
 )
@@ -133,7 +135,9 @@ class Client:
             priority=priority,
         )
         blobs = blobs_of(request)
-        cost = Cost(1, estimate_tokens(prompt) + params.n * (params.max_tokens or 0), sum(blob.nbytes for blob in blobs))
+        cost = Cost(
+            1, estimate_tokens(prompt) + params.n * (params.max_tokens or OPEN_END_TOKENS), sum(blob.nbytes for blob in blobs)
+        )
         try:
             self._raise_if_dead()
             if wait:

@@ -182,8 +182,9 @@ def _to_uint8(array: "np.ndarray[Any, Any]", where: str) -> "np.ndarray[Any, Any
         if not np.isfinite(array).all():
             raise refuse("invalid_request", "Pixels must be finite numbers.", part=where)
         scale = 255.0 if array.size == 0 or array.max() <= 1.0 else 1.0
-        return np.rint(np.clip(array * scale, 0, 255)).astype(np.uint8)
-    return np.clip(array, 0, 255).astype(np.uint8)
+        array = np.rint(array * scale)
+    pixels: np.ndarray[Any, Any] = np.clip(array, 0, 255).astype(np.uint8)
+    return pixels
 
 
 def _clip(entry: Any, where: str, client: Client) -> Source:
