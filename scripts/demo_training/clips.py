@@ -90,5 +90,6 @@ def mp4_bytes(clip: Clip, rate: int = 4) -> bytes:
 
 
 def mp4_frames(data: bytes) -> Clip:
-    with av.open(io.BytesIO(data)) as container:
-        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+    with av.open(io.BytesIO(data), "r") as container:
+        frames = [np.asarray(frame.to_ndarray(format="rgb24"), np.uint8) for frame in container.decode(video=0)]
+    return np.stack(frames)

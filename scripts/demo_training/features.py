@@ -62,7 +62,8 @@ def video_processor_settings() -> dict[str, Any]:
 
 
 def feature_extractor() -> Any:
-    return WhisperFeatureExtractor(feature_size=MEL_BINS, sampling_rate=RATE, chunk_length=SECONDS, return_attention_mask=True)
+    build: Any = WhisperFeatureExtractor  # transformers leaves its constructors untyped
+    return build(feature_size=MEL_BINS, sampling_rate=RATE, chunk_length=SECONDS, return_attention_mask=True)
 
 
 def target_size(width: int, height: int) -> tuple[int, int]:
@@ -82,7 +83,7 @@ def fit_clip(clip: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Resizes as the engine's video path does, and repeats the last frame up to a whole frame pair."""
     width, height = target_size(clip.shape[2], clip.shape[1])
     if (width, height) != (clip.shape[2], clip.shape[1]):
-        frames = torch.from_numpy(clip).permute(0, 3, 1, 2).float()
+        frames = torch.tensor(clip).permute(0, 3, 1, 2).float()
         frames = F.interpolate(frames, size=(height, width), mode="bicubic", antialias=True)
         clip = frames.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
     if len(clip) % TEMPORAL:
@@ -94,7 +95,7 @@ def patches(frames: NDArray[np.uint8]) -> tuple[torch.Tensor, Grid]:
     """[items, frames, height, width, 3] uint8 to [items, frame pairs, patches, values], in the order of Qwen's layout."""
     items, count, height, width, _ = frames.shape
     pairs, down, across = count // TEMPORAL, height // PATCH, width // PATCH
-    values = torch.from_numpy(frames).float().div_(127.5).sub_(1.0)
+    values = torch.tensor(frames).float().div_(127.5).sub_(1.0)
     values = values.view(items, pairs, TEMPORAL, down // MERGE, MERGE, PATCH, across // MERGE, MERGE, PATCH, 3)
     values = values.permute(0, 1, 3, 6, 4, 7, 9, 2, 5, 8)
     return values.reshape(items, pairs, down * across, 3 * TEMPORAL * PATCH * PATCH), (pairs, down, across)

@@ -79,10 +79,7 @@ def draw_pair(rng: np.random.Generator, frame: Frame) -> tuple[Pixels, Thing, Th
         across, along = first.x - second.x, first.y - second.y
         if first.name == second.name or max(abs(across), abs(along)) < 1.8 * min(abs(across), abs(along)):
             continue
-        if abs(across) > abs(along):
-            relation = "left of" if across < 0 else "right of"
-        else:
-            relation = "above" if along < 0 else "below"
+        relation = ("left of", "right of")[across > 0] if abs(across) > abs(along) else ("above", "below")[along > 0]
         return _picture(rng, frame, [first, second]), first, second, relation
 
 

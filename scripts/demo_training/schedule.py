@@ -11,11 +11,14 @@ WARM_UP = 60  # steps
 
 
 def learning_rate(step: int, steps: int, peak: float) -> float:
-    """Linear warm-up, level for the first half, then a cosine down to a fiftieth."""
-    if step < WARM_UP:
-        return peak * (step + 1) / WARM_UP
-    part = max(0.0, step / max(1, steps) - 0.5) * 2
-    return peak * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, part))))
+    """Linear warm-up, then as `cooled` says."""
+    return peak * min(1.0, (step + 1) / WARM_UP) * cooled(step / max(1, steps))
+
+
+def cooled(part: float) -> float:
+    """The share of the peak rate after this part of the training: level for the first half, then a cosine to a fiftieth."""
+    late = min(1.0, max(0.0, part - 0.5) * 2)
+    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * late))
 
 
 def random_frame(rng: np.random.Generator, foreign: float = 0.3) -> Frame:

@@ -1,6 +1,6 @@
 """The demo model's tokenizer: byte-level, lossless for any text, one token for each word of its small world."""
 
-from typing import Final
+from typing import Any, Final
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
@@ -48,7 +48,7 @@ CHAT_TEMPLATE: Final = """\
 """
 
 
-def build_tokenizer() -> PreTrainedTokenizerFast:
+def build_tokenizer() -> Any:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
     tokenizer.decoder = decoders.ByteLevel()
@@ -59,7 +59,8 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
         show_progress=False,
     )
     tokenizer.train_from_iterator(every_sentence(), trainer)
-    wrapped = PreTrainedTokenizerFast(
+    build: Any = PreTrainedTokenizerFast  # transformers leaves its constructors untyped
+    wrapped = build(
         tokenizer_object=tokenizer,
         eos_token=END_OF_TURN,
         pad_token=PADDING,

@@ -8,9 +8,9 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, Dataset, Subset
 
 from .features import feature_extractor
-from .samples import Frame
 from .schedule import learning_rate, random_frame
 from .tower_lessons import SOUND_HEADS, VISION_HEADS, Heads, Lesson, sound_lesson, vision_lesson
 from .towers import sound_tokens, vision_tokens
@@ -21,6 +21,24 @@ Tower = Literal["vision", "sound"]
 SAVE_EVERY = 100  # steps
 
 
+class Lessons(Dataset[Lesson]):
+    """One batch for each step, drawn by a worker process ahead of time; a step is always drawn the same."""
+
+    def __init__(self, which: Tower, steps: int, batch: int, seed: int) -> None:
+        self.which, self.steps, self.batch, self.seed = which, steps, batch, seed
+        self.extractor = feature_extractor()
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, step: int) -> Lesson:
+        rng = np.random.default_rng([self.seed, step])
+        frame = random_frame(rng)
+        if self.which == "vision":
+            return vision_lesson(rng, frame, self.batch)
+        return sound_lesson(rng, self.extractor, frame.samples, self.batch)
+
+
 def train_tower(network: Any, which: Tower, folder: Path, steps: int, batch: int, peak: float, seed: int) -> None:
     """Trains `network`'s tower in place and keeps it in `folder`, from where an interrupted run goes on."""
     tower = network.model.visual if which == "vision" else network.model.audio_tower
@@ -28,21 +46,13 @@ def train_tower(network: Any, which: Tower, folder: Path, steps: int, batch: int
     everything = nn.ModuleDict({"tower": tower, "heads": heads})
     optimiser = torch.optim.AdamW(everything.parameters(), lr=peak, betas=(0.9, 0.98), weight_decay=0.01)
     path = folder / f"{which}.pt"
-    done = 0
-    if path.exists():
-        state = torch.load(path, weights_only=True)
-        everything.load_state_dict(state["weights"])
-        optimiser.load_state_dict(state["optimiser"])
-        done = state["step"]
-    extractor = feature_extractor()
-    started, shares = time.monotonic(), {}
-    for step in range(done, steps):
-        rng = np.random.default_rng([seed, step])
+    done = _resume(everything, optimiser, path)
+    lessons = Subset(Lessons(which, steps, batch, seed), range(done, steps))
+    started = time.monotonic()
+    for step, lesson in enumerate(DataLoader(lessons, batch_size=None, num_workers=1, prefetch_factor=6), start=done):
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step, steps, peak)
-        frame = random_frame(rng)
-        tokens, lesson = _read(tower, which, extractor, rng, frame, batch)
-        loss, shares = heads(tokens, lesson.labels)
+        loss, shares = heads(_read(tower, which, lesson), lesson.labels)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(everything.parameters(), 1.0)
@@ -56,11 +66,17 @@ def train_tower(network: Any, which: Tower, folder: Path, steps: int, batch: int
             path.with_suffix(".new").rename(path)
 
 
-def _read(
-    tower: Any, which: Tower, extractor: object, rng: np.random.Generator, frame: Frame, batch: int
-) -> tuple[torch.Tensor, Lesson]:
+def _read(tower: Any, which: Tower, lesson: Lesson) -> torch.Tensor:
     if which == "vision":
-        lesson = vision_lesson(rng, frame, batch)
-        return vision_tokens(tower, lesson.inputs, *lesson.grid), lesson
-    lesson = sound_lesson(rng, extractor, frame.samples, batch)
-    return sound_tokens(tower, lesson.inputs), lesson
+        return vision_tokens(tower, lesson.inputs, *lesson.grid)
+    return sound_tokens(tower, lesson.inputs)
+
+
+def _resume(everything: nn.Module, optimiser: torch.optim.Optimizer, path: Path) -> int:
+    """How many steps are done already."""
+    if not path.exists():
+        return 0
+    state = torch.load(path, weights_only=True)
+    everything.load_state_dict(state["weights"])
+    optimiser.load_state_dict(state["optimiser"])
+    return int(state["step"])

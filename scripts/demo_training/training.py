@@ -1,0 +1,170 @@
+"""The main course: the language model learns to answer, all weights free, with checkpoints."""
+
+import logging
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.utils.data import DataLoader, Subset
+
+from .batches import TRAINED_KINDS, UNASKED, Batch, Curriculum, Scribe, exam_batches
+from .features import feature_extractor, patches
+from .schedule import WARM_UP, cooled
+from .towers import sound_tokens, vision_tokens
+from .words import KINDS
+
+log = logging.getLogger(__name__)
+
+MOST_STEPS = 1_000_000
+EXAM_EVERY = 250  # steps
+SAVE_EVERY = 125
+
+
+@dataclass
+class Progress:
+    step: int = 0
+    seconds: float = 0.0  # trained so far, over all runs
+    right: dict[str, float] = field(default_factory=lambda: dict.fromkeys(TRAINED_KINDS, 0.0))  # running shares
+
+
+def answer_logits(network: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """[answer tokens, vocabulary] under the true answers, and the wanted ids."""
+    model = network.model
+    embeddings = model.language_model.embed_tokens(batch.ids)
+    media = media_tokens(network, batch)
+    if media is not None:
+        config = network.config
+        places = torch.tensor([config.image_token_index, config.video_token_index, config.audio_token_index])
+        embeddings = embeddings.masked_scatter(torch.isin(batch.ids, places)[..., None], media)
+    hidden = model.language_model(inputs_embeds=embeddings, position_ids=batch.positions, use_cache=False).last_hidden_state
+    asked = batch.labels != UNASKED
+    return network.lm_head(hidden[asked]), batch.labels[asked]
+
+
+def media_tokens(network: Any, batch: Batch) -> torch.Tensor | None:
+    """The towers' tokens of the whole batch in reading order: [all tokens, hidden]."""
+    if batch.frames is not None:
+        values, (_, down, across) = patches(batch.frames)
+        return vision_tokens(network.model.visual, values.flatten(0, 1), down, across).flatten(0, 1)
+    if batch.mel is not None:
+        return sound_tokens(network.model.audio_tower, batch.mel).flatten(0, 1)
+    return None
+
+
+def exact(logits: torch.Tensor, batch: Batch) -> list[bool]:
+    """Whether greedy decoding gives each row's answer: it does if every token wins after the true ones before it."""
+    asked = batch.labels != UNASKED
+    wrong = torch.zeros(batch.labels.shape, dtype=torch.bool)
+    wrong[asked] = logits.argmax(-1) != batch.labels[asked]
+    return [not bad for bad in wrong.any(1).tolist()]
+
+
+def examine(network: Any, scribe: Scribe, seed: int, count: int) -> dict[str, float]:
+    """The share of exact answers to fresh samples of each kind."""
+    extractor = feature_extractor()
+    shares = {}
+    with torch.inference_mode():
+        for kind in KINDS:
+            marks: list[bool] = []
+            for batch in exam_batches(scribe, extractor, kind, seed, count):
+                marks += exact(answer_logits(network, batch)[0], batch)
+            shares[kind] = sum(marks) / len(marks)
+    return shares
+
+
+def optimiser_for(network: Any, peak: float) -> torch.optim.AdamW:
+    """The towers, which know their lessons already, learn at half the rate."""
+    towers = [*network.model.visual.parameters(), *network.model.audio_tower.parameters()]
+    known = {id(parameter) for parameter in towers}
+    rest = [parameter for parameter in network.parameters() if id(parameter) not in known]
+    groups = [{"params": towers, "share": 0.5}, {"params": rest, "share": 1.0}]
+    return torch.optim.AdamW(groups, lr=peak, betas=(0.9, 0.98), weight_decay=0.01)
+
+
+def practice_shares(right: dict[str, float]) -> torch.Tensor:
+    """Weak kinds are practised more; none is ever left out."""
+    return torch.tensor([min(1.0, 0.25 + 6 * (1 - right[kind])) for kind in TRAINED_KINDS])
+
+
+def train(network: Any, tokenizer: Any, folder: Path, minutes: float, peak: float, seed: int) -> None:
+    """Trains until `minutes` are spent, over all runs; goes on from `folder`'s checkpoint if there is one."""
+    optimiser = optimiser_for(network, peak)
+    progress = resume(network, optimiser, folder)
+    scribe = Scribe(network, tokenizer)
+    shares: Any = practice_shares(progress.right)
+    shares.share_memory_()
+    curriculum = Curriculum(scribe, shares, seed, MOST_STEPS)
+    ahead = Subset(curriculum, range(progress.step, MOST_STEPS))
+    loader = DataLoader(ahead, batch_size=None, num_workers=1, prefetch_factor=4)
+    last = time.monotonic()
+    for batches in loader:
+        part = progress.seconds / (60 * minutes)
+        if part >= 1:
+            break
+        rate = peak * min(1.0, (progress.step + 1) / WARM_UP) * cooled(part)
+        for group in optimiser.param_groups:
+            group["lr"] = rate * group["share"]
+        loss = learn(network, optimiser, batches, progress)
+        shares.copy_(practice_shares(progress.right))
+        progress.step += 1
+        progress.seconds += time.monotonic() - last
+        last = time.monotonic()
+        report(network, scribe, optimiser, folder, progress, loss, seed)
+    save(network, optimiser, folder, progress)
+
+
+def learn(network: Any, optimiser: torch.optim.Optimizer, batches: list[Batch], progress: Progress) -> float:
+    """One step over all groups; each counts by its number of samples."""
+    optimiser.zero_grad(set_to_none=True)
+    total, whole = 0.0, sum(len(batch.kinds) for batch in batches)
+    for batch in batches:
+        logits, wanted = answer_logits(network, batch)
+        loss = F.cross_entropy(logits, wanted) * (len(batch.kinds) / whole)
+        torch.autograd.backward(loss)
+        total += loss.item()
+        for kind, right in zip(batch.kinds, exact(logits.detach(), batch), strict=True):
+            progress.right[kind] += 0.01 * (right - progress.right[kind])
+    nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+    optimiser.step()
+    return total
+
+
+def report(
+    network: Any,
+    scribe: Scribe,
+    optimiser: torch.optim.Optimizer,
+    folder: Path,
+    progress: Progress,
+    loss: float,
+    seed: int,
+) -> None:
+    if progress.step % 25 == 0:
+        told = " ".join(f"{kind}={share:.2f}" for kind, share in progress.right.items())
+        log.info("step %d, %.0f s, loss %.3f, right %s", progress.step, progress.seconds, loss, told)
+    if progress.step % SAVE_EVERY == 0:
+        save(network, optimiser, folder, progress)
+    if progress.step % EXAM_EVERY == 0:
+        marks = examine(network, scribe, seed + progress.step, 100)
+        log.info("exam at %d: %s", progress.step, " ".join(f"{kind}={mark:.3f}" for kind, mark in marks.items()))
+
+
+def save(network: Any, optimiser: torch.optim.Optimizer, folder: Path, progress: Progress) -> None:
+    """Written beside and renamed, so that a kill in the middle leaves the last checkpoint whole."""
+    path = folder / "model.pt"
+    state = {"weights": network.state_dict(), "optimiser": optimiser.state_dict(), "progress": vars(progress)}
+    torch.save(state, path.with_suffix(".new"))
+    path.with_suffix(".new").rename(path)
+
+
+def resume(network: Any, optimiser: torch.optim.Optimizer, folder: Path) -> Progress:
+    path = folder / "model.pt"
+    if not path.exists():
+        return Progress()
+    state = torch.load(path, weights_only=True)
+    network.load_state_dict(state["weights"])
+    optimiser.load_state_dict(state["optimiser"])
+    return Progress(**state["progress"])
