@@ -1,0 +1,103 @@
+"""The scheduler's shell: it hands messages to the policy, and carries what the policy says.
+
+Order within one event: the next plans first, since the runner waits for them, then tokens, then everything else.
+"""
+
+import time
+from typing import Any
+
+import msgspec
+
+from ...protocol.config import SchedulerConfig
+from ...protocol.edges.client_to_scheduler import Ack, Resume
+from ...protocol.edges.control import Peer
+from ...protocol.edges.detokenizer_to_scheduler import Stopped
+from ...protocol.edges.encoder_cache_to_scheduler import EncodeFailed, Lost, Ready
+from ...protocol.edges.gpu_runner_to_scheduler import StepResult
+from ...protocol.edges.preprocessor_to_scheduler import Submit
+from ...protocol.edges.scheduler_to_gpu_runner import Reset
+from ...protocol.topology import kind_of
+from ..actor import Actor, run
+from ..launch import Launch
+from .scheduler import Scheduler
+
+RUNNER, DETOKENIZER, ENCODER = "gpu-runner", "detokenizer", "encoder-cache"
+
+
+class SchedulerActor(Actor):
+    """Sockets and the clock around `Scheduler`."""
+
+    policy: Scheduler
+
+    async def on_start(self, config: bytes) -> dict[str, int]:
+        self.policy = Scheduler(msgspec.json.decode(config, type=SchedulerConfig))
+        return {}
+
+    def on_message(self, sender: str, message: Any) -> None:
+        policy, now = self.policy, time.time()
+        match message:
+            case StepResult():
+                policy.apply(message, now)
+            case Submit(prepared):
+                policy.submit(prepared, now)
+            case Ready():
+                policy.ready(message, now)
+            case Stopped():
+                policy.stopped(message)
+            case Lost():
+                policy.lost(message)
+            case EncodeFailed():
+                policy.encode_failed(message)
+            case Resume(prepared, choices):
+                policy.submit(prepared, now, choices)
+            case Ack(ids):
+                policy.acknowledge(ids)
+        self._go_on()
+
+    def on_end(self, ids: tuple[str, ...]) -> None:
+        self.policy.end(ids)
+        self._go_on()
+
+    def on_peer(self, role: str, peer: Peer) -> None:
+        match role:
+            case "gpu-runner":
+                self.send(RUNNER, Reset())
+                self.policy.runner_joined(self.policy.config.num_blocks or peer.notes["num_blocks"])
+            case "detokenizer":
+                self.policy.detokenizer_joined()
+            case "encoder-cache":
+                self.policy.outbox.encoder.clear()
+                self.policy.encoder_joined(time.time())
+        self._go_on()
+
+    def on_gone(self, role: str, epoch: int) -> None:
+        match kind_of(role):
+            case "gpu-runner" if RUNNER not in self.peers:  # else its successor is here already
+                self.policy.runner_lost()
+            case "encoder-cache" if ENCODER not in self.peers:
+                self.policy.encoder_lost()
+            case "client":
+                self.policy.client_gone(role)
+        self._go_on()
+
+    def counters(self) -> dict[str, float]:
+        return self.policy.counters()
+
+    def _go_on(self) -> None:
+        now = time.time()
+        while (plan := self.policy.schedule(now)) is not None:
+            self.send(RUNNER, plan)
+        outbox = self.policy.outbox
+        for message in outbox.detokenizer:
+            self.send(DETOKENIZER, message)
+        for wish in outbox.encoder:
+            self.send(ENCODER, wish)
+        for client, answer in outbox.clients:
+            self.send(client, answer)
+        outbox.detokenizer.clear()
+        outbox.encoder.clear()
+        outbox.clients.clear()
+
+
+def main(launch: Launch) -> None:
+    run(SchedulerActor(launch))

@@ -1,0 +1,93 @@
+"""The KV blocks' books: who holds which, and which hold a known beginning of some prompt.
+
+The GPU runner keeps the bytes; here are only numbers. Block 0 is never handed out: the runner writes padding there.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+
+
+class BlockPool:
+    """Reference counts, the prefix cache, and the order in which free cached blocks are given up (least recently used)."""
+
+    def __init__(self, num_blocks: int, block_size: int) -> None:
+        self.block_size = block_size
+        self.total = num_blocks - 1
+        """Blocks that can be handed out."""
+        self._refs = [0] * num_blocks
+        self._hashes: list[bytes | None] = [None] * num_blocks
+        """What a block holds, where it is in the cache."""
+        self._blank = list(range(num_blocks - 1, 0, -1))
+        """Free blocks that nobody could reuse; taken before any cached one."""
+        self._idle: OrderedDict[int, None] = OrderedDict()
+        """Free blocks in the cache, the next to be given up first."""
+        self._cached: dict[bytes, int] = {}
+
+    @property
+    def free(self) -> int:
+        return len(self._blank) + len(self._idle)
+
+    @property
+    def used(self) -> int:
+        return self.total - self.free
+
+    def blocks_for(self, tokens: int) -> int:
+        return -(-tokens // self.block_size)
+
+    def match(self, hashes: Sequence[bytes]) -> list[int]:
+        """The blocks that hold the longest cached beginning of a chain of hashes. They are not taken by this."""
+        found: list[int] = []
+        for digest in hashes:
+            block = self._cached.get(digest)
+            if block is None:
+                break
+            found.append(block)
+        return found
+
+    def has_room(self, hit: Iterable[int], fresh: int) -> bool:
+        """Whether `fresh` new blocks can be had beside those of a prefix hit, some of which may be free themselves."""
+        return self.free - sum(1 for block in hit if not self._refs[block]) >= fresh
+
+    def share(self, blocks: Iterable[int]) -> None:
+        """Hold blocks of a prefix hit once more."""
+        for block in blocks:
+            if not self._refs[block]:
+                del self._idle[block]
+            self._refs[block] += 1
+
+    def take(self, count: int) -> list[int]:
+        """`count` blocks of one's own; there must be room. What they held leaves the cache."""
+        taken: list[int] = []
+        for _ in range(count):
+            if self._blank:
+                block = self._blank.pop()
+            else:
+                block, _ = self._idle.popitem(last=False)
+                digest = self._hashes[block]
+                assert digest is not None
+                del self._cached[digest]
+                self._hashes[block] = None
+            self._refs[block] = 1
+            taken.append(block)
+        return taken
+
+    def publish(self, block: int, digest: bytes) -> None:
+        """`block` is full and computed: others may share it. Of two blocks with equal content the first is kept."""
+        if digest not in self._cached and self._hashes[block] is None:
+            self._cached[digest] = block
+            self._hashes[block] = digest
+
+    def give_back(self, blocks: Sequence[int]) -> None:
+        """Hold these once less. The end of a prompt is given up before its beginning."""
+        for block in reversed(blocks):
+            self._refs[block] -= 1
+            assert self._refs[block] >= 0
+            if self._refs[block]:
+                continue
+            if self._hashes[block] is None:
+                self._blank.append(block)
+            else:
+                self._idle[block] = None
+
+    def refs(self, block: int) -> int:
+        return self._refs[block]

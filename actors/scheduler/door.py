@@ -1,0 +1,50 @@
+"""What is refused at the door: requests that could never run to their end."""
+
+from ...protocol.config import SchedulerConfig
+from ...protocol.errors import Failure
+from ...protocol.prepared import Prepared
+
+
+def resolve_max_tokens(prepared: Prepared, config: SchedulerConfig) -> int:
+    """Output tokens a choice may have; the preprocessor has clamped it, but None means what the context leaves."""
+    wanted = prepared.sampling.max_tokens
+    return wanted if wanted is not None else config.max_model_len - len(prepared.token_ids)
+
+
+def refusal(prepared: Prepared, config: SchedulerConfig, usable_blocks: int | None) -> Failure | None:
+    """Why this request can never fit, or None. `usable_blocks`: None while the runner has not said."""
+    prompt = len(prepared.token_ids)
+    if not prompt:
+        return Failure("invalid_request", "The prompt is empty.")
+    wanted = max(1, resolve_max_tokens(prepared, config))
+    if prompt + wanted > config.max_model_len:
+        return _too_long(prompt, wanted, config.max_model_len, "the model's context")
+    if usable_blocks is not None and prompt + wanted - 1 > usable_blocks * config.block_size:
+        return _too_long(prompt, wanted, usable_blocks * config.block_size + 1, "the KV cache")
+    rows = sum({item.key: item.rows for item in prepared.items}.values())
+    if rows * config.hidden_bytes > config.store_bytes:
+        return Failure(
+            "invalid_request",
+            f"The media of this request need {rows * config.hidden_bytes} bytes of embeddings, but the encoder cache holds "
+            f"{config.store_bytes}: send fewer or smaller items.",
+            code="media_too_large",
+        )
+    for item in prepared.items:
+        longest = max((span.length for span in item.spans), default=0)
+        if not item.splittable and longest > config.max_batched_tokens:
+            return Failure(
+                "invalid_request",
+                f"An item of this request takes {longest} tokens that must be computed in one step, but a step holds "
+                f"{config.max_batched_tokens}.",
+                code="media_too_large",
+            )
+    return None
+
+
+def _too_long(prompt: int, wanted: int, limit: int, what: str) -> Failure:
+    return Failure(
+        "invalid_request",
+        f"The prompt has {prompt} tokens and {wanted} more may be generated, {prompt + wanted} together, but {what} holds "
+        f"{limit}: shorten the prompt or lower max_tokens.",
+        code="context_length_exceeded",
+    )

@@ -1,0 +1,73 @@
+"""Which embeddings are asked for, held and given back: the scheduler's side of the encoder-cache's books."""
+
+from collections.abc import Iterable
+
+from ...protocol.edges.encoder_cache_to_scheduler import Ready
+from ...protocol.edges.scheduler_to_encoder_cache import Need, Release
+from .outbox import Outbox
+from .sequence import Request, Sequence
+
+
+class Embeddings:
+    """One `Need` names all items of a sequence that no prefix hit covers; one `Release` gives all of them back."""
+
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
+        self._holders: dict[str, Sequence] = {}
+        self._count = 0
+
+    def ask(self, seq: Sequence, start: int, now: float) -> None:
+        """Make sure that all items of positions from `start` on are asked for, in one piece."""
+        needs = seq.needs_after(start)
+        if seq.asked is not None and needs.keys() <= seq.asked:
+            return
+        self.release(seq)
+        seq.asked = frozenset(needs)
+        if not needs:
+            return
+        self._count += 1
+        request = seq.request
+        seq.holder = f"{request.id}.{request.prepared.attempt}.{seq.choice}.{self._count}"
+        self._holders[seq.holder] = seq
+        self._outbox.encoder.append(Need(seq.holder, tuple(needs), tuple(needs.values())))
+        if request.asked is None:
+            request.asked = now
+
+    def ready(self, message: Ready, now: float) -> None:
+        for seq in self._of(message.holders):
+            seq.ready[message.key] = message.blob
+            seq.stalled = False
+            request = seq.request
+            if message.timing is not None:
+                request.timings.append(message.timing)
+            if request.held is None and seq.asked is not None and seq.asked <= seq.ready.keys():
+                request.held = now
+
+    def requests_of(self, holders: Iterable[str]) -> list[Request]:
+        return list({id(seq.request): seq.request for seq in self._of(holders)}.values())
+
+    def release(self, seq: Sequence) -> None:
+        """No step in flight may read them."""
+        if seq.holder is not None:
+            del self._holders[seq.holder]
+            self._outbox.encoder.append(Release(seq.holder))
+        self._forget(seq)
+
+    def void(self) -> None:
+        """The encoder-cache has died: nothing is held, nothing is asked."""
+        for seq in self._holders.values():
+            self._forget(seq)
+        self._holders.clear()
+
+    @property
+    def holders(self) -> int:
+        return len(self._holders)
+
+    def _of(self, holders: Iterable[str]) -> list[Sequence]:
+        return [self._holders[holder] for holder in holders if holder in self._holders]
+
+    @staticmethod
+    def _forget(seq: Sequence) -> None:
+        seq.holder = seq.asked = None
+        seq.ready = {}
+        seq.stalled = False

@@ -1,0 +1,43 @@
+"""What the policy wants said, and what it counts: values for the shell, which has the sockets."""
+
+from dataclasses import asdict, dataclass, field
+
+from ...protocol.edges.scheduler_to_client import SchedulerToClient
+from ...protocol.edges.scheduler_to_detokenizer import SchedulerToDetokenizer
+from ...protocol.edges.scheduler_to_encoder_cache import SchedulerToEncoderCache
+
+
+@dataclass(slots=True)
+class Outbox:
+    """Messages in the order in which they must leave, by receiver; the shell empties it."""
+
+    detokenizer: list[SchedulerToDetokenizer] = field(default_factory=list)
+    encoder: list[SchedulerToEncoderCache] = field(default_factory=list)
+    clients: list[tuple[str, SchedulerToClient]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counted since the start."""
+
+    steps: int = 0
+    steps_with_8_or_more: int = 0
+    max_sequences_in_step: int = 0
+    preemptions: int = 0
+    prefix_queries: int = 0
+    """First admissions of sequences that looked into the prefix cache."""
+    prefix_hit_tokens: int = 0
+    """What they found there."""
+    recompute_hit_tokens: int = 0
+    """What preempted sequences found of themselves."""
+    split_spans: int = 0
+    """Media spans prefilled in more than one step."""
+    prompt_tokens_computed: int = 0
+    generated_tokens: int = 0
+    requests: int = 0
+    rejected: int = 0
+    aborted: int = 0
+    faults: int = 0
+
+    def as_dict(self) -> dict[str, float]:
+        return asdict(self)

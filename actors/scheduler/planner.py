@@ -1,0 +1,213 @@
+"""schedule(): what the GPU runner computes next. Pure: it reads and writes the books, nothing else."""
+
+from typing import NamedTuple
+
+from ...protocol.config import SchedulerConfig
+from ...protocol.edges.scheduler_to_gpu_runner import Embed, NewSequence, StepPlan, Work
+from .batch import Batch
+from .media import Embeddings
+from .outbox import Tally
+from .sequence import Sequence
+
+MEDIA_AHEAD = 16
+"""Waiting sequences that may ask for embeddings before they run, so that encoding overlaps with the batch."""
+
+
+class Part(NamedTuple):
+    """One sequence's share of a step in flight."""
+
+    seq: Sequence
+    number: int
+    end: int
+    sample: bool
+
+
+class Draft:
+    """A step in the making."""
+
+    def __init__(self, budget: int) -> None:
+        self.budget = budget
+        self.starved = False
+        """Somebody running lacks a block: nobody new comes in."""
+        self.parts: list[Part] = []
+        self.new: list[NewSequence] = []
+        self.work: list[Work] = []
+        self.embeds: list[Embed] = []
+
+    def add(self, seq: Sequence, count: int, sample: bool, blocks: tuple[int, ...] = ()) -> None:
+        start = seq.planned
+        self.work.append(Work(seq.number, start, count, sample, blocks))
+        self.parts.append(Part(seq, seq.number, start + count, sample))
+        self.budget -= count
+        seq.planned = start + count
+        seq.flights += 1
+        seq.pending += sample
+
+
+class Planner:
+    """Turns the batch into steps."""
+
+    def __init__(self, config: SchedulerConfig, batch: Batch, media: Embeddings, tally: Tally) -> None:
+        self._budget = config.max_batched_tokens
+        self._max_seqs = config.max_num_seqs
+        self._batch = batch
+        self._media = media
+        self._tally = tally
+        self._reserved = 0
+        """Budget that decoding leaves free, because a span that must stay whole did not fit into the step before."""
+
+    def schedule(self, now: float, idle: bool) -> tuple[StepPlan, list[Part]] | None:
+        """One step: a token for everyone who decodes, then prompts in chunks, then newcomers, while the budget lasts.
+
+        `idle`: no step is in flight. None where nothing can be computed.
+        """
+        draft = Draft(self._budget)
+        self._decode(draft)
+        self._prefill(draft)
+        if not draft.starved:
+            self._admit(draft, now)
+        if not draft.parts:
+            if idle:
+                self._give_way()
+            return None
+        return self._finish(draft), draft.parts
+
+    def ask_ahead(self, now: float) -> None:
+        """Ask for the embeddings of those who will run soon, in the order in which they will."""
+        asking = 0
+        for seq in self._batch.waiting:
+            if not seq.request.spans:
+                continue
+            if seq.asked is None and seq.gave_way != self._tally.steps and not seq.waits_for_leader():
+                self._media.ask(seq, self._hit_tokens(self._batch.hit(seq)), now)
+            asking += seq.holder is not None
+            if asking >= MEDIA_AHEAD:
+                return
+
+    def _decode(self, draft: Draft) -> None:
+        room = draft.budget - self._reserved
+        self._reserved = 0
+        running = self._batch.running
+        index = 0
+        while index < len(running) and room > 0:  # it may lose its last ones on the way
+            seq = running[index]
+            index += 1
+            if seq.planned < seq.target or len(seq.output) + seq.pending >= seq.request.max_tokens:
+                continue
+            blocks = self._batch.next_block(seq)
+            if blocks is None:
+                draft.starved = True
+                continue
+            draft.add(seq, 1, True, blocks)
+            room -= 1
+
+    def _prefill(self, draft: Draft) -> None:
+        for seq in self._batch.running:
+            if not draft.budget:
+                return
+            if seq.planned < seq.target:
+                self._chunk(seq, draft)
+
+    def _admit(self, draft: Draft, now: float) -> None:
+        batch = self._batch
+        for seq in tuple(batch.waiting):
+            if not draft.budget or len(batch.running) >= self._max_seqs:
+                return
+            if seq.stalled or seq.waits_for_leader() or (seq.request.spans and seq.asked is None):
+                continue
+            hit = batch.hit(seq)
+            start = self._hit_tokens(hit)
+            if seq.request.spans:
+                self._media.ask(seq, start, now)  # a hit may have gone since it was first asked
+            if not self._goes_on(seq, start, draft):
+                continue
+            if not batch.admit(seq, hit):
+                return  # nobody overtakes because he is smaller
+            self._count_hit(seq, start)
+            draft.new.append(_introduce(seq))
+            if seq.request.started is None:
+                seq.request.started = now
+            self._chunk(seq, draft)
+
+    def _goes_on(self, seq: Sequence, start: int, draft: Draft) -> bool:
+        """Whether a newcomer could compute anything in this step."""
+        if seq.reach(start, min(seq.known, start + draft.budget)) > start:
+            return True
+        seq.stalled = not self._reserve(seq, start)
+        return False
+
+    def _chunk(self, seq: Sequence, draft: Draft) -> None:
+        """As much of a prompt as the budget and its items allow."""
+        start = seq.planned
+        end = seq.reach(start, min(seq.target, start + draft.budget))
+        if end == start:
+            self._reserve(seq, start)
+            return
+        for placed in seq.request.spans:
+            first, last = max(start, placed.start), min(end, placed.end)
+            if first < last:
+                row = placed.offset + first - placed.start
+                draft.embeds.append(Embed(seq.number, first, last - first, row, seq.ready[placed.item.key]))
+                self._tally.split_spans += first == placed.start and last < placed.end
+        self._tally.prompt_tokens_computed += max(0, min(end, len(seq.prompt)) - start)
+        draft.add(seq, end - start, sample=end == seq.target)
+
+    def _reserve(self, seq: Sequence, start: int) -> bool:
+        """Keep room in the next step for a span that is ready and must stay whole; False where that is not the matter."""
+        whole = seq.whole_span_at(start)
+        self._reserved = max(self._reserved, whole)
+        return whole > 0
+
+    def _give_way(self) -> None:
+        """Nothing moves. If someone waits only for blocks, those who have them may wait for embeddings whose room waiting
+        sequences hold: these let go, and ask again after the next step."""
+        waiting = self._batch.waiting
+        if not any(seq.holder is not None and not seq.stalled and seq.gave_way != self._tally.steps for seq in waiting):
+            return
+        if not any(seq.planned < seq.target for seq in self._batch.running) and not any(seq.stalled for seq in waiting):
+            return
+        for seq in waiting:
+            if seq.holder is not None and not seq.stalled:
+                self._media.release(seq)
+                seq.gave_way = self._tally.steps
+
+    def _finish(self, draft: Draft) -> StepPlan:
+        tally, batch = self._tally, self._batch
+        tally.steps += 1
+        tally.steps_with_8_or_more += len(draft.parts) >= 8
+        tally.max_sequences_in_step = max(tally.max_sequences_in_step, len(draft.parts))
+        drop = tuple(batch.drops)
+        batch.drops.clear()
+        return StepPlan(tally.steps, tuple(draft.new), tuple(draft.work), tuple(draft.embeds), drop)
+
+    def _count_hit(self, seq: Sequence, tokens: int) -> None:
+        if seq.joined:
+            self._tally.recompute_hit_tokens += tokens
+            return
+        seq.joined = True
+        self._tally.prefix_queries += 1
+        self._tally.prefix_hit_tokens += tokens
+        if seq.choice == 0:
+            seq.request.cached_tokens = min(tokens, len(seq.prompt))
+
+    def _hit_tokens(self, hit: list[int]) -> int:
+        pool = self._batch.pool
+        return len(hit) * pool.block_size if pool is not None else 0
+
+
+def _introduce(seq: Sequence) -> NewSequence:
+    prepared = seq.request.prepared
+    sampling = prepared.sampling
+    if sampling.prompt_logprobs is not None and not seq.wants_scores:
+        sampling = sampling.replace(prompt_logprobs=None)
+    return NewSequence(
+        seq=seq.number,
+        token_ids=(*prepared.token_ids, *seq.output),
+        prompt_tokens=len(prepared.token_ids),
+        positions=prepared.positions,
+        position_delta=prepared.position_delta,
+        sampling=sampling,
+        choice=seq.choice,
+        eos_token_ids=prepared.eos_token_ids,
+        block_table=tuple(seq.blocks),
+    )

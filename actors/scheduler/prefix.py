@@ -1,0 +1,55 @@
+"""What makes two beginnings of prompts equal: a chain of hashes, one per full block."""
+
+from array import array
+from hashlib import sha256
+
+from ...protocol.prepared import Prepared
+
+Placement = tuple[int, int, int, str]
+"""(start, end, offset, key) of one span."""
+
+
+class HashChain:
+    """The hashes of one sequence's full blocks, made as its tokens become known.
+
+    A block's hash covers its parent's, its token ids, key and place of every item that it overlaps (equal placeholders of
+    different pictures are different content) and its rotary positions; the chain begins with the tenant.
+    """
+
+    def __init__(self, prepared: Prepared, placements: tuple[Placement, ...], block_size: int) -> None:
+        self._size = block_size
+        self._placements = placements
+        self._planes = _planes(prepared.positions)
+        self._delta = prepared.position_delta
+        self._parent = sha256(b"thespis blocks " + prepared.tenant.encode()).digest()
+        self.hashes: list[bytes] = []
+
+    def extend(self, prompt: tuple[int, ...], output: list[int], tokens: int) -> None:
+        """Make the hashes of all blocks that end within the first `tokens` tokens."""
+        for index in range(len(self.hashes), tokens // self._size):
+            start, end = index * self._size, (index + 1) * self._size
+            ids = prompt[start:end]
+            if len(ids) < self._size:
+                first = max(0, start - len(prompt))
+                ids = (*ids, *output[first : end - len(prompt)])
+            digest = sha256(self._parent)
+            digest.update(array("q", ids).tobytes())
+            for begin, stop, offset, key in self._placements:
+                if begin < end and stop > start:
+                    digest.update(f"{key} {begin - start} {stop - start} {offset};".encode())
+            if self._planes is not None:
+                for plane in self._planes:
+                    digest.update(plane[start:end].tobytes())
+                if end > len(prompt):
+                    digest.update(f"{self._delta} {len(prompt) - start}".encode())
+            self._parent = digest.digest()
+            self.hashes.append(self._parent)
+
+
+def _planes(positions: bytes | None) -> "tuple[array[int], array[int], array[int]] | None":
+    """int32 [3, tokens] as three arrays."""
+    if positions is None:
+        return None
+    third = len(positions) // 3
+    planes = tuple(array("i", positions[plane * third : (plane + 1) * third]) for plane in range(3))
+    return planes[0], planes[1], planes[2]

@@ -1,0 +1,328 @@
+"""The scheduler's policy: requests in, plans out, results in, outputs out. No socket, no clock, no torch.
+
+Times are parameters (unix seconds); what must be said lands in `outbox`. The shell in `actor.py` carries it.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ...protocol.config import SchedulerConfig
+from ...protocol.edges.client_to_scheduler import ChoiceSoFar
+from ...protocol.edges.detokenizer_to_scheduler import Stopped
+from ...protocol.edges.encoder_cache_to_scheduler import EncodeFailed, Lost, Ready
+from ...protocol.edges.gpu_runner_to_scheduler import PromptLogprobs, Sampled, StepResult
+from ...protocol.edges.scheduler_to_client import MediaLost, Rejected
+from ...protocol.edges.scheduler_to_detokenizer import Close, Open, Output, Outputs, PromptScores
+from ...protocol.edges.scheduler_to_gpu_runner import StepPlan
+from ...protocol.errors import Failure
+from ...protocol.prepared import Prepared
+from ..tombstones import Tombstones
+from .batch import Batch
+from .blocks import BlockPool
+from .door import refusal, resolve_max_tokens
+from .finishing import ending
+from .media import Embeddings
+from .outbox import Outbox, Tally
+from .planner import Part, Planner
+from .prefix import HashChain
+from .replay import so_far
+from .sequence import Place, Request, Sequence, place_spans
+
+IN_FLIGHT = 2
+"""Plans sent and not answered: one is computed while the next lies ready."""
+KEPT = 4096
+"""Closed requests whose tokens are kept for a new detokenizer until the client acknowledges."""
+FAULT = Failure("internal", "The model could not compute this request; the others were not affected.")
+
+ORPHANED = Failure("restarted", "The encoder was restarted while this request was computed: send it again.")
+
+
+@dataclass(slots=True)
+class Flight:
+    """A step that has been planned and not answered."""
+
+    step: int
+    parts: list[Part]
+    orphaned: bool = False
+    """The encoder-cache died meanwhile: a fault may be for want of its blobs."""
+
+
+class Scheduler:
+    """Owns the queue, the token ids and the block tables of all requests."""
+
+    def __init__(self, config: SchedulerConfig) -> None:
+        self.outbox = Outbox()
+        self.tally = Tally()
+        self.config = config
+        self.media = Embeddings(self.outbox)
+        self.batch = Batch(self.media, self.tally, config.prefix_caching)
+        self.planner = Planner(config, self.batch, self.media, self.tally)
+        self.requests: dict[str, Request] = {}
+        """By id: live ones, and closed ones until they are acknowledged."""
+        self.flights: deque[Flight] = deque()
+        self._closed: dict[str, None] = {}
+        self._over = Tombstones()
+
+    # requests
+
+    def submit(self, prepared: Prepared, now: float, so_far: tuple[ChoiceSoFar, ...] = ()) -> None:
+        """Take a request in; `so_far`: what the client has of a resumed one. A lower attempt than the known one is stale."""
+        known = self.requests.get(prepared.id)
+        if prepared.id in self._over or (known is not None and known.prepared.attempt >= prepared.attempt):
+            return
+        if known is not None:
+            self._drop(known)
+        pool = self.batch.pool
+        refused = refusal(prepared, self.config, pool.total if pool is not None else None)
+        if refused is not None:
+            self.tally.rejected += 1
+            self._say(prepared, Rejected(prepared.id, prepared.attempt, refused))
+            return
+        self.tally.requests += 1
+        request = self._open(prepared, so_far, now)
+        if so_far:
+            self._replay(request)
+        else:
+            self.outbox.detokenizer.append(_opening(request))
+        for seq in request.sequences:
+            if not seq.ended:
+                self.batch.wait(seq)
+        self._close_if_over(request)
+
+    def stopped(self, message: Stopped) -> None:
+        """The detokenizer found a stop string: what lies behind it is not wanted."""
+        request = self.requests.get(message.id)
+        if request is None or request.prepared.attempt != message.attempt or message.choice >= len(request.sequences):
+            return
+        seq = request.sequences[message.choice]
+        if seq.ended:
+            return
+        del seq.output[message.tokens :]
+        del seq.logprobs[max(0, message.tokens - seq.resumed) :]
+        seq.ended, seq.finish = True, "stop"
+        self.batch.leave(seq)
+        self._close_if_over(request)
+
+    def end(self, ids: Iterable[str]) -> None:
+        """These requests are over for their client."""
+        ids = tuple(ids)
+        self._over.add(ids)
+        for id in ids:
+            request = self.requests.get(id)
+            if request is not None:
+                self.tally.aborted += not request.closed
+                self._drop(request)
+
+    def acknowledge(self, ids: Iterable[str]) -> None:
+        """The client has every token of these; nothing need be kept."""
+        for id in ids:
+            if id in self._closed:
+                self._drop(self.requests[id])
+
+    def client_gone(self, client: str) -> None:
+        self.end([id for id, request in self.requests.items() if request.prepared.client == client])
+
+    # embeddings
+
+    def ready(self, message: Ready, now: float) -> None:
+        self.media.ready(message, now)
+
+    def lost(self, message: Lost) -> None:
+        """Its client prepares the request again, under a higher attempt."""
+        for request in self.media.requests_of(message.holders):
+            self._drop(request)
+            self._say(request.prepared, MediaLost(request.id, request.prepared.attempt, (message.key,)))
+
+    def encode_failed(self, message: EncodeFailed) -> None:
+        for request in self.media.requests_of(message.holders):
+            self._fail(request, message.failure)
+
+    def encoder_lost(self) -> None:
+        """Blobs that steps in flight read may be gone under them."""
+        self.media.void()
+        for flight in self.flights:
+            flight.orphaned = True
+
+    def encoder_joined(self, now: float) -> None:
+        """A new encoder-cache knows nothing of us: whoever still needs items asks again."""
+        self.media.void()
+        for seq in self.batch.running:
+            if seq.planned < seq.media_end:
+                self.media.ask(seq, seq.planned, now)
+
+    # steps
+
+    def schedule(self, now: float) -> StepPlan | None:
+        """The next step, or None where nothing can be computed or enough is on its way."""
+        self.planner.ask_ahead(now)
+        if self.batch.pool is None or len(self.flights) >= IN_FLIGHT:
+            return None
+        planned = self.planner.schedule(now, idle=not self.flights)
+        if planned is None:
+            return None
+        plan, parts = planned
+        self.flights.append(Flight(plan.step, parts))
+        return plan
+
+    def apply(self, result: StepResult, now: float) -> None:
+        """Take the oldest step's result: tokens to the outputs, full blocks to the prefix cache, ends found."""
+        if not self.flights or self.flights[0].step != result.step:
+            return  # of a runner that is gone
+        flight = self.flights.popleft()
+        parts = flight.parts
+        sampled = {entry.seq: entry for entry in result.sampled}
+        faulty = {fault.seq for fault in result.faults}
+        scores = {entry.seq: entry for entry in result.prompt_logprobs}
+        outputs: list[Output] = []
+        for part in parts:
+            seq = part.seq
+            seq.flights -= 1
+            seq.pending -= part.sample
+            if not seq.ended:  # else it was computed past an end: dropped
+                if part.number in faulty or (part.sample and part.number not in sampled):
+                    self.tally.faults += 1
+                    self._fail(seq.request, ORPHANED if flight.orphaned else FAULT)
+                else:
+                    self.batch.advance(seq, part.end)
+                    if part.number in scores:
+                        self._score(seq, scores[part.number])
+                    if part.sample:
+                        outputs.append(self._append(seq, sampled[part.number], now))
+            if not seq.flights and seq.place is Place.LEAVING:
+                self.batch.settle(seq)
+        if outputs:
+            self.outbox.detokenizer.append(Outputs(tuple(outputs)))
+        for part in parts:
+            if part.seq.ended:
+                self._close_if_over(part.seq.request)
+
+    def runner_lost(self) -> None:
+        """Nothing of what was computed is left; what was answered stays."""
+        self.flights.clear()
+        self.batch.lose_runner()
+
+    def runner_joined(self, num_blocks: int) -> None:
+        """A runner that knows nothing of us, with `num_blocks` of KV."""
+        self.runner_lost()
+        pool = BlockPool(num_blocks, self.config.block_size)
+        self.batch.pool = pool
+        for request in {id(seq.request): seq.request for seq in self.batch.waiting}.values():
+            refused = refusal(request.prepared, self.config, pool.total)
+            if refused is not None:
+                self.tally.rejected += 1
+                self._fail(request, refused)
+
+    def detokenizer_joined(self) -> None:
+        """A new detokenizer knows nothing: every request that the client has not acknowledged is told again."""
+        self.outbox.detokenizer.clear()  # what it holds was meant for the one before, and is in the replay
+        for request in self.requests.values():
+            self._replay(request)
+            if request.closed:
+                self.outbox.detokenizer.append(_closing(request))
+
+    def counters(self) -> dict[str, float]:
+        pool = self.batch.pool
+        return {
+            **self.tally.as_dict(),
+            "running": len(self.batch.running),
+            "waiting": len(self.batch.waiting),
+            "kept": len(self._closed),
+            "embeddings_asked_or_held": self.media.holders,
+            "kv_blocks_used": pool.used if pool is not None else 0,
+            "kv_blocks_total": pool.total if pool is not None else 0,
+        }
+
+    # parts of the above
+
+    def _open(self, prepared: Prepared, had: tuple[ChoiceSoFar, ...], now: float) -> Request:
+        spans = place_spans(prepared)
+        request = Request(prepared, max(1, resolve_max_tokens(prepared, self.config)), spans, now)
+        placements = tuple((p.start, p.end, p.offset, p.item.key) for p in spans)
+        share = self.config.prefix_caching and prepared.sampling.prompt_logprobs is None
+        for choice in range(prepared.sampling.n):
+            order = (prepared.priority, prepared.arrival, self.tally.requests, choice)
+            chain = HashChain(prepared, placements, self.config.block_size)
+            leader = request.sequences[0] if choice and share else None
+            request.sequences.append(Sequence(request, choice, order, chain, leader))
+        for seq, choice_had in zip(request.sequences, had, strict=False):
+            seq.output = list(choice_had.token_ids)
+            seq.resumed = len(seq.output)
+            if seq.output:
+                seq.finish, seq.stop_token = ending(prepared, request.max_tokens, seq.output)
+            seq.ended = choice_had.ended or seq.finish is not None
+            if seq.ended and seq.finish is None:
+                seq.finish = "stop"  # by a stop string: the detokenizer will find it again
+        request.released = tuple(choice_had.released for choice_had in had)
+        request.scores_wanted = prepared.sampling.prompt_logprobs is not None and not any(c.token_ids for c in had)
+        self.requests[prepared.id] = request
+        return request
+
+    def _append(self, seq: Sequence, sampled: Sampled, now: float) -> Output:
+        request = seq.request
+        prepared = request.prepared
+        seq.output.append(sampled.token_id)
+        logprobs = () if sampled.logprobs is None else (sampled.logprobs,)
+        seq.logprobs.extend(logprobs)
+        self.tally.generated_tokens += 1
+        if request.first_token is None:
+            request.first_token = now
+        request.last_token = now
+        seq.finish, seq.stop_token = ending(prepared, request.max_tokens, seq.output)
+        if seq.finish is not None:
+            seq.ended = True
+            self.batch.leave(seq)
+        position = len(seq.output) - 1
+        token = (sampled.token_id,)
+        return Output(prepared.id, prepared.attempt, seq.choice, position, token, logprobs, seq.finish, seq.stop_token)
+
+    def _score(self, seq: Sequence, part: PromptLogprobs) -> None:
+        """Collect the prompt's log-probabilities; after a preemption they come again from the start."""
+        if not seq.wants_scores:
+            return
+        request = seq.request
+        request.scores.extend(part.entries[max(0, 1 + len(request.scores) - part.start) :])
+        if seq.prefilled:
+            request.scores_wanted = False
+            self.outbox.detokenizer.append(PromptScores(request.id, request.prepared.attempt, tuple(request.scores)))
+
+    def _replay(self, request: Request) -> None:
+        self.outbox.detokenizer.append(_opening(request))
+        if request.scores and not request.scores_wanted:
+            self.outbox.detokenizer.append(PromptScores(request.id, request.prepared.attempt, tuple(request.scores)))
+        outputs = [output for seq in request.sequences for output in so_far(seq)]
+        if outputs:
+            self.outbox.detokenizer.append(Outputs(tuple(outputs)))
+
+    def _close_if_over(self, request: Request) -> None:
+        if request.closed or self.requests.get(request.id) is not request or not all(s.ended for s in request.sequences):
+            return
+        request.closed = True
+        self.outbox.detokenizer.append(_closing(request))
+        self._closed[request.id] = None
+        if len(self._closed) > KEPT:
+            self._drop(self.requests[next(iter(self._closed))])
+
+    def _fail(self, request: Request, failure: Failure) -> None:
+        self._drop(request)
+        self._say(request.prepared, Rejected(request.id, request.prepared.attempt, failure))
+
+    def _drop(self, request: Request) -> None:
+        """Forget a request; what it holds goes back when no step touches it any more."""
+        del self.requests[request.id]
+        self._closed.pop(request.id, None)
+        for seq in request.sequences:
+            seq.ended = True
+            self.batch.leave(seq)
+
+    def _say(self, prepared: Prepared, message: Rejected | MediaLost) -> None:
+        self.outbox.clients.append((prepared.client, message))
+
+
+def _opening(request: Request) -> Open:
+    prepared = request.prepared
+    return Open(prepared.id, prepared.attempt, prepared.client, prepared.sampling, prepared.token_ids, request.released)
+
+
+def _closing(request: Request) -> Close:
+    return Close(request.id, request.prepared.attempt, request.usage(), request.stages())

@@ -1,0 +1,187 @@
+"""A scheduler between a paged model and an encoder that answers when told: what the tests drive."""
+
+from collections import deque
+from collections.abc import Sequence
+
+from thespis.actors.scheduler.scheduler import Scheduler
+from thespis.protocol.blobs import BlobRef
+from thespis.protocol.config import SchedulerConfig
+from thespis.protocol.edges.encoder_cache_to_scheduler import Ready
+from thespis.protocol.edges.scheduler_to_client import MediaLost, Rejected
+from thespis.protocol.edges.scheduler_to_detokenizer import Close, Open, Output, Outputs, PromptScores
+from thespis.protocol.edges.scheduler_to_encoder_cache import Need, Release
+from thespis.protocol.edges.scheduler_to_gpu_runner import StepPlan
+from thespis.protocol.prepared import Item, Prepared, Span
+from thespis.protocol.sampling import SamplingParams
+
+from .paged_model import EOS, PagedModel
+
+
+def config(**changes: object) -> SchedulerConfig:
+    values: dict[str, object] = {
+        "max_num_seqs": 8,
+        "max_batched_tokens": 16,
+        "max_model_len": 64,
+        "block_size": 4,
+        "num_blocks": 33,
+        "prefix_caching": True,
+        "hidden_bytes": 4,
+        "store_bytes": 1 << 20,
+    }
+    return SchedulerConfig(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def item(key: str, start: int, length: int, splittable: bool = True) -> Item:
+    return Item(key, "image", length, (Span(start, length),), splittable)
+
+
+def prepared(
+    id: str,
+    token_ids: Sequence[int],
+    items: tuple[Item, ...] = (),
+    *,
+    arrival: float = 0.0,
+    attempt: int = 0,
+    priority: int = 0,
+    tenant: str = "",
+    client: str = "client-a",
+    eos: tuple[int, ...] = (EOS,),
+    **sampling: object,
+) -> Prepared:
+    params: dict[str, object] = {"max_tokens": 6, **sampling}
+    return Prepared(
+        id=id,
+        attempt=attempt,
+        client=client,
+        tenant=tenant,
+        arrival=arrival,
+        deadline=None,
+        priority=priority,
+        token_ids=tuple(token_ids),
+        items=items,
+        positions=None,
+        sampling=SamplingParams(**params),  # type: ignore[arg-type]
+        eos_token_ids=eos,
+    )
+
+
+class Bench:
+    """`plan()` takes a plan into the model's queue, `answer()` gives the oldest result; `run()` does both to the end."""
+
+    def __init__(self, settings: SchedulerConfig | None = None, encoder: bool = True) -> None:
+        self.config = settings or config()
+        self.policy = Scheduler(self.config)
+        self.encoder = encoder
+        self.model = PagedModel(0, 0, 0)
+        self.plans: deque[StepPlan] = deque()
+        self.log: list[StepPlan] = []
+        self.time = 0.0
+        self.needs: dict[str, Need] = {}
+        """By holder: asked for and not released."""
+        self.all_needs: list[Need] = []
+        self.tokens: dict[tuple[str, int], list[int]] = {}
+        self.finishes: dict[tuple[str, int], Output] = {}
+        self.opened: list[Open] = []
+        self.closed: dict[str, Close] = {}
+        self.scores: dict[str, PromptScores] = {}
+        self.rejected: dict[str, Rejected] = {}
+        self.lost: list[MediaLost] = []
+        self.join_runner()
+
+    def join_runner(self) -> None:
+        self.plans.clear()
+        self.model = PagedModel(self.config.num_blocks, self.config.block_size, self.config.max_batched_tokens)
+        self.model.steps = self.policy.tally.steps
+        self.policy.runner_joined(self.config.num_blocks)
+
+    def submit(self, *requests: Prepared) -> None:
+        for request in requests:
+            self.policy.submit(request, self.time)
+        self.deliver()
+
+    def plan(self) -> StepPlan | None:
+        plan = self.policy.schedule(self.time)
+        if plan is not None:
+            self.plans.append(plan)
+            self.log.append(plan)
+        self.deliver()
+        return plan
+
+    def answer(self) -> bool:
+        if not self.plans:
+            return False
+        self.time += 1
+        self.policy.apply(self.model.run(self.plans.popleft()), self.time)
+        self.deliver()
+        return True
+
+    def run(self, steps: int = 10_000) -> None:
+        """Until nothing moves, with plans one step ahead."""
+        for _ in range(steps):
+            while self.plan() is not None:
+                pass
+            if not self.answer() and self.plan() is None:
+                return
+        raise AssertionError("it never came to rest")
+
+    def give(self, holder: str, key: str) -> None:
+        rows = dict(zip(self.needs[holder].keys, self.needs[holder].rows, strict=True))[key]
+        self.policy.ready(Ready(key, (holder,), BlobRef(key, 0, "float32", (rows, 1)), hit=False), self.time)
+
+    def give_all(self) -> None:
+        for holder, need in list(self.needs.items()):
+            for key in need.keys:
+                self.give(holder, key)
+
+    def deliver(self) -> None:
+        outbox = self.policy.outbox
+        for message in outbox.detokenizer:
+            match message:
+                case Open():
+                    self.opened.append(message)
+                case Outputs(outputs):
+                    for output in outputs:
+                        self._output(output)
+                case PromptScores():
+                    assert message.id not in self.scores
+                    self.scores[message.id] = message
+                case Close():
+                    assert message.id not in self.closed
+                    self.closed[message.id] = message
+        for wish in outbox.encoder:
+            match wish:
+                case Need():
+                    assert wish.holder not in self.needs
+                    self.needs[wish.holder] = wish
+                    self.all_needs.append(wish)
+                case Release():
+                    del self.needs[wish.holder]
+        for client, answer in outbox.clients:
+            assert client.startswith("client-")
+            if isinstance(answer, Rejected):
+                assert answer.id not in self.rejected
+                self.rejected[answer.id] = answer
+            else:
+                self.lost.append(answer)
+        outbox.detokenizer.clear()
+        outbox.encoder.clear()
+        outbox.clients.clear()
+        if self.encoder:
+            self.give_all()
+
+    def _output(self, output: Output) -> None:
+        name = output.id, output.choice
+        got = self.tokens.setdefault(name, [])
+        assert name not in self.finishes
+        assert output.position == len(got)
+        got.extend(output.token_ids)
+        if output.finish is not None:
+            self.finishes[name] = output
+
+    def assert_empty(self) -> None:
+        """Nothing is held by anybody."""
+        counters = self.policy.counters()
+        assert counters["kv_blocks_used"] == counters["running"] == counters["waiting"] == 0
+        assert not self.policy.batch.leaving
+        assert not self.needs
+        assert not self.policy.media.holders
