@@ -1,0 +1,156 @@
+"""A client without an engine: deterministic words, real streams, and a switch for every way a request can go."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from thespis.frontends.openai.app import make_app
+from thespis.frontends.openai.main import drain, open_listener, serve_on
+from thespis.frontends.stream import Stream
+from thespis.protocol.blobs import BlobRef
+from thespis.protocol.checkpoint import ModelInfo
+from thespis.protocol.config import EngineConfig, HttpConfig, ServerConfig
+from thespis.protocol.edges.control import Status
+from thespis.protocol.edges.detokenizer_to_client import Delta, Finished, Logprob, PositionLogprobs
+from thespis.protocol.edges.preprocessor_to_client import Tokenized
+from thespis.protocol.edges.scheduler_to_detokenizer import Usage
+from thespis.protocol.errors import Failure, RequestError
+from thespis.protocol.prepared import Prepared, Timing
+from thespis.protocol.request import MediaItem, Prompt
+from thespis.protocol.sampling import SamplingParams
+
+DEMO = Path(__file__).resolve().parents[3] / "demo_model"
+MODEL = ModelInfo(
+    path=str(DEMO), model_type="fake", layers=1, kv_heads=1, head_dim=4, hidden=4, vocab=300, context=256,
+    eos_token_ids=(0,), dtype="float32", fingerprint="f",
+)  # fmt: skip
+WORDS = ("a", " red", " circle", " é", "!")
+PROMPT_IDS = (5, 6, 7)
+TIMING = Timing("prefill", 100.0, 100.5, "3 tokens")
+
+
+def logprob(token_id: int, text: str, value: float = -0.5) -> Logprob:
+    return Logprob(token_id, value, 1, text, text.encode())
+
+
+def position(token_id: int, text: str, top: int) -> PositionLogprobs:
+    others = [logprob(token_id, text), logprob(200, "x", float("-inf")), logprob(201, "y", -3.0)]
+    return PositionLogprobs(logprob(token_id, text), tuple(others[:top]))
+
+
+class FakeClient:
+    """Answers every request with `words`, a token a word; what it was asked is kept in `submitted`."""
+
+    def __init__(self) -> None:
+        self.model, self.model_name, self.max_model_len = MODEL, "fake-model", 256
+        self.ready = True
+        self.words: Sequence[str] = WORDS
+        self.pace = 0.0
+        """Seconds between two tokens."""
+        self.refusal: Failure | None = None
+        self.fail_after: int | None = None
+        """Tokens after which the request fails; 0: before the first."""
+        self.failure = Failure("restarted", "A part was restarted.", code="restarted")
+        self.submitted: list[tuple[Prompt, tuple[MediaItem, ...], SamplingParams, dict[str, Any]]] = []
+        self.blobs: dict[int, bytes] = {}
+        self.room = 1 << 30
+        self.cancelled: list[str] = []
+        self.cancel_seen = asyncio.Event()
+        self._streams: dict[str, Stream] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def put_bytes(self, data: bytes) -> BlobRef:
+        if sum(map(len, self.blobs.values())) + len(data) > self.room:
+            raise RequestError(Failure("overloaded", "No room for media.", code="overloaded"))
+        offset = len(self.submitted) * 1000 + len(self.blobs)
+        self.blobs[offset] = data
+        return BlobRef("/dev/shm/fake", offset, "uint8", (len(data),))
+
+    def drop_bytes(self, blob: BlobRef) -> None:
+        del self.blobs[blob.offset]
+
+    async def submit(self, prompt: Prompt, media: Sequence[MediaItem], sampling: SamplingParams, **more: Any) -> Stream:
+        if self.refusal is not None:
+            raise RequestError(self.refusal)
+        self.submitted.append((prompt, tuple(media), sampling, more))
+        id = f"r{len(self.submitted)}"
+        stream = self._streams[id] = Stream(id, sampling.n, self._cancel)
+        task = asyncio.create_task(self._play(stream, sampling))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return stream
+
+    async def _cancel(self, id: str) -> None:
+        self.cancelled.append(id)
+        self._streams[id].fail(Failure("cancelled", "The request was cancelled."))
+        self.cancel_seen.set()
+
+    async def _play(self, stream: Stream, sampling: SamplingParams) -> None:
+        words = self.words[: sampling.max_tokens]
+        stream.prepared = Prepared(
+            id=stream.id, attempt=0, client="c", tenant="", arrival=0.0, deadline=None, priority=0, token_ids=PROMPT_IDS,
+            items=(), positions=None, sampling=sampling, eos_token_ids=(0,),
+        )  # fmt: skip
+        if sampling.prompt_logprobs is not None:
+            stream.push_prompt(tuple(position(id, f"p{id}", sampling.prompt_logprobs) for id in PROMPT_IDS[1:]))
+        for index, word in enumerate(words):
+            await asyncio.sleep(self.pace)
+            if stream.ended:
+                return
+            if self.fail_after == index:
+                stream.fail(self.failure)
+                return
+            for choice in range(sampling.n):
+                last = index == len(words) - 1
+                scores = () if sampling.logprobs is None else (position(index, word, sampling.logprobs),)
+                offset = len("".join(words[:index]))
+                reason = ("length" if sampling.max_tokens == len(words) else "stop") if last else None
+                stream.push(Delta(stream.id, 0, choice, index, offset, (index,), word, scores, reason))  # type: ignore[arg-type]
+        usage = Usage(len(PROMPT_IDS), 2, {"image": 4}, 0)
+        stream.finish(Finished(stream.id, 0, usage, len(words) * sampling.n, (TIMING,)))
+
+    async def tokenize(self, prompt: Prompt) -> Tokenized:
+        return Tokenized("t", PROMPT_IDS, "rendered")
+
+    async def status(self) -> Status:
+        return Status(True, {"scheduler": "ready"}, {"gpu-runner": {"steps": 7.0}}, {"gpu-runner": 1}, {"gpu-runner": 2})
+
+
+def http_config(model: ModelInfo = MODEL, engine: Mapping[str, Any] | None = None, **server: Any) -> HttpConfig:
+    return HttpConfig(
+        model=model,
+        name="fake-model",
+        max_model_len=256,
+        server=ServerConfig(port=0, **server),
+        engine=EngineConfig(**(engine or {})),
+    )
+
+
+@asynccontextmanager
+async def served(client: FakeClient, config: HttpConfig | None = None) -> AsyncIterator[str]:
+    """The app on a free port; yields its base URL."""
+    settings = config or http_config()
+    listener = open_listener(settings.server)
+    port = listener.getsockname()[1]
+    app = make_app(client, settings)  # type: ignore[arg-type]
+    runner = await serve_on(app, listener)
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        await drain(app, runner, 1.0)
+
+
+async def post(url: str, path: str, body: Any, **more: Any) -> tuple[int, Any, Mapping[str, str]]:
+    """Status, JSON body and headers of one POST."""
+    async with aiohttp.ClientSession() as session, session.post(f"{url}{path}", json=body, **more) as response:
+        return response.status, await response.json(), response.headers
+
+
+async def stream_bytes(url: str, path: str, body: Any) -> bytes:
+    async with aiohttp.ClientSession() as session, session.post(f"{url}{path}", json={**body, "stream": True}) as response:
+        assert response.status == 200
+        return await response.read()

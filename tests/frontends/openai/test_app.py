@@ -1,0 +1,219 @@
+"""The door and the small paths: keys, sizes, statuses, metrics, callers who go away."""
+
+import asyncio
+import gzip
+import json
+from typing import Any
+
+import aiohttp
+import pytest
+
+from thespis.frontends.openai.door import Keys, tenant_of
+from thespis.protocol.errors import Failure
+from thespis.protocol.request import Encoded
+
+from .fake import FakeClient, http_config, post, served, stream_bytes
+
+HELLO = {"messages": [{"role": "user", "content": "hi"}]}
+CHAT = "/v1/chat/completions"
+
+
+async def get(url: str, path: str, **more: Any) -> tuple[int, str]:
+    async with aiohttp.ClientSession() as session, session.get(f"{url}{path}", **more) as response:
+        return response.status, await response.text()
+
+
+def test_a_tenant_is_a_digest_that_stays_the_same() -> None:
+    assert tenant_of("sesame") == tenant_of("sesame") != tenant_of("sesame2")
+    assert "sesame" not in tenant_of("sesame")
+    keys = Keys(("sesame", "other"))
+    assert keys.tenant("Bearer sesame") == tenant_of("sesame")
+    assert [keys.tenant(header) for header in (None, "", "sesame", "Basic sesame", "Bearer x")] == [None] * 5
+    assert Keys(()).tenant(None) == ""
+
+
+async def test_keys_guard_everything_but_the_probes() -> None:
+    async with served(FakeClient(), http_config(api_key=("sesame",))) as url:
+        for path in ("/v1/models", "/metrics", "/version", "/nothing"):
+            assert (await get(url, path))[0] == 401
+        assert (await get(url, "/health"))[0] == 200
+        assert (await get(url, "/live"))[0] == 200
+        assert (await get(url, "/v1/models", headers={"Authorization": "Bearer sesame"}))[0] == 200
+
+
+async def test_the_key_decides_the_tenant() -> None:
+    client = FakeClient()
+    async with served(client, http_config(api_key=("sesame",))) as url:
+        await post(url, CHAT, HELLO, headers={"Authorization": "Bearer sesame"})
+    assert client.submitted[0][3]["tenant"] == tenant_of("sesame")
+
+
+async def test_health_is_503_until_the_engine_is_ready() -> None:
+    client = FakeClient()
+    client.ready = False
+    async with served(client) as url:
+        assert (await get(url, "/health"))[0] == 503
+        assert (await get(url, "/live"))[0] == 200
+        client.ready = True
+        assert (await get(url, "/health"))[0] == 200
+
+
+async def test_a_body_that_is_too_large_is_refused_before_and_while_reading() -> None:
+    config = http_config(max_body_mb=0.001)
+    big = b'{"messages":[{"role":"user","content":"' + b"x" * 5000 + b'"}]}'
+    client = FakeClient()
+
+    async def dripping() -> Any:
+        yield big
+
+    async with served(client, config) as url, aiohttp.ClientSession() as session:
+        for data, headers in (
+            (big, {}),
+            (dripping(), {}),
+            (gzip.compress(big), {"Content-Encoding": "gzip"}),
+        ):
+            async with session.post(f"{url}{CHAT}", data=data, headers=headers) as response:
+                assert response.status == 413
+                assert (await response.json())["error"]["code"] == "body_too_large"
+    assert client.submitted == []
+
+
+@pytest.mark.parametrize(
+    ("failure", "status", "retry"),
+    [
+        (Failure("overloaded", "Full."), 429, "1"),
+        (Failure("restarted", "Again."), 503, "2"),
+        (Failure("invalid_request", "No.", "prompt", "context_length_exceeded"), 400, None),
+    ],
+)
+async def test_S56_a_refusal_has_its_status_and_says_when_to_come_back(
+    failure: Failure, status: int, retry: str | None
+) -> None:
+    client = FakeClient()
+    client.refusal = failure
+    async with served(client) as url:
+        found, body, headers = await post(url, CHAT, HELLO)
+    assert (found, headers.get("Retry-After")) == (status, retry)
+    assert body["error"]["code"] == (failure.code or failure.kind)
+
+
+async def test_what_is_unforeseen_says_nothing_of_itself(caplog: pytest.LogCaptureFixture) -> None:
+    client = FakeClient()
+    client.words = None  # type: ignore[assignment]
+    client.submit = None  # type: ignore[method-assign, assignment]
+    async with served(client) as url:
+        status, body, _ = await post(url, CHAT, HELLO)
+    assert (status, body["error"]["message"]) == (500, "Internal error.")
+    assert "Traceback" in caplog.text
+
+
+async def test_unknown_paths_and_methods_speak_json_too() -> None:
+    async with served(FakeClient()) as url:
+        status, text = await get(url, "/v1/nothing")
+        assert (status, json.loads(text)["error"]["code"]) == (404, "unknown_path")
+        status, text = await get(url, CHAT)
+        assert (status, json.loads(text)["error"]["code"]) == (405, "method_not_allowed")
+
+
+async def test_S49_ignored_fields_are_named_in_a_header() -> None:
+    async with served(FakeClient()) as url:
+        status, _, headers = await post(url, CHAT, {**HELLO, "service_tier": "flex", "store": True})
+    assert (status, headers["X-Thespis-Ignored-Fields"]) == (200, "service_tier, store")
+
+
+async def test_media_bytes_reach_the_client_and_a_refused_request_leaves_none() -> None:
+    client = FakeClient()
+    part = {"type": "image_url", "image_url": {"url": "data:image/png;base64,YWJj"}}
+    body = {"messages": [{"role": "user", "content": [part, {"type": "text", "text": "what?"}]}]}
+    async with served(client) as url:
+        assert (await post(url, CHAT, body))[0] == 200
+        bad = {"messages": [{"role": "user", "content": [part, {"type": "nothing"}]}]}
+        status, answer, _ = await post(url, CHAT, bad)
+    assert (status, answer["error"]["param"]) == (400, "messages[0].content[1].type")
+    (item,) = client.submitted[0][1]
+    assert isinstance(item.source, Encoded)
+    assert list(client.blobs.values()) == [b"abc"]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_S55_a_caller_that_goes_away_cancels_its_request(stream: bool) -> None:
+    client = FakeClient()
+    client.pace = 5.0 if not stream else 0.05
+    client.words = ["x"] * 1000
+    async with served(client) as url:
+        async with aiohttp.ClientSession() as session:
+            call = asyncio.create_task(session.post(f"{url}{CHAT}", json={**HELLO, "stream": stream}))
+            if stream:
+                response = await call
+                await response.content.readany()
+                response.close()
+            else:
+                while not client.submitted:
+                    await asyncio.sleep(0.01)
+                call.cancel()
+                await asyncio.gather(call, return_exceptions=True)
+        async with asyncio.timeout(2):
+            await client.cancel_seen.wait()
+    assert client.cancelled == ["r1"]
+
+
+async def test_one_refused_prompt_of_several_cancels_the_others() -> None:
+    client = FakeClient()
+    client.pace = 1.0
+    accept = client.submit
+
+    async def once(*args: Any, **more: Any) -> Any:
+        if client.submitted:
+            client.refusal = Failure("overloaded", "Full.")
+        return await accept(*args, **more)
+
+    client.submit = once  # type: ignore[method-assign]
+    async with served(client) as url:
+        status, _, _ = await post(url, "/v1/completions", {"prompt": ["a", "b"]})
+    assert (status, client.cancelled) == (429, ["r1"])
+
+
+async def test_an_open_stream_is_finished_while_the_server_drains() -> None:
+    client = FakeClient()
+    client.pace = 0.05
+    async with aiohttp.ClientSession() as session:
+        async with served(client) as url:
+            response = await session.post(f"{url}{CHAT}", json={**HELLO, "stream": True})
+        assert (await response.read()).endswith(b"data: [DONE]\n\n")
+
+
+async def test_metrics_have_our_histograms_and_the_actors_counters() -> None:
+    async with served(FakeClient()) as url:
+        await stream_bytes(url, CHAT, HELLO)
+        status, text = await get(url, "/metrics")
+    assert status == 200
+    for line in (
+        'thespis_requests_total{path="/v1/chat/completions",status="200"} 1.0',
+        "thespis_requests_in_flight 0.0",
+        "thespis_time_to_first_token_seconds_count 1.0",
+        "thespis_request_seconds_count 1.0",
+        "thespis_prompt_tokens_total 3.0",
+        "thespis_output_tokens_total 5.0",
+        "thespis_gpu_runner_steps 7.0",
+        'thespis_restarts{role="gpu-runner"} 2.0',
+        "thespis_ready 1.0",
+    ):
+        assert line in text
+
+
+async def test_tokenize_and_detokenize() -> None:
+    async with served(FakeClient()) as url:
+        status, body, _ = await post(url, "/tokenize", {"prompt": "x"})
+        assert (status, body["tokens"], body["count"], body["max_model_len"]) == (200, [5, 6, 7], 3, 256)
+        assert (await post(url, "/tokenize", {}))[0] == 400
+        status, body, _ = await post(url, "/detokenize", {"tokens": [5]})
+        assert status == 200
+        assert len(body["prompt"]) >= 1
+        assert (await post(url, "/detokenize", {"tokens": [300]}))[0] == 400
+
+
+async def test_the_whole_stream_ends_with_done() -> None:
+    async with served(FakeClient()) as url:
+        body = await stream_bytes(url, "/v1/completions", {"prompt": "x"})
+    assert body.endswith(b"data: [DONE]\n\n")
+    assert b'"finish_reason":"stop"' in body
