@@ -49,7 +49,8 @@ class EngineHandle:
         atexit.unregister(self.stop)
         with self._closing:
             process = self.process
-            assert process.stdin is not None and process.stdout is not None
+            assert process.stdin is not None
+            assert process.stdout is not None
             if process.stdin.closed:
                 return process.poll() is not None
             process.stdin.close()
@@ -145,7 +146,8 @@ def _popen(run_dir: Path, directions: DirectorConfig, log: IO[bytes] | None) -> 
 
 def _await_ready(handle: EngineHandle, directions: DirectorConfig, log: IO[bytes] | None) -> None:
     process = handle.process
-    assert process.stdin is not None and process.stdout is not None
+    assert process.stdin is not None
+    assert process.stdout is not None
     with contextlib.suppress(BrokenPipeError):  # it has ended already, and the reason comes below
         process.stdin.write(msgspec.json.encode(directions) + b"\n")
         process.stdin.flush()

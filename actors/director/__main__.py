@@ -21,7 +21,10 @@ def main() -> None:
     try:
         from .life import live
 
-        code = live(run_dir, lambda pid: os.write(pids, f"{pid}\n".encode()))
+        def tell_janitor(pid: int) -> None:
+            os.write(pids, f"{pid}\n".encode())
+
+        code = live(run_dir, tell_janitor)
     finally:
         os.close(pids)
         os.waitpid(janitor, 0)  # nothing is left when the director has ended

@@ -276,7 +276,10 @@ class Director:
     def status(self, ended: str | None = None) -> Status:
         """`ended`: why nobody is served any more."""
         members = self.roster.members
-        pids = {role: member.pid for role, member in members.items()} | {"zygote": self.company.zygote_pid, DIRECTOR: os.getpid()}
+        pids = {role: member.pid for role, member in members.items()} | {
+            "zygote": self.company.zygote_pid,
+            DIRECTOR: os.getpid(),
+        }
         return Status(
             ready=self.roster.ready and not self._over.is_set(),
             roles={role: member.state for role, member in members.items()},

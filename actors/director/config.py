@@ -13,7 +13,7 @@ MODULES: dict[str, str] = {
     "scheduler": "thespis.actors.scheduler.actor",
     "gpu-runner": "thespis.actors.gpu_runner.actor",
     "detokenizer": "thespis.actors.detokenizer.actor",
-    "http": "thespis.frontends.openai.process",
+    "http": "thespis.frontends.openai.main",
 }
 """By kind of role; each module has `main(launch: Launch) -> None`."""
 

@@ -14,9 +14,7 @@ PATIENCE_SECONDS = 0.5
 class Inquiry:
     """Each asker gets counters that were read after it asked, as far as their processes answer in time."""
 
-    def __init__(
-        self, roster: Roster, send: Callable[[str, int, Message], None], answer: Callable[[bytes], None]
-    ) -> None:
+    def __init__(self, roster: Roster, send: Callable[[str, int, Message], None], answer: Callable[[bytes], None]) -> None:
         self._roster, self._send, self._answer = roster, send, answer
         self._loop = asyncio.get_running_loop()
         self._open: dict[int, tuple[bytes, dict[str, int]]] = {}

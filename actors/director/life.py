@@ -23,7 +23,7 @@ _FACE = 0
 """stdin."""
 
 
-def live(run_dir: Path, tell_janitor: Callable[[int], object]) -> int:
+def live(run_dir: Path, tell_janitor: Callable[[int], None]) -> int:
     """Direct one engine until its end."""
     import setproctitle
 
@@ -47,7 +47,7 @@ def live(run_dir: Path, tell_janitor: Callable[[int], object]) -> int:
         return 1
 
     async def direct() -> int:
-        director = Director(config, division, run_dir, preload, announce, lambda pid: tell_janitor(pid))
+        director = Director(config, division, run_dir, preload, announce, tell_janitor)
         loop = asyncio.get_running_loop()
         if config.face_pid is not None:
             os.set_blocking(_FACE, False)

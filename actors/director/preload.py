@@ -8,7 +8,10 @@ from ...protocol.checkpoint import ModelInfo, find_family
 from .config import FORKED, MODULES, DirectorConfig
 
 _ROOT = Path(__file__).resolve().parents[2]
-_FAMILIES = {"thespis.gpu_runtime.models": "gpu_runtime/models", "thespis.actors.preprocessor.families": "actors/preprocessor/families"}
+_FAMILIES = {
+    "thespis.gpu_runtime.models": "gpu_runtime/models",
+    "thespis.actors.preprocessor.families": "actors/preprocessor/families",
+}
 
 
 def preload_for(config: DirectorConfig, model: ModelInfo) -> list[str]:

@@ -30,7 +30,10 @@ def make_run_dir() -> Path:
 
 
 def take_lock(run_dir: Path) -> int:
-    """Hold the run's lock as long as the returned descriptor is open. Raises BlockingIOError where another director has it."""
+    """Hold the run's lock as long as the returned descriptor is open; the file names this process, for clients that watch it.
+
+    Raises BlockingIOError where another director has it.
+    """
     new = run_dir / f"{_LOCK}.{os.getpid()}"
     fd = os.open(new, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -39,6 +42,7 @@ def take_lock(run_dir: Path) -> int:
         os.close(fd)
         raise BlockingIOError("another director runs in this directory")
     os.write(fd, str(os.getpid()).encode())  # clients watch this process
+    os.write(fd, str(os.getpid()).encode())
     os.rename(new, run_dir / _LOCK)  # it appears locked: no sweeper ever sees it free
     return fd
 

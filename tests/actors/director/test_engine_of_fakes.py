@@ -1,0 +1,208 @@
+"""Start, death and end of whole engines whose actors are fakes."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from thespis.frontends.engine import EngineHandle, find_engine
+from thespis.protocol.edges.control import Gone, Hello, Kill, Refused, Reshare, Status, Welcome
+from thespis.protocol.errors import EngineError
+
+from ...helpers.engines import (
+    FAKES,
+    ROLES,
+    Spectator,
+    assert_nothing_left,
+    fake_engine,
+    processes_of,
+    segments_of,
+)
+
+StartEngine = Callable[..., EngineHandle]
+pytestmark = [pytest.mark.process, pytest.mark.timeout(90)]
+ACTORS = tuple("decode-worker-0" if role == "decode-worker" else role for role in ROLES)
+
+
+def test_every_role_is_a_process_with_its_name_and_answers_for_itself(start: StartEngine) -> None:
+    engine = start()
+    assert find_engine(engine.run_dir) == engine.run_dir
+    with Spectator(engine.run_dir) as spectator:
+        status = spectator.status()
+        titles = processes_of(engine.process.pid)
+    assert status.ready
+    assert status.roles == dict.fromkeys(ACTORS, "ready")
+    assert {role: counters["epoch"] for role, counters in status.stats.items()} == dict.fromkeys(ACTORS, 1.0)
+    for role in ACTORS:
+        assert titles[status.pids[role]] == f"thespis {'decode-worker' if role == 'decode-worker-0' else role}"
+    assert titles[status.pids["director"]] == "thespis director"
+    assert sorted(titles.values()).count("thespis janitor") == 1
+
+
+def test_a_killed_process_is_announced_cleaned_up_and_replaced(start: StartEngine) -> None:
+    engine = start()
+    with Spectator(engine.run_dir) as spectator:
+        for role in ACTORS:
+            before = spectator.status()
+            os.kill(before.pids[role], signal.SIGKILL)
+            gone = spectator.wait(lambda message: isinstance(message, Gone))
+            assert gone == Gone(role, 1)
+            table = spectator.peers(**{role.replace("-", "_"): 2})
+            assert table.peers[role].pid != before.pids[role]
+            held = [name for name in segments_of(engine.run_dir) if f"-{role}." in name]
+            assert all(f"-{role}.2-" in name for name in held)
+        after = spectator.status()
+        assert after.restarts == dict.fromkeys(ACTORS, 1) | {"zygote": 0}
+        assert after.ready
+
+
+def test_a_role_that_dies_again_and_again_ends_the_engine(start: StartEngine) -> None:
+    engine = start()
+    spectator = Spectator(engine.run_dir)
+    for epoch in range(1, 7):
+        table = spectator.peers(scheduler=epoch)
+        os.kill(table.peers["scheduler"].pid, signal.SIGKILL)
+    status = spectator.wait(lambda message: isinstance(message, Status))
+    assert "scheduler" in status.fatal
+    assert engine.process.wait(15) == 1
+    spectator.close()
+
+
+def test_a_stopped_process_is_replaced_when_its_lease_ends(start: StartEngine) -> None:
+    engine = start(lease_seconds=2.0)
+    with Spectator(engine.run_dir) as spectator:
+        os.kill(spectator.status().pids["gpu-runner"], signal.SIGSTOP)
+        spectator.wait(lambda message: message == Gone("gpu-runner", 1))
+        spectator.peers(gpu_runner=2)
+
+
+def test_a_kill_that_was_asked_for_costs_no_budget(start: StartEngine) -> None:
+    engine = start()
+    with Spectator(engine.run_dir) as spectator:
+        for epoch in range(1, 8):
+            spectator.peers(decode_worker_0=epoch)
+            spectator.send(Kill("decode-worker-0", epoch))
+        assert spectator.peers(decode_worker_0=8).peers["decode-worker-0"].epoch == 8
+
+
+def test_clients_divide_the_admission_and_their_death_is_told(start: StartEngine) -> None:
+    engine = start()
+    with Spectator(engine.run_dir) as spectator:
+        assert isinstance(spectator.welcome, Welcome)
+        assert spectator.welcome.share is not None
+        whole = spectator.welcome.share.requests
+        other = subprocess.Popen(
+            [sys.executable, "-c", OTHER_CLIENT, str(engine.run_dir)], stdout=subprocess.PIPE, stdin=subprocess.PIPE
+        )
+        spectator.wait(lambda message: isinstance(message, Reshare) and message.share.requests == whole // 2)
+        with other:
+            assert other.stdout is not None
+            assert int(other.stdout.readline()) == whole // 2
+            other.kill()
+        spectator.wait(lambda message: message == Gone("client-other", 0))
+        spectator.wait(lambda message: isinstance(message, Reshare) and message.share.requests == whole)
+
+
+OTHER_CLIENT = """
+import sys, zmq
+from thespis.actors.link import DirectorLink
+link = DirectorLink(zmq.Context(), sys.argv[1], "client-other", 0)
+print(link.hello().share.requests, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_name_is_taken_once(start: StartEngine) -> None:
+    engine = start()
+    with Spectator(engine.run_dir, "twin"), Spectator(engine.run_dir, "twin") as second:
+        assert isinstance(second.welcome, Refused)
+
+
+def test_another_protocol_version_is_refused_with_both_versions_and_the_mend(start: StartEngine) -> None:
+    engine = start()
+    with Spectator(engine.run_dir) as spectator:
+        spectator.send(Hello("client-old", 0, os.getpid(), 999))
+        refused = spectator.wait(lambda message: isinstance(message, Refused))
+    assert "version 999" in refused.text
+    assert "version 1" in refused.text
+    assert "install the same version" in refused.text
+
+
+def test_the_engine_ends_with_its_last_face(start: StartEngine) -> None:
+    engine = start()
+    spectator = Spectator(engine.run_dir)
+    assert engine.stop() is False, "another face still uses it"
+    assert spectator.status().ready
+    spectator.close()
+    assert_nothing_left(engine.process.pid, engine.run_dir)
+
+
+def test_an_ordered_stop_leaves_nothing_and_is_no_error(start: StartEngine) -> None:
+    engine = start()
+    assert segments_of(engine.run_dir)
+    assert engine.stop() is True
+    assert engine.process.returncode == 0
+    assert_nothing_left(engine.process.pid, engine.run_dir, seconds=0)
+    with pytest.raises(EngineError, match="No engine runs"):
+        find_engine(engine.run_dir)
+
+
+def test_the_second_signal_waits_for_nobody(start: StartEngine) -> None:
+    engine = start({"scheduler": "stubborn"})
+    began = time.monotonic()
+    with Spectator(engine.run_dir) as spectator:
+        engine.process.terminate()
+        assert spectator.wait(lambda message: isinstance(message, Status)).fatal == "The engine was stopped."
+        engine.process.terminate()
+        assert engine.process.wait(10) == 0
+    assert time.monotonic() - began < 4.0
+
+
+@pytest.mark.parametrize("killed", ["director", "janitor and director"])
+def test_a_killed_director_takes_everything_with_it(start: StartEngine, killed: str) -> None:
+    engine = start()
+    titles = processes_of(engine.process.pid)
+    if killed == "director":
+        engine.process.kill()
+        assert_nothing_left(engine.process.pid, engine.run_dir)
+        return
+    for pid, title in titles.items():
+        if title == "thespis janitor":
+            os.kill(pid, signal.SIGKILL)
+    engine.process.kill()
+    engine.process.wait()
+    assert segments_of(engine.run_dir), "nobody was there to remove them"
+    successor = start()  # whoever starts next in the same place sweeps
+    assert not segments_of(engine.run_dir)
+    assert successor.stop()
+
+
+def test_an_engine_ends_with_the_face_that_was_killed() -> None:
+    code = (
+        "import sys\nsys.path.insert(0, sys.argv[1])\n"
+        "from thespis.frontends.engine import start_engine\nfrom thespis.protocol.config import EngineConfig\n"
+        "engine = start_engine(EngineConfig(), modules=dict.fromkeys(sys.argv[2:], 'plain'), python_path=[sys.argv[1]])\n"
+        "print(engine.process.pid, engine.run_dir, flush=True)\nsys.stdin.read()\n"
+    )
+    face = subprocess.Popen(
+        [sys.executable, "-c", code, str(FAKES), *ROLES], stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True
+    )
+    with face:
+        assert face.stdout is not None
+        director, run_dir = face.stdout.readline().split()
+        face.kill()
+    assert_nothing_left(int(director), Path(run_dir))
+
+
+def test_the_reason_of_a_failed_start_is_told_word_for_word() -> None:
+    with pytest.raises(EngineError, match=r"^The weights are torn: download them again\.$"):
+        fake_engine({"gpu-runner": "torn"})
+
+
+def test_a_process_that_cannot_start_ends_the_engine() -> None:
+    with pytest.raises(EngineError, match=r"detokenizer ended again and again \(exit code 3\)"):
+        fake_engine({"detokenizer": "crashing"})

@@ -1,0 +1,9 @@
+"""A process that ends without a word."""
+
+import sys
+
+from thespis.actors.launch import Launch
+
+
+def main(launch: Launch) -> None:
+    sys.exit(3)

@@ -1,0 +1,14 @@
+"""An actor that cannot start, and says why."""
+
+from thespis.actors.blocking import BlockingActor
+from thespis.actors.launch import Launch
+from thespis.protocol.errors import EngineError
+
+
+class Torn(BlockingActor):
+    def on_start(self, config: bytes) -> dict[str, int]:
+        raise EngineError("The weights are torn: download them again.")
+
+
+def main(launch: Launch) -> None:
+    Torn(launch).run()

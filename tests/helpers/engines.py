@@ -1,0 +1,111 @@
+"""Engines of fakes, somebody who watches them, and the search for what they left behind."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import zmq
+from thespis.actors.link import DirectorLink
+from thespis.frontends.engine import EngineHandle, start_engine
+from thespis.protocol.channel import socket_path
+from thespis.protocol.config import EngineConfig
+from thespis.protocol.edges.control import AskStatus, Leave, Peers, Ready, Status, Welcome
+from thespis.protocol.wire import Message
+
+FAKES = Path(__file__).resolve().parent.parent / "fakes"
+ROLES = ("fetcher", "preprocessor", "decode-worker", "encoder-cache", "scheduler", "gpu-runner", "detokenizer")
+
+
+def fake_engine(special: dict[str, str] | None = None, **options: Any) -> EngineHandle:
+    """An engine whose roles are all played by `plain`, but for `special`."""
+    modules = dict.fromkeys(ROLES, "plain") | (special or {})
+    return start_engine(EngineConfig(), modules=modules, python_path=[str(FAKES)], **options)
+
+
+class Spectator:
+    """A client that only looks on."""
+
+    def __init__(self, run_dir: Path, name: str = "spectator") -> None:
+        self.role = f"client-{name}"
+        self._context: zmq.Context[Any] = zmq.Context()
+        self._link = DirectorLink(self._context, str(run_dir), self.role, 0)
+        self.welcome = self._link.hello()
+        if isinstance(self.welcome, Welcome):
+            self._link.send(Ready(self.role, 0, socket_path(run_dir, self.role, 0), socket_path(run_dir, self.role, 0, "ctl")))
+
+    def wait(self, wanted: Callable[[Any], bool], seconds: float = 15.0) -> Any:
+        """The first message from now on that is wanted."""
+        deadline = time.monotonic() + seconds
+        while self._link.socket.poll(max(0, int((deadline - time.monotonic()) * 1000))):
+            message = self._link.receive()
+            if message is not None and wanted(message):
+                return message
+        raise TimeoutError("the director did not say it")
+
+    def peers(self, **epochs: int) -> Peers:
+        """The table in which these roles (dashes as underscores) are ready in these epochs or later."""
+        want = {role.replace("_", "-"): epoch for role, epoch in epochs.items()}
+
+        def enough(message: Any) -> bool:
+            return isinstance(message, Peers) and all(
+                role in message.peers and message.peers[role].epoch >= epoch for role, epoch in want.items()
+            )
+
+        table = self.wait(enough)
+        assert isinstance(table, Peers)
+        return table
+
+    def status(self) -> Status:
+        self.send(AskStatus(self.role))
+        status = self.wait(lambda message: isinstance(message, Status))
+        assert isinstance(status, Status)
+        return status
+
+    def send(self, message: Message) -> None:
+        self._link.send(message)
+
+    def close(self) -> None:
+        if isinstance(self.welcome, Welcome):
+            self._link.send(Leave(self.role, 0))
+        self._link.close()
+        self._context.term()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+
+def processes_of(director: int) -> dict[int, str]:
+    """Living processes of the director's session, by pid: their titles."""
+    found: dict[int, str] = {}
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            state, _, _, session = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
+            title = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(session) == director and state not in "ZX":
+            found[int(entry.name)] = title
+    return found
+
+
+def segments_of(run_dir: Path) -> list[str]:
+    return [name for name in os.listdir("/dev/shm") if run_dir.name in name]
+
+
+def assert_nothing_left(director: int, run_dir: Path, seconds: float = 8.0) -> None:
+    """No process of the session, no segment, no run directory; what is ending is given `seconds`."""
+    deadline = time.monotonic() + seconds
+    while True:
+        left = (processes_of(director), segments_of(run_dir), run_dir.exists())
+        if left == ({}, [], False):
+            return
+        assert time.monotonic() < deadline, f"left behind: {left}"
+        time.sleep(0.05)
