@@ -1,15 +1,42 @@
 """What every test shares: threads, order, time limits, tiny checkpoints, and the search for what was left behind."""
 
-import os
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
+import shutil
+from collections.abc import Iterator
 
 import pytest
 
 from .helpers.checkpoints import Checkpoints
+from .helpers.environment import BEGAN, HERE
+from .helpers.leaks import left_behind, settle
+
+PROCESS_TIMEOUT = 180
+"""Seconds; an engine's start is part of its first test."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Fast tests first: a broken rule is reported before the first engine starts."""
+    items.sort(key=lambda item: item.get_closest_marker("process") is not None)
+    for item in items:
+        if item.get_closest_marker("process") is not None and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(PROCESS_TIMEOUT))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_is_left_behind() -> Iterator[None]:
+    """After everything: no engine process, no run directory, no shared memory."""
+    yield
+    left = settle(lambda: left_behind(BEGAN, idle=True))
+    assert not left, f"the tests left behind: {left}"
+    shutil.rmtree(HERE, ignore_errors=True)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_is_orphaned(request: pytest.FixtureRequest, nothing_is_left_behind: None) -> Iterator[None]:
+    """After each module of process tests: nothing but whole engines, which another module may still use."""
+    yield
+    if any(item.get_closest_marker("process") for item in request.session.items if item.path == request.path):
+        left = settle(lambda: left_behind(BEGAN, idle=False))
+        assert not left, f"the tests of this module left behind: {left}"
 
 
 @pytest.fixture(scope="session")
