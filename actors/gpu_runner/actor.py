@@ -1,0 +1,83 @@
+"""The GPU runner's shell: step plans in, step results out, one at a time and in order."""
+
+import logging
+from typing import Any
+
+import msgspec
+
+from ...gpu_runtime.runner import Runner
+from ...protocol.blobs import BlobReader
+from ...protocol.config import RunnerConfig
+from ...protocol.edges.control import Peer
+from ...protocol.edges.scheduler_to_gpu_runner import Reset, StepPlan
+from ..blocking import BlockingActor
+from ..launch import Launch
+
+log = logging.getLogger(__name__)
+
+
+class GpuRunner(BlockingActor):
+    """Owns the KV contents and the sampler states. Both are lost with it; the scheduler recomputes them from tokens."""
+
+    def __init__(self, launch: Launch) -> None:
+        super().__init__(launch)
+        self._runner: Runner | None = None
+        self._blobs = BlobReader(launch.directory)
+        self._scheduler: int | None = None
+        """Epoch of the scheduler whose sequences are held."""
+        self._steps = 0
+        self._tokens = 0
+        self._sampled = 0
+        self._seconds = 0.0
+        self._max_batch = 0
+
+    def on_start(self, config: bytes) -> dict[str, int]:
+        self._runner = Runner(msgspec.json.decode(config, type=RunnerConfig))
+        return {"num_blocks": self._runner.num_blocks}
+
+    def on_stop(self) -> None:
+        self._blobs.close()
+
+    def on_peer(self, role: str, peer: Peer) -> None:
+        if role == "scheduler" and peer.epoch != self._scheduler:
+            self._scheduler = peer.epoch
+            self._forget()  # another scheduler numbers its sequences anew
+
+    def on_gone(self, role: str, epoch: int) -> None:
+        self._blobs.forget(f"{role}.{epoch}")
+
+    def on_message(self, sender: str, message: Any) -> None:
+        match message:
+            case StepPlan():
+                self._step(message)
+            case Reset():
+                self._forget()
+
+    def counters(self) -> dict[str, float]:
+        return {
+            "steps": self._steps,
+            "tokens": self._tokens,
+            "sampled": self._sampled,
+            "step_seconds": self._seconds,
+            "max_batch": self._max_batch,
+        }
+
+    def _step(self, plan: StepPlan) -> None:
+        assert self._runner is not None
+        result = self._runner.execute(plan, self._blobs.view)
+        self._steps += 1
+        self._tokens += sum(work.count for work in plan.work)
+        self._sampled += len(result.sampled)
+        self._seconds += result.seconds
+        self._max_batch = max(self._max_batch, len(plan.work))
+        for fault in result.faults:
+            log.warning("step %d: sequence %d: %s", plan.step, fault.seq, fault.text)
+        self.send("scheduler", result)
+
+    def _forget(self) -> None:
+        if self._runner is not None:
+            self._runner.reset()
+
+
+def main(launch: Launch) -> None:
+    GpuRunner(launch).run()

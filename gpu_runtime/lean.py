@@ -1,0 +1,185 @@
+"""The decoder of the Llama and Qwen2 architectures with little Python per step: fused projections, in-place rotary turns.
+
+Equal to transformers' own modules within float noise (tests hold it to 1e-4) and used for the architectures listed here
+only; all others run through transformers' code.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from .attention.paged import PagedAttention
+
+ARCHITECTURES = frozenset(
+    {"LlamaModel", "MistralModel", "Qwen2Model", "Qwen2VLTextModel", "Qwen2_5_VLTextModel", "Qwen2_5OmniThinkerTextModel"}
+)
+STATIC_ROPE = frozenset({"default", "linear", "llama3", "yarn", "mrope"})
+"""Rotary types whose frequencies do not depend on the lengths in the batch."""
+WORTH_PACKING = 1 << 18
+"""Weights from this size gain by oneDNN's own layout (batch 4 and more); below it, its call costs more than it saves."""
+
+
+class Linear:
+    """x @ weight.T + bias on plain tensors, prepacked where that is faster. Does not keep the dense weight when packed."""
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None, pack: bool = True) -> None:
+        self._bias = bias
+        self._weight = weight
+        self._packed = (
+            pack
+            and weight.device.type == "cpu"
+            and weight.dtype == torch.float32
+            and weight.numel() >= WORTH_PACKING
+            and torch.backends.mkldnn.enabled
+        )
+        if self._packed:
+            self._weight = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), 8)
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        if self._packed:
+            out: torch.Tensor = torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, "none", [], "")
+            return out
+        return F.linear(x, self._weight, self._bias)
+
+
+@dataclass(frozen=True)
+class Layer:
+    norm1: torch.Tensor
+    qkv: Linear
+    """[hidden] to query, key and value heads, side by side; the halves of each query and key head interleaved."""
+    out: Linear
+    norm2: torch.Tensor
+    gate_up: Linear
+    down: Linear
+    scale: float
+    window: int | None
+
+
+def knows(model: Any) -> bool:
+    """Whether this text model of transformers can be fused."""
+    act = {"silu", "swish"}
+    return (
+        type(model).__name__ in ARCHITECTURES
+        and model.config.hidden_act in act
+        and model.rotary_emb.rope_type in STATIC_ROPE
+        and 2 * model.rotary_emb.inv_freq.numel() == model.layers[0].self_attn.head_dim
+    )
+
+
+def fuse(model: Any) -> "LeanDecoder":
+    """Take the weights out of a loaded text model of transformers, layer by layer; the model is hollow afterwards."""
+    attention = model.layers[0].self_attn
+    heads = attention.q_proj.out_features // attention.head_dim
+    kv_heads = attention.k_proj.out_features // attention.head_dim
+    layers: list[Layer] = []
+    for index, layer in enumerate(model.layers):
+        layers.append(_fuse_layer(layer))
+        model.layers[index] = nn.Identity()  # one layer in memory twice, not all
+    rotary = model.rotary_emb
+    sections = getattr(rotary, "mrope_section", None)
+    planes = None if sections is None else np.repeat(np.arange(len(sections)) % 3, sections)
+    return LeanDecoder(
+        layers,
+        model.norm.weight.detach(),
+        float(model.norm.variance_epsilon),
+        (heads, kv_heads, attention.head_dim),
+        rotary.inv_freq.detach().float(),
+        float(rotary.attention_scaling),
+        planes,
+    )
+
+
+def _fuse_layer(layer: Any) -> Layer:
+    attention, mlp = layer.self_attn, layer.mlp
+    dim = attention.head_dim
+    qkv = (attention.q_proj, attention.k_proj, attention.v_proj)
+    weights = [_interleave(qkv[0].weight, dim), _interleave(qkv[1].weight, dim), qkv[2].weight]
+    bias = None
+    if qkv[0].bias is not None:
+        bias = torch.cat([_interleave(qkv[0].bias, dim), _interleave(qkv[1].bias, dim), qkv[2].bias]).detach()
+    return Layer(
+        norm1=layer.input_layernorm.weight.detach(),
+        qkv=Linear(torch.cat(weights).detach(), bias),
+        out=_linear(attention.o_proj),
+        norm2=layer.post_attention_layernorm.weight.detach(),
+        gate_up=Linear(torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]).detach(), _joined_bias(mlp)),
+        down=_linear(mlp.down_proj),
+        scale=float(attention.scaling),
+        window=getattr(attention, "sliding_window", None),
+    )
+
+
+def _linear(module: nn.Linear) -> Linear:
+    return Linear(module.weight.detach(), None if module.bias is None else module.bias.detach())
+
+
+def _joined_bias(mlp: Any) -> torch.Tensor | None:
+    return None if mlp.gate_proj.bias is None else torch.cat([mlp.gate_proj.bias, mlp.up_proj.bias]).detach()
+
+
+def _interleave(weight: torch.Tensor, head_dim: int) -> torch.Tensor:
+    """Rows of each head from (first half, second half) to pairs that turn together: a rotary turn is then one complex
+    product. Query and key are reordered alike, so their products do not change."""
+    halves = weight.view(-1, 2, head_dim // 2, *weight.shape[1:])
+    return halves.transpose(1, 2).reshape(weight.shape)
+
+
+class LeanDecoder:
+    """Runs the layers on one flat step."""
+
+    def __init__(
+        self,
+        layers: list[Layer],
+        norm: torch.Tensor,
+        eps: float,
+        shape: tuple[int, int, int],
+        inv_freq: torch.Tensor,
+        magnitude: float,
+        planes: Any,
+    ) -> None:
+        self._layers = layers
+        self._norm = norm
+        self._eps = eps
+        self._heads, self._kv_heads, self._head_dim = shape
+        self._inv_freq = inv_freq
+        self._magnitude = torch.tensor(magnitude, device=inv_freq.device)
+        self._planes = None if planes is None else torch.from_numpy(planes).to(inv_freq.device)
+        """int64 [head_dim / 2]: which of the three position planes turns each pair."""
+
+    def __call__(self, embeds: torch.Tensor, positions: torch.Tensor, attention: PagedAttention) -> torch.Tensor:
+        x = embeds
+        tokens = x.shape[0]
+        width = (x.shape[1],)
+        turned = self._heads + self._kv_heads
+        total = turned + self._kv_heads
+        turn = self._turn(positions)
+        for index, layer in enumerate(self._layers):
+            qkv = layer.qkv(F.rms_norm(x, width, layer.norm1, self._eps)).view(tokens, total, self._head_dim)
+            _rotate(qkv[:, :turned], turn)
+            kv = qkv[:, self._heads :].view(tokens, 2, self._kv_heads, self._head_dim)
+            x = x + layer.out(attention(index, qkv[:, : self._heads], kv, layer.scale, layer.window))
+            gate, up = layer.gate_up(F.rms_norm(x, width, layer.norm2, self._eps)).chunk(2, dim=-1)
+            x += layer.down(F.silu(gate).mul_(up))
+        return F.rms_norm(x, width, self._norm, self._eps)
+
+    def _turn(self, positions: torch.Tensor) -> torch.Tensor:
+        """complex64 [tokens, 1, head_dim / 2]."""
+        if positions.ndim == 1:
+            angles = positions[:, None] * self._inv_freq
+        elif self._planes is None:
+            angles = positions[0][:, None] * self._inv_freq
+        else:
+            angles = positions[self._planes].T * self._inv_freq
+        return torch.polar(self._magnitude.expand_as(angles), angles)[:, None]
+
+
+def _rotate(heads: torch.Tensor, turn: torch.Tensor) -> None:
+    """Turn every pair of `heads` [tokens, n, head_dim] in place."""
+    pairs = torch.view_as_complex(heads.float().view(*heads.shape[:2], -1, 2))
+    pairs.mul_(turn)
+    if heads.dtype != torch.float32:
+        heads.copy_(torch.view_as_real(pairs).flatten(-2))

@@ -1,0 +1,220 @@
+"""The runner: executes step plans strictly in order. What belongs to one sequence fails alone; the step goes on."""
+
+import math
+import time
+from collections.abc import Callable
+from collections.abc import Sequence as Items
+
+import numpy as np
+import torch
+
+from ..protocol.blobs import BlobError, BlobRef
+from ..protocol.config import RunnerConfig
+from ..protocol.edges.gpu_runner_to_scheduler import PromptLogprobs, Sampled, SequenceFault, StepResult
+from ..protocol.edges.scheduler_to_gpu_runner import Embed, NewSequence, StepPlan, Work
+from .attention.paged import PagedAttention
+from .attention.step import lay_out
+from .batch import Batch, build_batch
+from .kv_pool import KvPool
+from .language_model import load_language_model
+from .logprobs import AT_ONCE, token_logprobs
+from .memory import blocks_that_fit
+from .sampling import SamplerState, choose, chosen_logprobs
+from .sequences import Sequence, SequenceTable
+
+Read = Callable[[BlobRef], memoryview]
+Rows = dict[int, list[tuple[int, torch.Tensor]]]
+"""By sequence: (prompt position, embedding rows [n, hidden]) to lay over the token embeddings."""
+
+
+class Runner:
+    """A language model, its KV cache and the sequences in it."""
+
+    def __init__(self, config: RunnerConfig, fused: bool = True) -> None:
+        """Raises EngineError where the checkpoint cannot be read or the KV cache does not fit.
+
+        `fused=False` runs transformers' own modules also for the architectures that have a fused decoder.
+        """
+        torch.set_num_threads(config.threads)
+        self._device = torch.device(config.device)
+        self._dtype: torch.dtype = getattr(torch, config.dtype)
+        self._block_size = config.block_size
+        self._model = load_language_model(config.model, self._dtype, self._device, fused)
+        self.num_blocks = config.num_blocks or blocks_that_fit(config, self._dtype)
+        model = config.model
+        self._pool = KvPool(
+            model.layers, self.num_blocks, config.block_size, model.kv_heads, model.head_dim, self._dtype, self._device
+        )
+        self._attention = PagedAttention(self._pool)
+        # One step ahead, a sequence may be computed one token past its end.
+        self._table = SequenceTable(config.max_num_seqs, config.max_model_len + 2, config.block_size, self._pool.padding)
+
+    def reset(self) -> None:
+        """Forget every sequence."""
+        self._table.clear()
+
+    @torch.inference_mode()
+    def execute(self, plan: StepPlan, read: Read) -> StepResult:
+        """Compute one step. `read` gives a blob's bytes or raises BlobError."""
+        began = time.perf_counter()
+        faults: dict[int, str] = {}
+        for seq in plan.drop:
+            self._table.drop(seq)
+        for new in plan.new:
+            try:
+                self._add(new)
+            except ValueError as error:
+                faults[new.seq] = f"The sequence cannot be run: {error}"
+        embeds = self._read_embeds(plan.embeds, read, faults)
+        entries = self._admit(plan.work, faults)
+        sampled: tuple[Sampled, ...] = ()
+        prompt: tuple[PromptLogprobs, ...] = ()
+        if entries:
+            batch = build_batch(entries, self._table, self._block_size)
+            hidden = self._forward(batch, embeds)
+            self._fault_non_finite(batch, hidden, faults)
+            prompt = self._prompt_logprobs(batch, hidden, faults)
+            sampled = self._sample(batch, hidden, faults)
+        for seq, text in faults.items():
+            known = self._table.get(seq)
+            if known is not None:
+                known.fault = text
+        told = tuple(SequenceFault(seq, text) for seq, text in faults.items())
+        return StepResult(plan.step, sampled, prompt, told, time.perf_counter() - began)
+
+    # before the model
+
+    def _add(self, new: NewSequence) -> None:
+        vocab = self._model.vocab
+        if not new.token_ids or min(new.token_ids) < 0 or max(new.token_ids) >= vocab:
+            raise ValueError(f"its token ids are not all between 0 and {vocab - 1}.")
+        if not 0 < new.prompt_tokens <= len(new.token_ids):
+            raise ValueError("it has no prompt.")
+        planes = None
+        if new.positions is not None:
+            planes = np.frombuffer(new.positions, dtype="<i4").reshape(3, -1)
+            if planes.shape[1] != new.prompt_tokens:
+                raise ValueError("its rotary positions are not as many as its prompt tokens.")
+        prompt, output = new.token_ids[: new.prompt_tokens], new.token_ids[new.prompt_tokens :]
+        sampler = SamplerState(new.sampling, new.choice, prompt, output, new.eos_token_ids, vocab, self._device, new.seq)
+        delta = new.position_delta if planes is not None else 0
+        self._table.add(new.seq, new.token_ids, new.prompt_tokens, planes, delta, sampler, new.block_table)
+
+    def _admit(self, works: Items[Work], faults: dict[int, str]) -> list[tuple[Work, Sequence]]:
+        """The works that can be computed. The others are faults: said once per work, never a crash."""
+        entries: list[tuple[Work, Sequence]] = []
+        for work in works:
+            sequence = self._table.get(work.seq)
+            text = "The runner does not know the sequence." if sequence is None else self._refusal(work, sequence)
+            text = faults.get(work.seq, text)
+            if text is None and sequence is not None:
+                entries.append((work, sequence))
+            elif text is not None:
+                faults[work.seq] = text
+        return entries
+
+    def _refusal(self, work: Work, sequence: Sequence) -> str | None:
+        """Appends the work's blocks; why it cannot be computed, or None."""
+        if sequence.fault is not None:
+            return sequence.fault
+        row, end = sequence.row, work.start + work.count
+        if work.new_blocks:
+            try:
+                self._table.append_blocks(row, work.new_blocks)
+            except ValueError as error:
+                return f"The sequence cannot be run: {error}."
+        length = int(self._table.lengths[row])
+        if work.start < 0 or work.count < 1 or end > length or (work.sample and end != length):
+            return "The plan asks for tokens that the sequence does not have."
+        if end > int(self._table.block_counts[row]) * self._block_size:
+            return "The plan gives the sequence too few blocks."
+        return None
+
+    def _read_embeds(self, embeds: Items[Embed], read: Read, faults: dict[int, str]) -> Rows:
+        rows: Rows = {}
+        for embed in embeds:
+            try:
+                rows.setdefault(embed.seq, []).append((embed.start, self._read_rows(embed, read)))
+            except (BlobError, ValueError):
+                faults[embed.seq] = "An embedding of the request could not be read."
+        return rows
+
+    def _read_rows(self, embed: Embed, read: Read) -> torch.Tensor:
+        """[count, hidden] of the model's dtype. The bytes are copied: the blob may be freed once the step is answered."""
+        blob, width = embed.blob, self._model.hidden
+        dtype = getattr(torch, blob.dtype, None)
+        if len(blob.shape) != 2 or blob.shape[1] != width or not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+            raise ValueError("no embedding of this model")
+        if embed.row < 0 or embed.count < 1 or embed.row + embed.count > blob.shape[0]:
+            raise ValueError("rows past the end")
+        stride = width * dtype.itemsize
+        data = bytearray(read(blob)[embed.row * stride : (embed.row + embed.count) * stride])
+        return torch.frombuffer(data, dtype=dtype).view(embed.count, width).to(self._device, self._dtype)
+
+    # the model and after
+
+    def _forward(self, batch: Batch, embeds: Rows) -> torch.Tensor:
+        """Hidden states [tokens, hidden]."""
+        tables = self._table.blocks[batch.rows]
+        layout = lay_out(batch.starts, batch.counts, tables, batch.slots, self._block_size, self._device)
+        self._attention.begin(layout)
+        x = self._model.embed(torch.from_numpy(batch.tokens).to(self._device))
+        if embeds:
+            for index, work in enumerate(batch.works):
+                for start, rows in embeds.get(work.seq, ()):
+                    first = max(start, work.start)
+                    last = min(start + len(rows), work.start + work.count)
+                    if first < last:
+                        at = int(batch.offsets[index]) + first - work.start
+                        x[at : at + last - first] = rows[first - start : last - start]
+        return self._model.decoder(x, torch.from_numpy(batch.positions).to(self._device), self._attention)
+
+    def _fault_non_finite(self, batch: Batch, hidden: torch.Tensor, faults: dict[int, str]) -> None:
+        """Works with a NaN or infinity anywhere: their sequences fault and what they wrote is cleared (see KvPool)."""
+        if math.isfinite(float(hidden.sum())):
+            return
+        bad = (~hidden.isfinite().all(-1)).cpu().numpy()
+        for index, work in enumerate(batch.works):
+            part = slice(int(batch.offsets[index]), int(batch.offsets[index + 1]))
+            if bad[part].any():
+                faults[work.seq] = "The model computed a number that is not finite for this request."
+                self._pool.clear(torch.from_numpy(batch.slots[part]).to(self._device))
+
+    def _sample(self, batch: Batch, hidden: torch.Tensor, faults: dict[int, str]) -> tuple[Sampled, ...]:
+        chosen = [i for i, work in enumerate(batch.works) if work.sample and work.seq not in faults]
+        if not chosen:
+            return ()
+        if len(chosen) < len(hidden):
+            hidden = hidden[torch.from_numpy(batch.offsets[1:][chosen] - 1).to(self._device)]
+        logits = self._model.logits(hidden)
+        states = [batch.sequences[i].sampler for i in chosen]
+        choices = choose(logits, states)
+        logprobs = chosen_logprobs(logits, choices.tokens, states)
+        sampled: list[Sampled] = []
+        for row, i in enumerate(chosen):
+            seq, sequence, token = batch.works[i].seq, batch.sequences[i], choices.tokens[row]
+            if row in choices.failed:
+                faults[seq] = "The model's scores leave no token to choose for this request."
+                continue
+            self._table.append_token(sequence.row, token)
+            sequence.sampler.advance(token)
+            sampled.append(Sampled(seq, token, logprobs.get(row)))
+        return tuple(sampled)
+
+    def _prompt_logprobs(self, batch: Batch, hidden: torch.Tensor, faults: dict[int, str]) -> tuple[PromptLogprobs, ...]:
+        """Of the prompt positions that this step's hidden states predict; not again after output has begun."""
+        found: list[PromptLogprobs] = []
+        for index, (work, sequence) in enumerate(zip(batch.works, batch.sequences, strict=True)):
+            top = sequence.sampler.params.prompt_logprobs
+            last = min(work.start + work.count, sequence.prompt_tokens - 1)
+            if top is None or sequence.sampler.count or work.seq in faults or last <= work.start:
+                continue
+            offset = int(batch.offsets[index])
+            targets = self._table.tokens[sequence.row, work.start + 1 : last + 1].astype(np.int64)
+            entries = []
+            for first in range(0, len(targets), AT_ONCE):
+                piece = torch.from_numpy(targets[first : first + AT_ONCE]).to(self._device)
+                logits = self._model.logits(hidden[offset + first : offset + first + len(piece)])
+                entries += token_logprobs(logits, piece, top)
+            found.append(PromptLogprobs(work.seq, work.start + 1, tuple(entries)))
+        return tuple(found)

@@ -1,0 +1,157 @@
+"""Choosing tokens for a batch of sequences. Each has a sampler state here, which is rebuilt by replaying its output."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ..protocol.edges.gpu_runner_to_scheduler import TokenLogprobs
+from ..protocol.sampling import SamplingParams
+from . import filters
+from .logprobs import token_logprobs
+from .philox import uniform
+
+
+class SamplerState:
+    """What one sequence's next token depends on beside its logits. `advance` is called with every token sampled."""
+
+    def __init__(
+        self,
+        params: SamplingParams,
+        choice: int,
+        prompt: Sequence[int],
+        output: Sequence[int],
+        eos_token_ids: Sequence[int],
+        vocab: int,
+        device: torch.device,
+        fallback_seed: int = 0,
+    ) -> None:
+        """`fallback_seed` serves where the request carries no seed. Raises ValueError for token ids outside the vocabulary."""
+        self.params = params
+        self.choice = choice
+        self.seed = params.seed if params.seed is not None else fallback_seed
+        self.count = len(output)
+        """Output tokens so far: the position in the random counter, and what min_tokens looks at."""
+        self.bias = _bias(params, vocab, device)
+        """float32 [vocab] added to the logits: logit_bias, and -inf for tokens that are not allowed."""
+        stops = _checked((*eos_token_ids, *params.stop_token_ids), vocab, "stop_token_ids")
+        self.early = torch.tensor(stops, device=device) if params.min_tokens > 0 and stops else None
+        """Token ids that may not come before min_tokens."""
+        self.penalised = params.repetition_penalty != 1.0 or params.presence_penalty != 0.0 or params.frequency_penalty != 0.0
+        self.seen = self.counts = torch.empty(0)
+        if self.penalised:
+            produced = np.bincount(np.asarray(output, dtype=np.int64), minlength=vocab)
+            self.counts = torch.from_numpy(produced.astype(np.float32)).to(device)
+            self.seen = self.counts > 0
+            self.seen[torch.tensor(prompt, dtype=torch.int64, device=device)] = True
+        self.plain = params.greedy and self.bias is None and self.early is None and not self.penalised
+        """True: the likeliest token, nothing else to look at."""
+
+    def advance(self, token: int) -> None:
+        self.count += 1
+        if self.penalised:
+            self.counts[token] += 1
+            self.seen[token] = True
+
+
+@dataclass
+class Choices:
+    tokens: list[int]
+    """One per row."""
+    failed: list[int]
+    """Rows whose logits are not finite, or leave no token to choose."""
+
+
+def choose(logits: torch.Tensor, states: Sequence[SamplerState]) -> Choices:
+    """The next token of every row of `logits` [rows, vocab], float32, left unchanged. Does not advance the states."""
+    if not all(state.plain for state in states):
+        logits = _constrain(logits, states)
+    best = logits.max(-1)
+    tokens: list[int] = best.indices.tolist()
+    failed = [row for row, value in enumerate(best.values.tolist()) if not math.isfinite(value)]
+    random = [row for row, state in enumerate(states) if not state.params.greedy and row not in failed]
+    if random:
+        drawn = _draw(logits if len(random) == len(states) else logits[random], [states[row] for row in random])
+        for row, token in zip(random, drawn, strict=True):
+            tokens[row] = token
+    return Choices(tokens, failed)
+
+
+def chosen_logprobs(logits: torch.Tensor, tokens: Sequence[int], states: Sequence[SamplerState]) -> dict[int, TokenLogprobs]:
+    """By row, for the rows that asked for it; of the raw `logits`."""
+    rows = [row for row, state in enumerate(states) if state.params.logprobs is not None]
+    if not rows:
+        return {}
+    top = max(states[row].params.logprobs or 0 for row in rows)
+    entries = token_logprobs(logits[rows], torch.tensor([tokens[row] for row in rows], device=logits.device), top)
+    return {
+        row: TokenLogprobs(entry.token_id, entry.logprob, entry.rank, entry.top[: states[row].params.logprobs])
+        for row, entry in zip(rows, entries, strict=True)
+    }
+
+
+def _constrain(logits: torch.Tensor, states: Sequence[SamplerState]) -> torch.Tensor:
+    """Biases, minimum length and penalties, which also bind greedy rows; a new tensor."""
+    logits = logits.clone()
+    for row, state in enumerate(states):
+        if state.bias is not None:
+            logits[row] += state.bias
+        if state.early is not None and state.count < state.params.min_tokens:
+            logits[row, state.early] = -torch.inf
+    rows = [row for row, state in enumerate(states) if state.penalised]
+    if rows:
+        among = [states[row] for row in rows]
+        logits[rows] = filters.penalise(
+            logits[rows],
+            torch.stack([state.seen for state in among]),
+            torch.stack([state.counts for state in among]),
+            *(
+                _column([getattr(state.params, name) for state in among], logits)
+                for name in ("repetition_penalty", "frequency_penalty", "presence_penalty")
+            ),
+        )
+    return logits
+
+
+def _draw(logits: torch.Tensor, states: Sequence[SamplerState]) -> list[int]:
+    """One random token per row, by the row's own parameters and counter."""
+    params = [state.params for state in states]
+    vocab = logits.shape[-1]
+    logits = filters.apply_temperature(logits, _column([p.temperature for p in params], logits))
+    if any(p.min_p > 0 for p in params):
+        logits = filters.apply_min_p(logits, _column([p.min_p for p in params], logits))
+    if any(0 < p.top_k < vocab or p.top_p < 1 for p in params):
+        top_k = torch.tensor([[p.top_k if 0 < p.top_k < vocab else vocab] for p in params], device=logits.device)
+        logits = filters.apply_top(logits, top_k, _column([p.top_p for p in params], logits))
+    numbers = uniform(
+        np.array([state.seed for state in states], dtype=np.int64),
+        np.array([state.choice for state in states], dtype=np.int64),
+        np.array([state.count for state in states], dtype=np.int64),
+    )
+    tokens: list[int] = filters.pick(logits, torch.from_numpy(numbers).to(logits.device)).tolist()
+    return tokens
+
+
+def _column(values: Sequence[float], like: torch.Tensor) -> torch.Tensor:
+    return torch.tensor(values, dtype=like.dtype, device=like.device)[:, None]
+
+
+def _bias(params: SamplingParams, vocab: int, device: torch.device) -> torch.Tensor | None:
+    if not params.logit_bias and params.allowed_token_ids is None:
+        return None
+    bias = torch.zeros(vocab)
+    if params.allowed_token_ids is not None:
+        bias.fill_(-torch.inf)
+        bias[list(_checked(params.allowed_token_ids, vocab, "allowed_token_ids"))] = 0.0
+    for token in _checked(tuple(params.logit_bias or ()), vocab, "logit_bias"):
+        bias[token] += (params.logit_bias or {})[token]
+    return bias.to(device)
+
+
+def _checked(tokens: Sequence[int], vocab: int, name: str) -> Sequence[int]:
+    for token in tokens:
+        if not 0 <= token < vocab:
+            raise ValueError(f"{name} names the token {token}; the model has tokens 0 to {vocab - 1}.")
+    return tokens

@@ -1,0 +1,106 @@
+"""The sequences a runner knows: one row each in a few arrays, so that a decode step is built without a loop over tokens."""
+
+from collections.abc import Sequence as Items
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .sampling import SamplerState
+
+
+class Sequence:
+    """What belongs to one sequence beside its row of the arrays."""
+
+    def __init__(self, row: int, prompt_tokens: int, planes: NDArray[np.int32] | None, sampler: SamplerState) -> None:
+        self.row = row
+        self.prompt_tokens = prompt_tokens
+        self.planes = planes
+        """Rotary positions of the prompt [3, prompt_tokens]; None: 0, 1, 2 ..."""
+        self.sampler = sampler
+        self.fault: str | None = None
+        """Why it is not computed any more; its state stays until the scheduler drops it."""
+
+
+class SequenceTable:
+    """Rows are handed out from a free list; the arrays double when it is empty."""
+
+    def __init__(self, rows: int, max_tokens: int, block_size: int, padding: int) -> None:
+        self._max_tokens = max_tokens
+        self._max_blocks = -(-max_tokens // block_size)
+        self._padding = padding
+        self._free = list(range(rows - 1, -1, -1))
+        self._known: dict[int, Sequence] = {}
+        self.tokens = np.zeros((rows, max_tokens), dtype=np.int32)
+        """Prompt and output token ids."""
+        self.lengths = np.zeros(rows, dtype=np.int64)
+        self.deltas = np.zeros(rows, dtype=np.int64)
+        """Rotary position of an output token minus its index."""
+        self.blocks = np.full((rows, self._max_blocks), padding, dtype=np.int32)
+        """Block tables; unused places name the padding block."""
+        self.block_counts = np.zeros(rows, dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def get(self, seq: int) -> Sequence | None:
+        return self._known.get(seq)
+
+    def add(
+        self,
+        seq: int,
+        token_ids: Items[int],
+        prompt_tokens: int,
+        planes: NDArray[np.int32] | None,
+        delta: int,
+        sampler: SamplerState,
+        blocks: Items[int],
+    ) -> None:
+        """Replaces a sequence of the same number. Raises ValueError where it does not fit."""
+        if len(token_ids) > self._max_tokens:
+            raise ValueError("more tokens than the context")
+        self.drop(seq)
+        if not self._free:
+            self._double()
+        row = self._free.pop()
+        self._known[seq] = Sequence(row, prompt_tokens, planes, sampler)
+        self.tokens[row, : len(token_ids)] = token_ids
+        self.lengths[row] = len(token_ids)
+        self.deltas[row] = delta
+        self.append_blocks(row, blocks)
+
+    def append_blocks(self, row: int, blocks: Items[int]) -> None:
+        first = int(self.block_counts[row])
+        if first + len(blocks) > self._max_blocks:
+            raise ValueError("more blocks than the context")
+        if blocks and not (min(blocks) >= 0 and max(blocks) < self._padding):
+            raise ValueError("a block outside the cache")
+        self.blocks[row, first : first + len(blocks)] = blocks
+        self.block_counts[row] = first + len(blocks)
+
+    def append_token(self, row: int, token: int) -> None:
+        """A token past the context is not kept: the scheduler ends the sequence there."""
+        length = int(self.lengths[row])
+        if length < self._max_tokens:
+            self.tokens[row, length] = token
+            self.lengths[row] = length + 1
+
+    def drop(self, seq: int) -> None:
+        """Forget it; idempotent."""
+        known = self._known.pop(seq, None)
+        if known is not None:
+            self.blocks[known.row] = self._padding
+            self.block_counts[known.row] = 0
+            self._free.append(known.row)
+
+    def clear(self) -> None:
+        for seq in list(self._known):
+            self.drop(seq)
+
+    def _double(self) -> None:
+        rows = len(self.lengths)
+        self.tokens = np.concatenate((self.tokens, np.zeros_like(self.tokens)))
+        self.lengths = np.concatenate((self.lengths, np.zeros_like(self.lengths)))
+        self.deltas = np.concatenate((self.deltas, np.zeros_like(self.deltas)))
+        self.blocks = np.concatenate((self.blocks, np.full_like(self.blocks, self._padding)))
+        self.block_counts = np.concatenate((self.block_counts, np.zeros_like(self.block_counts)))
+        self._free = list(range(2 * rows - 1, rows - 1, -1))
