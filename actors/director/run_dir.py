@@ -42,7 +42,6 @@ def take_lock(run_dir: Path) -> int:
         os.close(fd)
         raise BlockingIOError("another director runs in this directory")
     os.write(fd, str(os.getpid()).encode())  # clients watch this process
-    os.write(fd, str(os.getpid()).encode())
     os.rename(new, run_dir / _LOCK)  # it appears locked: no sweeper ever sees it free
     return fd
 

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import zmq
+
 from thespis.actors.link import DirectorLink
 from thespis.frontends.engine import EngineHandle, start_engine
 from thespis.protocol.channel import socket_path

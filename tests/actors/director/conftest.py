@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+
 from thespis.frontends.engine import EngineHandle
 
 from ...helpers.engines import assert_nothing_left, fake_engine

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from thespis.frontends.engine import EngineHandle, find_engine
 from thespis.protocol.edges.control import Gone, Hello, Kill, Refused, Reshare, Status, Welcome
 from thespis.protocol.errors import EngineError

@@ -1,0 +1,52 @@
+from thespis.actors.director.roster import Guest, Member, RestartBudget, Roster, split_share
+from thespis.protocol.edges.control import Peer, Share
+
+
+def member(role: str = "scheduler") -> Member:
+    return Member(role, RestartBudget(5, 60.0))
+
+
+def test_a_budget_is_spent_within_its_window_and_grows_back() -> None:
+    budget = RestartBudget(2, 60.0)
+    assert budget.spend(0.0)
+    assert budget.spend(30.0)
+    assert not budget.spend(59.9)
+    assert budget.spend(60.0), "the first restart is out of the window"
+    assert not budget.spend(61.0)
+
+
+def test_each_incarnation_has_an_epoch_of_its_own_and_nothing_of_the_last() -> None:
+    one = member()
+    assert one.begin(1.0) == 1
+    one.pid, one.state, one.excused, one.fatal = 7, "ready", True, "torn"
+    one.peer = Peer(1, 7, "a", "b")
+    one.end()
+    assert (one.state, one.pid, one.peer) == ("gone", None, None)
+    assert one.begin(2.0) == 2
+    assert (one.state, one.greeted, one.excused, one.fatal, one.heard) == ("starting", False, False, None, 2.0)
+
+
+def test_the_table_holds_who_is_ready_clients_included() -> None:
+    ready, starting = member("scheduler"), member("fetcher")
+    ready.peer = Peer(1, 7, "in", "ctl", {"num_blocks": 9})
+    client = Guest(0, 8, Peer(0, 8, "c", "d"))
+    roster = Roster({"scheduler": ready, "fetcher": starting}, {"client-a": client, "client-b": Guest(0, 9)})
+    assert set(roster.table().peers) == {"scheduler", "client-a"}
+    assert not roster.ready
+
+
+def test_silence_is_measured_from_hello_by_the_lease_and_before_it_by_the_start() -> None:
+    greeted, new, unmade = member("a"), member("b"), member("c")
+    for one in (greeted, new, unmade):
+        one.begin(100.0)
+    greeted.pid, new.pid, greeted.greeted = 1, 2, True
+    roster = Roster({"a": greeted, "b": new, "c": unmade})
+    assert roster.overdue(109.9, lease=10.0, hello=60.0) == []
+    assert roster.overdue(110.1, lease=10.0, hello=60.0) == [greeted]
+    assert roster.overdue(160.1, lease=10.0, hello=60.0) == [greeted, new]
+
+
+def test_a_share_is_divided_and_never_nothing() -> None:
+    whole = Share(10, 100, 3)
+    assert split_share(whole, 0) == split_share(whole, 1) == whole
+    assert split_share(whole, 4) == Share(2, 25, 1)

@@ -1,0 +1,59 @@
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+from thespis.actors.director.run_dir import base_folder, is_running, make_run_dir, sweep_stale_runs, take_lock
+from thespis.protocol.blobs import Arena, segment_prefix
+
+
+def run_in(base: Path, name: str) -> Path:
+    run_dir = base / f"thespis-{name}{os.getpid()}"
+    run_dir.mkdir()
+    return run_dir
+
+
+def segments(run_dir: Path) -> list[Path]:
+    return list(Path("/dev/shm").glob(f"{segment_prefix(run_dir)}*"))
+
+
+def test_a_run_directory_is_private() -> None:
+    run_dir = make_run_dir()
+    assert run_dir.stat().st_mode & 0o777 == 0o700
+    assert not is_running(run_dir)
+    run_dir.rmdir()
+
+
+def test_a_long_temporary_folder_is_not_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    deep = tmp_path / ("x" * 90)
+    deep.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(deep))
+    assert base_folder() == Path("/tmp")
+
+
+def test_a_lock_is_held_once_and_names_its_holder(tmp_path: Path) -> None:
+    lock = take_lock(tmp_path)
+    assert is_running(tmp_path)
+    assert (tmp_path / "lock").read_text() == str(os.getpid())
+    with pytest.raises(BlockingIOError):
+        take_lock(tmp_path)
+    os.close(lock)
+    assert not is_running(tmp_path)
+
+
+def test_only_runs_whose_lock_is_free_are_swept(tmp_path: Path) -> None:
+    dead, living, new = run_in(tmp_path, "dead"), run_in(tmp_path, "live"), run_in(tmp_path, "new")
+    os.close(take_lock(dead))
+    lock = take_lock(living)
+    arenas = [Arena(run_dir, "scheduler.1", 1 << 30) for run_dir in (dead, living)]
+    for arena in arenas:
+        arena.put(b"left")
+    assert sweep_stale_runs(tmp_path) == [dead]
+    assert not dead.exists()
+    assert not segments(dead)
+    assert living.exists()
+    assert len(segments(living)) == 1
+    assert new.exists(), "its director is about to start"
+    os.close(lock)
+    assert sweep_stale_runs(tmp_path) == [living]
+    assert not segments(living)
