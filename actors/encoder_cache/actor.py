@@ -1,0 +1,224 @@
+"""The encoder-cache's shell: the vision and audio towers, and the store of what they made.
+
+Messages are handled in the loop while one thread encodes. The books (`store`) decide, this file does: it reads features,
+writes embeddings into the arena and sends the answers.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import msgspec
+import torch
+
+from ...gpu_runtime.encoder import load_encoder
+from ...protocol.blobs import ARENA_BYTES, Arena, BlobError, BlobReader, BlobRef, segment_prefix
+from ...protocol.config import EncoderCacheConfig
+from ...protocol.edges.control import Peer
+from ...protocol.edges.encoder_cache_to_preprocessor import FeaturesRead
+from ...protocol.edges.preprocessor_to_encoder_cache import Features
+from ...protocol.edges.scheduler_to_encoder_cache import Need, Release
+from ...protocol.errors import Failure
+from ...protocol.prepared import Timing
+from ..actor import Actor, run
+from ..launch import Launch
+from .batching import Job, choose
+from .compute import Encoder, Tensors, Views, as_bytes, copy, encode
+from .entries import Effect, Free
+from .store import Store
+
+SCHEDULER, PREPROCESSOR = "scheduler", "preprocessor"
+FEATURES_BYTES = 2 << 30
+"""Features that may wait here for a `Need`; they lie in the decode workers' arenas."""
+HEADROOM = 4 * ARENA_BYTES
+"""Shared memory beyond the store's size, for fragments and half-filled segments."""
+WATCH_SECONDS = 1.0
+
+
+class EncoderCache(Actor):
+    store: Store
+    config: EncoderCacheConfig
+    encoder: Encoder
+
+    def __init__(self, launch: Launch) -> None:
+        super().__init__(launch)
+        self.reader = BlobReader(launch.directory)
+        self.arena: Arena | None = None
+        self._work = asyncio.Event()
+        """Set when the queue may have something to encode."""
+        self._thread = anyio.CapacityLimiter(1)
+        self._watching = False
+        self._encoded_items = self._encoded_batches = 0
+
+    def load(self, config: EncoderCacheConfig) -> Encoder:
+        """Tests put their own encoder here."""
+        return load_encoder(config.model, config.dtype, config.device, config.threads)
+
+    async def on_start(self, config: bytes) -> dict[str, int]:
+        self.config = msgspec.json.decode(config, type=EncoderCacheConfig)
+        self.encoder = self.load(self.config)
+        self._dtype: torch.dtype = getattr(torch, self.config.dtype)
+        hidden = self.config.model.hidden
+        self.store = Store(self.config.store_bytes, hidden * self._dtype.itemsize, FEATURES_BYTES)
+        writer = f"{self.launch.role}.{self.launch.epoch}"
+        limit = self.config.store_bytes + self.config.store_bytes // 4 + HEADROOM
+        self.arena = Arena(self.launch.directory, writer, limit)
+        self.tasks.start_soon(self._encode_forever)
+        return {}
+
+    async def on_stop(self) -> None:
+        self.reader.close()
+        if self.arena is not None:
+            self.arena.close()
+
+    def on_message(self, sender: str, message: Any) -> None:
+        match message:
+            case Need():
+                self._apply(self.store.need(message, time.monotonic()))
+            case Release(holder):
+                self._apply(self.store.release(holder))
+            case Features():
+                self._apply(self.store.features(message))
+
+    def on_peer(self, role: str, peer: Peer) -> None:
+        if role == PREPROCESSOR:
+            self._apply(self.store.source(True))
+
+    def on_gone(self, role: str, epoch: int) -> None:
+        writer = f"{role}.{epoch}"
+        self.reader.forget(writer)
+        if role == SCHEDULER:
+            self._apply(self.store.release_all())
+        elif role == PREPROCESSOR:
+            self._apply(self.store.source(False))
+            if PREPROCESSOR in self.peers:  # its successor was faster than the news of its death
+                self._apply(self.store.source(True))
+        prefix = f"{segment_prefix(self.launch.directory)}{writer}-"
+        self._apply(self.store.void(lambda segment: segment.rpartition("/")[2].startswith(prefix)))
+
+    def counters(self) -> dict[str, float]:
+        store = self.store
+        return {
+            "encoded_items": self._encoded_items,
+            "encoded_batches": self._encoded_batches,
+            "encoder_hits": store.hits,
+            "joined": store.joined,
+            "evicted": store.evicted,
+            "bytes_used": store.bytes_used,
+            "entries": len(store),
+            "lost": store.lost_count,
+            "failed": store.failed_count,
+            "waiting_for_space": store.claims,
+        }
+
+    def _apply(self, effects: Iterable[Effect]) -> None:
+        assert self.arena is not None
+        for effect in effects:
+            match effect:
+                case Free(blob):
+                    self.arena.free(blob)
+                case FeaturesRead():
+                    self.send(PREPROCESSOR, effect)
+                case _:
+                    self.send(SCHEDULER, effect)
+        self._work.set()
+        if self.store.waiting_for_features and not self._watching:
+            self._watching = True
+            asyncio.get_running_loop().call_later(WATCH_SECONDS, self._watch)
+
+    def _watch(self) -> None:
+        """Looks again for as long as features are waited for."""
+        self._watching = False
+        if not self._stopping.is_set():
+            self._apply(self.store.expire(time.monotonic()))
+
+    async def _encode_forever(self) -> None:
+        while True:
+            await self._work.wait()
+            batch = choose(self.store.queue(), self.config.max_batch_rows)
+            if batch:
+                await self._encode(batch)
+            else:
+                self._work.clear()
+
+    async def _encode(self, batch: list[Job]) -> None:
+        start = time.time()
+        items = await self._read(batch)
+        if not items:
+            return
+        jobs = [job for job, _ in items]
+        shapes = [(job.rows, self.config.model.hidden) for job in jobs]
+        kind = jobs[0].features
+        results = await anyio.to_thread.run_sync(
+            encode,
+            self.encoder,
+            kind.modality,
+            [tensors for _, tensors in items],
+            shapes,
+            self._dtype,
+            kind.ready,
+            limiter=self._thread,
+        )
+        rows = sum(job.rows for job in jobs)
+        made = "taken" if kind.ready else "encoded"
+        timing = Timing("encode", start, time.time(), f"{kind.modality}, {rows} rows {made} in a batch of {len(jobs)}")
+        if not kind.ready:
+            self._encoded_batches += 1
+        for job, result in zip(jobs, results, strict=True):
+            self._keep(job, result, timing)
+
+    async def _read(self, batch: list[Job]) -> list[tuple[Job, Tensors]]:
+        """Copy the items' features out of shared memory and end the leases; what cannot be read is lost."""
+        readable: list[tuple[Job, Views]] = []
+        for job in batch:
+            self.store.begin(job.key)
+            try:
+                # Mapped here and copied there: a map in use outlives `forget`.
+                views = {name: (ref, self.reader.view(ref)) for name, ref in job.features.tensors.items()}
+            except BlobError:
+                self._apply(self.store.lost(job.key))
+                continue
+            readable.append((job, views))
+        copies = await anyio.to_thread.run_sync(_copy_all, [views for _, views in readable], limiter=self._thread)
+        kept: list[tuple[Job, Tensors]] = []
+        for (job, _), tensors in zip(readable, copies, strict=True):
+            intact, effects = self.store.read(job.key)
+            self._apply(effects)
+            if intact:
+                kept.append((job, tensors))
+        return kept
+
+    def _keep(self, job: Job, result: torch.Tensor | Failure, timing: Timing) -> None:
+        blob = self._write(result) if isinstance(result, torch.Tensor) else result
+        if isinstance(blob, Failure):
+            self._apply(self.store.failed(job.key, blob))
+            return
+        self._encoded_items += not job.features.ready
+        self._apply(self.store.encoded(job.key, blob, timing))
+
+    def _write(self, embedding: torch.Tensor) -> BlobRef | Failure:
+        """Into the arena, [rows, hidden]."""
+        assert self.arena is not None
+        while True:
+            try:
+                return self.arena.put(as_bytes(embedding), self.config.dtype, tuple(embedding.shape))
+            except MemoryError:  # the books say it fits: the space is in fragments
+                spare = self.store.evict_one()
+                if spare is None:
+                    return Failure("overloaded", "There is no shared memory left for an embedding.")
+                self.arena.free(spare.blob)
+
+
+def _copy_all(items: list[Views]) -> list[Tensors]:
+    copies = [copy(views) for views in items]
+    for views in items:
+        for _, view in views.values():
+            view.release()
+    return copies
+
+
+def main(launch: Launch) -> None:
+    run(EncoderCache(launch))

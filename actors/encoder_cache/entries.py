@@ -1,0 +1,54 @@
+"""What the embedding store's books are made of, and what they tell the actor to do."""
+
+from enum import Enum
+from typing import NamedTuple
+
+from ...protocol.blobs import BlobRef
+from ...protocol.edges.encoder_cache_to_preprocessor import FeaturesRead
+from ...protocol.edges.encoder_cache_to_scheduler import EncodeFailed, Lost, Ready
+
+
+class Free(NamedTuple):
+    """The embedding is not read any more; its block returns to the arena."""
+
+    blob: BlobRef
+
+
+Effect = Ready | Lost | EncodeFailed | FeaturesRead | Free
+
+
+class State(Enum):
+    WANTED = "wanted"
+    """Space is reserved, the features have not come."""
+    QUEUED = "queued"
+    """Space and features are here."""
+    ENCODING = "encoding"
+    HELD = "held"
+
+
+class Entry:
+    """One embedding, or the space for it."""
+
+    __slots__ = ("blob", "holders", "key", "nbytes", "rows", "since", "state", "waiting")
+
+    def __init__(self, key: str, rows: int, nbytes: int, since: float) -> None:
+        self.key = key
+        self.rows = rows
+        self.nbytes = nbytes
+        self.since = since
+        """When it was first asked for, seconds."""
+        self.state = State.WANTED
+        self.blob: BlobRef | None = None
+        self.holders: dict[str, None] = {}
+        """Who pins it."""
+        self.waiting: dict[str, None] = {}
+        """Those of `holders` that have had no answer yet."""
+
+
+class Claim(NamedTuple):
+    """A holder that waits for space."""
+
+    holder: str
+    rows: dict[str, int]
+    """By key."""
+    since: float

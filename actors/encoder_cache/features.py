@@ -1,0 +1,69 @@
+"""Features that wait to be encoded, and the leases on them. Pure."""
+
+from collections.abc import Callable, Iterable
+
+from ...protocol.edges.preprocessor_to_encoder_cache import Features
+
+
+class FeatureBooks:
+    """Features by key, oldest first. Each `Features` message is one lease, given back once."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._records: dict[str, list[Features]] = {}
+        """The leases on one key; the last is read."""
+        self.bytes_used = 0
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._records
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    @property
+    def over(self) -> bool:
+        return self.bytes_used > self._limit
+
+    def get(self, key: str) -> Features:
+        return self._records[key][-1]
+
+    def put(self, features: Features) -> None:
+        self._records.setdefault(features.key, []).append(features)
+        self.bytes_used += _nbytes(features)
+
+    def give_back(self, key: str) -> tuple[str, ...]:
+        """Drop a key; one entry per lease, for `FeaturesRead`."""
+        leases = self._records.pop(key, [])
+        self.bytes_used -= sum(map(_nbytes, leases))
+        return (key,) * len(leases)
+
+    def shrink(self, wanted: Iterable[str]) -> tuple[str, ...]:
+        """Give back the oldest that nobody has asked for, until the rest is within the limit."""
+        keep = set(wanted)
+        read: list[str] = []
+        for key in [key for key in self._records if key not in keep]:
+            if not self.over:
+                break
+            read.extend(self.give_back(key))
+        return tuple(read)
+
+    def void(self, of_writer: Callable[[str], bool]) -> list[str]:
+        """Forget what lies in a dead writer's segments; returns the keys of which nothing is left."""
+        empty: list[str] = []
+        for key, leases in list(self._records.items()):
+            alive = [f for f in leases if not any(of_writer(ref.segment) for ref in f.tensors.values())]
+            self.bytes_used -= sum(map(_nbytes, leases)) - sum(map(_nbytes, alive))
+            if alive:
+                self._records[key] = alive
+            else:
+                del self._records[key]
+                empty.append(key)
+        return empty
+
+    def clear(self) -> None:
+        self._records.clear()
+        self.bytes_used = 0
+
+
+def _nbytes(features: Features) -> int:
+    return sum(ref.nbytes for ref in features.tensors.values())

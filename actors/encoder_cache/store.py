@@ -1,0 +1,282 @@
+"""The books of the embedding store: who needs what, what space is taken, what goes when space is short. Pure.
+
+A holder's items get their space in one piece, in order of arrival: who waits for space is served before all that came
+later, so that a request with many pictures is not starved by small ones. Pinned entries (with holders) are never evicted.
+The bytes themselves are the actor's: it does what the returned effects say.
+"""
+
+from collections import deque
+from collections.abc import Callable
+
+from ...protocol.blobs import ALIGN, BlobRef
+from ...protocol.edges.encoder_cache_to_preprocessor import FeaturesRead
+from ...protocol.edges.encoder_cache_to_scheduler import EncodeFailed, Lost, Ready
+from ...protocol.edges.preprocessor_to_encoder_cache import Features
+from ...protocol.edges.scheduler_to_encoder_cache import Need
+from ...protocol.errors import Failure
+from ...protocol.prepared import Timing
+from .batching import Job
+from .entries import Claim, Effect, Entry, Free, State
+from .features import FeatureBooks
+
+LOST_SECONDS = 5.0
+"""How long features may lag behind the scheduler's `Need`: they come over another edge."""
+
+
+class Store:
+    """Entries by key, claims in order of arrival, unpinned entries in order of their last use."""
+
+    def __init__(self, capacity: int, row_bytes: int, features_limit: int) -> None:
+        self._capacity = capacity
+        self._row_bytes = row_bytes
+        self._entries: dict[str, Entry] = {}
+        self._claims: deque[Claim] = deque()
+        self._held_by: dict[str, dict[str, None]] = {}
+        """Keys that each holder pins."""
+        self._unpinned: dict[str, None] = {}
+        """Held entries without holders, the longest unused first."""
+        self._spare_bytes = 0
+        """Of `_unpinned`."""
+        self._open: dict[str, Entry] = {}
+        """Wanted and queued entries, in the order of reservation."""
+        self._features = FeatureBooks(features_limit)
+        self._source = True
+        """False while there is no preprocessor: features that are not here will not come."""
+        self._out: list[Effect] = []
+        self.bytes_used = 0
+        self.hits = self.joined = self.evicted = self.lost_count = self.failed_count = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def waiting_for_features(self) -> bool:
+        return any(entry.state is State.WANTED for entry in self._open.values())
+
+    @property
+    def claims(self) -> int:
+        return len(self._claims)
+
+    # what the scheduler says
+
+    def need(self, message: Need, now: float) -> list[Effect]:
+        claim = Claim(message.holder, dict(zip(message.keys, message.rows, strict=True)), now)
+        if sum(map(self._nbytes, claim.rows.values())) > self._capacity:
+            failure = Failure("too_large", "The media of this request need more space than the encoder cache has.")
+            self.failed_count += len(claim.rows)
+            self._out.extend(EncodeFailed(key, (claim.holder,), failure) for key in claim.rows)
+        else:
+            self._claims.append(claim)
+            self._admit()
+        return self._effects()
+
+    def release(self, holder: str) -> list[Effect]:
+        """Idempotent."""
+        if any(claim.holder == holder for claim in self._claims):
+            self._claims = deque(claim for claim in self._claims if claim.holder != holder)
+        self._unpin(holder)
+        self._admit()
+        return self._effects()
+
+    def release_all(self) -> list[Effect]:
+        """The scheduler is gone, and every holder with it."""
+        self._claims.clear()
+        for holder in list(self._held_by):
+            self._unpin(holder)
+        return self._effects()
+
+    # what the preprocessor says
+
+    def features(self, message: Features) -> list[Effect]:
+        entry = self._entries.get(message.key)
+        if entry is not None and entry.state in (State.ENCODING, State.HELD) and message.key not in self._features:
+            self._out.append(FeaturesRead((message.key,)))
+            return self._effects()
+        self._features.put(message)
+        if entry is not None and entry.state is State.WANTED:
+            entry.state = State.QUEUED
+        if self._features.over:
+            asked = {key for claim in self._claims for key in claim.rows}
+            if read := self._features.shrink(asked | self._entries.keys()):
+                self._out.append(FeaturesRead(read))
+        return self._effects()
+
+    def source(self, alive: bool) -> list[Effect]:
+        """The preprocessor came or went. Its leases end with it: features not yet read are void."""
+        self._source = alive
+        if not alive:
+            self._features.clear()
+            for entry in list(self._open.values()):
+                self._lose(entry)
+            self._admit()
+        return self._effects()
+
+    def void(self, of_writer: Callable[[str], bool]) -> list[Effect]:
+        """A decode worker is gone, and features in its segments with it."""
+        for key in self._features.void(of_writer):
+            entry = self._entries.get(key)
+            if entry is not None and entry.state is State.QUEUED:
+                self._lose(entry)
+        self._admit()
+        return self._effects()
+
+    # time
+
+    def expire(self, now: float) -> list[Effect]:
+        """Give up on features that have not come."""
+        for entry in [e for e in self._open.values() if e.state is State.WANTED and now - e.since >= LOST_SECONDS]:
+            self._lose(entry)
+        self._admit()
+        return self._effects()
+
+    # what the encoder does
+
+    def queue(self) -> list[Job]:
+        """What can be encoded now, in the order of reservation."""
+        return [
+            Job(entry.key, entry.rows, self._features.get(entry.key))
+            for entry in self._open.values()
+            if entry.state is State.QUEUED
+        ]
+
+    def begin(self, key: str) -> None:
+        self._open.pop(key).state = State.ENCODING
+
+    def read(self, key: str) -> tuple[bool, list[Effect]]:
+        """Its features have been copied. False: they were void meanwhile, and the copy may be anything."""
+        intact = key in self._features
+        if intact:
+            self._out.append(FeaturesRead(self._features.give_back(key)))
+        else:
+            self._lose(self._entries[key])
+            self._admit()
+        return intact, self._effects()
+
+    def encoded(self, key: str, blob: BlobRef, timing: Timing | None) -> list[Effect]:
+        entry = self._entries[key]
+        entry.state, entry.blob = State.HELD, blob
+        if entry.waiting:
+            self._out.append(Ready(key, tuple(entry.waiting), blob, False, timing))
+            entry.waiting.clear()
+        self._settle(entry)
+        self._admit()
+        return self._effects()
+
+    def failed(self, key: str, failure: Failure) -> list[Effect]:
+        """It cannot be encoded, for anybody who waits for it."""
+        entry = self._entries[key]
+        if entry.waiting:
+            self.failed_count += 1
+            self._out.append(EncodeFailed(key, tuple(entry.waiting), failure))
+        self._drop(entry)
+        self._admit()
+        return self._effects()
+
+    def lost(self, key: str) -> list[Effect]:
+        """Its features could not be read."""
+        self._lose(self._entries[key])
+        self._admit()
+        return self._effects()
+
+    def evict_one(self) -> Free | None:
+        """Make room beyond the books (fragments); None where everything is pinned."""
+        for key in self._unpinned:
+            self.evicted += 1
+            self._drop(self._entries[key])
+            [effect] = self._effects()
+            assert isinstance(effect, Free)
+            return effect
+        return None
+
+    # the books
+
+    def _nbytes(self, rows: int) -> int:
+        return max(ALIGN, -(-rows * self._row_bytes // ALIGN) * ALIGN)
+
+    def _effects(self) -> list[Effect]:
+        out, self._out = self._out, []
+        return out
+
+    def _admit(self) -> None:
+        """Serve claims from the front while their space can be had."""
+        while self._claims and self._make_room(self._claims[0]):
+            claim = self._claims.popleft()
+            for key, rows in claim.rows.items():
+                entry = self._entries.get(key)
+                if entry is None:
+                    entry = self._entries[key] = self._open[key] = Entry(key, rows, self._nbytes(rows), claim.since)
+                    self.bytes_used += entry.nbytes
+                    entry.state = State.QUEUED if key in self._features else State.WANTED
+                elif entry.state is State.HELD:
+                    self.hits += 1
+                elif claim.holder not in entry.holders:
+                    self.joined += 1
+                self._pin(entry, claim.holder)
+                if entry.state is State.WANTED and not self._source:
+                    self._lose(entry)
+
+    def _make_room(self, claim: Claim) -> bool:
+        """Evict what `claim` needs to be evicted; False, and nothing done, where that is not enough."""
+        missing = sum(self._nbytes(rows) for key, rows in claim.rows.items() if key not in self._entries)
+        own = sum(self._entries[key].nbytes for key in claim.rows if key in self._unpinned)
+        if self.bytes_used + missing - (self._spare_bytes - own) > self._capacity:
+            return False
+        victims: list[Entry] = []
+        excess = self.bytes_used + missing - self._capacity
+        for key in self._unpinned:
+            if excess <= 0:
+                break
+            if key not in claim.rows:
+                victims.append(self._entries[key])
+                excess -= victims[-1].nbytes
+        self.evicted += len(victims)
+        for entry in victims:
+            self._drop(entry)
+        return True
+
+    def _pin(self, entry: Entry, holder: str) -> None:
+        entry.holders[holder] = None
+        self._held_by.setdefault(holder, {})[entry.key] = None
+        self._forget_spare(entry)
+        if entry.blob is not None:
+            self._out.append(Ready(entry.key, (holder,), entry.blob, True))
+        else:
+            entry.waiting[holder] = None
+
+    def _unpin(self, holder: str) -> None:
+        for key in self._held_by.pop(holder, {}):
+            entry = self._entries[key]
+            del entry.holders[holder]
+            entry.waiting.pop(holder, None)
+            self._settle(entry)
+
+    def _settle(self, entry: Entry) -> None:
+        """After a holder went: keep what is held for its next use, give up what nobody wants any more."""
+        if entry.holders:
+            return
+        if entry.state is State.HELD:
+            self._unpinned[entry.key] = None
+            self._spare_bytes += entry.nbytes
+        elif entry.state is not State.ENCODING:
+            self._drop(entry)
+
+    def _lose(self, entry: Entry) -> None:
+        if entry.waiting:
+            self.lost_count += 1
+            self._out.append(Lost(entry.key, tuple(entry.waiting)))
+        self._drop(entry)
+
+    def _drop(self, entry: Entry) -> None:
+        for holder in entry.holders:
+            self._held_by[holder].pop(entry.key, None)
+        self._forget_spare(entry)
+        self._open.pop(entry.key, None)
+        del self._entries[entry.key]
+        self.bytes_used -= entry.nbytes
+        if entry.blob is not None:
+            self._out.append(Free(entry.blob))
+
+    def _forget_spare(self, entry: Entry) -> None:
+        if entry.key in self._unpinned:
+            del self._unpinned[entry.key]
+            self._spare_bytes -= entry.nbytes

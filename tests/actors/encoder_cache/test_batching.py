@@ -1,0 +1,27 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from thespis.actors.encoder_cache.batching import Job, choose
+from thespis.protocol.edges.preprocessor_to_encoder_cache import Features
+
+kinds = st.tuples(st.sampled_from(["image", "video", "audio"]), st.booleans(), st.integers(1, 60))
+queues = st.lists(kinds, max_size=20).map(
+    lambda rows: [Job(str(n), size, Features(str(n), kind, size, {}, ready)) for n, (kind, ready, size) in enumerate(rows)]  # type: ignore[arg-type]
+)
+
+
+@given(queues, st.integers(1, 100))
+def test_a_batch_is_the_oldest_of_one_kind_within_the_bound(queue: list[Job], bound: int) -> None:
+    batch = choose(queue, bound)
+    assert batch[:1] == queue[:1]
+    if not batch:
+        return
+    same = [job for job in queue if (job.features.modality, job.features.ready) == _kind(queue[0])]
+    assert batch == same[: len(batch)], "nobody is overtaken by a younger one of its kind"
+    assert len(batch) == 1 or sum(job.rows for job in batch) <= bound
+    if len(batch) < len(same):
+        assert sum(job.rows for job in same[: len(batch) + 1]) > bound
+
+
+def _kind(job: Job) -> tuple[str, bool]:
+    return job.features.modality, job.features.ready

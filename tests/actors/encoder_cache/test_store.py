@@ -1,0 +1,316 @@
+"""The books: one answer per holder and key, never over the space, nothing pinned evicted, first come first served."""
+
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from thespis.actors.encoder_cache.entries import Effect, Free
+from thespis.actors.encoder_cache.store import LOST_SECONDS, Store
+from thespis.protocol.blobs import BlobRef
+from thespis.protocol.edges.encoder_cache_to_preprocessor import FeaturesRead
+from thespis.protocol.edges.encoder_cache_to_scheduler import EncodeFailed, Lost, Ready
+from thespis.protocol.edges.preprocessor_to_encoder_cache import Features
+from thespis.protocol.edges.scheduler_to_encoder_cache import Need
+from thespis.protocol.errors import Failure
+
+ROW = 64
+"""Bytes of a row: the arena's alignment, so that books and rows agree."""
+FAULT = Failure("internal", "no")
+ROWS = {"a": 1, "b": 2, "c": 3, "d": 4, "e": 5, "f": 11}
+"""Rows by key; `f` alone is more than the capacity of 10."""
+
+
+def store(capacity: int = 10, features: int = 1 << 20) -> Store:
+    return Store(capacity * ROW, ROW, features)
+
+
+def need(holder: str, *keys: str) -> Need:
+    return Need(holder, keys, tuple(ROWS[key] for key in keys))
+
+
+def features(key: str, segment: str = "w.0-1") -> Features:
+    return Features(key, "image", ROWS[key], {"pixel_values": BlobRef(segment, 0, "uint8", (100,))})
+
+
+def encode(books: Store, key: str) -> list[Effect]:
+    books.begin(key)
+    intact, effects = books.read(key)
+    assert intact
+    return effects + books.encoded(key, blob(key), None)
+
+
+def blob(key: str) -> BlobRef:
+    return BlobRef("e.0-1", 0, "float32", (ROWS[key], ROW // 4))
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """Any order of messages, encodes, deaths and time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.books = store(features=300)
+        self.now = 0.0
+        self.open: Counter[tuple[str, str]] = Counter()
+        """(holder, key) asked for and not answered."""
+        self.pinned: set[tuple[str, str]] = set()
+        """Answered with Ready and not released."""
+        self.held: dict[str, BlobRef] = {}
+        self.encoding: list[str] = []
+        self.leases: Counter[str] = Counter()
+
+    def take(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case Ready(key, holders, ref, _):
+                    for holder in holders:
+                        self.answered(holder, key)
+                        self.pinned.add((holder, key))
+                    assert self.held.setdefault(key, ref) == ref
+                case Lost(key, holders) | EncodeFailed(key, holders):
+                    for holder in holders:
+                        self.answered(holder, key)
+                case FeaturesRead(keys):
+                    for key in keys:
+                        assert self.leases[key] > 0
+                        self.leases[key] -= 1
+                case Free(ref):
+                    [key] = [key for key, kept in self.held.items() if kept == ref]
+                    assert not any(pinned == key for _, pinned in self.pinned), "evicted while pinned"
+                    del self.held[key]
+
+    def answered(self, holder: str, key: str) -> None:
+        assert self.open[holder, key] == 1
+        self.open[holder, key] = 0
+
+    @rule(holder=st.sampled_from("xyz"), keys=st.lists(st.sampled_from("abcdef"), min_size=1, max_size=4, unique=True))
+    def ask(self, holder: str, keys: list[str]) -> None:
+        self.let_go(holder)
+        for key in keys:
+            self.open[holder, key] = 1
+        self.take(self.books.need(need(holder, *keys), self.now))
+
+    @rule(holder=st.sampled_from("xyz"))
+    def let_go(self, holder: str) -> None:
+        for pair in list(self.open):
+            if pair[0] == holder:
+                del self.open[pair]
+        self.pinned = {pair for pair in self.pinned if pair[0] != holder}
+        self.take(self.books.release(holder))
+
+    @rule(key=st.sampled_from("abcde"), segment=st.sampled_from(["w.0-1", "v.0-1"]))
+    def arrive(self, key: str, segment: str) -> None:
+        self.leases[key] += 1
+        self.take(self.books.features(features(key, segment)))
+
+    @precondition(lambda self: self.books.queue())
+    @rule()
+    def begin(self) -> None:
+        key = self.books.queue()[0].key
+        self.books.begin(key)
+        self.encoding.append(key)
+
+    @precondition(lambda self: self.encoding)
+    @rule(fails=st.booleans())
+    def end(self, fails: bool) -> None:
+        key = self.encoding.pop(0)
+        intact, effects = self.books.read(key)
+        self.take(effects)
+        if not intact:
+            return
+        if fails:
+            self.take(self.books.failed(key, FAULT))
+        else:
+            self.held[key] = blob(key)
+            self.take(self.books.encoded(key, blob(key), None))
+
+    @rule()
+    def worker_dies(self) -> None:
+        before = Counter(self.leases)
+        self.take(self.books.void(lambda segment: segment.startswith("v.")))
+        self.leases = before  # what was void is given back by nobody; what is left is checked below
+
+    @rule()
+    def preprocessor_dies(self) -> None:
+        self.take(self.books.source(False))
+        self.leases.clear()
+        self.take(self.books.source(True))
+
+    @rule()
+    def time_passes(self) -> None:
+        self.now += LOST_SECONDS
+        self.take(self.books.expire(self.now))
+
+    @rule()
+    def scheduler_dies(self) -> None:
+        self.open.clear()
+        self.pinned.clear()
+        self.take(self.books.release_all())
+
+    @invariant()
+    def within_the_space(self) -> None:
+        assert self.books.bytes_used <= 10 * ROW
+        assert self.books.bytes_used >= sum(ROWS[key] * ROW for key in self.held)
+
+    def teardown(self) -> None:
+        """Whatever happened: let it work on, and everybody gets the answer that is due, and all space comes back."""
+        for _ in range(40):
+            self.now += LOST_SECONDS
+            while self.encoding:
+                self.end(False)
+            while self.books.queue():
+                self.begin()
+                self.end(False)
+            self.take(self.books.expire(self.now))
+            if not self.books.claims:
+                break
+            self.let_go(next(holder for holder, _ in sorted(self.pinned)))
+        assert not any(self.open.values())
+        for holder in "xyz":
+            self.let_go(holder)
+        while (free := self.books.evict_one()) is not None:
+            self.take([free])
+        assert (self.books.bytes_used, len(self.books), self.held) == (0, 0, {})
+
+
+TestStoreMachine = StoreMachine.TestCase
+TestStoreMachine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+def test_need_then_features_and_features_then_need_are_the_same() -> None:
+    for order in (0, 1):
+        books = store()
+        if order:
+            books.features(features("a"))
+        assert books.need(need("x", "a"), 0.0) == []
+        if not order:
+            books.features(features("a"))
+        assert encode(books, "a") == [FeaturesRead(("a",)), Ready("a", ("x",), blob("a"), False)]
+
+
+def test_what_is_held_is_ready_at_once_and_its_features_are_given_back() -> None:
+    books = store()
+    books.features(features("a"))
+    books.need(need("x", "a"), 0.0)
+    encode(books, "a")
+    assert books.need(need("y", "a"), 0.0) == [Ready("a", ("y",), blob("a"), True)]
+    assert books.features(features("a")) == [FeaturesRead(("a",))]
+    assert books.hits == 1
+
+
+def test_an_item_that_is_being_encoded_is_joined() -> None:
+    books = store()
+    books.features(features("a"))
+    books.need(need("x", "a"), 0.0)
+    books.begin("a")
+    assert books.need(need("y", "a"), 0.0) == []
+    books.read("a")
+    assert books.encoded("a", blob("a"), None) == [Ready("a", ("x", "y"), blob("a"), False)]
+    assert books.joined == 1
+
+
+def test_features_sent_twice_are_two_leases() -> None:
+    books = store()
+    books.features(features("a"))
+    books.features(features("a"))
+    books.need(need("x", "a"), 0.0)
+    books.begin("a")
+    assert books.read("a") == (True, [FeaturesRead(("a", "a"))])
+
+
+def test_space_is_had_in_order_of_arrival() -> None:
+    books = store()
+    books.need(need("x", "d", "c"), 0.0)
+    books.need(need("y", "e"), 0.0)
+    books.need(need("z", "a"), 0.0)
+    for key in "ea":
+        books.features(features(key))
+    assert [job.key for job in books.queue()] == [], "z would fit, but y came before it"
+    books.release("x")
+    assert [job.key for job in books.queue()] == ["e", "a"]
+
+
+def test_the_longest_unused_goes_first() -> None:
+    books = store()
+    for key in "abc":
+        books.features(features(key))
+        books.need(need(key, key), 0.0)
+        encode(books, key)
+    for holder in "bac":
+        books.release(holder)
+    effects = books.need(need("x", "e"), 0.0)
+    assert effects == [Free(blob("b"))], "b's two rows are enough: 1 + 3 + 5 of 10 are used"
+    assert books.evicted == 1
+
+
+def test_more_than_there_ever_is_fails_every_key() -> None:
+    effects = store().need(need("x", "f", "a"), 0.0)
+    assert [(e.key, e.failure.kind) for e in effects if isinstance(e, EncodeFailed)] == [("f", "too_large"), ("a", "too_large")]
+
+
+def test_features_that_do_not_come_are_lost() -> None:
+    books = store()
+    books.need(need("x", "a"), 0.0)
+    assert books.expire(LOST_SECONDS - 0.1) == []
+    assert books.expire(LOST_SECONDS) == [Lost("a", ("x",))]
+    assert books.bytes_used == 0
+
+
+def test_without_a_preprocessor_what_is_missing_is_lost_at_once() -> None:
+    books = store()
+    books.need(need("x", "a"), 0.0)
+    assert books.source(False) == [Lost("a", ("x",))]
+    assert books.need(need("x", "b"), 0.0) == [Lost("b", ("x",))]
+
+
+def test_features_of_a_dead_worker_are_lost_where_no_other_has_them() -> None:
+    books = store()
+    for key, segment in (("a", "v.0-1"), ("b", "v.0-1"), ("b", "w.0-1")):
+        books.features(features(key, segment))
+    books.need(need("x", "a", "b"), 0.0)
+    assert books.void(lambda segment: segment.startswith("v.")) == [Lost("a", ("x",))]
+    assert [job.key for job in books.queue()] == ["b"]
+
+
+def test_a_copy_made_while_its_writer_went_is_not_encoded() -> None:
+    books = store()
+    books.features(features("a"))
+    books.need(need("x", "a"), 0.0)
+    books.begin("a")
+    books.source(False)
+    assert books.read("a") == (False, [Lost("a", ("x",))])
+
+
+def test_features_nobody_asks_for_are_given_back_beyond_the_bound() -> None:
+    books = store(features=250)
+    books.features(features("a"))
+    books.need(need("x", "a"), 0.0)
+    books.features(features("b"))
+    assert books.features(features("c")) == [FeaturesRead(("b",))], "a is asked for"
+
+
+@pytest.mark.parametrize("state", ["claimed", "wanted", "held", "gone"])
+def test_release_is_idempotent(state: str) -> None:
+    books = store()
+    books.need(need("other", *("de" if state == "claimed" else "a")), 0.0)
+    books.need(need("x", "b"), 0.0)
+    if state == "held":
+        books.features(features("b"))
+        encode(books, "b")
+    books.release("x")
+    used = books.bytes_used
+    assert (books.release("x"), books.bytes_used) == ([], used)
+
+
+@given(st.permutations(["x", "y", "z"]))
+def test_one_failure_answers_everybody_who_waits(order: list[str]) -> None:
+    books = store()
+    books.features(features("a"))
+    for holder in order:
+        books.need(need(holder, "a"), 0.0)
+    books.begin("a")
+    books.read("a")
+    assert books.failed("a", FAULT) == [EncodeFailed("a", tuple(order), FAULT)]
+    assert books.bytes_used == 0
