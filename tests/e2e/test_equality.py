@@ -1,0 +1,163 @@
+"""Every face gives, under pressure, token for token what transformers gives to each request alone, in float32."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import aiohttp
+import pytest
+
+from thespis import LLM, AsyncLLM, SamplingParams
+
+from ..helpers.checkpoints import FAMILIES, Checkpoints, Family
+from ..helpers.reference import Media, Reference, reference_for
+from ..helpers.serving import Server, served
+from .cases import MAX_TOKENS, Solved, solve_all
+
+pytestmark = pytest.mark.process
+
+BLOCK = 8
+"""Tokens; small, so that spans lie across blocks."""
+BLOCK_BYTES = 2 * 3 * BLOCK * 2 * 16 * 4
+"""Of keys and values: 3 layers, 2 heads of 16, float32."""
+BLOCKS = 96
+"""Room for eight of these requests at their full length: twenty-four do not fit, and those that run outgrow it."""
+PRESSURE: dict[str, Any] = {
+    "dtype": "float32",
+    "device": "cpu",
+    "max_model_len": 256,
+    "block_size": BLOCK,
+    "kv_cache_gb": (BLOCKS + 0.5) * BLOCK_BYTES / (1 << 30),
+    "max_num_batched_tokens": 24,
+    "max_num_seqs": 16,
+    "runner_threads": 1,
+    "encoder_threads": 1,
+}
+STAGGER = 0.01
+"""Seconds between arrivals."""
+GREEDY = SamplingParams(temperature=0.0, max_tokens=MAX_TOKENS)
+
+
+class Exam(NamedTuple):
+    family: Family
+    folder: str
+    reference: Reference
+    python: list[Solved]
+    http: list[Solved]
+    """Of other media than `python`, since both are asked of one engine that remembers what it has seen."""
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def exam(request: pytest.FixtureRequest, checkpoints: Checkpoints) -> Exam:
+    folder = checkpoints(request.param)
+    reference = reference_for(folder)
+    python, http = (solve_all(request.param, reference, seed) for seed in (100, 200))
+    return Exam(request.param, str(folder), reference, python, http)
+
+
+@pytest.fixture(scope="module")
+def server(exam: Exam) -> Iterator[Server]:
+    with served(exam.folder, served_model_name="tiny", **PRESSURE) as server:
+        yield server
+
+
+def test_llm_equals_transformers(exam: Exam) -> None:
+    with LLM(exam.folder, **PRESSURE) as llm:
+        before = llm.status().stats
+
+        def ask(place: int) -> list[int]:
+            # A face is called from many threads at once: each request arrives on its own.
+            (output,) = llm.generate(exam.python[place].offline, GREEDY, use_tqdm=False)
+            assert output.prompt_token_ids == exam.python[place].answer.prompt_token_ids
+            return output.outputs[0].token_ids
+
+        with ThreadPoolExecutor(len(exam.python)) as threads:
+            answers = list(threads.map(ask, range(len(exam.python))))
+        assert_equal(answers, exam.python)
+        assert_pressed(before, llm.status().stats)
+
+
+async def test_async_llm_equals_transformers(exam: Exam, server: Server) -> None:
+    async with AsyncLLM(run_dir=server.run_dir) as llm:
+        before = (await llm.status()).stats
+
+        async def ask(place: int) -> list[int]:
+            await asyncio.sleep(place * STAGGER)
+            tokens: list[int] = []
+            async for delta in llm.stream(exam.python[place].case.messages(encoded=True), GREEDY):
+                tokens.extend(delta.token_ids)
+            return tokens
+
+        answers = await asyncio.gather(*(ask(place) for place in range(len(exam.python))))
+        assert_equal(answers, exam.python)
+        assert_pressed(before, (await llm.status()).stats)
+
+
+async def test_http_equals_transformers(exam: Exam, server: Server) -> None:
+    """Every second request is streamed."""
+    async with AsyncLLM(run_dir=server.run_dir) as llm, aiohttp.ClientSession(server.url) as http:
+        before = (await llm.status()).stats
+
+        async def ask(place: int) -> list[int]:
+            await asyncio.sleep(place * STAGGER)
+            body = {
+                "model": "tiny",
+                "messages": exam.http[place].case.messages(encoded=True),
+                "max_tokens": MAX_TOKENS,
+                "temperature": 0,
+                "return_token_ids": True,
+                "stream": place % 2 == 1,
+            }
+            async with http.post("/v1/chat/completions", json=body) as response:
+                assert response.status == 200, await response.text()
+                said, prompt = streamed(await response.text()) if body["stream"] else whole(await response.json())
+            assert prompt == exam.http[place].answer.prompt_token_ids
+            return said
+
+        answers = await asyncio.gather(*(ask(place) for place in range(len(exam.http))))
+        assert_equal(answers, exam.http)
+        assert_pressed(before, (await llm.status()).stats)
+
+
+def test_the_pictures_matter(exam: Exam) -> None:
+    """Else the equality above would hold for an engine that never looks."""
+    asked = [solved for solved in exam.python if solved.case.media.images]
+    assert asked
+    for solved in asked:
+        media = solved.case.media
+        others = tuple(image.rotate(180) for image in media.images)
+        swapped = exam.reference.answer(solved.prompt, Media(others, media.videos, media.audio), MAX_TOKENS)
+        assert swapped.prompt_token_ids == solved.answer.prompt_token_ids
+        assert swapped.token_ids != solved.answer.token_ids
+
+
+def assert_equal(answers: list[list[int]], solved: list[Solved]) -> None:
+    wrong = {
+        place: (solved[place].case, tokens, solved[place].answer.token_ids)
+        for place, tokens in enumerate(answers)
+        if tokens != solved[place].answer.token_ids
+    }
+    assert not wrong, f"{len(wrong)} of {len(answers)} differ: {wrong}"
+
+
+def assert_pressed(before: dict[str, dict[str, float]], after: dict[str, dict[str, float]]) -> None:
+    """The requests met all that could have changed their tokens."""
+    grown = {name: value - before["scheduler"].get(name, 0) for name, value in after["scheduler"].items()}
+    for name in ("split_spans", "preemptions", "prefix_hit_tokens", "steps_with_8_or_more"):
+        assert grown[name] > 0, (name, grown)
+
+
+def whole(body: dict[str, Any]) -> tuple[list[int], list[int]]:
+    """Output and prompt ids of an answer in one piece."""
+    return body["choices"][0]["token_ids"], body["prompt_token_ids"]
+
+
+def streamed(text: str) -> tuple[list[int], list[int]]:
+    """Output and prompt ids of a stream of events."""
+    lines = [line.removeprefix("data: ") for line in text.splitlines() if line.startswith("data: ")]
+    assert lines[-1] == "[DONE]"
+    events = [json.loads(line) for line in lines[:-1]]
+    said = [token for event in events for choice in event["choices"] for token in choice.get("token_ids") or ()]
+    return said, next(event["prompt_token_ids"] for event in events if "prompt_token_ids" in event)
