@@ -1,0 +1,20 @@
+"""The options of decoding a picture, checked where they arrive and read where it is decoded. No PIL here."""
+
+from typing import Any
+
+from ....protocol.errors import refuse
+
+WHITE = (255, 255, 255)
+
+
+def background_of(options: dict[str, Any]) -> tuple[int, int, int]:
+    """`rgba_background_color`; raises RequestError where it is no colour."""
+    value = options.get("rgba_background_color", WHITE)
+    whole = isinstance(value, list | tuple) and len(value) == 3
+    if not whole or not all(isinstance(v, int) and not isinstance(v, bool) and 0 <= v <= 255 for v in value):
+        raise refuse(
+            "invalid_request",
+            "rgba_background_color must be a list or tuple of 3 integers in the range [0, 255].",
+            "media_io_kwargs",
+        )
+    return value[0], value[1], value[2]

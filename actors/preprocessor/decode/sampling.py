@@ -1,0 +1,49 @@
+"""Which frames of a clip are looked at: pure arithmetic."""
+
+from typing import Any, NamedTuple
+
+from ....protocol.errors import refuse
+
+
+class Sampling(NamedTuple):
+    """How a caller and a model want a clip's frames chosen."""
+
+    num_frames: int | None
+    """Uniformly over the clip; None: all."""
+    fps: float | None
+    """Frames per second; with `num_frames`, whichever gives fewer."""
+    max_frames: int | None
+    """The model's own bound."""
+    max_duration: float
+
+
+def sampling_of(
+    processor: dict[str, Any], io: dict[str, Any], default_frames: int | None, model_fps: float | None, model_max: int | None,
+    max_duration: float,
+) -> Sampling:  # fmt: skip
+    """Options of the request before the operator's before the model's. -1 frames: all."""
+    asked = processor.get("num_frames", io.get("num_frames"))
+    fps = processor.get("fps", io.get("fps"))
+    if asked is None and fps is None:
+        fps = model_fps
+    num = asked if asked is not None else (None if fps is not None and model_fps is not None else default_frames)
+    return Sampling(None if num == -1 else num, fps, model_max, min(max_duration, io.get("max_duration", max_duration)))
+
+
+def choose(total: int, rate: float | None, sampling: Sampling) -> list[int]:
+    """Indices of the frames to keep, rising, of `total` frames at `rate` per second."""
+    if total < 1:
+        raise refuse("unprocessable_media", "The clip holds no frames.")
+    count = total
+    if sampling.num_frames is not None:
+        count = min(count, sampling.num_frames)
+    if sampling.fps is not None and rate:
+        seconds = min(total / rate, sampling.max_duration)
+        count = min(count, max(1, int(seconds * sampling.fps)))
+    if sampling.max_frames is not None:
+        count = min(count, sampling.max_frames)
+    if count >= total:
+        return list(range(total))
+    if count == 1:
+        return [0]
+    return [int(index * (total - 1) / (count - 1)) for index in range(count)]

@@ -1,0 +1,66 @@
+"""What makes two items the same: digest of the content, and the key that adds every option which changes the features.
+
+The shell computes both to find an item that it has or that is being decoded; the worker computes them again over the bytes
+that it has copied, so that an embedding is never filed under a digest of other bytes.
+"""
+
+import json
+from collections.abc import Callable
+from hashlib import sha256, sha512
+from typing import Any, Protocol
+
+from blake3 import blake3
+
+from ...protocol.blobs import BlobRef, Bytes
+from ...protocol.errors import refuse
+from ...protocol.request import Embeds, Encoded, Frames, Modality, Pixels, Samples, Source
+
+
+class _Hash(Protocol):
+    def update(self, data: Any, /) -> Any: ...
+
+    def hexdigest(self) -> str: ...
+
+
+_HASHERS: dict[str, Callable[[], _Hash]] = {"blake3": blake3, "sha256": sha256, "sha512": sha512}
+KEY_VERSION = "1"
+"""Changes when this package computes other features from the same bytes and options."""
+
+
+def blob_of(source: Source) -> BlobRef:
+    match source:
+        case Encoded(blob) | Pixels(blob) | Frames(blob) | Samples(blob) | Embeds(blob):
+            return blob
+        case _:
+            raise refuse("internal", "An item came without its bytes.")
+
+
+def content_digest(hasher: str, source: Source, data: Bytes) -> str:
+    """Of encoded media the digest of the bytes alone; of decoded ones also of shape, type, mode and rate."""
+    digest = _HASHERS[hasher]()
+    if not isinstance(source, Encoded):
+        blob = blob_of(source)
+        about: list[Any] = [type(source).__name__, blob.dtype, blob.shape]
+        match source:
+            case Pixels(_, mode):
+                about.append(mode)
+            case Samples(_, rate):
+                about.append(rate)
+            case Frames():
+                about += [source.fps, source.duration, source.total_num_frames, source.frames_indices, source.do_sample_frames]
+            case Embeds(_, grid):
+                about.append(grid)
+        digest.update(json.dumps(about).encode())
+    digest.update(data)
+    return digest.hexdigest()
+
+
+def key_salt(tenant: str, fingerprint: str) -> str:
+    """What, beside content and options, an embedding belongs to."""
+    return json.dumps([tenant, fingerprint, KEY_VERSION])
+
+
+def item_key(digest: str, modality: Modality, processor: dict[str, Any], io: dict[str, Any], salt: str) -> str:
+    """Identity of the embedding, hex."""
+    about = json.dumps([digest, modality, processor, io, salt], sort_keys=True)
+    return blake3(about.encode()).hexdigest()

@@ -1,0 +1,202 @@
+"""From a request's prompt to token ids with one placeholder token per item: chat template, tokenisation, checks."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from ...protocol.errors import EngineError, refuse
+from ...protocol.request import ChatMessage, ChatPrompt, MediaItem, Modality, Prompt, Slot, Text, TextPrompt, TokenPrompt
+from .checkpoint import Checkpoint, operator_template
+from .families.base import Placeholder
+from .template import ChatTemplate, TemplateRefusal, compile_template, is_template_error
+from .tokens import TextTokenizer, mark, unmark
+
+_CONTINUE = "CONTINUE_FINAL_MESSAGE_TAG "
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A prompt whose items are not yet known."""
+
+    token_ids: list[int]
+    text: str
+    order: dict[Modality, list[int]]
+    """Per modality the indices into `Request.media`, in the order of the placeholders."""
+    expandable: bool
+    """Whether a run of placeholders may stand for one item: a caller's own token ids or text."""
+
+
+class PromptRenderer:
+    """Renders and tokenises; pure but for the clock that a template may ask."""
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        tokenizer: TextTokenizer,
+        placeholders: dict[Modality, Placeholder],
+        operator: str | None,
+        trust_request_template: bool,
+    ) -> None:
+        self._tokenizer = tokenizer
+        self._placeholders = placeholders
+        self._trust = trust_request_template
+        self._vocab = checkpoint.info.vocab
+        source = operator_template(operator) if operator is not None else checkpoint.chat_template
+        self._default: ChatTemplate | None = None
+        if source is not None:
+            try:
+                self._default = compile_template(source)
+            except Exception as error:
+                if not is_template_error(error):
+                    raise
+                raise EngineError("The chat template is no valid Jinja template.") from error
+
+    def render(self, prompt: Prompt, media: tuple[MediaItem, ...]) -> Rendered:
+        """Raises RequestError naming what is wrong."""
+        order: dict[Modality, list[int]] = {}
+        match prompt:
+            case ChatPrompt():
+                for index in _slots(prompt, media):
+                    order.setdefault(media[index].modality, []).append(index)
+                text, ids = self._chat(prompt, media)
+                rendered = Rendered(ids, text, order, False)
+            case TextPrompt(text):
+                rendered = Rendered(self._tokenizer.encode(text, True), text, _in_order(media), True)
+            case TokenPrompt(token_ids):
+                for token in token_ids:
+                    if not 0 <= token < self._vocab:
+                        raise refuse("invalid_request", f"Token id {token} is not in the vocabulary of {self._vocab} tokens.")
+                rendered = Rendered(list(token_ids), "", _in_order(media), True)
+        self._check_counts(rendered)
+        return rendered
+
+    def _check_counts(self, rendered: Rendered) -> None:
+        for modality, placeholder in self._placeholders.items():
+            found = rendered.token_ids.count(placeholder.token_id)
+            wanted = len(rendered.order.get(modality, ()))
+            if found < wanted:
+                raise refuse(
+                    "invalid_request",
+                    f"Found {found} '{placeholder.token}' placeholders in input prompt for {wanted} {modality} items.",
+                )
+            if found > wanted and (wanted == 0 or not rendered.expandable):
+                raise too_many(placeholder)
+
+    # chat
+
+    def _chat(self, prompt: ChatPrompt, media: tuple[MediaItem, ...]) -> tuple[str, list[int]]:
+        template = self._template(prompt)
+        always = frozenset(placeholder.token for placeholder in self._placeholders.values())
+        control = self._tokenizer.control_tokens(template.literals, always)
+        messages = [
+            {
+                **mark(message.extra, control),
+                "role": mark(message.role, control),
+                "content": self._content(message, media, template, control),
+            }
+            for message in prompt.messages
+        ]
+        if prompt.continue_final_message:
+            _tag_last(messages)
+        variables: dict[str, Any] = {**self._tokenizer.special_texts, **mark(prompt.template_kwargs, control)}
+        try:
+            text = template.render(
+                messages=messages,
+                tools=mark(list(prompt.tools), control) or None,
+                documents=None,
+                add_generation_prompt=prompt.add_generation_prompt,
+                **{name: value for name, value in variables.items() if name not in _OWN_VARIABLES},
+            )
+        except TemplateRefusal as error:
+            raise refuse(
+                "invalid_request", f"The chat template refuses this conversation: {unmark(str(error.message))[:300]}"
+            ) from error
+        except Exception as error:
+            if not is_template_error(error):
+                raise
+            raise refuse("invalid_request", "The chat template cannot render this conversation.") from error
+        if prompt.continue_final_message:
+            text = _cut_at_tag(text)
+        # As transformers' processors do: the tokenizer's own frame, unless the template has written its beginning.
+        begin = self._tokenizer.special_texts.get("bos_token")
+        framed = not (begin is not None and text.startswith(begin))
+        return unmark(text), self._tokenizer.encode_marked(text, framed)
+
+    def _template(self, prompt: ChatPrompt) -> ChatTemplate:
+        if prompt.template is not None:
+            if not self._trust:
+                raise refuse(
+                    "unsupported",
+                    "A chat template in the request is refused; start with --trust-request-chat-template.",
+                    "chat_template",
+                )
+            try:
+                return compile_template(prompt.template)
+            except Exception as error:
+                if not is_template_error(error):
+                    raise
+                raise refuse("invalid_request", "The chat template is no valid Jinja template.", "chat_template") from error
+        if self._default is None:
+            raise refuse("unsupported", "This model has no chat template: start with --chat-template, a file or literal Jinja.")
+        return self._default
+
+    def _content(self, message: ChatMessage, media: tuple[MediaItem, ...], template: ChatTemplate, control: Any) -> Any:
+        if template.format == "openai":
+            return [
+                {"type": "text", "text": mark(part.text, control)}
+                if isinstance(part, Text)
+                else {"type": media[part.index].modality}
+                for part in message.content
+            ]
+        return "\n".join(
+            mark(part.text, control) if isinstance(part, Text) else self._placeholders[media[part.index].modality].text
+            for part in message.content
+        )
+
+
+_OWN_VARIABLES = frozenset({"messages", "tools", "documents", "add_generation_prompt"})
+
+
+def too_many(placeholder: Placeholder) -> Exception:
+    return refuse(
+        "invalid_request", f"Found more '{placeholder.token}' placeholders in input prompt than actual multimodal data items."
+    )
+
+
+def _slots(prompt: ChatPrompt, media: tuple[MediaItem, ...]) -> list[int]:
+    """The items in the order of their places. Every item must have exactly one."""
+    if not prompt.messages:
+        raise refuse("invalid_request", "The conversation is empty.", "messages")
+    if prompt.continue_final_message and prompt.add_generation_prompt:
+        raise refuse("invalid_request", "continue_final_message and add_generation_prompt exclude each other.")
+    indices = [part.index for message in prompt.messages for part in message.content if isinstance(part, Slot)]
+    if sorted(indices) != list(range(len(media))):
+        raise refuse("invalid_request", f"The messages name {len(indices)} media items, but {len(media)} were given.")
+    return indices
+
+
+def _in_order(media: tuple[MediaItem, ...]) -> dict[Modality, list[int]]:
+    order: dict[Modality, list[int]] = {}
+    for index, item in enumerate(media):
+        order.setdefault(item.modality, []).append(index)
+    return order
+
+
+def _tag_last(messages: list[dict[str, Any]]) -> None:
+    """Put a tag behind the last text, so that the rendered prompt can be cut there."""
+    content = messages[-1]["content"]
+    if isinstance(content, str):
+        messages[-1]["content"] = content + _CONTINUE
+        return
+    for part in reversed(content):
+        if "text" in part:
+            part["text"] += _CONTINUE
+            return
+    raise refuse("invalid_request", "continue_final_message needs a final message with text.")
+
+
+def _cut_at_tag(text: str) -> str:
+    """Up to the tag; where the template trims messages, the spaces before it went with them."""
+    tag = text.rfind(_CONTINUE.strip())
+    if tag < 0:
+        raise refuse("invalid_request", "The chat template does not show the final message, so it cannot be continued.")
+    return text[:tag] if text[tag : tag + len(_CONTINUE)] == _CONTINUE else text[:tag].rstrip()

@@ -1,0 +1,123 @@
+"""The processor cache's books: which features are held in which worker's arena, who still reads them, what may go.
+
+No bytes here: the features lie in the workers' arenas until the shell sends `FreeFeatures` for what `evict` returns.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from ...protocol.edges.decode_worker_to_preprocessor import Decoded
+
+
+@dataclass(eq=False)
+class Entry:
+    """Features of one item."""
+
+    decoded: Decoded
+    worker: str
+    ready: bool = False
+    """True: they are the embedding itself."""
+    pins: int = 0
+    """Requests that will need it and have not been submitted."""
+    leases: int = 0
+    """`Features` sent and not yet answered by `FeaturesRead`."""
+
+    @property
+    def key(self) -> str:
+        return self.decoded.key
+
+    @property
+    def nbytes(self) -> int:
+        return sum(ref.nbytes for ref in self.decoded.tensors.values())
+
+
+class FeatureStore:
+    """Least recently used goes first; what is pinned or leased stays, whatever the limit says."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._entries: OrderedDict[str, Entry] = OrderedDict()
+        self._owed: dict[str, int] = {}
+        """Leases on entries that died with their worker: their returns will still come, and are not their successors'."""
+        self.bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, key: str) -> Entry | None:
+        entry = self._entries.get(key)
+        if entry is not None:
+            self._entries.move_to_end(key)
+        return entry
+
+    def add(self, entry: Entry) -> None:
+        assert entry.key not in self._entries
+        entry.leases += self._owed.pop(entry.key, 0)
+        self._entries[entry.key] = entry
+        self.bytes += entry.nbytes
+
+    def returned(self, key: str) -> None:
+        """One lease on `key` has ended."""
+        entry = self._entries.get(key)
+        if entry is not None:
+            entry.leases = max(0, entry.leases - 1)
+        elif key in self._owed:
+            self._owed[key] -= 1
+            if not self._owed[key]:
+                del self._owed[key]
+
+    def reader_gone(self) -> None:
+        """Who held all leases is dead."""
+        self._owed.clear()
+        for entry in self._entries.values():
+            entry.leases = 0
+
+    def worker_gone(self, worker: str) -> list[Entry]:
+        """Entries whose bytes died with their worker."""
+        lost = [entry for entry in self._entries.values() if entry.worker == worker]
+        for entry in lost:
+            self._remove(entry)
+            if entry.leases:
+                self._owed[entry.key] = entry.leases
+        return lost
+
+    def evict(self, worker: str | None = None) -> list[Entry]:
+        """What must go to be within the limit; with `worker` all that may go of that worker's."""
+        gone: list[Entry] = []
+        if worker is None and self.bytes <= self._limit:
+            return gone
+        for entry in list(self._entries.values()):
+            if worker is None and self.bytes <= self._limit:
+                break
+            if not entry.pins and not entry.leases and worker in (None, entry.worker):
+                self._remove(entry)
+                gone.append(entry)
+        return gone
+
+    def _remove(self, entry: Entry) -> None:
+        del self._entries[entry.key]
+        self.bytes -= entry.nbytes
+
+
+class Bindings:
+    """(tenant, id) -> digest of the first content seen under it; bounded, the least recently used goes first."""
+
+    def __init__(self, limit: int = 1 << 17) -> None:
+        self._limit = limit
+        self._digests: OrderedDict[tuple[str, str], str] = OrderedDict()
+
+    def get(self, tenant: str, uuid: str) -> str | None:
+        digest = self._digests.get((tenant, uuid))
+        if digest is not None:
+            self._digests.move_to_end((tenant, uuid))
+        return digest
+
+    def bind(self, tenant: str, uuid: str, digest: str) -> bool:
+        """False where the id is bound to other content."""
+        known = self.get(tenant, uuid)
+        if known is not None:
+            return known == digest
+        self._digests[tenant, uuid] = digest
+        if len(self._digests) > self._limit:
+            self._digests.popitem(last=False)
+        return True

@@ -1,0 +1,151 @@
+"""Chat templates: the one renderer. A sandboxed Jinja environment with exactly what transformers gives its templates."""
+
+import json
+from collections.abc import Iterator
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, Literal
+
+import jinja2
+from jinja2 import nodes
+from jinja2.exceptions import SecurityError, TemplateError
+from jinja2.ext import Extension, loopcontrols
+from jinja2.parser import Parser
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.utils import Namespace
+
+ContentFormat = Literal["string", "openai"]
+"""Whether a template takes a message's content as a string, or loops over its parts."""
+
+
+class TemplateRefusal(TemplateError):
+    """The template's own `raise_exception(text)`: the text is written for the caller."""
+
+
+class _Generation(Extension):
+    """`{% generation %}`: marks the assistant's words for training; here it prints its body."""
+
+    tags = {"generation"}  # noqa: RUF012
+
+    def parse(self, parser: Parser) -> nodes.Node:
+        line = next(parser.stream).lineno
+        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+        return nodes.CallBlock(self.call_method("_body"), [], [], body).set_lineno(line)
+
+    def _body(self, caller: Any) -> Any:
+        return caller()
+
+
+class _Dict:
+    """`dict(...)` without the class's own attributes."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> dict[Any, Any]:
+        return dict(*args, **kwargs)
+
+
+class _Namespace(Namespace):
+    """Refuses underscore names, so that no template reaches Python's internals through one."""
+
+    def __init__(*args: Any, **kwargs: Any) -> None:
+        self, given = args[0], dict(*args[1:], **kwargs)
+        for name in given:
+            _Namespace._check(name)
+        Namespace.__init__(self, given)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        _Namespace._check(name)
+        super().__setitem__(name, value)
+
+    @staticmethod
+    def _check(name: str) -> None:
+        if name.startswith("_"):
+            raise SecurityError("a chat template may not set underscore names")
+
+
+def _raise_exception(message: str) -> None:
+    raise TemplateRefusal(str(message))
+
+
+def _tojson(value: Any, ensure_ascii: bool = False, indent: Any = None, separators: Any = None, sort_keys: bool = False) -> str:
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+
+
+def _environment() -> ImmutableSandboxedEnvironment:
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols])
+    environment.filters["tojson"] = _tojson
+    environment.globals["raise_exception"] = _raise_exception
+    environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
+    environment.globals["dict"] = _Dict()
+    environment.globals["namespace"] = _Namespace
+    return environment
+
+
+class ChatTemplate:
+    """One compiled template. Raises jinja2's TemplateError for one that is no template."""
+
+    def __init__(self, source: str) -> None:
+        environment = _environment()
+        self.source = source
+        self._template = environment.from_string(source)
+        tree = environment.parse(source)
+        self.format: ContentFormat = "openai" if _loops_over_content(tree) else "string"
+        texts = [node.data for node in tree.find_all(nodes.TemplateData)]
+        texts += [node.value for node in tree.find_all(nodes.Const) if isinstance(node.value, str)]
+        self.literals = "\0".join(texts)
+        """The template's own words; a token spelled in them is one that it may write."""
+
+    def render(self, **variables: Any) -> str:
+        return self._template.render(**variables)
+
+
+@lru_cache(maxsize=16)
+def compile_template(source: str) -> ChatTemplate:
+    return ChatTemplate(source)
+
+
+def is_template_error(error: Exception) -> bool:
+    """What rendering may raise: Jinja's own errors, and those of expressions in a template on data it did not expect."""
+    return isinstance(error, (jinja2.TemplateError, TypeError, ValueError, KeyError, AttributeError, ArithmeticError))
+
+
+def _loops_over_content(tree: nodes.Template) -> bool:
+    """Whether some loop runs over a message's content, directly, through a variable, or in a macro that gets it."""
+    names: set[str] = set()
+    macros = {macro.name: macro for macro in tree.find_all(nodes.Macro)}
+    while True:
+        before = len(names)
+        for assign in tree.find_all(nodes.Assign):
+            if isinstance(assign.target, nodes.Name) and _is_content(assign.node, names):
+                names.add(assign.target.name)
+        for call in tree.find_all(nodes.Call):
+            if isinstance(call.node, nodes.Name) and call.node.name in macros:
+                parameters = macros[call.node.name].args
+                names.update(p.name for p, arg in zip(parameters, call.args, strict=False) if _is_content(arg, names))
+        if len(names) == before:
+            break
+    return any(_is_content(loop.iter, names) for loop in tree.find_all(nodes.For))
+
+
+def _is_content(node: nodes.Node | None, names: set[str]) -> bool:
+    """`message['content']`, `message.content`, a name bound to it, a filter of it, or a choice that may be it."""
+    match node:
+        case nodes.Filter():
+            return _is_content(node.node, names)
+        case nodes.CondExpr():
+            return any(_is_content(branch, names) for branch in _branches(node))
+        case nodes.Getitem():
+            if isinstance(node.arg, nodes.Slice):
+                return _is_content(node.node, names)
+            return isinstance(node.arg, nodes.Const) and node.arg.value == "content"
+        case nodes.Getattr():
+            return node.attr == "content"
+        case nodes.Name():
+            return node.name in names
+        case _:
+            return False
+
+
+def _branches(node: nodes.CondExpr) -> Iterator[nodes.Node]:
+    yield node.expr1
+    if node.expr2 is not None:
+        yield node.expr2

@@ -1,0 +1,113 @@
+"""Text to token ids by the checkpoint's tokenizer.json, with words that must not become special tokens marked."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from ...protocol.errors import EngineError
+
+_OPEN, _CLOSE = "\U000f0000", "\U000f0001"
+"""Private-use characters around a special token's spelling in somebody's text; never in a prompt otherwise."""
+
+
+class TextTokenizer:
+    """Equal, id for id, to transformers' tokenizer of the same checkpoint."""
+
+    def __init__(self, path: str, config: Mapping[str, Any]) -> None:
+        try:
+            self._tokenizer = Tokenizer.from_file(path)
+        except Exception as error:  # the library raises plain Exception
+            raise EngineError("The model's tokenizer.json cannot be read.") from error
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        self.special_texts: dict[str, str] = {}
+        """What a template may name: bos_token, eos_token, image_token ..."""
+        for name, value in config.items():
+            text = value.get("content") if isinstance(value, dict) else value
+            if name.endswith("_token") and isinstance(text, str):
+                self.special_texts[name] = text
+        added = self._tokenizer.get_added_tokens_decoder().values()
+        self._added = tuple(token.content for token in added)
+        self.special_tokens = frozenset(token.content for token in added if token.special)
+        self._newline = self._plain("\n")
+        self._prefix, self._suffix = self._frame()
+
+    def token(self, token_id: int) -> str | None:
+        text: str | None = self._tokenizer.id_to_token(token_id)
+        return text
+
+    def token_id(self, token: str) -> int | None:
+        number: int | None = self._tokenizer.token_to_id(token)
+        return number
+
+    def encode(self, text: str, add_special_tokens: bool) -> list[int]:
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=add_special_tokens).ids
+        return ids
+
+    def control_tokens(self, literals: str, always: frozenset[str]) -> re.Pattern[str]:
+        """What in a caller's words must stay text: special tokens, `always`, and added tokens that the template writes."""
+        tokens = {token for token in self._added if token in self.special_tokens or token in always}
+        tokens |= {token for token in self._added if token in literals and not token.isspace()}
+        longest_first = sorted(tokens, key=len, reverse=True)
+        return re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
+
+    def encode_marked(self, text: str, add_special_tokens: bool) -> list[int]:
+        """Like `encode`, but what `mark` has marked becomes plain text. Text without marks is encoded in one piece."""
+        if _OPEN not in text and _CLOSE not in text:
+            return self.encode(text, add_special_tokens)
+        pieces = re.split(f"{_OPEN}([^{_OPEN}{_CLOSE}]*){_CLOSE}|[{_OPEN}{_CLOSE}]", text)
+        ids = self._plain(pieces[0])
+        for index, piece in enumerate(pieces[1:], start=1):
+            if piece:
+                ids += self._as_text(piece) if index % 2 else self._after_newline(piece)
+        return [*self._prefix, *ids, *self._suffix] if add_special_tokens else ids
+
+    def _plain(self, text: str) -> list[int]:
+        return self.encode(text, False)
+
+    def _as_text(self, piece: str) -> list[int]:
+        token = self._tokenizer.token_to_id(piece)
+        self._tokenizer.encode_special_tokens = True  # the library's name for "encode them as text"
+        try:
+            ids = self._after_newline(piece)
+        finally:
+            self._tokenizer.encode_special_tokens = False
+        if token is not None and token in ids:  # an added token that is not special: broken in two it is none
+            return self._after_newline(piece[:1]) + self._after_newline(piece[1:])
+        return ids
+
+    def _after_newline(self, piece: str) -> list[int]:
+        """As in the middle of a text: SentencePiece puts a space before what it takes for a beginning."""
+        ids = self._plain("\n" + piece)
+        if ids[: len(self._newline)] == self._newline:
+            return ids[len(self._newline) :]
+        return self._plain(piece)
+
+    def _frame(self) -> tuple[list[int], list[int]]:
+        """What the post-processor puts before and after a text."""
+        bare, framed = self._plain("a"), self.encode("a", True)
+        for start in range(len(framed) - len(bare) + 1):
+            if framed[start : start + len(bare)] == bare:
+                return framed[:start], framed[start + len(bare) :]
+        return [], []
+
+
+def mark(value: Any, control: re.Pattern[str]) -> Any:
+    """Mark control tokens in a string, or in every string within a list or dict."""
+    match value:
+        case str():
+            clean = value.replace(_OPEN, "").replace(_CLOSE, "")  # nobody brings marks of his own
+            return control.sub(lambda found: f"{_OPEN}{found[0]}{_CLOSE}", clean)
+        case Mapping():
+            return {key: mark(entry, control) for key, entry in value.items()}
+        case list() | tuple():
+            return [mark(entry, control) for entry in value]
+        case _:
+            return value
+
+
+def unmark(text: str) -> str:
+    """The text as the caller would read it."""
+    return text.replace(_OPEN, "").replace(_CLOSE, "")

@@ -1,0 +1,143 @@
+"""The decode worker: one media item at a time, under limits, in a process that may be killed in the middle of it."""
+
+import logging
+import time
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from ...protocol.blobs import Arena, BlobError, BlobReader, BlobRef
+from ...protocol.config import PreprocessorConfig
+from ...protocol.edges.decode_worker_to_preprocessor import Decoded, DecodeFailed
+from ...protocol.edges.preprocessor_to_decode_worker import Decode, FreeFeatures
+from ...protocol.errors import Failure, RequestError, refuse
+from ...protocol.prepared import Timing
+from ...protocol.request import Embeds
+from ..blocking import BlockingActor
+from ..launch import Launch
+from .checkpoint import read_checkpoint
+from .decode.budget import memory_budget
+from .decode.item import ItemDecoder
+from .families.base import MediaFeatures
+from .families.loading import load_family
+from .identity import blob_of, content_digest, item_key
+from .tokens import TextTokenizer
+
+log = logging.getLogger(__name__)
+NO_ROOM = "no_shared_memory"
+"""The shell frees what it keeps for reuse and asks again."""
+
+
+class DecodeWorker(BlockingActor):
+    """Copies the bytes, decodes, makes features, keeps them in its arena until it is told that nobody reads them."""
+
+    config: PreprocessorConfig
+
+    def __init__(self, launch: Launch) -> None:
+        super().__init__(launch)
+        self._reader = BlobReader(launch.directory)
+        self._arena: Arena | None = None
+        self._held: dict[int, list[BlobRef]] = {}
+        self._count = {"decoded": 0, "failed": 0}
+
+    def on_start(self, config: bytes) -> dict[str, int]:
+        import torch
+
+        torch.set_num_threads(1)  # a pool of workers shares the cores with the runner
+        self.config = msgspec.json.decode(config, type=PreprocessorConfig)
+        checkpoint = read_checkpoint(self.config.model)
+        family = load_family(checkpoint, TextTokenizer(checkpoint.tokenizer_file, checkpoint.tokenizer))
+        self._decoder = ItemDecoder(family, self.config.media, self.config.max_model_len)
+        # Room for what is kept, and for what is made while all that is kept is being read.
+        limit = self.config.cache_bytes // self.config.workers + self.config.media.memory
+        self._arena = Arena(self.launch.directory, f"{self.launch.role}.{self.launch.epoch}", limit)
+        return {}
+
+    def on_stop(self) -> None:
+        if self._arena is not None:
+            self._arena.close()
+        self._reader.close()
+
+    def on_gone(self, role: str, epoch: int) -> None:
+        self._reader.forget(f"{role}.{epoch}")
+
+    def on_message(self, sender: str, message: Any) -> None:
+        match message:
+            case Decode():
+                self.send(sender, self._decode(message))
+            case FreeFeatures(jobs):
+                for job in jobs:
+                    self._free(job)
+
+    def counters(self) -> dict[str, float]:
+        assert self._arena is not None
+        return {**self._count, "arena_bytes_used": self._arena.used, "arena_bytes_held": self._arena.held}
+
+    def _decode(self, job: Decode) -> Decoded | DecodeFailed:
+        try:
+            with memory_budget(self.config.media.memory):
+                decoded = self._features(job)
+        except RequestError as error:
+            failure = error.failure
+        except BlobError:
+            failure = Failure("restarted", "The item's bytes went with a process that was restarted; send the request again.")
+        except MemoryError:
+            failure = Failure("too_large", "The item takes more memory than one item may.")
+        except Exception as error:  # whatever a decoder raises on hostile bytes belongs to this item alone
+            if "can't allocate memory" in str(error):  # torch's MemoryError
+                failure = Failure("too_large", "The item takes more memory than one item may.")
+            else:
+                log.warning("job %d: %s", job.job, type(error).__name__)
+                failure = Failure("unprocessable_media", f"The {job.item.modality} cannot be decoded.")
+        else:
+            self._count["decoded"] += 1
+            return decoded
+        self._count["failed"] += 1
+        self._free(job.job)
+        return DecodeFailed(job.job, msgspec.structs.replace(failure, part=failure.part or job.item.where))
+
+    def _features(self, job: Decode) -> Decoded:
+        start = time.time()
+        item = job.item
+        assert item.source is not None
+        with self._reader.view(blob_of(item.source)) as view:
+            data = bytes(view)
+        digest = content_digest(self.config.hasher, item.source, data)
+        made = self._decoder.features(item.modality, item.source, data, job.processor_kwargs, job.io_kwargs)
+        dtype = item.source.blob.dtype if isinstance(item.source, Embeds) else None
+        return Decoded(
+            job=job.job,
+            digest=digest,
+            key=item_key(digest, item.modality, job.processor_kwargs, job.io_kwargs, job.key_salt),
+            rows=made.rows,
+            tensors=self._keep(job.job, made, dtype),
+            grid=made.grid,
+            seconds_per_grid=made.seconds_per_grid,
+            timings=(Timing("decode", start, time.time(), item.modality),),
+        )
+
+    def _keep(self, job: int, made: MediaFeatures, dtype: str | None) -> dict[str, BlobRef]:
+        assert self._arena is not None
+        held = self._held.setdefault(job, [])
+        tensors: dict[str, BlobRef] = {}
+        for name, array in made.tensors.items():
+            try:
+                ref, view = self._arena.allocate(dtype or array.dtype.name, array.shape)
+            except MemoryError as error:
+                raise refuse("overloaded", "Shared memory is full; try again later.", code=NO_ROOM) from error
+            held.append(ref)
+            target: NDArray[Any] = np.frombuffer(view, array.dtype).reshape(array.shape)
+            target[...] = array
+            tensors[name] = ref
+        return tensors
+
+    def _free(self, job: int) -> None:
+        assert self._arena is not None
+        for ref in self._held.pop(job, ()):
+            self._arena.free(ref)
+
+
+def main(launch: Launch) -> None:
+    DecodeWorker(launch).run()
