@@ -17,6 +17,8 @@ from .service import SERVICE
 
 log = logging.getLogger(__name__)
 BACKLOG = 1024
+MARGIN_SECONDS = 1.0
+"""The director waits `drain_timeout` for this process; it cuts what is left a little before that, and says so."""
 
 
 class Http(Actor):
@@ -31,7 +33,7 @@ class Http(Actor):
 
     async def on_start(self, config: bytes) -> dict[str, int]:
         settings = msgspec.json.decode(config, type=HttpConfig)
-        self._drain_seconds = settings.server.drain_timeout
+        self._drain_seconds = max(0.1, settings.server.drain_timeout - MARGIN_SECONDS)
         listener = open_listener(settings.server)
         try:
             self._client = await Client.connect(self.launch.directory, f"http-{self.launch.epoch}")

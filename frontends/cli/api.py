@@ -1,0 +1,135 @@
+"""A small client of the OpenAI API, for the commands: aiohttp and msgspec, no SDK."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from ...protocol.errors import EngineError
+
+
+class Delta(msgspec.Struct):
+    content: str | None = None
+
+
+class Choice(msgspec.Struct):
+    index: int = 0
+    delta: Delta | None = None
+    text: str | None = None
+    token_ids: list[int] | None = None
+    finish_reason: str | None = None
+
+    @property
+    def words(self) -> str:
+        """In a chat's chunk and a completion's alike."""
+        return (self.delta.content if self.delta is not None else self.text) or ""
+
+
+class Usage(msgspec.Struct):
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class Stage(msgspec.Struct):
+    """One entry of `timings`; seconds after the arrival."""
+
+    stage: str
+    start: float
+    end: float
+    detail: str = ""
+
+
+class Error(msgspec.Struct):
+    message: str = ""
+
+
+class Chunk(msgspec.Struct):
+    choices: list[Choice] = []
+    usage: Usage | None = None
+    timings: list[Stage] | None = None
+    error: Error | None = None
+
+
+class _Refusal(msgspec.Struct):
+    error: Error
+
+
+_decoder = msgspec.json.Decoder(Chunk)
+
+
+class ApiError(EngineError):
+    """The server refused or broke off; the text is the server's."""
+
+
+class Api:
+    """One server; `base_url` with or without /v1."""
+
+    def __init__(self, base_url: str, api_key: str | None = None, connections: int = 64) -> None:
+        self.base_url = base_url.rstrip("/").removesuffix("/v1")
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._session = aiohttp.ClientSession(
+            headers=headers,
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=10.0),
+            connector=aiohttp.TCPConnector(limit=connections),
+            read_bufsize=1 << 18,
+        )
+
+    async def __aenter__(self) -> "Api":
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._session.close()
+
+    async def model(self) -> str:
+        """The name of the first model that is served."""
+        listed = await self.get("/v1/models")
+        return str(listed["data"][0]["id"])
+
+    async def get(self, path: str) -> Any:
+        async with self._session.get(self.base_url + path) as response:
+            return msgspec.json.decode(await _good(response))
+
+    async def post(self, path: str, body: dict[str, Any]) -> Any:
+        async with self._session.post(self.base_url + path, data=msgspec.json.encode(body), headers=_JSON) as response:
+            return msgspec.json.decode(await _good(response))
+
+    async def stream(self, path: str, body: dict[str, Any]) -> AsyncIterator[Chunk]:
+        """The events of one streamed answer. Raises ApiError where the server refuses or reports an error inside."""
+        data = msgspec.json.encode({**body, "stream": True})
+        async with self._session.post(self.base_url + path, data=data, headers=_JSON) as response:
+            if response.status != 200:
+                await _good(response)
+            rest = b""
+            async for piece in response.content.iter_any():
+                *events, rest = (rest + piece).split(b"\n\n")
+                for event in events:
+                    chunk = read_event(event)
+                    if chunk is None:
+                        return
+                    if chunk.error is not None:
+                        raise ApiError(chunk.error.message)
+                    yield chunk
+        raise ApiError("The server broke off in the middle of an answer.")
+
+
+_JSON = {"Content-Type": "application/json"}
+
+
+def read_event(event: bytes) -> Chunk | None:
+    """The chunk of one server-sent event; None for [DONE]."""
+    data = b"".join(line[5:].strip() for line in event.splitlines() if line.startswith(b"data:"))
+    if data == b"[DONE]":
+        return None
+    return _decoder.decode(data) if data else Chunk()
+
+
+async def _good(response: aiohttp.ClientResponse) -> bytes:
+    body = await response.read()
+    if response.status < 400:
+        return body
+    try:
+        text = msgspec.json.decode(body, type=_Refusal).error.message
+    except msgspec.DecodeError:
+        text = f"The server answers with status {response.status}."
+    raise ApiError(text)

@@ -1,0 +1,131 @@
+"""`thespis chat`: a conversation in the terminal."""
+
+import argparse
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ...protocol.config import EngineConfig, ServerConfig
+from ...protocol.errors import EngineError
+from .api import Api, ApiError
+from .demo import PARTS, media_part
+from .server import serving
+
+HELP = """\
+/image PATH, /video PATH, /audio PATH   show or play it with the next message
+/clear                                  forget the conversation
+/quit                                   end (Ctrl-D does too; Ctrl-C stops an answer)"""
+
+
+class Conversation:
+    """What has been said, and the media that go with the next message. Pure but for reading the files that are named."""
+
+    def __init__(self) -> None:
+        self.messages: list[dict[str, Any]] = []
+        self._waiting: list[dict[str, Any]] = []
+
+    def command(self, line: str) -> str:
+        """Does what a line with a slash says; the text to show. Raises EngineError for a file that cannot be read."""
+        name, _, rest = line[1:].partition(" ")
+        if name in PARTS:
+            if not rest.strip():
+                return f"/{name} needs a path"
+            path = Path(rest.strip()).expanduser()
+            self._waiting.append(media_part(name, path))
+            return f"{path.name} goes with the next message"
+        if name == "clear":
+            self.messages, self._waiting = [], []
+            return "the conversation is forgotten"
+        return HELP
+
+    def say(self, text: str) -> None:
+        content = [*self._waiting, {"type": "text", "text": text}] if self._waiting else text
+        self.messages.append({"role": "user", "content": content})
+        self._waiting = []
+
+    def hear(self, answer: str) -> None:
+        self.messages.append({"role": "assistant", "content": answer})
+
+    def take_back(self) -> None:
+        """A message that was refused must not be refused again with every later one."""
+        self.messages.pop()
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", nargs="?", default="", metavar="MODEL", help="checkpoint folder; default: the bundled model")
+    parser.add_argument("--base-url", metavar="URL", help="talk to a server that runs already")
+    parser.add_argument("--api-key", metavar="KEY", help="of that server")
+    parser.add_argument("--system", metavar="TEXT", help="a system message")
+    parser.add_argument("--temperature", type=float, default=0.0, metavar="X", help="0 is greedy (default: 0)")
+    parser.add_argument("--max-tokens", type=int, metavar="N", help="of one answer; default: what the context leaves")
+    parser.epilog = HELP
+
+
+def run(given: argparse.Namespace) -> int:
+    with contextlib.ExitStack() as stack:
+        url = given.base_url
+        if url is None:
+            print("starting the engine ...", flush=True)
+            url = stack.enter_context(serving(EngineConfig(model=given.model), ServerConfig(port=0))).url
+        print(HELP, flush=True)
+        with asyncio.Runner() as runner:
+            runner.run(talk(url, given, _lines()))
+    return 0
+
+
+def _lines() -> Callable[[], str | None]:
+    """Reads the terminal; None at its end."""
+    with contextlib.suppress(ImportError):
+        import readline  # noqa: F401  (history and editing in input())
+
+    def read() -> str | None:
+        try:
+            return input("\n> ")
+        except EOFError:
+            return None
+
+    return read
+
+
+def _until_quit(read: Callable[[], str | None]) -> Iterator[str]:
+    while (line := read()) is not None and line.strip() != "/quit":
+        if line.strip():
+            yield line.strip()
+
+
+async def talk(url: str, given: argparse.Namespace, read: Callable[[], str | None]) -> None:
+    """`read` blocks, and nothing else runs meanwhile: the terminal is the only source of events."""
+    conversation = Conversation()
+    async with Api(url, given.api_key) as api:
+        model = await api.model()
+        for line in _until_quit(read):
+            if line.startswith("/"):
+                try:
+                    print(conversation.command(line))
+                except EngineError as error:
+                    print(error)
+                continue
+            conversation.say(line)
+            await _answer(api, model, conversation, given)
+
+
+async def _answer(api: Api, model: str, conversation: Conversation, given: argparse.Namespace) -> None:
+    system = [{"role": "system", "content": given.system}] if given.system else []
+    body: dict[str, Any] = {"model": model, "messages": system + conversation.messages, "temperature": given.temperature}
+    if given.max_tokens is not None:
+        body["max_tokens"] = given.max_tokens
+    answer = ""
+    try:
+        async for chunk in api.stream("/v1/chat/completions", body):
+            for choice in chunk.choices:
+                answer += choice.words
+                print(choice.words, end="", flush=True)
+        print()
+    except ApiError as error:
+        print(f"\n{error}")
+        if not answer:
+            conversation.take_back()
+            return
+    conversation.hear(answer)

@@ -1,0 +1,74 @@
+"""Command line flags made from the configuration Structs: every field, with its description, unit and default."""
+
+import argparse
+import json
+import types
+from collections.abc import Sequence
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+
+def add_flags(parser: argparse._ActionsContainer, schema: type[msgspec.Struct], skip: Sequence[str] = ()) -> None:
+    """One flag per described field. What is not given stays out of the namespace, so that the Struct's default holds."""
+    hints = get_type_hints(schema, include_extras=True)
+    for field in msgspec.structs.fields(schema):
+        if field.name in skip or get_origin(hints[field.name]) is not Annotated:
+            continue
+        kind, meta = get_args(hints[field.name])
+        kind = _without_none(kind)
+        default = field.default_factory() if field.default is msgspec.NODEFAULT else field.default
+        text = meta.description.replace("%", "%%")
+        if default is not None and "default" not in meta.description:
+            text += f" (default: {_shown(default)})"
+        flag = "--" + field.name.replace("_", "-")
+        options: dict[str, Any] = {"dest": field.name, "default": argparse.SUPPRESS, "help": text}
+        parser.add_argument(flag, **options, **_reading(kind))
+
+
+def build(schema: type[S], given: argparse.Namespace, **more: Any) -> S:
+    """The Struct from the flags that were given. Raises ValueError naming the field."""
+    values = {name: value for name in schema.__struct_fields__ if (value := getattr(given, name, None)) is not None}
+    try:
+        return msgspec.convert({**values, **more}, schema)
+    except msgspec.ValidationError as error:
+        raise ValueError(str(error)) from None
+
+
+def _without_none(kind: Any) -> Any:
+    if get_origin(kind) in (Union, types.UnionType):
+        (kind,) = (arm for arm in get_args(kind) if arm is not type(None))
+    return kind
+
+
+def _reading(kind: Any) -> dict[str, Any]:
+    if kind is bool:
+        return {"action": argparse.BooleanOptionalAction}
+    if get_origin(kind) is tuple:
+        return {"nargs": "+", "metavar": "X"}
+    if get_origin(kind) is dict:
+        return {"type": _json_object, "metavar": "JSON"}
+    names = {int: "N", float: "X", str: "TEXT"}
+    return {"type": kind, "metavar": names[kind]}
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f"expected a JSON object such as '{{\"image\": 2}}', got {text!r}")
+    return value
+
+
+def _shown(default: Any) -> str:
+    match default:
+        case bool():
+            return "on" if default else "off"
+        case () | {}:
+            return "none"
+        case _:
+            return str(default)

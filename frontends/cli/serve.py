@@ -1,0 +1,35 @@
+"""`thespis serve [MODEL]`: the engine and its HTTP server, until a signal."""
+
+import argparse
+import ipaddress
+import sys
+
+from ...protocol.config import EngineConfig, ServerConfig
+from .flags import add_flags, build
+from .server import serve_until_stopped, serving
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", nargs="?", default="", metavar="MODEL", help="checkpoint folder; default: the bundled model")
+    add_flags(parser.add_argument_group("server"), ServerConfig)
+    add_flags(parser.add_argument_group("engine"), EngineConfig, skip=("model",))
+    parser.epilog = "example: thespis serve ./Qwen2-VL --port 9000 --api-key $KEY --limit-mm-per-prompt '{\"image\": 4}'"
+
+
+def run(given: argparse.Namespace) -> int:
+    engine, server = build(EngineConfig, given), build(ServerConfig, given)
+    if not server.api_key and not _is_loopback(server.host):
+        print("thespis serve: no --api-key: everybody who can reach this address may use the engine", file=sys.stderr)
+    try:
+        with serving(engine, server, inherit_log=True) as running:
+            print(f"{engine.name} is served at {running.url}/v1 (run directory {running.run_dir})", flush=True)
+            return serve_until_stopped(running)
+    except KeyboardInterrupt:
+        return 0
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,96 @@
+"""An engine with its HTTP server, started by a command in this terminal and ended with it."""
+
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import msgspec
+
+from ...protocol.config import EngineConfig, ServerConfig
+from ...protocol.errors import EngineError
+from ..engine import EngineHandle, start_engine
+
+BACKLOG = 1024
+
+
+class Serving:
+    """A started server: its URL and the engine behind it."""
+
+    def __init__(self, handle: EngineHandle, url: str) -> None:
+        self._handle = handle
+        self.url = url
+        self.run_dir = handle.run_dir
+
+    def end(self) -> None:
+        """Ask the engine to end in order: what is under way may finish. A second call ends the waiting."""
+        if self._handle.running:
+            self._handle.process.terminate()
+
+    def wait(self) -> int:
+        """Until the engine has ended, by itself or by `end`; the director's exit code."""
+        code = self._handle.process.wait()
+        self._handle.stop()
+        return code
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Claim the port before anything is started. Raises EngineError with what to do."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or "no such port"
+        raise EngineError(
+            f"Cannot listen on {host}:{port} ({reason}); choose another with --port, or any with --port 0."
+        ) from None
+
+
+@contextmanager
+def serving(engine: EngineConfig, server: ServerConfig, *, inherit_log: bool = False) -> Iterator[Serving]:
+    """A server that is ready. SIGTERM, SIGINT and SIGHUP end it in order; so does leaving the block.
+
+    Raises EngineError where it cannot start, KeyboardInterrupt for a signal before it is ready.
+    """
+    listener = bind(server.host, server.port)
+    with listener, _handling(_interrupt):
+        port = listener.getsockname()[1]
+        settings = msgspec.structs.replace(server, port=port, listen_fd=listener.fileno())
+        handle = start_engine(engine, settings, inherit_log=inherit_log)
+        shown = f"[{server.host}]" if ":" in server.host else server.host
+        running = Serving(handle, f"http://{shown}:{port}")
+        try:
+            yield running
+        finally:
+            with _handling(signal.SIG_IGN):  # a further Ctrl-C must not leave a half-ended engine
+                running.end()
+                running.wait()
+
+
+def serve_until_stopped(running: Serving) -> int:
+    """Hand signals on to the engine until it has ended; its exit code."""
+
+    def hand_on(number: int, frame: FrameType | None) -> None:
+        running.end()
+
+    with _handling(hand_on):
+        return running.wait()
+
+
+@contextmanager
+def _handling(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
