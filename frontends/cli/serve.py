@@ -10,6 +10,7 @@ from .server import serve_until_stopped, serving
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "thespis serve [MODEL] [flags]"
     parser.add_argument("model", nargs="?", default="", metavar="MODEL", help="checkpoint folder; default: the bundled model")
     add_flags(parser.add_argument_group("server"), ServerConfig)
     add_flags(parser.add_argument_group("engine"), EngineConfig, skip=("model",))

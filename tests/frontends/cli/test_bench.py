@@ -1,0 +1,88 @@
+"""`bench serve` against the app with a fake client, and its arithmetic."""
+
+import argparse
+import json
+from typing import Any
+
+import pytest
+
+from thespis.frontends.cli import bench
+from thespis.frontends.cli.api import Api, ApiError, read_event
+from thespis.frontends.cli.main import build_parser
+
+from ..openai.fake import FakeClient, served
+
+
+def arguments(url: str, *more: str) -> argparse.Namespace:
+    return build_parser("bench").parse_args(["bench", "serve", "--base-url", f"{url}/v1", *more])
+
+
+async def test_it_reports_a_row_for_each_number_of_streams(capsys: pytest.CaptureFixture[str]) -> None:
+    client = FakeClient()
+    client.words, client.pace = ["x "] * 20, 0.002
+    async with served(client) as url:
+        levels = await bench.measure(arguments(url, "--streams", "1,4", "--requests", "8", "--max-tokens", "20"))
+    assert [(level.streams, level.requests, level.tokens) for level in levels] == [(1, 8, 160), (4, 8, 160)]
+    assert levels[1].tokens_per_second > 2 * levels[0].tokens_per_second
+    for level in levels:
+        assert 2.0 <= level.itl_ms_p50 <= level.itl_ms_p99
+        assert level.ttft_ms_p50 > 2.0
+    assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+async def test_prompts_are_token_ids_of_the_asked_length_and_never_the_same() -> None:
+    client = FakeClient()
+    async with served(client) as url:
+        await bench.measure(arguments(url, "--streams", "1", "--requests", "4", "--prompt-tokens", "9", "--max-tokens", "2"))
+    prompts = [submitted[0] for submitted in client.submitted]
+    assert {len(prompt.token_ids) for prompt in prompts} == {9}  # type: ignore[union-attr]
+    assert len({prompt.token_ids for prompt in prompts}) == len(prompts)  # type: ignore[union-attr]
+
+
+async def test_the_json_has_every_figure(capsys: pytest.CaptureFixture[str]) -> None:
+    async with served(FakeClient()) as url:
+        given = arguments(url, "--streams", "2", "--requests", "2", "--json")
+        levels = await bench.measure(given)
+    assert capsys.readouterr().out == ""
+    (report,) = json.loads(json.dumps([{name: getattr(level, name) for name in level.__struct_fields__} for level in levels]))
+    assert set(report) >= {"streams", "tokens_per_second", "ttft_ms_p50", "itl_ms_p50", "itl_ms_p99"}
+
+
+async def test_plain_mode_sends_only_openais_fields() -> None:
+    assert set(bench.request_body("m", 8, plain=True)) == {"model", "max_tokens", "temperature", "stream_options"}
+
+
+async def test_a_server_that_refuses_ends_the_measurement_with_its_words() -> None:
+    async with served(FakeClient()) as url, Api(url) as api:
+        with pytest.raises(ApiError, match="The served model is"):
+            await bench.one(api, {"model": "another", "prompt": "x"})
+
+
+def test_tokens_that_come_together_share_their_gap() -> None:
+    sample = bench.Sample(0.5, [0.01, 0.01, 0.03], 4, 32)
+    level = bench.summary(2, [sample, sample], 2.0)
+    assert (level.tokens, level.prompt_tokens, level.tokens_per_second) == (8, 64, 4.0)
+    assert (level.ttft_ms_p50, level.itl_ms_p50, level.itl_ms_p99) == (500.0, 10.0, 30.0)
+
+
+def test_quantiles_of_nothing_are_zero() -> None:
+    assert bench.milliseconds([], 0.5) == 0.0
+
+
+@pytest.mark.parametrize("text", ["", "a", "1,,2", "0"])
+def test_streams_must_be_numbers(text: str) -> None:
+    with pytest.raises(ValueError, match="--streams"):
+        bench.levels_of(text)
+
+
+@pytest.mark.parametrize(
+    ("event", "words"),
+    [
+        (b'data: {"choices":[{"index":0,"text":"a"}]}', "a"),
+        (b'data: {"choices":[{"index":0,"delta":{"content":"b"}}]}', "b"),
+        (b'data: {"choices":[{"index":0,"delta":{}}],"unknown":1}', ""),
+    ],
+)
+def test_chunks_of_both_apis_are_read(event: bytes, words: str) -> None:
+    chunk: Any = read_event(event)
+    assert chunk.choices[0].words == words

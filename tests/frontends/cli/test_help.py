@@ -1,0 +1,100 @@
+"""Help texts: every verb, every setting, and quickly."""
+
+import subprocess
+import sys
+from typing import Annotated, get_args, get_origin, get_type_hints
+
+import msgspec
+import pytest
+
+from thespis.frontends.cli.flags import add_flags, build
+from thespis.frontends.cli.main import COMMANDS, build_parser, main
+from thespis.protocol.config import EngineConfig, ServerConfig
+
+
+def help_of(command: str, capsys: pytest.CaptureFixture[str]) -> str:
+    with pytest.raises(SystemExit) as end:
+        main([command, "--help"])
+    assert end.value.code == 0
+    return capsys.readouterr().out
+
+
+def test_the_first_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    main([])
+    text = capsys.readouterr().out
+    for name in COMMANDS:
+        assert f"\n    {name} " in text
+    assert "examples:" in text
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_every_command_has_a_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert COMMANDS[command].line.split()[0].capitalize() in help_of(command, capsys)
+
+
+@pytest.mark.parametrize("schema", [EngineConfig, ServerConfig])
+def test_every_described_field_is_a_flag_of_serve(schema: type[msgspec.Struct], capsys: pytest.CaptureFixture[str]) -> None:
+    text = " ".join(help_of("serve", capsys).split())
+    for name, hint in get_type_hints(schema, include_extras=True).items():
+        if get_origin(hint) is Annotated and name != "model":
+            assert f"--{name.replace('_', '-')}" in text
+            assert get_args(hint)[1].description in text
+
+
+def test_flags_fill_the_structs_and_what_is_not_given_keeps_its_default() -> None:
+    given = build_parser("serve").parse_args(
+        [
+            "serve", "folder", "--max-num-seqs", "3", "--no-enable-prefix-caching", "--limit-mm-per-prompt", '{"image": 2}',
+            "--allowed-media-domains", "a.org", "b.org", "--port", "0", "--api-key", "k1", "k2", "--kv-cache-gb", "0.5",
+        ]
+    )  # fmt: skip
+    engine, server = build(EngineConfig, given), build(ServerConfig, given)
+    assert engine == EngineConfig(
+        model="folder",
+        max_num_seqs=3,
+        enable_prefix_caching=False,
+        limit_mm_per_prompt={"image": 2},
+        allowed_media_domains=("a.org", "b.org"),
+        kv_cache_gb=0.5,
+    )
+    assert server == ServerConfig(port=0, api_key=("k1", "k2"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--limit-mm-per-prompt", "image=2"], "expected a JSON object"),
+        (["--port", "http"], "invalid int value"),
+        (["--no-such-flag"], "unrecognized arguments"),
+    ],
+)
+def test_a_wrong_flag_says_what_is_expected(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["serve", *arguments])
+    assert end.value.code == 2
+    assert words in capsys.readouterr().err
+
+
+def test_a_value_out_of_range_ends_with_its_name(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["serve", "--block-size", "0"])
+    assert end.value.code == 1
+    assert "block_size must be at least 1" in capsys.readouterr().err
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from thespis.frontends.cli.main import build_parser; build_parser().format_help();"
+        "print([m for m in ('torch', 'transformers', 'aiohttp', 'zmq', 'msgspec') if m in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+def test_percent_signs_in_a_description_are_harmless() -> None:
+    class Odd(msgspec.Struct):
+        share: Annotated[float, msgspec.Meta(description="100 % of it")] = 0.5
+
+    parser = build_parser()
+    add_flags(parser, Odd)
+    assert "100 % of it (default: 0.5)" in parser.format_help()
