@@ -9,6 +9,7 @@ from ...gpu_runtime.runner import Runner
 from ...protocol.blobs import BlobReader
 from ...protocol.config import RunnerConfig
 from ...protocol.edges.control import Peer
+from ...protocol.edges.gpu_runner_to_scheduler import StepResult
 from ...protocol.edges.scheduler_to_gpu_runner import Reset, StepPlan
 from ..blocking import BlockingActor
 from ..launch import Launch
@@ -23,8 +24,8 @@ class GpuRunner(BlockingActor):
         super().__init__(launch)
         self._runner: Runner | None = None
         self._blobs = BlobReader(launch.directory)
-        self._scheduler: int | None = None
-        """Epoch of the scheduler whose sequences are held."""
+        self._unsent: list[StepResult] = []
+        """Answers to a scheduler that can reach us while the director has not yet told us of it."""
         self._steps = 0
         self._tokens = 0
         self._sampled = 0
@@ -39,9 +40,10 @@ class GpuRunner(BlockingActor):
         self._blobs.close()
 
     def on_peer(self, role: str, peer: Peer) -> None:
-        if role == "scheduler" and peer.epoch != self._scheduler:
-            self._scheduler = peer.epoch
-            self._forget()  # another scheduler numbers its sequences anew
+        if role == "scheduler":
+            for result in self._unsent:
+                self.send(role, result)
+            self._unsent.clear()
 
     def on_gone(self, role: str, epoch: int) -> None:
         self._blobs.forget(f"{role}.{epoch}")
@@ -51,7 +53,9 @@ class GpuRunner(BlockingActor):
             case StepPlan():
                 self._step(message)
             case Reset():
-                self._forget()
+                assert self._runner is not None
+                self._runner.reset()
+                self._unsent.clear()
 
     def counters(self) -> dict[str, float]:
         return {
@@ -72,11 +76,8 @@ class GpuRunner(BlockingActor):
         self._max_batch = max(self._max_batch, len(plan.work))
         for fault in result.faults:
             log.warning("step %d: sequence %d: %s", plan.step, fault.seq, fault.text)
-        self.send("scheduler", result)
-
-    def _forget(self) -> None:
-        if self._runner is not None:
-            self._runner.reset()
+        if not self.send("scheduler", result):
+            self._unsent.append(result)
 
 
 def main(launch: Launch) -> None:

@@ -1,0 +1,97 @@
+"""How long one decode step takes, without any other process: `python scripts/bench_runner.py [MODEL] > figures.json`
+
+Drives the runner directly. Milliseconds per step at several numbers of sequences and contexts; the least and the median
+over the steps, since other load on the machine only ever adds. Without MODEL a random checkpoint of shape S is made.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from thespis.gpu_runtime.runner import Runner
+from thespis.protocol.blobs import BlobError, BlobRef
+from thespis.protocol.checkpoint import inspect
+from thespis.protocol.config import EngineConfig, RunnerConfig, divide
+from thespis.protocol.edges.scheduler_to_gpu_runner import NewSequence, StepPlan, Work
+from thespis.protocol.sampling import SamplingParams
+from thespis.scripts.make_random_checkpoint import make_bench_checkpoint
+
+SEQUENCES = (1, 8, 32)
+CONTEXTS = (64, 512)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model", nargs="?", help="folder of a checkpoint; default: a random one of shape S")
+    parser.add_argument("--steps", type=int, default=60, help="decode steps per figure")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--plain", action="store_true", help="transformers' own modules instead of the fused decoder")
+    parser.add_argument("--temperature", type=float, default=0.0)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        model = arguments.model or str(make_bench_checkpoint(Path(folder)))
+        info = inspect(model)
+        engine = EngineConfig(model=model, device="cpu", runner_threads=arguments.threads)
+        config = divide(engine, info).roles["gpu-runner"]
+        assert isinstance(config, RunnerConfig)
+        began = time.perf_counter()
+        runner = Runner(config, fused=not arguments.plain)
+        load = time.perf_counter() - began
+        sampling = SamplingParams(temperature=arguments.temperature, seed=1)
+        rows = [
+            _measure(runner, config, count, context, arguments.steps, sampling) for context in CONTEXTS for count in SEQUENCES
+        ]
+    json.dump({"load_seconds": round(load, 3), "threads": arguments.threads, "steps": rows}, sys.stdout, indent=2)
+    print()
+
+
+def _measure(
+    runner: Runner, config: RunnerConfig, count: int, context: int, steps: int, sampling: SamplingParams
+) -> dict[str, Any]:
+    """`count` sequences with about `context` tokens each."""
+    runner.reset()
+    size = config.block_size
+    per = -(-(context + steps) // size) + 1
+    prompt = context - steps // 2  # the context grows by `steps` while we measure
+    new = tuple(
+        NewSequence(
+            seq,
+            tuple((seq * 31 + i * 7) % 256 for i in range(prompt)),
+            prompt,
+            None,
+            0,
+            sampling,
+            0,
+            (),
+            tuple(range(seq * per, (seq + 1) * per)),
+        )
+        for seq in range(count)
+    )
+    for sequence in new:
+        runner.execute(StepPlan(0, (sequence,), (Work(sequence.seq, 0, prompt, True),), (), ()), _no_blobs)
+    taken: list[float] = []
+    for step in range(steps):
+        plan = StepPlan(step + 1, (), tuple(Work(seq, prompt + step, 1, True) for seq in range(count)), (), ())
+        began = time.perf_counter()
+        result = runner.execute(plan, _no_blobs)
+        taken.append((time.perf_counter() - began) * 1000)
+        assert len(result.sampled) == count
+    return {
+        "sequences": count,
+        "context": context,
+        "ms_min": round(min(taken), 3),
+        "ms_median": round(statistics.median(taken), 3),
+    }
+
+
+def _no_blobs(ref: BlobRef) -> memoryview:
+    raise BlobError("no blobs in this measurement")
+
+
+if __name__ == "__main__":
+    main()
