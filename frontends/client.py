@@ -234,7 +234,7 @@ class Client:
             case Finished() as finished:
                 entry = self._ledger.live(finished.id, finished.attempt)
                 if entry is not None:
-                    self._end(entry, finished)
+                    self._end(entry, _whole_way(entry, finished))
             case PromptText(id, attempt, entries):
                 entry = self._ledger.live(id, attempt)
                 if entry is not None:
@@ -344,6 +344,12 @@ class Client:
             raise self._dead
         if self._closed:
             raise EngineError("This client is closed.")
+
+
+def _whole_way(entry: Entry, finished: Finished) -> Finished:
+    """The timings of the way in, which the ledger has, before those of the way out."""
+    before = entry.stream.prepared.timings if entry.stream.prepared is not None else ()
+    return msgspec.structs.replace(finished, timings=before + finished.timings)
 
 
 def estimate_tokens(prompt: Prompt) -> int:

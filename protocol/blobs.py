@@ -85,7 +85,7 @@ class _Segment:
             self.map.close()
         except BufferError:  # somebody still holds a view; the pages go with the process
             pass
-        os.unlink(self.path)
+        Path(self.path).unlink(missing_ok=True)  # the end of the run may have swept it before its writer did
 
 
 class Arena:

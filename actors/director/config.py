@@ -8,7 +8,7 @@ from ...protocol.topology import kind_of
 MODULES: dict[str, str] = {
     "fetcher": "thespis.actors.fetcher.actor",
     "preprocessor": "thespis.actors.preprocessor.actor",
-    "decode-worker": "thespis.actors.preprocessor.decode_worker",
+    "decode-worker": "thespis.actors.preprocessor.worker",
     "encoder-cache": "thespis.actors.encoder_cache.actor",
     "scheduler": "thespis.actors.scheduler.actor",
     "gpu-runner": "thespis.actors.gpu_runner.actor",
