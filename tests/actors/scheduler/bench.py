@@ -1,6 +1,6 @@
 """A scheduler between a paged model and an encoder that answers when told: what the tests drive."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 
 from thespis.actors.scheduler.scheduler import Scheduler
@@ -79,6 +79,10 @@ class Bench:
         self.needs: dict[str, Need] = {}
         """By holder: asked for and not released."""
         self.all_needs: list[Need] = []
+        self.given: set[tuple[str, str]] = set()
+        """(holder, key) that can be read."""
+        self.reads: dict[int, set[str]] = {}
+        """By step in flight: the holders whose embeddings it reads."""
         self.tokens: dict[tuple[str, int], list[int]] = {}
         self.finishes: dict[tuple[str, int], Output] = {}
         self.opened: list[Open] = []
@@ -90,9 +94,24 @@ class Bench:
 
     def join_runner(self) -> None:
         self.plans.clear()
+        self.reads.clear()
         self.model = PagedModel(self.config.num_blocks, self.config.block_size, self.config.max_batched_tokens)
         self.model.steps = self.policy.tally.steps
         self.policy.runner_joined(self.config.num_blocks)
+
+    def lose_runner(self) -> None:
+        self.plans.clear()
+        self.reads.clear()
+        self.policy.runner_lost()
+        self.deliver()
+
+    def lose_encoder(self) -> None:
+        self.needs.clear()
+        self.given.clear()
+        self.reads.clear()
+        self.policy.encoder_lost()
+        self.policy.encoder_joined(self.time)
+        self.deliver()
 
     def submit(self, *requests: Prepared) -> None:
         for request in requests:
@@ -100,18 +119,34 @@ class Bench:
         self.deliver()
 
     def plan(self) -> StepPlan | None:
+        running = self.policy.batch.running
+        oldest = running[0] if running else None
         plan = self.policy.schedule(self.time)
+        assert oldest is None or oldest in self.policy.batch.running, "the oldest running sequence was preempted"
         if plan is not None:
             self.plans.append(plan)
             self.log.append(plan)
+            self._note_reads(plan)
         self.deliver()
         return plan
+
+    def _note_reads(self, plan: StepPlan) -> None:
+        holders = {part.number: part.seq.holder for part in self.policy.flights[-1].parts}
+        readers: set[str] = set()
+        for embed in plan.embeds:
+            holder = holders[embed.seq]
+            assert holder is not None
+            assert (holder, embed.blob.segment) in self.given, "a span was prefilled before its item was ready"
+            readers.add(holder)
+        self.reads[plan.step] = readers
 
     def answer(self) -> bool:
         if not self.plans:
             return False
         self.time += 1
-        self.policy.apply(self.model.run(self.plans.popleft()), self.time)
+        plan = self.plans.popleft()
+        self.policy.apply(self.model.run(plan), self.time)
+        self.reads.pop(plan.step, None)
         self.deliver()
         return True
 
@@ -120,18 +155,38 @@ class Bench:
         for _ in range(steps):
             while self.plan() is not None:
                 pass
-            if not self.answer() and self.plan() is None:
+            if self.rests():
                 return
         raise AssertionError("it never came to rest")
 
+    def rests(self) -> bool:
+        """Take an answer or a plan; True where there is none, and no embedding has come meanwhile."""
+        while True:
+            given = len(self.given)
+            if self.answer() or self.plan() is not None:
+                return False
+            if len(self.given) == given:
+                return True
+
     def give(self, holder: str, key: str) -> None:
         rows = dict(zip(self.needs[holder].keys, self.needs[holder].rows, strict=True))[key]
+        self.given.add((holder, key))
         self.policy.ready(Ready(key, (holder,), BlobRef(key, 0, "float32", (rows, 1)), hit=False), self.time)
 
     def give_all(self) -> None:
+        self.give_some(1 << 30)
+
+    def give_some(self, count: int) -> None:
+        """The next `count` items that the store has room for, in the order in which they were asked."""
+        held: dict[str, int] = {}
         for holder, need in list(self.needs.items()):
+            held.update(zip(need.keys, need.rows, strict=True))
+            if sum(held.values()) * self.config.hidden_bytes > self.config.store_bytes:
+                return
             for key in need.keys:
-                self.give(holder, key)
+                if (holder, key) not in self.given and count:
+                    self.give(holder, key)
+                    count -= 1
 
     def deliver(self) -> None:
         outbox = self.policy.outbox
@@ -156,6 +211,7 @@ class Bench:
                     self.all_needs.append(wish)
                 case Release():
                     del self.needs[wish.holder]
+                    assert not any(wish.holder in readers for readers in self.reads.values()), "released under a step"
         for client, answer in outbox.clients:
             assert client.startswith("client-")
             if isinstance(answer, Rejected):
@@ -177,6 +233,17 @@ class Bench:
         got.extend(output.token_ids)
         if output.finish is not None:
             self.finishes[name] = output
+
+    def check_blocks(self) -> None:
+        """Every block is held exactly as often as sequences name it, and none is lost."""
+        batch = self.policy.batch
+        if batch.pool is None:
+            return
+        held = Counter(block for seq in (*batch.running, *batch.leaving) for block in seq.blocks)
+        assert all(not seq.blocks for seq in batch.waiting)
+        assert 0 not in held
+        assert all(batch.pool.refs(block) == held[block] for block in range(self.config.num_blocks))
+        assert batch.pool.used == len(held) <= batch.pool.total
 
     def assert_empty(self) -> None:
         """Nothing is held by anybody."""

@@ -1,6 +1,6 @@
 """What the policy does, by example."""
 
-from .bench import Bench, config, item, prepared
+from .bench import Bench, prepared
 from .paged_model import oracle
 
 

@@ -1,0 +1,184 @@
+"""Whatever arrives, whatever dies and however small the pool: everybody gets the oracle's tokens, and nothing leaks."""
+
+import random
+from dataclasses import dataclass
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from thespis.protocol.config import SchedulerConfig
+from thespis.protocol.edges.detokenizer_to_scheduler import Stopped
+from thespis.protocol.prepared import Item, Prepared, Span
+
+from .bench import Bench, config, prepared
+from .paged_model import oracle
+
+PLACEHOLDER = 0
+COMMON = [[3, 4, 5, 6, 7, 8, 9, 10], [3, 4, 5, 6, 2, 2, 2, 2], []]
+"""Beginnings that prompts share, so that there is something to hit."""
+
+
+@dataclass
+class World:
+    settings: SchedulerConfig
+    requests: list[Prepared]
+    dice: random.Random
+
+
+def _prompt(dice: random.Random) -> tuple[list[int], tuple[Item, ...]]:
+    """Text and items in turn; the placeholders of all items look alike."""
+    tokens = list(dice.choice(COMMON))
+    items: list[Item] = []
+    for _ in range(dice.choice([0, 0, 1, 1, 2])):
+        key, splittable = dice.choice([("cat", True), ("dog", True), ("owl", False)])
+        length = {"cat": 5, "dog": 5, "owl": 4}[key]
+        if any(known.key == key for known in items):
+            continue
+        tokens += [dice.randrange(2, 8) for _ in range(dice.randrange(3))]
+        cut = dice.choice([0, 2]) if splittable else 0
+        first = Span(len(tokens), cut or length)
+        spans = (first, Span(first.end + 1, length - cut, cut)) if cut else (first,)
+        items.append(Item(key, "image", length, spans, splittable))
+        tokens += [PLACEHOLDER] * spans[0].length + ([4] + [PLACEHOLDER] * spans[1].length if cut else [])
+    tokens += [dice.randrange(2, 5) for _ in range(dice.randrange(1, 8))]
+    return tokens, tuple(items)
+
+
+def _request(dice: random.Random, index: int) -> Prepared:
+    tokens, items = _prompt(dice)
+    max_tokens = dice.randrange(1, 14)
+    return prepared(
+        f"r{index}",
+        tokens,
+        items,
+        arrival=float(index),
+        priority=dice.choice([0, 0, 0, 1]),
+        tenant=dice.choice(["", "", "other"]),
+        client=dice.choice(["client-a", "client-b"]),
+        max_tokens=max_tokens,
+        min_tokens=dice.randrange(max_tokens + 1),
+        ignore_eos=dice.random() < 0.5,
+        stop_token_ids=dice.choice([(), (), (7,)]),
+        n=dice.choice([1, 1, 1, 2, 3]),
+        prompt_logprobs=dice.choice([None, None, None, 0]),
+    )
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> World:
+    dice = random.Random(draw(st.integers(0, 1 << 32)))
+    requests = [_request(dice, index) for index in range(draw(st.integers(1, 9)))]
+    size = draw(st.integers(1, 6))
+    largest = max(-(-(len(r.token_ids) + (r.sampling.max_tokens or 0) - 1) // size) for r in requests)
+    chosen = config(
+        block_size=size,
+        num_blocks=1 + largest + draw(st.integers(0, 12)),
+        max_batched_tokens=draw(st.integers(4, 24)),
+        max_num_seqs=draw(st.integers(1, 9)),
+        prefix_caching=draw(st.booleans()),
+        store_bytes=4 * draw(st.sampled_from([10, 14, 1000])),
+    )
+    return World(chosen, requests, dice)
+
+
+def _play(bench: Bench, dice: random.Random, move: str) -> None:
+    match move:
+        case "plan":
+            bench.plan()
+        case "answer":
+            bench.answer()
+        case "give" if bench.needs:
+            bench.give_some(dice.randrange(1, 3))
+        case "lose runner":
+            bench.lose_runner()
+            bench.join_runner()
+        case "lose encoder":
+            bench.lose_encoder()
+    bench.check_blocks()
+
+
+def _through(world: World, moves: list[str]) -> Bench:
+    """Requests arrive while the moves happen; then everything runs to its end."""
+    bench = Bench(world.settings, encoder=False)
+    dice = world.dice
+    for index, request in enumerate(world.requests):
+        bench.submit(request)
+        for move in dice.choices(moves, k=dice.randrange(12)):
+            _play(bench, dice, move)
+        if index % 3 == 2:
+            bench.give_all()
+    bench.encoder = True
+    bench.deliver()
+    for _ in range(5000):
+        while bench.plan() is not None:
+            bench.check_blocks()
+        if dice.random() < 0.05 and len(moves) > 3:
+            _play(bench, dice, dice.choice(moves))
+        if bench.rests():
+            break
+        bench.check_blocks()
+    return bench
+
+
+CALM = ["plan", "plan", "answer", "give"]
+STORMY = [*CALM, "plan", "answer", "lose runner", "lose encoder"]
+
+
+@settings(max_examples=150, deadline=None)
+@given(worlds(), st.sampled_from([["plan", "answer", "give"], CALM, STORMY]))
+def test_every_request_gets_the_oracles_tokens(world: World, moves: list[str]) -> None:
+    bench = _through(world, moves)
+    for request in world.requests:
+        for choice in range(request.sampling.n):
+            assert bench.tokens[request.id, choice] == oracle(request, choice)
+            assert (request.id, choice) in bench.finishes
+        assert request.id in bench.closed
+        if request.sampling.prompt_logprobs is not None:
+            entries = bench.scores[request.id].entries
+            assert [entry.token_id for entry in entries] == list(request.token_ids[1:])
+    assert not bench.rejected
+    assert not bench.policy.tally.faults
+    bench.assert_empty()
+
+
+@settings(max_examples=100, deadline=None)
+@given(worlds(), st.sampled_from([CALM, STORMY]))
+def test_aborts_and_stops_at_any_point_free_everything(world: World, moves: list[str]) -> None:
+    bench = Bench(world.settings, encoder=False)
+    dice = world.dice
+    alive: dict[str, Prepared] = {}
+    for request in world.requests:
+        bench.submit(request)
+        alive[request.id] = request
+        for move in dice.choices([*moves, "end", "stop", "client"], weights=[6] * len(moves) + [4, 4, 1], k=8):
+            id = dice.choice(sorted(alive)) if alive else ""
+            match move:
+                case "end" if alive:
+                    bench.policy.end([id])
+                    del alive[id]
+                case "stop" if alive:
+                    _stop(bench, alive[id], dice)
+                case "client":
+                    bench.policy.client_gone("client-b")
+                    alive = {id: r for id, r in alive.items() if r.client != "client-b"}
+                case _:
+                    _play(bench, dice, move)
+            bench.deliver()
+            bench.check_blocks()
+    bench.encoder = True
+    bench.deliver()
+    bench.run()
+    for id, request in alive.items():
+        assert id in bench.closed
+        for choice in range(request.sampling.n):
+            want = oracle(request, choice)
+            assert bench.tokens.get((id, choice), []) == want[: len(bench.tokens.get((id, choice), []))]
+    bench.assert_empty()
+
+
+def _stop(bench: Bench, request: Prepared, dice: random.Random) -> None:
+    """A stop string in any token that the detokenizer has seen."""
+    choice = dice.randrange(request.sampling.n)
+    seen = len(bench.tokens.get((request.id, choice), []))
+    if seen:
+        bench.policy.stopped(Stopped(request.id, request.attempt, choice, dice.randrange(1, seen + 1)))
