@@ -1,15 +1,338 @@
 """What the policy does, by example."""
 
-from .bench import Bench, prepared
-from .paged_model import oracle
+import pytest
+
+from thespis.protocol.edges.client_to_scheduler import ChoiceSoFar
+from thespis.protocol.edges.detokenizer_to_scheduler import Stopped
+from thespis.protocol.edges.encoder_cache_to_scheduler import EncodeFailed, Lost
+from thespis.protocol.edges.gpu_runner_to_scheduler import SequenceFault, StepResult
+from thespis.protocol.errors import Failure
+
+from .bench import Bench, config, item, prepared
+from .paged_model import EOS, oracle
+
+TEXT = [5, 6, 7, 8, 9]
+LONG = [2 + i % 9 for i in range(17)]
+
+
+def endless(id: str, tokens: list[int] = TEXT, **options: object):  # type: ignore[no-untyped-def]
+    return prepared(id, tokens, ignore_eos=True, **options)  # type: ignore[arg-type]
 
 
 def test_a_request_gets_the_oracles_tokens_and_is_closed() -> None:
     bench = Bench()
-    request = prepared("r", [5, 6, 7, 8, 9], max_tokens=9, ignore_eos=True)
+    request = endless("r", max_tokens=9)
     bench.submit(request)
     bench.run()
     assert bench.tokens["r", 0] == oracle(request, 0)
     assert bench.finishes["r", 0].finish == "length"
     assert bench.closed["r"].usage.prompt_tokens == 5
     bench.assert_empty()
+
+
+def test_two_plans_are_in_flight_and_never_three() -> None:
+    bench = Bench()
+    bench.submit(endless("r"))
+    first, second, third = bench.plan(), bench.plan(), bench.plan()
+    assert first is not None and second is not None and third is None  # noqa: PT018
+    assert [(work.start, work.count) for work in first.work + second.work] == [(0, 5), (5, 1)]
+    bench.answer()
+    assert bench.plan() is not None
+
+
+def test_a_token_computed_past_an_end_is_dropped_and_not_shared() -> None:
+    bench = Bench(config(block_size=1))
+    request = next(r for n in range(200) if EOS in oracle(r := prepared("r", [3, n], max_tokens=20), 0))
+    bench.submit(request)
+    bench.run()
+    output = bench.tokens["r", 0]
+    assert output == oracle(request, 0)
+    assert bench.finishes["r", 0].stop_token == EOS
+    computed = sum(work.count for plan in bench.log for work in plan.work)
+    assert computed == len(request.token_ids) + len(output)  # one more than the tokens that are needed
+    longer = [*request.token_ids, *output, 5]
+    bench.submit(prepared("again", longer))
+    assert bench.policy.tally.prefix_hit_tokens == 0
+    bench.plan()
+    assert bench.policy.tally.prefix_hit_tokens == len(request.token_ids) + len(output) - 1
+
+
+def test_max_tokens_is_never_planned_beyond() -> None:
+    bench = Bench()
+    bench.submit(endless("r", max_tokens=3))
+    bench.run()
+    assert sum(work.sample for plan in bench.log for work in plan.work) == 3
+
+
+def test_a_second_identical_prompt_computes_only_its_last_block() -> None:
+    bench = Bench()
+    bench.submit(endless("one", LONG[:16]))
+    bench.run()
+    before = bench.policy.tally.prompt_tokens_computed
+    bench.submit(endless("two", LONG[:16]))
+    bench.run()
+    assert bench.policy.tally.prompt_tokens_computed - before == 4
+    assert bench.closed["two"].usage.cached_tokens == 12
+    assert bench.tokens["one", 0] == bench.tokens["two", 0]
+
+
+@pytest.mark.parametrize("difference", ["item", "tenant", "place"])
+def test_equal_token_ids_of_different_content_share_nothing(difference: str) -> None:
+    tokens = [0] * 8 + [5]
+    other = item("dog", 0, 4) if difference == "item" else item("cat", 1 if difference == "place" else 0, 4)
+    bench = Bench()
+    bench.submit(prepared("one", tokens, (item("cat", 0, 4),)))
+    bench.run()
+    bench.submit(prepared("two", tokens, (other,), tenant="other" if difference == "tenant" else ""))
+    bench.run()
+    assert bench.policy.tally.prefix_hit_tokens == 0
+
+
+def test_the_prefix_cache_can_be_switched_off() -> None:
+    bench = Bench(config(prefix_caching=False))
+    for id in ("one", "two"):
+        bench.submit(endless(id, LONG))
+        bench.run()
+    assert bench.policy.tally.prompt_tokens_computed == 2 * len(LONG)
+
+
+def test_prompt_scores_come_once_before_the_first_output_and_do_not_read_the_cache() -> None:
+    bench = Bench()
+    bench.submit(endless("one", LONG))
+    bench.run()
+    bench.submit(endless("two", LONG, prompt_logprobs=0, n=2))
+    bench.run()
+    assert [entry.token_id for entry in bench.scores["two"].entries] == LONG[1:]
+    assert bench.closed["two"].usage.cached_tokens == 0
+
+
+def test_choices_share_the_prompt_of_the_first() -> None:
+    bench = Bench()
+    request = endless("r", LONG, n=3)
+    bench.submit(request)
+    bench.run()
+    assert bench.policy.tally.prompt_tokens_computed == len(LONG) + 2
+    assert [bench.tokens["r", choice] for choice in range(3)] == [oracle(request, choice) for choice in range(3)]
+
+
+def test_decoding_comes_before_prompts_and_prompts_come_in_chunks() -> None:
+    bench = Bench(config(max_batched_tokens=8))
+    bench.submit(endless("old", max_tokens=20))
+    bench.plan()
+    bench.answer()
+    bench.submit(endless("new", LONG))
+    plan = bench.plan()
+    assert plan is not None
+    assert [(work.count, work.sample) for work in plan.work] == [(1, True), (7, False)]
+
+
+def test_priority_comes_before_arrival() -> None:
+    bench = Bench(config(max_num_seqs=1))
+    bench.submit(endless("late", arrival=2.0), endless("early", arrival=1.0), endless("vip", arrival=3.0, priority=-1))
+    bench.run()
+    assert list(bench.closed) == ["vip", "early", "late"]
+
+
+def test_the_youngest_is_preempted_and_loses_no_token() -> None:
+    bench = Bench(config(num_blocks=9, prefix_caching=False))
+    requests = [endless(f"r{i}", LONG[i:][:6], arrival=float(i), max_tokens=16) for i in range(4)]
+    bench.submit(*requests)
+    bench.run()
+    assert bench.policy.tally.preemptions > 0
+    assert bench.closed["r0"].usage.preemptions == 0
+    assert all(bench.tokens[r.id, 0] == oracle(r, 0) for r in requests)
+    bench.assert_empty()
+
+
+def test_a_prompt_is_prefilled_up_to_the_first_item_that_is_not_ready() -> None:
+    bench = Bench(encoder=False)
+    request = prepared("r", [5, 6, 7, 0, 0, 0, 8], (item("cat", 3, 3),))
+    bench.submit(request)
+    plan = bench.plan()
+    assert plan is not None
+    assert [(work.start, work.count) for work in plan.work] == [(0, 3)]
+    assert bench.plan() is None
+    bench.answer()
+    bench.give_all()
+    bench.run()
+    assert bench.tokens["r", 0] == oracle(request, 0)
+    assert {timing.stage for timing in bench.closed["r"].timings} == {"queue", "encode wait", "prefill", "decode"}
+
+
+def test_text_passes_by_a_request_that_waits_for_its_picture() -> None:
+    bench = Bench(encoder=False)
+    bench.submit(prepared("picture", [0, 0, 5], (item("cat", 0, 2),)), prepared("text", TEXT, arrival=1.0))
+    bench.run()
+    assert list(bench.closed) == ["text"]
+
+
+def test_items_that_a_prefix_hit_covers_are_not_asked_for() -> None:
+    bench = Bench()
+    tokens, items = [0] * 4 + TEXT, (item("cat", 0, 4),)
+    for id in ("one", "two"):
+        bench.submit(prepared(id, tokens, items))
+        bench.run()
+    assert [need.holder.split(".")[0] for need in bench.all_needs] == ["one"]
+
+
+def test_embeddings_are_given_back_when_their_step_has_been_answered() -> None:
+    bench = Bench(encoder=False)
+    bench.submit(prepared("r", [0, 0, 0, 5], (item("cat", 0, 3),)))
+    bench.plan()
+    bench.give_all()
+    bench.plan()
+    bench.plan()
+    assert bench.needs
+    bench.answer()
+    assert not bench.needs
+
+
+def test_a_span_that_must_stay_whole_is_not_cut_and_not_starved() -> None:
+    bench = Bench(config(max_batched_tokens=8))
+    bench.submit(*[endless(f"t{i}", [2 + i], max_tokens=30, arrival=float(i)) for i in range(3)])
+    for _ in range(3):
+        bench.plan()
+        bench.answer()
+    owl = prepared("owl", [0] * 7 + [5], (item("owl", 0, 7, splittable=False),), arrival=9.0)
+    bench.submit(owl)
+    seen = len(bench.log)
+    for _ in range(4):
+        bench.plan()
+        bench.answer()
+    spans = [embed for plan in bench.log[seen:] for embed in plan.embeds]
+    assert [(embed.start, embed.count) for embed in spans] == [(0, 7)]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "max_tokens", "changes", "numbers"),
+    [
+        (60, 5, {}, ("60", "5", "65", "64")),
+        (30, 8, {"num_blocks": 9}, ("30", "8", "38", "33")),
+        (64, None, {}, ("64", "1", "65")),
+    ],
+)
+def test_what_can_never_fit_is_refused_at_the_door(
+    tokens: int, max_tokens: int | None, changes: dict[str, int], numbers: tuple[str, ...]
+) -> None:
+    bench = Bench(config(**changes))
+    bench.submit(prepared("r", [5] * tokens, max_tokens=max_tokens))
+    failure = bench.rejected["r"].failure
+    assert (failure.kind, failure.code) == ("invalid_request", "context_length_exceeded")
+    assert all(number in failure.text for number in numbers)
+    assert not bench.opened
+
+
+def test_media_that_can_never_fit_are_refused_at_the_door() -> None:
+    bench = Bench(config(store_bytes=8))
+    bench.submit(prepared("r", [0, 0, 0, 5], (item("cat", 0, 3),)))
+    assert bench.rejected["r"].failure.code == "media_too_large"
+    whole = Bench(config(max_batched_tokens=4))
+    whole.submit(prepared("r", [0] * 5 + [5], (item("owl", 0, 5, splittable=False),)))
+    assert whole.rejected["r"].failure.code == "media_too_large"
+
+
+def test_a_request_that_exactly_fits_runs() -> None:
+    bench = Bench(config(num_blocks=9))
+    bench.submit(endless("r", [5] * 30, max_tokens=3))
+    bench.run()
+    assert len(bench.tokens["r", 0]) == 3
+
+
+def test_a_stop_string_ends_a_choice_and_the_request_closes() -> None:
+    bench = Bench()
+    bench.submit(endless("r", max_tokens=30))
+    for _ in range(4):
+        bench.plan()
+        bench.answer()
+    bench.policy.stopped(Stopped("r", 0, 0, 2))
+    bench.run()
+    assert "r" in bench.closed
+    assert len(bench.policy.requests["r"].sequences[0].output) == 2
+    bench.assert_empty()
+
+
+def test_an_ended_request_is_a_tombstone_for_late_work() -> None:
+    bench = Bench()
+    bench.policy.end(["r"])
+    bench.submit(prepared("r", TEXT))
+    assert not bench.opened
+
+
+def test_a_higher_attempt_replaces_a_lower_one() -> None:
+    bench = Bench()
+    bench.submit(prepared("r", TEXT, attempt=1), prepared("r", TEXT), prepared("r", TEXT, attempt=2))
+    assert [opened.attempt for opened in bench.opened] == [1, 2]
+    bench.run()
+    assert bench.closed["r"].attempt == 2
+
+
+def test_a_fault_of_one_sequence_ends_one_request() -> None:
+    bench = Bench()
+    bench.submit(endless("bad"), endless("good"))
+    plan = bench.plan()
+    assert plan is not None
+    result = bench.model.run(plan)
+    bad = plan.work[0].seq
+    bench.plans.clear()
+    kept = tuple(entry for entry in result.sampled if entry.seq != bad)
+    bench.policy.apply(StepResult(plan.step, kept, faults=(SequenceFault(bad, "nan"),)), 1.0)
+    bench.run()
+    assert bench.rejected["bad"].failure.kind == "internal"
+    assert list(bench.closed) == ["good"]
+    bench.assert_empty()
+
+
+def test_a_lost_item_sends_the_request_back_and_a_failed_one_ends_it() -> None:
+    bench = Bench(encoder=False)
+    bench.submit(*[prepared(id, [0, 5], (item(id, 0, 1),)) for id in ("cat", "dog")])
+    bench.plan()
+    cat, dog = sorted(bench.needs)
+    bench.policy.lost(Lost("cat", (cat,)))
+    bench.policy.encode_failed(EncodeFailed("dog", (dog,), Failure("too_large", "no")))
+    bench.deliver()
+    assert [(lost.id, lost.keys) for lost in bench.lost] == [("cat", ("cat",))]
+    assert bench.rejected["dog"].failure.kind == "too_large"
+    bench.assert_empty()
+
+
+def test_a_resume_goes_on_where_the_client_is() -> None:
+    bench = Bench()
+    request = endless("r", n=2, max_tokens=8)
+    answers = [oracle(request, choice) for choice in range(2)]
+    had = (ChoiceSoFar(tuple(answers[0]), 20, True), ChoiceSoFar(tuple(answers[1][:3]), 2, False))
+    bench.policy.submit(request, 0.0, had)
+    bench.run()
+    assert bench.opened[0].released == (20, 2)
+    assert [bench.tokens["r", choice] for choice in range(2)] == answers
+    assert bench.policy.tally.generated_tokens == 5
+    assert "r" in bench.closed
+
+
+def test_a_new_detokenizer_is_told_everything_that_was_not_acknowledged() -> None:
+    bench = Bench()
+    done, acknowledged, running = endless("done"), endless("acknowledged"), endless("running", max_tokens=20)
+    bench.submit(done, acknowledged)
+    bench.run()
+    bench.submit(running)
+    for _ in range(3):
+        bench.plan()
+        bench.answer()
+    bench.policy.acknowledge(["acknowledged"])
+    for book in (bench.tokens, bench.finishes, bench.closed, bench.opened):
+        book.clear()
+    bench.policy.detokenizer_joined()
+    bench.deliver()
+    assert [opened.id for opened in bench.opened] == ["done", "running"]
+    assert list(bench.closed) == ["done"]
+    bench.run()
+    assert bench.tokens == {("done", 0): oracle(done, 0), ("running", 0): oracle(running, 0)}
+
+
+def test_closed_requests_are_forgotten_when_they_are_acknowledged() -> None:
+    bench = Bench()
+    bench.submit(prepared("r", TEXT))
+    bench.policy.acknowledge(["r"])
+    assert "r" in bench.policy.requests
+    bench.run()
+    bench.policy.acknowledge(["r"])
+    assert not bench.policy.requests
