@@ -1,0 +1,62 @@
+"""The towers alone give what the whole model gives, batched or not."""
+
+import pytest
+import torch
+
+from thespis.gpu_runtime.encoder import load_encoder
+from thespis.protocol.checkpoint import inspect
+
+from ..helpers.checkpoints import Checkpoints, Family
+from ..helpers.reference import reference_for
+
+Tensors = dict[str, torch.Tensor]
+
+
+def patches(kind: str, *grid: int) -> Tensors:
+    t, h, w = grid
+    values = torch.randn(t * h * w, 3 * 2 * 14 * 14, generator=torch.Generator().manual_seed(sum(grid)))
+    names = ("pixel_values", "image_grid_thw") if kind == "image" else ("pixel_values_videos", "video_grid_thw")
+    return dict(zip(names, (values, torch.tensor([grid])), strict=True))
+
+
+def sound(frames: int, room: int) -> Tensors:
+    mask = torch.zeros(1, room, dtype=torch.int64)
+    mask[:, :frames] = 1
+    values = torch.randn(1, 128, room, generator=torch.Generator().manual_seed(frames))
+    return {"input_features": values, "feature_attention_mask": mask}
+
+
+def pixels(seed: int) -> Tensors:
+    return {"pixel_values": torch.randn(1, 3, 56, 56, generator=torch.Generator().manual_seed(seed))}
+
+
+ITEMS: list[tuple[Family, str, list[Tensors]]] = [
+    ("qwen_omni", "image", [patches("image", 1, 4, 4), patches("image", 1, 8, 6), patches("image", 1, 4, 6)]),
+    ("qwen_omni", "video", [patches("video", 3, 4, 4), patches("video", 1, 4, 8)]),
+    ("qwen_omni", "audio", [sound(100, 400), sound(373, 400), sound(51, 60)]),
+    ("qwen_vl", "image", [patches("image", 1, 4, 4), patches("image", 1, 8, 6)]),
+    ("qwen_vl", "video", [patches("video", 3, 4, 4), patches("video", 1, 4, 8)]),
+    ("llava", "image", [pixels(1), pixels(2), pixels(3)]),
+]
+
+
+@pytest.mark.parametrize(("family", "modality", "items"), ITEMS, ids=[f"{f}-{m}" for f, m, _ in ITEMS])
+def test_batched_equals_alone_equals_transformers(
+    family: Family, modality: str, items: list[Tensors], checkpoints: Checkpoints
+) -> None:
+    folder = checkpoints(family)
+    encoder = load_encoder(inspect(folder), "float32", "cpu", 1)
+    model = reference_for(folder).model
+    together = encoder.encode(modality, items)
+    assert len(together) == len(items)
+    for rows, item in zip(together, items, strict=True):
+        with torch.inference_mode():
+            out = getattr(model, f"get_{modality}_features")(**item)
+        whole = out.last_hidden_state if modality == "audio" else out.pooler_output[0]
+        torch.testing.assert_close(rows, whole, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(rows, encoder.encode(modality, [item])[0], atol=1e-4, rtol=1e-4)
+
+
+def test_the_encoder_holds_no_language_model(checkpoints: Checkpoints) -> None:
+    encoder = load_encoder(inspect(checkpoints("qwen_vl")), "float32", "cpu", 1)
+    assert [name for name, _ in encoder._model.named_children()] == ["visual"]

@@ -1,0 +1,107 @@
+"""The runner's other promises: one decoder like the other, logprobs, replay, memory that costs nothing until it is used."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from thespis.gpu_runtime.kv_pool import KvPool
+from thespis.gpu_runtime.runner import Runner
+from thespis.protocol.edges.gpu_runner_to_scheduler import TokenLogprobs
+from thespis.protocol.errors import EngineError
+from thespis.protocol.sampling import SamplingParams
+
+from ..helpers.checkpoints import FAMILIES, Checkpoints, Family
+from ..helpers.reference import reference_for
+from .driving import Driver, Prompt, runner_config
+
+TOKENS = [(7 * i * i + 3) % 250 for i in range(45)]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_fused_decoder_equals_transformers(family: Family, checkpoints: Checkpoints) -> None:
+    """Log-probabilities of a whole prompt, prefilled in three pieces, within 1e-4."""
+    config = runner_config(checkpoints(family))
+    found = []
+    for fused in (True, False):
+        driver = Driver(Runner(config, fused))
+        one = driver.start(Prompt(TOKENS))
+        entries: list[TokenLogprobs] = []
+        for count in (20, 1, 24):
+            result = driver.step([(one, count)], SamplingParams(prompt_logprobs=0))
+            entries += [entry for part in result.prompt_logprobs for entry in part.entries]
+        found.append(torch.tensor([entry.logprob for entry in entries]))
+    assert len(found[0]) == len(TOKENS) - 1
+    torch.testing.assert_close(found[0], found[1], atol=1e-4, rtol=0)
+
+
+def test_prompt_logprobs_are_transformers(checkpoints: Checkpoints) -> None:
+    folder = checkpoints("qwen_vl")
+    with torch.inference_mode():
+        table = reference_for(folder).model(torch.tensor([TOKENS])).logits[0].log_softmax(-1)
+    driver = Driver(Runner(runner_config(folder)))
+    one = driver.start(Prompt(TOKENS))
+    params = SamplingParams(prompt_logprobs=2, logprobs=1, temperature=0.0)
+    parts = [part for count in (17, 28) for part in driver.step([(one, count)], params).prompt_logprobs]
+    assert [part.start for part in parts] == [1, 18]
+    entries = [entry for part in parts for entry in part.entries]
+    for place, entry in enumerate(entries, 1):
+        row = table[place - 1]
+        assert entry.token_id == TOKENS[place]
+        assert entry.logprob == pytest.approx(float(row[TOKENS[place]]), abs=1e-3)
+        assert entry.rank == int((row > row[TOKENS[place]]).sum()) + 1
+        assert [token for token, _ in entry.top] == row.topk(2).indices.tolist()
+
+
+def test_a_sampled_request_goes_on_after_preemption_as_if_nothing_had_been(checkpoints: Checkpoints) -> None:
+    """Random numbers, penalties and min_tokens are replayed from the output."""
+    driver = Driver(Runner(runner_config(checkpoints("llava"))))
+    params = SamplingParams(temperature=1.2, seed=5, top_p=0.9, frequency_penalty=0.5, repetition_penalty=1.3)
+    wanted = driver.finish(driver.start(Prompt(TOKENS)), 16, sampling=params)
+    one = driver.start(Prompt(TOKENS))
+    driver.finish(one, 7, sampling=params)
+    assert driver.finish(driver.preempt(one), 16, sampling=params) == wanted
+    assert len(set(wanted)) > 5
+
+
+def test_choices_of_one_request_differ(checkpoints: Checkpoints) -> None:
+    driver = Driver(Runner(runner_config(checkpoints("llava"))))
+    params = SamplingParams(temperature=1.0, seed=5)
+    outputs = {tuple(driver.finish(driver.start(Prompt(TOKENS)), 6, sampling=params, choice=choice)) for choice in range(4)}
+    assert len(outputs) == 4
+
+
+def test_more_sequences_than_rows_find_room(checkpoints: Checkpoints) -> None:
+    driver = Driver(Runner(runner_config(checkpoints("llava"), max_num_seqs=2)))
+    several = [driver.start(Prompt(TOKENS[: 5 + i])) for i in range(5)]
+    result = driver.step([(one, len(one.tokens)) for one in several])
+    assert len(result.sampled) == 5
+    assert not result.faults
+
+
+def test_without_a_number_of_blocks_the_runner_finds_one(checkpoints: Checkpoints) -> None:
+    config = runner_config(checkpoints("llava"))
+    assert Runner(type(config)(**{**_fields(config), "num_blocks": 0})).num_blocks * config.block_size >= config.max_model_len
+
+
+def _fields(config: object) -> dict[str, object]:
+    return {name: getattr(config, name) for name in config.__struct_fields__}  # type: ignore[attr-defined]
+
+
+def test_unused_cache_costs_no_memory() -> None:
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+    before = resident()
+    pool = KvPool(4, 16384, 16, 2, 64, torch.float32, torch.device("cpu"))
+    assert sum(layer.nbytes for layer in pool.blocks) > 1 << 30
+    pool.slots[3].index_copy_(0, torch.tensor([5]), torch.ones(1, 2, 2, 64))
+    assert resident() - before < 16 << 20
+
+
+def test_an_unknown_family_is_refused(checkpoints: Checkpoints) -> None:
+    config = runner_config(checkpoints("llava"))
+    fields = {**_fields(config.model), "model_type": "gpt2"}
+    broken = type(config)(**{**_fields(config), "model": type(config.model)(**fields)})
+    with pytest.raises(EngineError, match="'gpt2' are not supported; known: llava, qwen2_5_omni"):
+        Runner(broken)

@@ -1,0 +1,110 @@
+"""Broken checkpoints are told in words that help, without paths; whole ones are read whatever their names' age."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from thespis.gpu_runtime.encoder import load_encoder
+from thespis.gpu_runtime.language_model import load_language_model
+from thespis.protocol.checkpoint import inspect
+from thespis.protocol.errors import EngineError
+
+from ..helpers.checkpoints import FAMILIES, Checkpoints, Family
+from ..helpers.reference import reference_for
+
+Weights = dict[str, torch.Tensor]
+
+
+def copied(folder: Path, to: Path, change: Callable[[Weights], None]) -> Path:
+    made = to / "some-model"
+    shutil.copytree(folder, made)
+    weights = load_file(made / "model.safetensors")
+    change(weights)
+    save_file(weights, made / "model.safetensors", {"format": "pt"})
+    return made
+
+
+def load_both(folder: Path) -> None:
+    info = inspect(folder)
+    load_language_model(info, torch.float32, torch.device("cpu"))
+    load_encoder(info, "float32", "cpu", 1)
+
+
+def lose(weights: Weights) -> None:
+    del weights["model.layers.1.mlp.up_proj.weight"]
+
+
+def lose_tower(weights: Weights) -> None:
+    del weights["visual.blocks.0.attn.proj.bias"]
+
+
+def lose_head(weights: Weights) -> None:
+    del weights["lm_head.weight"]
+
+
+def widen(weights: Weights) -> None:
+    weights["model.norm.weight"] = torch.ones(65)
+
+
+def add(weights: Weights) -> None:
+    weights["model.layers.0.self_attn.q_proj.lora_a"] = torch.ones(2)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lose, r"'some-model' lacks the weight model\.language_model\.layers\.1\.mlp\.up_proj\.weight"),
+        (lose_tower, r"'some-model' lacks the weight model\.visual\.blocks\.0\.attn\.proj\.bias"),
+        (lose_head, r"'some-model' lacks the weight lm_head\.weight"),
+        (widen, r"model\.norm\.weight of the checkpoint 'some-model' is \[65\]; its config\.json asks for \[64\]"),
+        (add, r"'some-model' holds the weight model\.language_model\.layers\.0\.self_attn\.q_proj\.lora_a, which"),
+    ],
+)
+def test_broken_checkpoints_are_named(
+    change: Callable[[Weights], None], text: str, tmp_path: Path, checkpoints: Checkpoints
+) -> None:
+    made = copied(checkpoints("qwen_vl"), tmp_path, change)
+    with pytest.raises(EngineError, match=text) as caught:
+        load_both(made)
+    assert str(tmp_path) not in str(caught.value)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_new_names_are_read_like_old_ones(family: Family, tmp_path: Path, checkpoints: Checkpoints) -> None:
+    """transformers writes the old names; a checkpoint with the names of its modules is as good."""
+    current = reference_for(checkpoints(family)).model.state_dict()
+
+    def rename(weights: Weights) -> None:
+        weights.clear()
+        weights.update({name: tensor.clone() for name, tensor in current.items()})
+
+    load_both(copied(checkpoints(family), tmp_path, rename))
+
+
+def test_a_tied_head_is_the_embedding(tmp_path: Path, checkpoints: Checkpoints) -> None:
+    made = copied(checkpoints("qwen_vl"), tmp_path, lose_head)
+    config = json.loads((made / "config.json").read_text())
+    config["tie_word_embeddings"] = config["text_config"]["tie_word_embeddings"] = True
+    (made / "config.json").write_text(json.dumps(config))
+    model = load_language_model(inspect(made), torch.float32, torch.device("cpu"))
+    with torch.inference_mode():
+        hidden = torch.randn(2, 64)
+        torch.testing.assert_close(model.logits(hidden), hidden @ model.embed(torch.arange(model.vocab)).T)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_only_its_own_modelling_code_is_imported(family: Family) -> None:
+    code = (
+        "import sys; from thespis.gpu_runtime.models import " + family + "\n"
+        "print(*{m.split('.')[2] for m in sys.modules if m.startswith('transformers.models.') and '.modeling_' in m})"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60).stdout.split()
+    allowed = {"qwen_omni": {"qwen2_5_omni"}, "qwen_vl": {"qwen2_vl"}, "llava": {"llava"}}[family]
+    assert set(out) - {"auto"} == allowed
