@@ -7,7 +7,8 @@ from ..helpers.media import RATE, Pixels, clip, clip_frames, data_url, picture, 
 from ..helpers.reference import Answer, Media, Reference
 
 REQUESTS = 24
-MAX_TOKENS = 24
+LONG, SHORT = 100, 24
+"""Tokens of an answer: the first twelve are long, so that later requests meet them running."""
 SYSTEM = "You see, you hear, you answer."
 SIZES = ((56, 56), (90, 60), (112, 84), (40, 70))
 """Width and height; most are not what the towers take, so they are resized."""
@@ -57,6 +58,7 @@ class Case(NamedTuple):
     shown: tuple[Shown, ...]
     question: str
     system: bool
+    max_tokens: int
 
     @property
     def media(self) -> Media:
@@ -103,9 +105,9 @@ def _solve(reference: Reference, kinds: tuple[str, ...], index: int, first_seed:
     """The first wording under which no token is near a tie."""
     shown = tuple(Shown(kind, first_seed + 2 * index + place) for place, kind in enumerate(kinds))  # type: ignore[arg-type]
     for again in range(20):
-        case = Case(shown, f"What is it, number {index}{'?' * (again + 1)}", system=index % 2 == 1)
+        case = Case(shown, f"What is it, number {index}{'?' * (again + 1)}", index % 2 == 1, LONG if index < 12 else SHORT)
         prompt = reference.prompt(case.messages(encoded=False))
-        answer = reference.answer(prompt, case.media, MAX_TOKENS)
+        answer = reference.answer(prompt, case.media, case.max_tokens)
         if answer.safe:
             return Solved(case, prompt, answer)
     raise AssertionError(f"all wordings of case {index} come near a tie: the model's logits are too flat")
