@@ -5,6 +5,7 @@ from aiohttp import web
 from ...protocol.config import HttpConfig
 from ..client import Client
 from .door import OPEN_PATHS, Handler, error_response, failure_of, unauthorized
+from .generate import SERVER
 from .handlers import chat_completions, completions
 from .service import SERVICE, TENANT, Service
 from .utility import detokenize, health, live, metrics, models, one_model, tokenize, version
@@ -37,6 +38,8 @@ def make_app(client: Client, config: HttpConfig) -> web.Application:
 async def _door(request: web.Request, handler: Handler) -> web.StreamResponse:
     service = request.app[SERVICE]
     response = await _answer(request, handler, service)
+    if not response.prepared:
+        response.headers["Server"] = SERVER
     if request.path in METRICS_PATHS:
         service.metrics.requests.labels(request.path, str(response.status)).inc()
     return response

@@ -19,7 +19,10 @@ from .shape import DONE, Answer, Shape, error_event
 
 log = logging.getLogger(__name__)
 
+SERVER = "thespis"
+"""Instead of a list of what this is made of and in which versions."""
 SSE_HEADERS = {
+    "Server": SERVER,
     "Content-Type": "text/event-stream; charset=utf-8",
     "Cache-Control": "no-cache",
     "X-Accel-Buffering": "no",

@@ -6,6 +6,7 @@ import socket
 
 import msgspec
 from aiohttp import web
+from prometheus_client import disable_created_metrics
 
 from ...actors.actor import Actor, run
 from ...actors.launch import Launch
@@ -89,4 +90,5 @@ async def drain(app: web.Application, runner: web.AppRunner, seconds: float) -> 
 
 
 def main(launch: Launch) -> None:
+    disable_created_metrics()
     run(Http(launch))

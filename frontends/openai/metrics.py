@@ -55,6 +55,10 @@ class _Engine(Collector):
         for role, count in sorted(status.restarts.items()):
             restarts.add_metric((role,), float(count))
         yield restarts
+        pids = GaugeMetricFamily("thespis_process_pid", "Process id of a role.", labels=("role",))
+        for role, pid in sorted(status.pids.items()):
+            pids.add_metric((role,), float(pid))
+        yield pids
         for role, counters in sorted(status.stats.items()):
             for name, value in sorted(counters.items()):
                 family = re.sub(r"[^a-zA-Z0-9_]", "_", f"thespis_{role}_{name}")

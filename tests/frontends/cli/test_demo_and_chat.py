@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from thespis.frontends.cli import chat, demo
-from thespis.frontends.cli.api import Stage
+from thespis.frontends.cli.api import Api, Stage
 from thespis.frontends.cli.main import build_parser
 from thespis.protocol.errors import EngineError, Failure
 from thespis.protocol.request import ChatPrompt, Encoded, Slot, Text
@@ -83,7 +83,7 @@ async def test_a_refused_message_is_taken_back_and_the_chat_goes_on(capsys: pyte
     client.refusal = Failure("invalid_request", "This is too long.")
     conversation = chat.Conversation()
     conversation.say("x")
-    async with served(client) as url, demo.Api(url) as api:
+    async with served(client) as url, Api(url) as api:
         given = build_parser("chat").parse_args(["chat"])
         await chat._answer(api, "fake-model", conversation, given)
     assert "This is too long." in capsys.readouterr().out

@@ -196,6 +196,7 @@ async def test_metrics_have_our_histograms_and_the_actors_counters() -> None:
         "thespis_output_tokens_total 5.0",
         "thespis_gpu_runner_steps 7.0",
         'thespis_restarts{role="gpu-runner"} 2.0',
+        'thespis_process_pid{role="gpu-runner"} 1.0',
         "thespis_ready 1.0",
     ):
         assert line in text

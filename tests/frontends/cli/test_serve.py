@@ -1,0 +1,215 @@
+"""`thespis serve` as a user starts it: a real engine, its end, and what it says when it cannot start."""
+
+import asyncio
+import base64
+import io
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import wave
+from collections.abc import Iterator
+from pathlib import Path
+
+import aiohttp
+import openai
+import pytest
+from PIL import Image
+
+from thespis.frontends.cli.bench import measure
+from thespis.frontends.cli.main import build_parser
+
+CHAT = "/v1/chat/completions"
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-P", "-m", "thespis", *arguments]
+
+
+class Served:
+    """A `thespis serve` of this test's own."""
+
+    def __init__(self, *arguments: str) -> None:
+        self.process = subprocess.Popen(
+            command("serve", "--port", "0", *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        assert self.process.stdout is not None
+        self.log = ""
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+        line = self.process.stdout.readline()
+        found = re.search(r"(http://\S+)/v1", line)
+        assert found is not None, (line, self.log)
+        self.url = found[1]
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.log += line
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.wait()
+
+    def wait(self) -> int:
+        code = self.process.wait(30)
+        self._reader.join()
+        for pipe in (self.process.stdout, self.process.stderr):
+            assert pipe is not None
+            pipe.close()
+        return code
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Served]:
+    served = Served()
+    yield served
+    if served.process.poll() is None:
+        assert served.end() == 0
+
+
+def api(server: Served) -> openai.AsyncOpenAI:
+    return openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0)
+
+
+async def post(server: Served, path: str, body: object) -> tuple[int, dict[str, object]]:
+    async with aiohttp.ClientSession() as session, session.post(server.url + path, json=body) as response:
+        return response.status, await response.json()
+
+
+async def pids(server: Served) -> dict[str, int]:
+    async with aiohttp.ClientSession() as session, session.get(f"{server.url}/metrics") as response:
+        found = re.findall(r'thespis_process_pid\{role="([^"]+)"\} ([0-9.e+]+)', await response.text())
+    return {role: int(float(pid)) for role, pid in found}
+
+
+def picture() -> str:
+    buffer = io.BytesIO()
+    Image.new("RGB", (56, 56), (200, 30, 30)).save(buffer, "PNG")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def sound() -> str:
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setparams((1, 2, 16000, 0, "NONE", ""))
+        file.writeframes(bytes(32000))
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+CONTENT = [
+    {"type": "text", "text": "What is this?"},
+    {"type": "image_url", "image_url": {"url": picture()}},
+    {"type": "input_audio", "input_audio": {"data": sound(), "format": "wav"}},
+]
+
+
+@pytest.mark.process
+async def test_the_official_client_gets_the_same_answer_streamed_and_not(server: Served) -> None:
+    asked: dict[str, object] = {"model": "demo_model", "messages": [{"role": "user", "content": CONTENT}], "temperature": 0}
+    async with api(server) as client:
+        whole = await client.chat.completions.create(**asked, max_tokens=8)  # type: ignore[call-overload]
+        stream = await client.chat.completions.create(**asked, max_tokens=8, stream=True)  # type: ignore[call-overload]
+        text = "".join([chunk.choices[0].delta.content or "" async for chunk in stream])
+    assert whole.choices[0].message.content == text
+    assert whole.usage.completion_tokens <= 8
+    assert whole.usage.prompt_tokens_details.model_dump()["image_tokens"] > 0
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("path", "body", "status", "param"),
+    [
+        (
+            CHAT,
+            {"messages": [{"role": "user", "content": [{"image_url": "data:image/png;base64,bm90IGEgcGljdHVyZQ=="}]}]},
+            422,
+            "messages[0].content[0]",
+        ),
+        ("/v1/completions", {"prompt": "word " * 50_000}, 400, None),
+        ("/v1/completions", {"prompt": [1_000_000]}, 400, None),
+        (CHAT, {"messages": [{"role": "user", "content": "x"}], "model": "gpt-4"}, 404, "model"),
+    ],
+)
+async def test_bad_input_has_its_status_and_costs_no_process(
+    server: Served, path: str, body: dict[str, object], status: int, param: str | None
+) -> None:
+    before = await pids(server)
+    found, answer = await post(server, path, body)
+    assert found == status, answer
+    error = answer["error"]
+    assert isinstance(error, dict)
+    assert param is None or error["param"] == param
+    assert await pids(server) == before
+
+
+@pytest.mark.process
+async def test_bench_counts_every_token(server: Served) -> None:
+    given = ["bench", "serve", "--base-url", server.url, "--streams", "1,4", "--max-tokens", "16", "--requests", "4", "--json"]
+    levels = await measure(build_parser("bench").parse_args(given))
+    assert [level.tokens for level in levels] == [64, 64]
+    assert [level.prompt_tokens for level in levels] == [4 * 32, 4 * 32]
+
+
+@pytest.mark.process
+async def test_a_killed_http_frontend_comes_back_on_the_same_port(server: Served) -> None:
+    before = await pids(server)
+    os.kill(before["http"], signal.SIGKILL)
+
+    async def back() -> bool:
+        try:
+            return (await pids(server)).get("http", before["http"]) != before["http"]
+        except aiohttp.ClientError:
+            return False
+
+    async with asyncio.timeout(20):
+        while not await back():
+            await asyncio.sleep(0.2)
+    status, _ = await post(server, "/v1/completions", {"prompt": "x", "max_tokens": 2})
+    assert status == 200
+    after = await pids(server)
+    assert {role: pid for role, pid in after.items() if role != "http"} == {
+        role: pid for role, pid in before.items() if role != "http"
+    }
+
+
+@pytest.mark.process
+async def test_at_sigterm_an_open_stream_is_finished_and_the_exit_code_is_0(server: Served) -> None:
+    body = {"prompt": "x", "max_tokens": 400, "ignore_eos": True, "stream": True, "return_token_ids": True}
+    async with aiohttp.ClientSession() as session, session.post(f"{server.url}/v1/completions", json=body) as response:
+        first = await response.content.readany()
+        server.process.send_signal(signal.SIGTERM)
+        rest = await response.read()
+    events = [json.loads(event[6:]) for event in (first + rest).split(b"\n\n") if event.startswith(b"data: {")]
+    assert sum(len(choice["token_ids"]) for event in events for choice in event["choices"]) == 400
+    assert rest.endswith(b"data: [DONE]\n\n")
+    assert await asyncio.to_thread(server.wait) == 0
+
+
+def refused(*arguments: str) -> str:
+    """What `serve` says when it ends at once."""
+    began = time.monotonic()
+    ended = subprocess.run(command("serve", *arguments), capture_output=True, text=True, timeout=15)
+    assert ended.returncode == 1
+    assert time.monotonic() - began < 10
+    assert "Traceback" not in ended.stderr
+    return ended.stderr
+
+
+def test_an_unknown_model_path_is_said_at_once(tmp_path: Path) -> None:
+    assert f"No model at '{tmp_path / 'none'}'" in refused(str(tmp_path / "none"), "--port", "0")
+
+
+def test_a_folder_that_is_no_checkpoint_is_said_at_once(tmp_path: Path) -> None:
+    assert "no config.json" in refused(str(tmp_path), "--port", "0")
+
+
+def test_a_taken_port_is_said_at_once() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        text = refused("--port", str(taken.getsockname()[1]))
+    assert "choose another with --port" in text
