@@ -3,9 +3,11 @@
 import atexit
 import contextlib
 import os
+import select
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -33,6 +35,7 @@ class EngineHandle:
         self.process = process
         self._owner = os.getpid()
         self._closing = threading.Lock()
+        self._held = True
         atexit.register(self.stop)
 
     @property
@@ -48,32 +51,33 @@ class EngineHandle:
             return False
         atexit.unregister(self.stop)
         with self._closing:
+            if not self._held:
+                return not self.running
+            self._held = False
             process = self.process
             assert process.stdin is not None
             assert process.stdout is not None
-            if process.stdin.closed:
-                return process.poll() is not None
-            process.stdin.close()
-            late = threading.Timer(timeout, process.kill)
-            late.daemon = True
-            late.start()
-            try:
-                staying = any(announcement.event == "staying" for announcement in _announcements(process.stdout))
-                if not staying:
-                    process.wait()
-            finally:
-                late.cancel()
-            process.stdout.close()
-            if staying:
-                process.returncode = 0  # not ours to wait for any more: no warning when this handle goes
-            return not staying
+            with contextlib.suppress(BrokenPipeError), process.stdin:
+                process.stdin.write(b"\n")  # a fork of this process may hold the pipe open: its end alone might not come
+            with process.stdout:
+                try:
+                    if any(said.event == "staying" for said in _announcements(process.stdout, timeout)):
+                        return False
+                except TimeoutError:
+                    process.kill()
+            process.wait()
+            return True
 
     def terminate(self, timeout: float = STOP_SECONDS) -> int:
         """End the engine for everybody, in order; returns the director's exit code."""
         if self.running:
             self.process.terminate()
         self.stop(timeout)
-        return self.process.returncode
+        return self.process.wait()
+
+    def __del__(self) -> None:
+        if not self._held and self.process.returncode is None:
+            self.process.returncode = 0  # it stays for others: no warning that it was forgotten
 
     def __enter__(self) -> Self:
         return self
@@ -138,6 +142,7 @@ def _popen(run_dir: Path, directions: DirectorConfig, log: IO[bytes] | None) -> 
         [sys.executable, "-P", "-m", "thespis.actors.director", "--run-dir", str(run_dir)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        bufsize=0,
         stderr=log,
         start_new_session=True,
         pass_fds=() if listen is None else (listen,),
@@ -150,7 +155,6 @@ def _await_ready(handle: EngineHandle, directions: DirectorConfig, log: IO[bytes
     assert process.stdout is not None
     with contextlib.suppress(BrokenPipeError):  # it has ended already, and the reason comes below
         process.stdin.write(msgspec.json.encode(directions) + b"\n")
-        process.stdin.flush()
     first = next(_announcements(process.stdout), None)
     if first is None:
         raise EngineError(f"The engine ended before it was ready.{_last_lines(log)}")
@@ -158,11 +162,20 @@ def _await_ready(handle: EngineHandle, directions: DirectorConfig, log: IO[bytes
         raise EngineError(first.text)
 
 
-def _announcements(stdout: IO[bytes]) -> Iterator[Announcement]:
-    """Until the director ends."""
+def _announcements(stdout: IO[bytes], timeout: float | None = None) -> Iterator[Announcement]:
+    """Until the director ends. Raises TimeoutError after `timeout` seconds."""
     decoder = msgspec.json.Decoder(Announcement)
-    for line in stdout:
-        yield decoder.decode(line)
+    deadline = None if timeout is None else time.monotonic() + timeout
+    poller = select.poll()
+    poller.register(stdout, select.POLLIN)
+    rest = b""
+    while poller.poll(None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000):
+        data = os.read(stdout.fileno(), 4096)
+        if not data:
+            return
+        *lines, rest = (rest + data).split(b"\n")
+        yield from map(decoder.decode, lines)
+    raise TimeoutError
 
 
 def _last_lines(log: IO[bytes] | None) -> str:

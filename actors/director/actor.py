@@ -184,10 +184,7 @@ class Director:
             case Stats(role, epoch, counters):
                 self._inquiry.heard(role, epoch, counters)
             case Fatal(role, epoch, text):
-                if (member := self._member(role, epoch)) is not None:
-                    member.fatal = text
-                    if not self._opened:
-                        self.give_up(text)
+                self._hear_fatal(role, epoch, text)
             case Leave(role, epoch):
                 guest = self.roster.guests.get(role)
                 if guest is not None and guest.epoch == epoch:
@@ -197,6 +194,14 @@ class Director:
                 self._inquiry.ask(identity, role)
             case Kill(role, epoch):
                 self.company.kill(role, epoch, excused=True)
+
+    def _hear_fatal(self, role: str, epoch: int, text: str) -> None:
+        """At the start it is the end. Later it is one more death, and the text only told if the role is given up."""
+        member = self.roster.members.get(role)
+        if member is not None and member.epoch == epoch:  # it may be dead already: these are its last words
+            member.fatal = text
+            if not self._opened:
+                self.give_up(text)
 
     def _member(self, role: str, epoch: int) -> Member | None:
         """The living incarnation that speaks; None for one that is dead or replaced."""

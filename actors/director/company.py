@@ -18,7 +18,7 @@ RESTARTS, WINDOW = 5, 60.0
 """Restarts per role within so many seconds; the next death after them is the end of the engine."""
 RESTARTS_AT_START = 2
 """Before the engine was ready for the first time: what fails then mostly fails again."""
-HELLO_SECONDS = 120.0
+HELLO_SECONDS = 300.0
 """From a process's making to its Hello; the zygote's imports are in it."""
 LAST_WORDS_SECONDS = 0.1
 """A dying process's last message may arrive a little after the news of its death."""
@@ -130,15 +130,13 @@ class Company:
         log.log(logging.INFO if self.closing else logging.WARNING, "%s.%d has ended (%s)", member.role, epoch, _how(status))
         self._gone(member.role, epoch)
         self.changed.set()
-        if self.closing:
-            return
         if ready:
             self._restart(member, status)
         else:
             self._loop.call_later(LAST_WORDS_SECONDS, self._restart, member, status)
 
     def _restart(self, member: Member, status: int | None) -> None:
-        if self.closing:
+        if self.closing or member.retired:
             return
         if not member.excused and not member.budget.spend(self._loop.time()):
             self._give_up(member.fatal or f"The process {member.role} ended again and again ({_how(status)}); see the log.")
@@ -164,11 +162,17 @@ class Company:
         for member in self.roster.overdue(self._loop.time(), self._config.lease_seconds, HELLO_SECONDS):
             log.warning("%s.%d is silent and is replaced", member.role, member.epoch)
             self.kill(member.role, member.epoch)
+        zygote = self._zygote
+        if zygote is not None and zygote.is_silent(HELLO_SECONDS, self._config.lease_seconds):
+            log.warning("the zygote is silent and is replaced")
+            kill(zygote.pid)
 
     def forgive(self) -> None:
         """The director itself was stopped for a while: nobody's lease runs from before."""
         for member in self.roster.members.values():
             member.heard = self._loop.time()
+        if self._zygote is not None:
+            self._zygote.forgive()
 
     def close_zygote(self) -> None:
         if self._zygote is not None:

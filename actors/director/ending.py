@@ -23,12 +23,13 @@ ENDED = "The engine was stopped."
 async def end_in_order(director: "Director") -> None:
     """End every process of the engine and reap it."""
     company = director.company
-    company.closing = True
     http = director.roster.members.get("http")
     server = director.config.server
     if http is not None and http.state == "ready" and server is not None and director.fatal is None:
+        http.retired = True
         director.send("http", http.epoch, Stop())
         await _until(director, lambda: http.pid is None, server.drain_timeout, hasten=True)
+    company.closing = True
     status = director.status(ended=director.fatal or ENDED)
     for role, guest in director.roster.guests.items():
         director.send(role, guest.epoch, status)

@@ -50,7 +50,6 @@ def live(run_dir: Path, tell_janitor: Callable[[int], None]) -> int:
         director = Director(config, division, run_dir, preload, announce, tell_janitor)
         loop = asyncio.get_running_loop()
         if config.face_pid is not None:
-            os.set_blocking(_FACE, False)
             loop.add_reader(_FACE, _face_speaks, loop, director)
         return await director.run()
 
@@ -58,12 +57,8 @@ def live(run_dir: Path, tell_janitor: Callable[[int], None]) -> int:
 
 
 def _face_speaks(loop: asyncio.AbstractEventLoop, director: Director) -> None:
-    """The face says nothing more; what can come is the end of the pipe, when it lets go."""
-    try:
-        if os.read(_FACE, 4096):
-            return
-    except BlockingIOError:
-        return
+    """Whatever comes after the configuration, a line or the end of the pipe, says that the face lets go."""
+    os.read(_FACE, 4096)
     loop.remove_reader(_FACE)
     director.face_gone()
 

@@ -97,6 +97,9 @@ class Zygote:
         self._loop = asyncio.get_running_loop()
         self._forked = forked
         self._waiting: deque[Launch] = deque()
+        self._heard = self._loop.time()
+        """When it last answered, or was first asked after that."""
+        self._loaded = False
         self._rest = b""
         theirs_in, self._orders = os.pipe()
         self._answers, theirs_out = os.pipe()
@@ -115,11 +118,22 @@ class Zygote:
         self._loop.add_reader(self._answers, self._hear)
 
     def fork(self, launch: Launch) -> None:
+        if not self._waiting:
+            self._heard = max(self._heard, self._loop.time())
         self._waiting.append(launch)
         try:
             os.write(self._orders, msgspec.json.encode(launch) + b"\n")
         except BrokenPipeError:
             log.info("the zygote has just ended; %s is made by the next one", launch.role)
+
+    def is_silent(self, loading: float, forking: float) -> bool:
+        """Whether an order has been waiting for so long: seconds while it imports, seconds afterwards."""
+        silence = self._loop.time() - self._heard
+        return bool(self._waiting) and silence > (forking if self._loaded else loading)
+
+    def forgive(self) -> None:
+        """Its silence is counted from now on."""
+        self._heard = self._loop.time()
 
     def close(self) -> list[Launch]:
         """After its end, or to end it: the orders that were not answered."""
@@ -141,5 +155,9 @@ class Zygote:
                 self._loop.remove_reader(self._answers)
                 return
             *lines, self._rest = (self._rest + data).split(b"\n")
+            self._heard = self._loop.time()
             for line in lines:
-                self._forked(self._waiting.popleft(), int(line))
+                if line:
+                    self._forked(self._waiting.popleft(), int(line))
+                else:
+                    self._loaded = True

@@ -46,6 +46,8 @@ class Member:
     restarts: int = 0
     excused: bool = False
     """Its coming death was asked for and costs no budget."""
+    retired: bool = False
+    """It is not played again."""
     fatal: str | None = None
     """What it said before it gave up."""
 

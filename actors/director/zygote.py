@@ -1,7 +1,8 @@
 """The zygote: imports torch and transformers once, then forks the processes that need them.
 
-One JSON line in (a `Launch`), one line out (the pid). It opens no socket, loop, thread or device: a forked child may then
-start any of them. Each child is forked twice, so that it becomes the director's own child.
+One JSON line in (a `Launch`), one line out (the pid), and an empty line when the imports are done. It opens no socket, loop,
+thread or device: a forked child may then start any of them. Each child is forked twice, so that it becomes the director's
+own child.
 """
 
 import gc
@@ -66,6 +67,7 @@ def load(modules: list[str]) -> None:
 def serve(orders: BinaryIO, answers: int) -> None:
     """Fork until the orders end."""
     decoder = msgspec.json.Decoder(Launch)
+    os.write(answers, b"\n")
     for line in orders:
         pid = fork_twice(decoder.decode(line), (orders.fileno(), answers))
         os.write(answers, f"{pid}\n".encode())

@@ -1,12 +1,18 @@
-"""A GPU runner without a GPU, a model or torch: it keeps the books of the plans and answers by the rule in `tokens`."""
+"""A GPU runner without a GPU, a model or torch: it keeps the books of the plans and answers by a rule.
+
+The rule: the next token is drawn from a digest of all tokens so far; `expected` says what a prompt must get. Tokens are
+letters and spaces of a byte-level vocabulary in GPT-2's order ('!' is 0, 'a' is 64, a space is 220), as in the bundled
+demo model's tokenizer.
+"""
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 import msgspec
-from fakes.tokens import next_token
 
 from thespis.actors.blocking import BlockingActor
 from thespis.actors.launch import Launch
@@ -14,11 +20,49 @@ from thespis.protocol.config import RunnerConfig
 from thespis.protocol.edges.control import Peer
 from thespis.protocol.edges.gpu_runner_to_scheduler import PromptLogprobs, Sampled, SequenceFault, StepResult, TokenLogprobs
 from thespis.protocol.edges.scheduler_to_gpu_runner import NewSequence, Reset, StepPlan, Work
+from thespis.protocol.sampling import SamplingParams
 
 STEP_SECONDS = float(os.environ.get("FAKE_STEP_SECONDS", "0"))
 """How long a step pretends to take."""
 NUM_BLOCKS = 4096
 """Reported where the configuration leaves it to the runner."""
+
+LETTERS = tuple(range(64, 90))
+SPACE = 220
+
+
+def _digest(token_ids: Sequence[int], salt: int) -> bytes:
+    return sha256(repr((tuple(token_ids), salt)).encode()).digest()
+
+
+def length_of(prompt: Sequence[int], choice: int) -> int:
+    """After so many tokens the model itself wants to end: 4 to 35."""
+    return 4 + _digest(prompt, choice)[2] % 32
+
+
+def next_token(
+    token_ids: Sequence[int], prompt_tokens: int, choice: int, sampling: SamplingParams, eos: tuple[int, ...]
+) -> int:
+    """The token after `token_ids` (prompt and output so far)."""
+    produced = len(token_ids) - prompt_tokens
+    prompt = token_ids[:prompt_tokens]
+    if eos and not sampling.ignore_eos and produced >= max(sampling.min_tokens, length_of(prompt, choice)):
+        return eos[0]
+    digest = _digest(token_ids, choice)
+    return SPACE if digest[0] < 48 else LETTERS[digest[1] % len(LETTERS)]
+
+
+def expected(prompt: Sequence[int], sampling: SamplingParams, eos: tuple[int, ...], choice: int = 0) -> list[int]:
+    """The whole answer, its end token included."""
+    tokens, count = list(prompt), len(prompt)
+    limit = sampling.max_tokens if sampling.max_tokens is not None else 1 << 30
+    while len(tokens) - count < limit:
+        token = next_token(tokens, count, choice, sampling, eos)
+        tokens.append(token)
+        stops = token in eos and not sampling.ignore_eos
+        if stops or (token in sampling.stop_token_ids and len(tokens) - count >= sampling.min_tokens):
+            break
+    return tokens[count:]
 
 
 @dataclass

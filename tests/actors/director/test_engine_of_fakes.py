@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from thespis.frontends.engine import EngineHandle, find_engine
+from thespis.protocol.config import ServerConfig
 from thespis.protocol.edges.control import Gone, Hello, Kill, Refused, Reshare, Status, Welcome
 from thespis.protocol.errors import EngineError
 
@@ -161,6 +162,24 @@ def test_the_second_signal_waits_for_nobody(start: StartEngine) -> None:
         engine.process.terminate()
         assert engine.process.wait(10) == 0
     assert time.monotonic() - began < 4.0
+
+
+def test_the_http_frontend_ends_first_while_the_others_work(start: StartEngine) -> None:
+    engine = start({"http": "lingering"}, server=ServerConfig(drain_timeout=10.0))
+    with Spectator(engine.run_dir) as spectator:
+        assert spectator.status().roles["http"] == "ready"
+        engine.process.terminate()
+        assert spectator.wait(lambda message: isinstance(message, Gone)) == Gone("http", 1)
+        ended = spectator.wait(lambda message: isinstance(message, Status))
+        assert {state for role, state in ended.roles.items() if role != "http"} == {"ready"}
+        assert engine.process.wait(10) == 0
+
+
+def test_a_server_does_not_end_with_its_clients(start: StartEngine) -> None:
+    engine = start({"http": "plain"}, server=ServerConfig())
+    Spectator(engine.run_dir, "one").close()
+    with Spectator(engine.run_dir, "two") as spectator:
+        assert spectator.status().ready
 
 
 @pytest.mark.parametrize("killed", ["director", "janitor and director"])

@@ -1,6 +1,7 @@
 import asyncio
 
 import pytest
+
 from thespis.actors.director import inquiry
 from thespis.actors.director.inquiry import Inquiry
 from thespis.actors.director.roster import Member, RestartBudget, Roster

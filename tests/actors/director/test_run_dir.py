@@ -3,6 +3,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+
 from thespis.actors.director.run_dir import base_folder, is_running, make_run_dir, sweep_stale_runs, take_lock
 from thespis.protocol.blobs import Arena, segment_prefix
 

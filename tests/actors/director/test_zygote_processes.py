@@ -5,6 +5,7 @@ import signal
 from collections.abc import Callable
 
 import pytest
+
 from thespis.frontends.engine import EngineHandle
 from thespis.protocol.edges.control import Gone, Status
 
@@ -60,6 +61,16 @@ def test_zygote_and_child_may_die_together(engine: EngineHandle) -> None:
             os.kill(pids[role], signal.SIGKILL)
         spectator.peers(gpu_runner=2, encoder_cache=2)
         assert isinstance(spectator.status(), Status)
+
+
+def test_a_stopped_zygote_is_replaced_when_it_is_needed(start: StartEngine) -> None:
+    engine = start(FORKED, forked=("gpu-runner",), preload=("ahead",), lease_seconds=2.0)
+    with Spectator(engine.run_dir) as spectator:
+        pids = spectator.status().pids
+        os.kill(pids["zygote"], signal.SIGSTOP)
+        os.kill(pids["gpu-runner"], signal.SIGKILL)
+        runner = spectator.peers(gpu_runner=2).peers["gpu-runner"]
+        assert runner.notes["zygote"] != pids["zygote"]
 
 
 def test_a_killed_director_takes_forked_processes_with_it(engine: EngineHandle) -> None:

@@ -1,0 +1,169 @@
+import itertools
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from thespis.protocol import blobs
+from thespis.protocol.blobs import ARENA_BYTES, Arena, BlobError, BlobReader, BlobRef, segment_prefix, unlink_segments
+
+
+@pytest.fixture
+def run_dir() -> Iterator[Path]:
+    path = Path(tempfile.mkdtemp(prefix="thespis-test-"))
+    yield path
+    unlink_segments(path)
+    path.rmdir()
+
+
+@pytest.fixture
+def arena(run_dir: Path) -> Iterator[Arena]:
+    arena = Arena(run_dir, "fetcher.1", 256 << 20)
+    yield arena
+    arena.close()
+
+
+@pytest.fixture
+def reader(run_dir: Path) -> Iterator[BlobReader]:
+    reader = BlobReader(run_dir)
+    yield reader
+    reader.close()
+
+
+def test_bytes_come_out_as_they_went_in(arena: Arena, reader: BlobReader) -> None:
+    first, second = arena.put(b"picture"), arena.put(memoryview(b"sound" * 100))
+    assert bytes(reader.view(first)) == b"picture"
+    assert bytes(reader.view(second)) == b"sound" * 100
+    assert first.segment == second.segment, "one warm segment"
+    assert reader.view(first).readonly
+
+
+def test_shape_and_dtype_give_the_size(arena: Arena, reader: BlobReader) -> None:
+    ref, view = arena.allocate("float32", (3, 5))
+    with view:
+        assert view.nbytes == ref.nbytes == 60
+        view[:] = bytes(range(60))
+    assert bytes(reader.view(ref)) == bytes(range(60))
+
+
+def test_a_freed_block_is_used_again(arena: Arena) -> None:
+    first = arena.put(b"x" * 1000)
+    arena.put(b"y" * 1000)
+    arena.free(first)
+    assert arena.put(b"z" * 1000).offset == first.offset
+
+
+def test_a_large_block_has_a_segment_of_its_own_that_goes_back(arena: Arena) -> None:
+    arena.put(b"small")
+    large = arena.put(bytes(ARENA_BYTES + 1))
+    assert arena.held == ARENA_BYTES + large.nbytes // 64 * 64 + 64
+    arena.free(large)
+    assert arena.held == ARENA_BYTES
+    assert not os.path.exists(large.segment)
+
+
+def test_the_limit_holds_before_anything_is_allocated(run_dir: Path) -> None:
+    arena = Arena(run_dir, "fetcher.1", ARENA_BYTES)
+    arena.put(b"x")
+    with pytest.raises(MemoryError, match="limit"):
+        arena.put(bytes(ARENA_BYTES))
+    assert arena.held == ARENA_BYTES
+    arena.close()
+
+
+def test_a_full_shared_memory_falls_back_to_the_run_directory(
+    run_dir: Path, reader: BlobReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reserve = os.posix_fallocate
+    full = ["/dev/shm"]
+
+    def fallocate(fd: int, offset: int, size: int) -> None:
+        if os.readlink(f"/proc/self/fd/{fd}").startswith(tuple(full)):
+            raise OSError(28, "No space left on device")
+        reserve(fd, offset, size)
+
+    monkeypatch.setattr(os, "posix_fallocate", fallocate)
+    arena = Arena(run_dir, "fetcher.1", 2 * ARENA_BYTES)
+    ref = arena.put(b"here")
+    assert ref.segment.startswith(str(run_dir))
+    assert bytes(reader.view(ref)) == b"here"
+    full.append(str(run_dir))
+    with pytest.raises(MemoryError, match="no room"):
+        arena.put(bytes(ARENA_BYTES))
+    assert unlink_segments(run_dir) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"offset": -64},
+        {"offset": ARENA_BYTES},
+        {"shape": (ARENA_BYTES + 1,)},
+        {"shape": (-8,)},
+        {"dtype": "object"},
+        {"segment": "/etc/passwd"},
+        {"segment": "/dev/shm/../../etc/passwd"},
+    ],
+)
+def test_a_reference_is_checked_before_it_is_mapped(arena: Arena, reader: BlobReader, change: dict[str, object]) -> None:
+    ref = arena.put(b"x")
+    fields = {"segment": ref.segment, "offset": 0, "dtype": "uint8", "shape": (1,)} | change
+    with pytest.raises(BlobError):
+        reader.view(BlobRef(**fields))  # type: ignore[arg-type]
+
+
+def test_a_link_in_the_place_of_a_segment_is_not_followed(run_dir: Path, reader: BlobReader) -> None:
+    link = f"/dev/shm/{segment_prefix(run_dir)}fetcher.1-9"
+    os.symlink("/etc/hostname", link)
+    with pytest.raises(BlobError):
+        reader.view(BlobRef(link, 0, "uint8", (1,)))
+
+
+def test_a_dead_writers_segments_go_but_what_is_mapped_stays(run_dir: Path, arena: Arena, reader: BlobReader) -> None:
+    other = Arena(run_dir, "fetcher.11", ARENA_BYTES)
+    kept, lost = arena.put(b"kept"), arena.put(b"lost")
+    theirs = other.put(b"theirs")
+    view = reader.view(kept)
+    assert unlink_segments(run_dir, "fetcher.1") == 1
+    assert bytes(view) == b"kept"
+    reader.forget("fetcher.1")
+    with pytest.raises(BlobError, match="gone"):
+        reader.view(lost)
+    assert bytes(reader.view(theirs)) == b"theirs", "fetcher.11 is not fetcher.1"
+    arena._segments.clear()
+    other.close()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.one_of(st.integers(0, 400_000), st.just(-1)), max_size=40))
+def test_blocks_never_overlap_and_books_balance(steps: list[int]) -> None:
+    """A number allocates so many bytes, -1 frees the oldest block."""
+    run_dir = Path(tempfile.mkdtemp(prefix="thespis-test-"))
+    arena, held = Arena(run_dir, "w.1", 64 << 20), []
+    try:
+        for mark, size in enumerate(steps):
+            if size >= 0:
+                held.append((arena.put(bytes([mark % 251]) * size), mark % 251))
+            elif held:
+                arena.free(held.pop(0)[0])
+            spans = sorted((ref.segment, ref.offset, ref.offset + max(1, ref.nbytes)) for ref, _ in held)
+            assert all(a[0] != b[0] or a[2] <= b[1] for a, b in itertools.pairwise(spans))
+        reader = BlobReader(run_dir)
+        for ref, mark in held:
+            assert bytes(reader.view(ref)) == bytes([mark]) * ref.nbytes
+        reader.close()
+        assert arena.used == sum(max(64, -(-ref.nbytes // 64) * 64) for ref, _ in held)
+        for ref, _ in held:
+            arena.free(ref)
+        assert arena.used == 0
+    finally:
+        arena.close()
+        run_dir.rmdir()
+
+
+def test_the_prefix_names_the_run(run_dir: Path) -> None:
+    assert segment_prefix(run_dir) == f"{blobs.PREFIX}{run_dir.name}-"

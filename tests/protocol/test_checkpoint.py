@@ -1,0 +1,91 @@
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from thespis.protocol.checkpoint import declared_model_types, demo_model, find_family, inspect
+from thespis.protocol.errors import EngineError
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(demo_model(), tmp_path / "model"))
+
+
+def edit(folder: Path, **changes: object) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_the_bundled_model_is_read() -> None:
+    info = inspect(demo_model())
+    assert info.model_type == "qwen2_5_omni_thinker"
+    assert info.hidden % info.head_dim == 0
+    assert info.eos_token_ids
+    assert len(info.fingerprint) == 64
+
+
+def test_a_path_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match=r"No model at .*nowhere"):
+        inspect(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("missing", "words"),
+    [("config.json", "no config.json"), ("tokenizer.json", "no tokenizer.json"), ("model.safetensors", "no .*weights")],
+)
+def test_a_file_that_is_missing_is_named(folder: Path, missing: str, words: str) -> None:
+    (folder / missing).unlink()
+    with pytest.raises(EngineError, match=words):
+        inspect(folder)
+
+
+def test_a_config_that_is_no_json(folder: Path) -> None:
+    (folder / "config.json").write_text("{")
+    with pytest.raises(EngineError, match=r"config\.json"):
+        inspect(folder)
+
+
+def test_a_config_without_a_number_names_the_field(folder: Path) -> None:
+    edit(folder, text_config={"hidden_size": 8})
+    with pytest.raises(EngineError, match="num_attention_heads"):
+        inspect(folder)
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff" * 64, (1 << 40).to_bytes(8, "little") + b"{}"])
+def test_torn_weights_are_found_before_anything_starts(folder: Path, data: bytes) -> None:
+    (folder / "model.safetensors").write_bytes(data)
+    with pytest.raises(EngineError, match="broken"):
+        inspect(folder)
+
+
+def test_the_fingerprint_follows_weights_and_processor(folder: Path) -> None:
+    before = inspect(folder).fingerprint
+    assert before == inspect(demo_model()).fingerprint, "it does not depend on the place"
+    weights = bytearray((folder / "model.safetensors").read_bytes())
+    weights[len(weights) // 2] ^= 1
+    (folder / "model.safetensors").write_bytes(weights)
+    after = inspect(folder).fingerprint
+    assert after != before
+    (folder / "processor_config.json").write_text("{}")
+    assert inspect(folder).fingerprint != after
+
+
+def test_a_family_is_found_by_what_its_file_declares(tmp_path: Path) -> None:
+    (tmp_path / "one.py").write_text('MODEL_TYPES = ("a", "b")\nraise SystemExit("never imported")\n')
+    (tmp_path / "two.py").write_text('MODEL_TYPES: tuple[str, ...] = ("c",)\n')
+    (tmp_path / "base.py").write_text("import torch\n")
+    assert find_family(tmp_path, "b") == "one"
+    assert find_family(tmp_path, "c") == "two"
+    assert declared_model_types(tmp_path / "base.py") == ()
+    with pytest.raises(EngineError, match=r"'d' are not supported; known: a, b, c"):
+        find_family(tmp_path, "d")
+
+
+def test_both_faces_of_a_family_declare_the_same_types() -> None:
+    root = demo_model().parent
+    faces = [root / "actors/preprocessor/families", root / "gpu_runtime/models"]
+    declared = [{path.stem: declared_model_types(path) for path in folder.glob("*.py")} for folder in faces]
+    families = [{name: types for name, types in face.items() if types} for face in declared]
+    assert families[0] == families[1]

@@ -1,0 +1,44 @@
+import pytest
+
+from thespis.protocol.config import EngineConfig, divide
+from thespis.protocol.topology import EDGES, edges_from, edges_to, kind_of, picture
+
+from .test_config import MODEL
+
+
+def test_an_edge_stands_once_in_the_table_and_has_a_bound() -> None:
+    assert len({(edge.sender, edge.receiver) for edge in EDGES}) == len(EDGES)
+    assert all(edge.bound > 0 and edge.sender != edge.receiver for edge in EDGES)
+
+
+def test_every_role_of_a_division_is_in_the_table() -> None:
+    kinds = {kind_of(role) for role in divide(EngineConfig(decode_workers=2), MODEL).roles}
+    assert kinds == {kind for edge in EDGES for kind in (edge.sender, edge.receiver)}
+
+
+@pytest.mark.parametrize(
+    ("role", "kind"),
+    [
+        ("client-7f", "client"),
+        ("client", "client"),
+        ("decode-worker-12", "decode-worker"),
+        ("scheduler", "scheduler"),
+        ("clients", "clients"),
+    ],
+)
+def test_kind_of_a_role(role: str, kind: str) -> None:
+    assert kind_of(role) == kind
+
+
+def test_both_ends_of_an_edge_see_the_same_row() -> None:
+    for edge in EDGES:
+        assert edges_from(edge.sender)[edge.receiver] is edge
+        assert edges_to(edge.receiver)[edge.sender] is edge
+    assert edges_from("client-x") == edges_from("client")
+
+
+def test_the_picture_shows_every_edge() -> None:
+    lines = picture().splitlines()
+    assert lines[0] == "flowchart LR"
+    assert len(lines) == 1 + len(EDGES)
+    assert "    scheduler --> gpu-runner" in lines

@@ -1,0 +1,72 @@
+"""Imports point down: frontends > actors > gpu_runtime > protocol. Read from the source; nothing is imported."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+import thespis
+
+ROOT = Path(thespis.__file__).parent
+FLOORS = {"protocol": 1, "gpu_runtime": 2, "actors": 3, "frontends": 4}
+WITH_TORCH = {("actors", "encoder_cache"), ("actors", "gpu_runner")}
+"""The actors that may use gpu_runtime."""
+ZMQ_AT_HOME = ("protocol/channel.py", "actors/", "frontends/connection.py")
+FILES = sorted(path.relative_to(ROOT) for floor in FLOORS for path in (ROOT / floor).rglob("*.py"))
+
+
+def imports(file: Path) -> set[tuple[str, ...]]:
+    """Every module that `file` names in an import, lazy ones included; ours as (floor, ...), others as ("", package, ...)."""
+    found: set[tuple[str, ...]] = set()
+    package = file.parts[:-1]
+    for node in ast.walk(ast.parse((ROOT / file).read_text())):
+        if isinstance(node, ast.Import):
+            names = [tuple(alias.name.split(".")) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = tuple((node.module or "").split(".")) if node.module else ()
+            if node.level:
+                base = (*package[: len(package) - node.level + 1], *base)
+                found |= {(*base, alias.name) for alias in node.names}
+                continue
+            names = [(*base, alias.name) for alias in node.names]
+        else:
+            continue
+        found |= {name[1:] if name[0] == "thespis" else ("", *name) for name in names}
+    return found
+
+
+@pytest.mark.parametrize("file", FILES, ids=str)
+def test_imports_point_down(file: Path) -> None:
+    floor, actor = file.parts[0], file.parts[:2]
+    for name in imports(file):
+        if name[0] == "":
+            continue
+        assert FLOORS.get(name[0], 5) <= FLOORS[floor], f"{file} imports {'.'.join(name)}, which stands above it"
+        if floor == "actors" and name[0] == "gpu_runtime":
+            assert actor in WITH_TORCH, f"{file} imports {'.'.join(name)}"
+        if floor == "actors" and name[0] == "actors" and (ROOT / "actors" / name[1]).is_dir():
+            assert name[1] == actor[1], f"the actor in {'/'.join(actor)} imports the actor {name[1]}"
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file.parts[0] == "protocol"], ids=str)
+def test_the_protocol_needs_only_msgspec(file: Path) -> None:
+    allowed = {"msgspec", "zmq"} if file.name == "channel.py" else {"msgspec"}
+    strangers = {name[1] for name in imports(file) if name[0] == ""} - set(sys.stdlib_module_names)
+    assert strangers <= allowed
+
+
+def test_no_pickle_anywhere() -> None:
+    unsafe = {"pickle", "cloudpickle", "dill", "marshal", "shelve"}
+    guilty = [str(file) for file in FILES for name in imports(file) if name[0] == "" and name[1] in unsafe]
+    assert guilty == []
+
+
+def test_sockets_are_the_business_of_few_files() -> None:
+    guilty = {
+        str(file)
+        for file in FILES
+        for name in imports(file)
+        if name[:2] == ("", "zmq") and not str(file).startswith(ZMQ_AT_HOME)
+    }
+    assert guilty == set()
