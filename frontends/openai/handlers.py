@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -20,9 +21,8 @@ from .shape import Options, Shape
 async def chat_completions(request: web.Request) -> web.StreamResponse:
     service, arrival = request.app[SERVICE], time.time()
     with service.working():
-        body, headers = await service.read(request, ChatRequest)
-        service.check_model(body.model)
-        job = parse_chat(body, embeds=service.config.engine.enable_mm_embeds)
+        parse = partial(parse_chat, embeds=service.config.engine.enable_mm_embeds)
+        body, job, headers = await service.read(request, ChatRequest, parse)
         options = _options(service, body, arrival, job)
         return await _answer(request, service, body, [job], options, headers)
 
@@ -30,9 +30,7 @@ async def chat_completions(request: web.Request) -> web.StreamResponse:
 async def completions(request: web.Request) -> web.StreamResponse:
     service, arrival = request.app[SERVICE], time.time()
     with service.working():
-        body, headers = await service.read(request, CompletionRequest)
-        service.check_model(body.model)
-        jobs = parse_completion(body)
+        body, jobs, headers = await service.read(request, CompletionRequest, parse_completion)
         echo = tuple(_prompt_text(service, job) for job in jobs) if body.echo else None
         options = _options(service, body, arrival, jobs[0], echo=echo)
         return await _answer(request, service, body, jobs, options, headers)

@@ -90,5 +90,5 @@ async def drain(app: web.Application, runner: web.AppRunner, seconds: float) -> 
 
 
 def main(launch: Launch) -> None:
-    disable_created_metrics()
+    disable_created_metrics()  # type: ignore[no-untyped-call]
     run(Http(launch))

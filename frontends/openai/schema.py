@@ -22,10 +22,15 @@ class StreamOptions(msgspec.Struct, kw_only=True):
     continuous_usage_stats: bool | None = None
 
 
-class Common(msgspec.Struct, kw_only=True):
-    """What chat and plain completions share. None is always "not given"."""
+class Body(msgspec.Struct, kw_only=True):
+    """What every body may have."""
 
     model: str | None = None
+
+
+class Common(Body, kw_only=True):
+    """What chat and plain completions share. None is always "not given"."""
+
     n: int | None = None
     temperature: float | None = None
     top_p: float | None = None
@@ -101,8 +106,7 @@ class CompletionRequest(Common, kw_only=True):
     suffix: str | None = None
 
 
-class TokenizeRequest(msgspec.Struct, kw_only=True):
-    model: str | None = None
+class TokenizeRequest(Body, kw_only=True):
     prompt: str | None = None
     messages: list[Message] | None = None
     add_generation_prompt: bool | None = None
@@ -111,8 +115,7 @@ class TokenizeRequest(msgspec.Struct, kw_only=True):
     chat_template_kwargs: dict[str, Any] | None = None
 
 
-class DetokenizeRequest(msgspec.Struct, kw_only=True):
-    model: str | None = None
+class DetokenizeRequest(Body, kw_only=True):
     tokens: Ids
 
 

@@ -3,13 +3,12 @@
 import asyncio
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-import msgspec
 from aiohttp import web
 
 from ...protocol.config import HttpConfig
@@ -17,15 +16,18 @@ from ...protocol.errors import RequestError, refuse
 from ..client import Client
 from .door import CLOSED, Bodies, Keys
 from .metrics import Metrics
-from .schema import decode, ignored_fields
+from .schema import Body, decode, ignored_fields
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 log = logging.getLogger(__name__)
-R = TypeVar("R", bound=msgspec.Struct)
+B = TypeVar("B", bound=Body)
+P = TypeVar("P")
 
 IGNORED_HEADER = "X-Thespis-Ignored-Fields"
+LARGE = 1 << 20
+"""Bytes of a body from which on reading it takes milliseconds."""
 
 
 class Service:
@@ -67,15 +69,23 @@ class Service:
             if not self._busy:
                 self._idle.set()
 
-    async def read(self, request: web.Request, schema: type[R]) -> tuple[R, dict[str, str]]:
-        """The body, and headers that name what was ignored in it."""
-        body = await self.bodies.read(request)
-        parsed = decode(schema, body)
-        ignored = ignored_fields(schema, body)
+    async def read(self, request: web.Request, schema: type[B], parse: Callable[[B], P]) -> tuple[B, P, dict[str, str]]:
+        """The body, what `parse` (pure) makes of it, and headers that name what was ignored in it.
+
+        A large body is read in a thread, so that the streams of others go on meanwhile.
+        """
+        raw = await self.bodies.read(request)
+
+        def work() -> tuple[B, P, list[str]]:
+            body = decode(schema, raw)
+            self.check_model(body.model)
+            return body, parse(body), ignored_fields(schema, raw)
+
+        body, parsed, ignored = await asyncio.to_thread(work) if len(raw) > LARGE else work()
         if not ignored:
-            return parsed, {}
+            return body, parsed, {}
         log.warning("ignored fields of a request: %s", ", ".join(ignored))
-        return parsed, {IGNORED_HEADER: ", ".join(ignored)}
+        return body, parsed, {IGNORED_HEADER: ", ".join(ignored)}
 
     def check_model(self, name: str | None) -> None:
         """Raises RequestError 404 for a model that is not the one served here; no name means that one."""

@@ -70,9 +70,8 @@ async def metrics(request: web.Request) -> web.Response:
 
 async def tokenize(request: web.Request) -> web.Response:
     service = request.app[SERVICE]
-    body, headers = await service.read(request, TokenizeRequest)
-    service.check_model(body.model)
-    found = await service.client.tokenize(parse_tokenize(body))
+    _, prompt, headers = await service.read(request, TokenizeRequest, parse_tokenize)
+    found = await service.client.tokenize(prompt)
     tokens = list(found.token_ids)
     answer = {"count": len(tokens), "max_model_len": service.config.max_model_len, "tokens": tokens, "prompt": found.text}
     return _json(answer, headers=headers)
@@ -80,6 +79,5 @@ async def tokenize(request: web.Request) -> web.Response:
 
 async def detokenize(request: web.Request) -> web.Response:
     service = request.app[SERVICE]
-    body, headers = await service.read(request, DetokenizeRequest)
-    service.check_model(body.model)
-    return _json({"prompt": service.detokenize(body.tokens)}, headers=headers)
+    _, text, headers = await service.read(request, DetokenizeRequest, lambda body: service.detokenize(body.tokens))
+    return _json({"prompt": text}, headers=headers)

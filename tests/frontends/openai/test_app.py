@@ -1,6 +1,7 @@
 """The door and the small paths: keys, sizes, statuses, metrics, callers who go away."""
 
 import asyncio
+import base64
 import gzip
 import json
 from typing import Any
@@ -133,6 +134,16 @@ async def test_media_bytes_reach_the_client_and_a_refused_request_leaves_none() 
     (item,) = client.submitted[0][1]
     assert isinstance(item.source, Encoded)
     assert list(client.blobs.values()) == [b"abc"]
+
+
+async def test_a_large_picture_arrives_whole() -> None:
+    client = FakeClient()
+    data = bytes(range(256)) * 8192
+    url_of_it = "data:image/png;base64," + base64.b64encode(data).decode()
+    body = {"messages": [{"role": "user", "content": [{"image_url": url_of_it}]}]}
+    async with served(client) as url:
+        assert (await post(url, CHAT, body))[0] == 200
+    assert list(client.blobs.values()) == [data]
 
 
 @pytest.mark.parametrize("stream", [True, False])
