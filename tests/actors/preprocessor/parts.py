@@ -1,0 +1,53 @@
+"""What the preprocessor is made of, loaded from a checkpoint folder."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from thespis.actors.preprocessor.checkpoint import Checkpoint, read_checkpoint
+from thespis.actors.preprocessor.families.base import Family
+from thespis.actors.preprocessor.families.loading import load_family
+from thespis.actors.preprocessor.prompt import PromptRenderer
+from thespis.actors.preprocessor.tokens import TextTokenizer
+from thespis.protocol.blobs import BlobRef
+from thespis.protocol.checkpoint import inspect
+from thespis.protocol.config import EngineConfig, PreprocessorConfig, divide
+from thespis.protocol.request import ChatMessage, ChatPrompt, Encoded, MediaItem, Modality, Prompt, Request, Slot, Source, Text
+from thespis.protocol.sampling import SamplingParams
+
+NOWHERE = BlobRef("/dev/shm/none", 0, "uint8", (0,))
+
+
+class Parts(NamedTuple):
+    checkpoint: Checkpoint
+    tokenizer: TextTokenizer
+    family: Family
+
+    def renderer(self, template: str | None = None, trust: bool = False) -> PromptRenderer:
+        return PromptRenderer(self.checkpoint, self.tokenizer, self.family.placeholders, template, trust)
+
+
+def load(folder: Path) -> Parts:
+    checkpoint = read_checkpoint(inspect(folder))
+    tokenizer = TextTokenizer(checkpoint.tokenizer_file, checkpoint.tokenizer)
+    return Parts(checkpoint, tokenizer, load_family(checkpoint, tokenizer))
+
+
+def config_of(folder: Path, **engine: Any) -> PreprocessorConfig:
+    made = divide(EngineConfig(model=str(folder), **engine), inspect(folder)).roles["preprocessor"]
+    assert isinstance(made, PreprocessorConfig)
+    return made
+
+
+def item(modality: Modality = "image", source: Source | None = None, where: str = "here", uuid: str | None = None) -> MediaItem:
+    return MediaItem(modality, source if source is not None else Encoded(NOWHERE), where, uuid)
+
+
+def chat(*content: str | int, **options: Any) -> ChatPrompt:
+    """One user message: texts, and indices of items."""
+    parts = tuple(Text(part) if isinstance(part, str) else Slot(part) for part in content)
+    return ChatPrompt((ChatMessage("user", parts),), **options)
+
+
+def request(prompt: Prompt, media: tuple[MediaItem, ...] = (), id: str = "r1", **fields: Any) -> Request:
+    values: dict[str, Any] = {"client": "client-a", "arrival": 0.0, "sampling": SamplingParams(max_tokens=5, seed=1), **fields}
+    return Request(id=id, prompt=prompt, media=media, **values)

@@ -1,0 +1,99 @@
+"""What is refused at once, with the part named."""
+
+from typing import Any
+
+import pytest
+
+from thespis.actors.preprocessor.admission import Admission
+from thespis.protocol.errors import EngineError, RequestError
+from thespis.protocol.request import Embeds, Encoded, MediaItem, TextPrompt
+
+from ...helpers.checkpoints import Checkpoints
+from .parts import NOWHERE, config_of, item, load, request
+
+
+def admission(checkpoints: Checkpoints, family: Any = "qwen_omni", **engine: Any) -> Admission:
+    folder = checkpoints(family)
+    return Admission(config_of(folder, **engine), load(folder).family)
+
+
+def refused(rules: Admission, *media: MediaItem, **fields: Any) -> Any:
+    with pytest.raises(RequestError) as error:
+        rules.check(request(TextPrompt("x"), media, **fields))
+    return error.value.failure
+
+
+@pytest.mark.parametrize("limit", [2, {"count": 2, "width": 512}])
+def test_S14_items_per_prompt(checkpoints: Checkpoints, limit: Any) -> None:
+    rules = admission(checkpoints, limit_mm_per_prompt={"image": limit})
+    rules.check(request(TextPrompt("x"), (item(), item(), item("audio"), item("audio"), item("audio"))))
+    failure = refused(rules, item(), item(), item(where="images[2]"))
+    assert failure.text.startswith("At most 2 image(s) may be provided in one prompt.")
+    assert "--limit-mm-per-prompt" in failure.text
+    assert failure.part == "images[2]"
+
+
+def test_S14_a_modality_that_the_model_lacks(checkpoints: Checkpoints) -> None:
+    failure = refused(admission(checkpoints, "llava"), item("audio", where="messages[0].content[1]"))
+    assert (failure.text, failure.part) == ("This model takes no audio input.", "messages[0].content[1]")
+
+
+def test_S36_embeddings_are_off_by_default(checkpoints: Checkpoints) -> None:
+    embeds = item(source=Embeds(NOWHERE))
+    assert refused(admission(checkpoints), embeds).text == "You must set --enable-mm-embeds to input image_embeds"
+    admission(checkpoints, enable_mm_embeds=True).check(request(TextPrompt("x"), (embeds,)))
+
+
+def test_S19_neither_data_nor_id(checkpoints: Checkpoints) -> None:
+    empty = MediaItem("image", None, "here")
+    text = "multi_modal_data['image'][1] is empty but multi_modal_uuids['image'][1] is missing."
+    assert refused(admission(checkpoints), item("audio"), item(), empty).text == text
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"unheard_of": 1},
+        {"min_pixels": 0},
+        {"max_pixels": "many"},
+        {"max_pixels": True},
+        {"fps": -1},
+        {"num_frames": 1.5},
+        {"use_audio_in_video": True},
+    ],
+)
+def test_S50_processor_options(checkpoints: Checkpoints, options: dict[str, Any]) -> None:
+    rules = admission(checkpoints)
+    assert refused(rules, mm_processor_kwargs=options).part == "mm_processor_kwargs"
+    with pytest.raises(EngineError):
+        admission(checkpoints, mm_processor_kwargs=options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"picture": {}},
+        {"image": {"num_frames": 1}},
+        {"image": {"rgba_background_color": [1, 2]}},
+        {"video": {"num_frames": 0}},
+        {"video": {"frame_recovery": 1}},
+    ],
+)
+def test_S50_decoding_options(checkpoints: Checkpoints, options: dict[str, Any]) -> None:
+    assert refused(admission(checkpoints), media_io_kwargs=options).part == "media_io_kwargs"
+
+
+def test_options_in_effect(checkpoints: Checkpoints) -> None:
+    rules = admission(
+        checkpoints, mm_processor_kwargs={"min_pixels": 5, "fps": 1}, media_io_kwargs={"video": {"num_frames": 4, "fps": 2}}
+    )
+    asked = request(
+        TextPrompt("x"),
+        (MediaItem("image", Encoded(NOWHERE), "here"),),
+        mm_processor_kwargs={"max_pixels": 9, "fps": 3, "use_audio_in_video": False},
+        media_io_kwargs={"video": {"num_frames": 8}},
+    )
+    rules.check(asked)
+    assert rules.options(asked, "image") == ({"min_pixels": 5, "max_pixels": 9}, {})
+    assert rules.options(asked, "video") == ({"min_pixels": 5, "max_pixels": 9, "fps": 3}, {"num_frames": 8, "fps": 2})
+    assert rules.options(asked, "audio") == ({}, {})

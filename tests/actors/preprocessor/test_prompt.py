@@ -1,0 +1,175 @@
+"""Prompts become exactly the token ids that transformers makes of them, and callers' words never become special tokens."""
+
+import functools
+from typing import Any
+
+import pytest
+import transformers
+
+from thespis.actors.preprocessor.template import compile_template
+from thespis.protocol.errors import EngineError, RequestError
+from thespis.protocol.request import ChatMessage, ChatPrompt, Slot, Text, TextPrompt, TokenPrompt
+
+from ...helpers.checkpoints import FAMILIES, Checkpoints
+from .parts import chat, item, load
+
+_hf: Any = transformers
+_load = functools.cache(load)
+_tokenizer = functools.cache(_hf.AutoTokenizer.from_pretrained)
+
+STRING_TEMPLATE = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
+
+
+def _conversation() -> tuple[ChatPrompt, list[dict[str, Any]]]:
+    ours = ChatPrompt(
+        (
+            ChatMessage("system", (Text("Be brief."),)),
+            ChatMessage("user", (Text("Grüße, "), Slot(0), Text(" what?  "))),
+            ChatMessage("assistant", (Text("A cat."),)),
+            ChatMessage("user", (Slot(1), Text("And\nthis? 日本"))),
+        )
+    )
+    picture = {"type": "image"}
+    theirs = [
+        {"role": "system", "content": [{"type": "text", "text": "Be brief."}]},
+        {"role": "user", "content": [{"type": "text", "text": "Grüße, "}, picture, {"type": "text", "text": " what?  "}]},
+        {"role": "assistant", "content": [{"type": "text", "text": "A cat."}]},
+        {"role": "user", "content": [picture, {"type": "text", "text": "And\nthis? 日本"}]},
+    ]
+    return ours, theirs
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("begin", [True, False])
+def test_a_conversation(checkpoints: Checkpoints, family: Any, begin: bool) -> None:
+    folder = checkpoints(family)
+    ours, theirs = _conversation()
+    prompt = ChatPrompt(ours.messages, add_generation_prompt=begin)
+    made = _load(folder).renderer().render(prompt, (item(), item()))
+    tokenizer = _tokenizer(folder)
+    assert made.text == tokenizer.apply_chat_template(theirs, tokenize=False, add_generation_prompt=begin)
+    expected = tokenizer.apply_chat_template(theirs, tokenize=True, return_dict=True, add_generation_prompt=begin)
+    assert made.token_ids == expected["input_ids"]
+    assert made.order == {"image": [0, 1]}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_finished_text(checkpoints: Checkpoints, family: Any) -> None:
+    folder = checkpoints(family)
+    parts = _load(folder)
+    text = f"a {parts.family.placeholders['image'].text} b \u2603"
+    made = parts.renderer().render(TextPrompt(text), (item(),))
+    assert made.token_ids == _tokenizer(folder)(text)["input_ids"]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_S46_words_that_spell_special_tokens_stay_words(checkpoints: Checkpoints, family: Any) -> None:
+    folder = checkpoints(family)
+    parts, tokenizer = _load(folder), _tokenizer(folder)
+    token = parts.family.placeholders["image"].token
+    text = f"Write {token}{token} and {tokenizer.eos_token}, please \U000f0000{token}\U000f0001"
+    made = parts.renderer().render(chat(text, 0), (item(),))
+    assert made.token_ids.count(parts.family.placeholders["image"].token_id) == 1
+    theirs = [{"role": "user", "content": [{"type": "text", "text": text}, {"type": "image"}]}]
+    expected = tokenizer.apply_chat_template(
+        theirs, tokenize=True, return_dict=True, add_generation_prompt=True, sanitize_control_tokens=True
+    )
+    assert made.token_ids == expected["input_ids"]
+    assert "\U000f0000" not in made.text
+
+
+def test_continuing_the_final_message(checkpoints: Checkpoints) -> None:
+    folder = checkpoints("qwen_omni")
+    messages = (ChatMessage("user", (Text("Count."),)), ChatMessage("assistant", (Text("one, two,"),)))
+    prompt = ChatPrompt(messages, add_generation_prompt=False, continue_final_message=True)
+    made = _load(folder).renderer().render(prompt, ())
+    theirs = [{"role": m.role, "content": [{"type": "text", "text": m.content[0].text}]} for m in messages]  # type: ignore[union-attr]
+    assert made.text == _tokenizer(folder).apply_chat_template(theirs, tokenize=False, continue_final_message=True)
+
+
+@pytest.mark.parametrize(
+    ("template", "form"),
+    [
+        (STRING_TEMPLATE, "string"),
+        ("{% for m in messages %}{% for c in m['content'] %}{{ c.text }}{% endfor %}{% endfor %}", "openai"),
+        ("{% for m in messages %}{% for c in m.content | selectattr('type') %}{{ c }}{% endfor %}{% endfor %}", "openai"),
+        ("{% for m in messages %}{% set x = m.content %}{% for c in x %}{{ c }}{% endfor %}{% endfor %}", "openai"),
+        ("{% macro r(x) %}{% for c in x %}{{ c }}{% endfor %}{% endmacro %}{% for m in messages %}{{ r(m.content) }}{% endfor %}", "openai"),
+        ("{% for m in messages %}{% for w in m.content.split(' ') %}{{ w }}{% endfor %}{% endfor %}", "string"),
+    ],
+)  # fmt: skip
+def test_what_a_template_wants_is_read_from_it(template: str, form: str) -> None:
+    assert compile_template(template).format == form
+
+
+def test_S57_a_string_template_gets_placeholders_at_the_parts_positions(checkpoints: Checkpoints) -> None:
+    parts = _load(checkpoints("qwen_omni"))
+    made = parts.renderer(STRING_TEMPLATE).render(chat("first", 0, "then", 1), (item(), item("audio")))
+    image, audio = parts.family.placeholders["image"].text, parts.family.placeholders["audio"].text
+    assert made.text == f"user: first\n{image}\nthen\n{audio}\n"
+
+
+def test_S57_more_placeholders_than_items(checkpoints: Checkpoints) -> None:
+    parts = _load(checkpoints("llava"))
+    token = parts.family.placeholders["image"].token
+    wanted = f"Found more '{token}' placeholders in input prompt than actual multimodal data items."
+    with pytest.raises(RequestError) as refused:
+        parts.renderer().render(TextPrompt(f"what is {token}"), ())
+    assert refused.value.failure.text == wanted
+    with pytest.raises(RequestError) as refused:
+        parts.renderer(STRING_TEMPLATE + token + token).render(chat("x", 0), (item(),))
+    assert refused.value.failure.text == wanted
+
+
+def test_S15_fewer_placeholders_than_items(checkpoints: Checkpoints) -> None:
+    renderer = _load(checkpoints("llava")).renderer()
+    with pytest.raises(RequestError, match="Found 0 '<image>' placeholders in input prompt for 1 image items"):
+        renderer.render(TextPrompt("what is it"), (item(),))
+    with pytest.raises(RequestError, match="Found 0"):
+        renderer.render(TokenPrompt((5, 6)), (item(),))
+
+
+def test_token_ids_outside_the_vocabulary(checkpoints: Checkpoints) -> None:
+    with pytest.raises(RequestError, match="not in the vocabulary"):
+        _load(checkpoints("llava")).renderer().render(TokenPrompt((1, 10**6)), ())
+
+
+def test_a_requests_own_template_needs_trust(checkpoints: Checkpoints) -> None:
+    parts = _load(checkpoints("llava"))
+    prompt = chat("hello", template=STRING_TEMPLATE)
+    with pytest.raises(RequestError, match="--trust-request-chat-template"):
+        parts.renderer().render(prompt, ())
+    assert parts.renderer(trust=True).render(prompt, ()).text == "user: hello\n"
+
+
+def test_a_templates_refusal_is_told(checkpoints: Checkpoints) -> None:
+    template = "{{ raise_exception('Roles must alternate') }}{{ messages[0].content }}"
+    with pytest.raises(RequestError, match="refuses this conversation: Roles must alternate"):
+        _load(checkpoints("llava")).renderer(template).render(chat("hello"), ())
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ messages.__class__.__mro__ }}{# #}",
+        "{{ namespace(_x=1) }}",
+        "{{ missing.attribute.deeper }}",
+        "{{ 1 / 0 }}",
+    ],
+)
+def test_a_template_that_breaks_ends_one_request(checkpoints: Checkpoints, template: str) -> None:
+    with pytest.raises(RequestError, match="cannot render this conversation"):
+        _load(checkpoints("llava")).renderer(template).render(chat("hello"), ())
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [("no/such/file.jinja", "neither a readable file"), ("{% for %}", "no valid Jinja")]
+)
+def test_an_operators_bad_template_is_told_at_start(checkpoints: Checkpoints, value: str, said: str) -> None:
+    with pytest.raises(EngineError, match=said):
+        _load(checkpoints("llava")).renderer(value)
+
+
+def test_items_without_a_place(checkpoints: Checkpoints) -> None:
+    with pytest.raises(RequestError, match="name 0 media items, but 1 were given"):
+        _load(checkpoints("llava")).renderer().render(chat("hello"), (item(),))

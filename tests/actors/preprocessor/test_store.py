@@ -1,0 +1,84 @@
+"""The books of features and ids: nothing that is read goes, nothing is counted twice."""
+
+from thespis.actors.preprocessor.store import Bindings, Entry, FeatureStore
+from thespis.protocol.blobs import BlobRef
+from thespis.protocol.edges.decode_worker_to_preprocessor import Decoded
+
+
+def entry(key: str, nbytes: int = 10, worker: str = "decode-worker-0") -> Entry:
+    blob = BlobRef("/dev/shm/x", 0, "uint8", (nbytes,))
+    return Entry(Decoded(1, "d", key, 4, {"pixel_values": blob}, None, 0.0, ()), worker)
+
+
+def store(*keys: str, limit: int = 25) -> tuple[FeatureStore, dict[str, Entry]]:
+    made, entries = FeatureStore(limit), {key: entry(key) for key in keys}
+    for one in entries.values():
+        made.add(one)
+    return made, entries
+
+
+def test_the_least_recently_used_goes_first() -> None:
+    books, entries = store("a", "b", "c")
+    books.get("a")
+    assert books.evict() == [entries["b"]]
+    assert (books.bytes, len(books)) == (20, 2)
+    assert books.evict() == []
+
+
+def test_what_is_pinned_or_read_stays() -> None:
+    books, entries = store("a", "b", "c", limit=0)
+    entries["a"].pins = 1
+    entries["b"].leases = 2
+    assert books.evict() == [entries["c"]]
+    books.returned("b")
+    assert books.evict() == []
+    books.returned("b")
+    assert books.evict() == [entries["b"]]
+
+
+def test_a_dead_workers_leases_are_not_its_successors() -> None:
+    books, entries = store("a", limit=0)
+    entries["a"].leases = 1
+    assert books.worker_gone("decode-worker-0") == [entries["a"]]
+    again = entry("a", worker="decode-worker-1")
+    again.leases = 1
+    books.add(again)
+    books.returned("a")  # of the dead one
+    assert books.evict() == []
+    books.returned("a")
+    assert books.evict() == [again]
+
+
+def test_a_return_after_the_death_owes_nothing() -> None:
+    books, entries = store("a", limit=0)
+    entries["a"].leases = 1
+    books.worker_gone("decode-worker-0")
+    books.returned("a")
+    again = entry("a")
+    books.add(again)
+    assert again.leases == 0
+
+
+def test_a_dead_reader_reads_nothing() -> None:
+    books, entries = store("a", limit=0)
+    entries["a"].leases = 3
+    books.reader_gone()
+    assert books.evict() == [entries["a"]]
+
+
+def test_room_is_made_at_one_worker() -> None:
+    books, entries = store("a", limit=100)
+    books.add(entry("b", worker="decode-worker-1"))
+    assert books.evict("decode-worker-0") == [entries["a"]]
+    assert len(books) == 1
+
+
+def test_S21_an_id_names_the_first_content_of_its_tenant() -> None:
+    bindings = Bindings(limit=2)
+    assert bindings.bind("t", "sku", "d1")
+    assert bindings.bind("t", "sku", "d1")
+    assert not bindings.bind("t", "sku", "d2")
+    assert bindings.bind("u", "sku", "d2")
+    assert bindings.get("t", "sku") == "d1"
+    assert bindings.bind("t", "other", "d3")
+    assert bindings.get("u", "sku") is None
