@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 import torch
 
@@ -80,12 +81,8 @@ def test_more_sequences_than_rows_find_room(checkpoints: Checkpoints) -> None:
 
 
 def test_without_a_number_of_blocks_the_runner_finds_one(checkpoints: Checkpoints) -> None:
-    config = runner_config(checkpoints("llava"))
-    assert Runner(type(config)(**{**_fields(config), "num_blocks": 0})).num_blocks * config.block_size >= config.max_model_len
-
-
-def _fields(config: object) -> dict[str, object]:
-    return {name: getattr(config, name) for name in config.__struct_fields__}  # type: ignore[attr-defined]
+    config = msgspec.structs.replace(runner_config(checkpoints("llava")), num_blocks=0)
+    assert Runner(config).num_blocks * config.block_size >= config.max_model_len
 
 
 def test_unused_cache_costs_no_memory() -> None:
@@ -101,7 +98,6 @@ def test_unused_cache_costs_no_memory() -> None:
 
 def test_an_unknown_family_is_refused(checkpoints: Checkpoints) -> None:
     config = runner_config(checkpoints("llava"))
-    fields = {**_fields(config.model), "model_type": "gpt2"}
-    broken = type(config)(**{**_fields(config), "model": type(config.model)(**fields)})
+    other = msgspec.structs.replace(config.model, model_type="gpt2")
     with pytest.raises(EngineError, match="'gpt2' are not supported; known: llava, qwen2_5_omni"):
-        Runner(broken)
+        Runner(msgspec.structs.replace(config, model=other))
