@@ -1,6 +1,7 @@
 """A small client of the OpenAI API, for the commands: aiohttp and msgspec, no SDK."""
 
 from collections.abc import AsyncIterator
+from io import BytesIO
 from typing import Any
 
 import aiohttp
@@ -91,12 +92,12 @@ class Api:
             return msgspec.json.decode(await _good(response))
 
     async def post(self, path: str, body: dict[str, Any]) -> Any:
-        async with self._session.post(self.base_url + path, data=msgspec.json.encode(body), headers=_JSON) as response:
+        async with self._session.post(self.base_url + path, data=BytesIO(msgspec.json.encode(body)), headers=_JSON) as response:
             return msgspec.json.decode(await _good(response))
 
     async def stream(self, path: str, body: dict[str, Any]) -> AsyncIterator[Chunk]:
         """The events of one streamed answer. Raises ApiError where the server refuses or reports an error inside."""
-        data = msgspec.json.encode({**body, "stream": True})
+        data = BytesIO(msgspec.json.encode({**body, "stream": True}))  # as a file, aiohttp sends it in pieces
         async with self._session.post(self.base_url + path, data=data, headers=_JSON) as response:
             if response.status != 200:
                 await _good(response)

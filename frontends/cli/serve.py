@@ -26,7 +26,7 @@ def run(given: argparse.Namespace) -> int:
             print(f"{engine.name} is served at {running.url}/v1 (run directory {running.run_dir})", flush=True)
             return serve_until_stopped(running)
     except KeyboardInterrupt:
-        return 0
+        return 130
 
 
 def _is_loopback(host: str) -> bool:

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import gzip
+import io
 import json
 from typing import Any
 
@@ -141,8 +142,9 @@ async def test_a_large_picture_arrives_whole() -> None:
     data = bytes(range(256)) * 8192
     url_of_it = "data:image/png;base64," + base64.b64encode(data).decode()
     body = {"messages": [{"role": "user", "content": [{"image_url": url_of_it}]}]}
-    async with served(client) as url:
-        assert (await post(url, CHAT, body))[0] == 200
+    sent = io.BytesIO(json.dumps(body).encode())
+    async with served(client) as url, aiohttp.ClientSession() as session, session.post(url + CHAT, data=sent) as response:
+        assert response.status == 200
     assert list(client.blobs.values()) == [data]
 
 
