@@ -15,6 +15,7 @@ from ...protocol.edges.detokenizer_to_scheduler import Stopped
 from ...protocol.edges.encoder_cache_to_scheduler import EncodeFailed, Lost, Ready
 from ...protocol.edges.gpu_runner_to_scheduler import StepResult
 from ...protocol.edges.preprocessor_to_scheduler import Submit
+from ...protocol.edges.scheduler_to_client import SchedulerToClient
 from ...protocol.edges.scheduler_to_gpu_runner import Reset
 from ...protocol.topology import kind_of
 from ..actor import Actor, run
@@ -78,6 +79,7 @@ class SchedulerActor(Actor):
                 self.policy.encoder_lost()
             case "client":
                 self.policy.client_gone(role)
+                self.policy.outbox.clients[:] = [entry for entry in self.policy.outbox.clients if entry[0] != role]
         self._go_on()
 
     def counters(self) -> dict[str, float]:
@@ -92,11 +94,13 @@ class SchedulerActor(Actor):
             self.send(DETOKENIZER, message)
         for wish in outbox.encoder:
             self.send(ENCODER, wish)
-        for client, answer in outbox.clients:
-            self.send(client, answer)
         outbox.detokenizer.clear()
         outbox.encoder.clear()
-        outbox.clients.clear()
+        if outbox.clients:  # a request can come before the news of its client
+            outbox.clients[:] = [(client, answer) for client, answer in outbox.clients if not self._answer(client, answer)]
+
+    def _answer(self, client: str, answer: SchedulerToClient) -> bool:
+        return client in self.peers and self.send(client, answer)
 
 
 def main(launch: Launch) -> None:

@@ -185,8 +185,8 @@ class Scheduler:
                     self._fail(seq.request, ORPHANED if flight.orphaned else FAULT)
                 else:
                     self.batch.advance(seq, part.end)
-                    if part.number in scores:
-                        self._score(seq, scores[part.number])
+                    if seq.wants_scores:
+                        self._score(seq, scores.get(part.number))
                     if part.sample:
                         outputs.append(self._append(seq, sampled[part.number], now))
             if not seq.flights and seq.place is Place.LEAVING:
@@ -276,12 +276,11 @@ class Scheduler:
         token = (sampled.token_id,)
         return Output(prepared.id, prepared.attempt, seq.choice, position, token, logprobs, seq.finish, seq.stop_token)
 
-    def _score(self, seq: Sequence, part: PromptLogprobs) -> None:
+    def _score(self, seq: Sequence, part: PromptLogprobs | None) -> None:
         """Collect the prompt's log-probabilities; after a preemption they come again from the start."""
-        if not seq.wants_scores:
-            return
         request = seq.request
-        request.scores.extend(part.entries[max(0, 1 + len(request.scores) - part.start) :])
+        if part is not None:
+            request.scores.extend(part.entries[max(0, 1 + len(request.scores) - part.start) :])
         if seq.prefilled:
             request.scores_wanted = False
             self.outbox.detokenizer.append(PromptScores(request.id, request.prepared.attempt, tuple(request.scores)))

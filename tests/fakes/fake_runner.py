@@ -77,22 +77,28 @@ class FakeRunner(BlockingActor):
     def on_start(self, config: bytes) -> dict[str, int]:
         settings = msgspec.json.decode(config, type=RunnerConfig)
         self._states: dict[int, _State] = {}
+        self._unsent: list[StepResult] = []
         self._steps = 0
         self._rows = 0
         return {"num_blocks": settings.num_blocks or NUM_BLOCKS}
 
     def on_peer(self, role: str, peer: Peer) -> None:
         if role == "scheduler":
-            self._states.clear()
+            for result in self._unsent:
+                self.send(role, result)
+            self._unsent.clear()
 
     def on_message(self, sender: str, message: Any) -> None:
         match message:
             case Reset():
                 self._states.clear()
+                self._unsent.clear()
             case StepPlan():
                 if STEP_SECONDS:
                     time.sleep(STEP_SECONDS)
-                self.send("scheduler", self.step(message))
+                result = self.step(message)
+                if not self.send("scheduler", result):
+                    self._unsent.append(result)  # it knows us before we know it
 
     def counters(self) -> dict[str, float]:
         return {"steps": self._steps, "sequences": len(self._states), "embedding_rows": self._rows}

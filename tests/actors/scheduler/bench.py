@@ -131,10 +131,14 @@ class Bench:
         return plan
 
     def _note_reads(self, plan: StepPlan) -> None:
-        holders = {part.number: part.seq.holder for part in self.policy.flights[-1].parts}
+        sequences = {part.number: part.seq for part in self.policy.flights[-1].parts}
         readers: set[str] = set()
         for embed in plan.embeds:
-            holder = holders[embed.seq]
+            seq = sequences[embed.seq]
+            for placed in seq.request.spans:
+                inside = placed.start <= embed.start < placed.end
+                assert not inside or placed.item.splittable or embed.count == placed.end - placed.start
+            holder = seq.holder
             assert holder is not None
             assert (holder, embed.blob.segment) in self.given, "a span was prefilled before its item was ready"
             readers.add(holder)

@@ -102,7 +102,8 @@ class PagedModel:
             if state.new.sampling.prompt_logprobs is not None and work.start < state.new.prompt_tokens:
                 stop = min(work.start + work.count + 1, state.new.prompt_tokens)
                 entries = tuple(TokenLogprobs(state.tokens[p], -float(p), 1, ()) for p in range(work.start + 1, stop))
-                scores.append(PromptLogprobs(work.seq, work.start + 1, entries))
+                if entries:
+                    scores.append(PromptLogprobs(work.seq, work.start + 1, entries))
         return StepResult(plan.step, tuple(sampled), tuple(scores))
 
     def _compute(self, state: _State, start: int, count: int, rows: dict[int, Row]) -> None:

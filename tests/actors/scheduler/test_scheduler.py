@@ -106,6 +106,14 @@ def test_prompt_scores_come_once_before_the_first_output_and_do_not_read_the_cac
     assert bench.closed["two"].usage.cached_tokens == 0
 
 
+def test_prompt_scores_come_even_where_the_last_chunk_has_none() -> None:
+    bench = Bench(config(max_batched_tokens=16))
+    bench.submit(prepared("r", LONG, prompt_logprobs=0), prepared("one", [5], prompt_logprobs=0, arrival=1.0))
+    bench.run()
+    assert len(bench.scores["r"].entries) == 16
+    assert bench.scores["one"].entries == ()
+
+
 def test_choices_share_the_prompt_of_the_first() -> None:
     bench = Bench()
     request = endless("r", LONG, n=3)
