@@ -1,0 +1,190 @@
+"""The fetcher's shell: requests with URLs in, the same requests with bytes out. The one place that fetches anything."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import aiohttp
+import anyio
+import msgspec
+
+from ...protocol.blobs import ARENA_BYTES, Arena, BlobRef
+from ...protocol.config import FetcherConfig
+from ...protocol.edges.client_to_fetcher import Fetch
+from ...protocol.edges.control import Peer
+from ...protocol.edges.preprocessor_to_fetcher import MediaRead
+from ...protocol.topology import CLIENT, kind_of
+from ..actor import Actor, run
+from ..launch import Launch
+from .board import Board, Cancel, Effect, Flight, Free, Give, Linger, Start, Tell
+from .download import Downloader
+from .policy import FetchError, Policy
+
+log = logging.getLogger(__name__)
+PREPROCESSOR = "preprocessor"
+MAX_DOWNLOADS = 32
+"""At once."""
+AT_ONCE_SECONDS = 1.0
+"""How long after a download's end its bytes still answer the same URL."""
+LINGER_SECONDS = 120.0
+"""When an ended request's bytes go although no `MediaRead` came; longer than a decode may take."""
+
+
+class Fetcher(Actor):
+    downloader: Downloader
+    config: FetcherConfig
+
+    def __init__(
+        self,
+        launch: Launch,
+        policy: Policy | None = None,
+        resolver: aiohttp.abc.AbstractResolver | None = None,
+        connector: aiohttp.BaseConnector | None = None,
+    ) -> None:
+        super().__init__(launch)
+        self._given = (policy, resolver, connector)
+        self.board = Board()
+        self.arena: Arena | None = None
+        self._running: dict[Flight, anyio.CancelScope] = {}
+        self._limiter = anyio.Semaphore(MAX_DOWNLOADS)
+        self._bytes = 0
+        """Held and being read, over all downloads."""
+        self._downloads = self._total_bytes = self._refused = self._failed = 0
+
+    async def on_start(self, config: bytes) -> dict[str, int]:
+        self.config = msgspec.json.decode(config, type=FetcherConfig)
+        writer = f"{self.launch.role}.{self.launch.epoch}"
+        limit = self.config.arena_bytes + self.config.arena_bytes // 4 + 4 * ARENA_BYTES  # fragments, half-filled segments
+        self.arena = Arena(self.launch.directory, writer, limit)
+        self.downloader = Downloader(self.config, *self._given)
+        return {}
+
+    async def on_stop(self) -> None:
+        if self.arena is not None:
+            await self.downloader.close()
+            self.arena.close()
+
+    def on_message(self, sender: str, message: Any) -> None:
+        match message:
+            case Fetch(request):
+                self._apply(self.board.open(request))
+            case MediaRead(id, attempt):
+                self._apply(self.board.read(id, attempt))
+
+    def on_end(self, ids: tuple[str, ...]) -> None:
+        self._apply(self.board.end(ids))
+
+    def on_peer(self, role: str, peer: Peer) -> None:
+        if role == PREPROCESSOR:
+            self._apply(self.board.undelivered())
+
+    def on_gone(self, role: str, epoch: int) -> None:
+        if role == PREPROCESSOR:
+            self._apply(self.board.preprocessor_gone())
+        elif kind_of(role) == CLIENT:
+            self._apply(self.board.client_gone(role))
+
+    def counters(self) -> dict[str, float]:
+        return {
+            "downloads": self._downloads,
+            "shared": self.board.shared,
+            "bytes": self._total_bytes,
+            "refused": self._refused,
+            "failed": self._failed,
+            "open_requests": len(self.board),
+            "held_bytes": self._bytes,
+        }
+
+    def _apply(self, effects: Iterable[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case Start(flight):
+                    self._running[flight] = anyio.CancelScope()
+                    self.tasks.start_soon(self._fly, flight)
+                case Cancel(flight):
+                    self._running[flight].cancel()
+                case Free(blob):
+                    assert self.arena is not None
+                    self.arena.free(blob)
+                    self._bytes -= blob.nbytes
+                case Give(message):
+                    if self.send(PREPROCESSOR, message):
+                        self.board.delivered(message.request.id, message.request.attempt)
+                case Tell(client, message):
+                    self.send(client, message)
+                case Linger(id, attempt):
+                    asyncio.get_running_loop().call_later(LINGER_SECONDS, self._lingered, id, attempt)
+
+    def _lingered(self, id: str, attempt: int) -> None:
+        if not self._stopping.is_set():
+            self._apply(self.board.read(id, attempt))
+
+    async def _fly(self, flight: Flight) -> None:
+        """One download, to its end on the board; cancelled when nobody waits for it."""
+        with self._running[flight]:
+            try:
+                await self._download(flight)
+            except FetchError as error:
+                self._refused += error.kind == "invalid_request"
+                self._failed += error.kind != "invalid_request"
+                self._apply(self.board.failed(flight, error.kind, error.text))
+            except Exception:
+                # The other end is anybody: whatever its bytes make a library raise ends this download alone.
+                log.exception("a download failed in an unforeseen way")
+                self._failed += 1
+                self._apply(self.board.failed(flight, "internal", f"The {flight.modality} could not be fetched."))
+        del self._running[flight]
+
+    async def _download(self, flight: Flight) -> None:
+        async with self._limiter:
+            start = time.time()
+            self._downloads += flight.url[:5].lower() != "file:"
+            data = await self.downloader.get(flight.url, flight.modality, self._account)
+        if not flight.wanted:  # the last of its requests ended while the last bytes came
+            self._account(-len(data))
+            return
+        try:
+            blob = self._put(data)
+        except FetchError:
+            self._account(-len(data))
+            raise
+        self._total_bytes += len(data)
+        self._apply(self.board.landed(flight, blob, (start, time.time())))
+        asyncio.get_running_loop().call_later(AT_ONCE_SECONDS, self._retire, flight)
+
+    def _retire(self, flight: Flight) -> None:
+        if not self._stopping.is_set() and flight.joinable:
+            self._apply(self.board.retire(flight))
+
+    def _put(self, data: bytes) -> BlobRef:
+        assert self.arena is not None
+        for last in (False, True):
+            try:
+                return self.arena.put(data)
+            except MemoryError:
+                if last:
+                    break
+                self._give_up_idle()
+        raise _no_room()
+
+    def _account(self, delta: int) -> None:
+        """Every byte is counted before it is kept. Raises FetchError where there is no room."""
+        if delta > 0 and self._bytes + delta > self.config.arena_bytes:
+            self._give_up_idle()
+            if self._bytes + delta > self.config.arena_bytes:
+                raise _no_room()
+        self._bytes += delta
+
+    def _give_up_idle(self) -> None:
+        for flight in self.board.idle():
+            self._apply(self.board.retire(flight))
+
+
+def _no_room() -> FetchError:
+    return FetchError("overloaded", "There is no room for more downloads now; try again later.")
+
+
+def main(launch: Launch) -> None:
+    run(Fetcher(launch))

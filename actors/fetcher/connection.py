@@ -1,0 +1,68 @@
+"""How connections are made: names resolved once and checked, peers checked before a byte is sent to them."""
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import ClientRequest, ClientTimeout, TCPConnector
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.connector import Connection
+
+from .policy import FetchError, Policy
+
+Lookup = Callable[[str, int], Awaitable[list[str]]]
+"""Host and port to addresses. Raises OSError."""
+
+
+async def system_lookup(host: str, port: int) -> list[str]:
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+class CheckedResolver(AbstractResolver):
+    """Gives out only addresses that the policy allows. Raises FetchError where a name has no other."""
+
+    def __init__(self, policy: Policy, lookup: Lookup = system_lookup) -> None:
+        self._policy = policy
+        self._lookup = lookup
+
+    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC) -> list[ResolveResult]:
+        try:
+            addresses = await self._lookup(host, port)
+        except OSError:
+            raise FetchError("media_unavailable", "The host's name cannot be resolved.", retry=True) from None
+        allowed = [address for address in addresses if self._policy.allows(address)]
+        if not allowed:
+            raise self._policy.refusal()
+        return [
+            ResolveResult(
+                hostname=host,
+                host=address,
+                port=port,
+                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
+                proto=socket.IPPROTO_TCP,
+                flags=socket.AI_NUMERICHOST,
+            )
+            for address in allowed
+        ]
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+class CheckedConnector(TCPConnector):
+    """Looks at the peer's own address after connecting, whatever the resolver said."""
+
+    def __init__(self, policy: Policy, resolver: AbstractResolver) -> None:
+        # No cache of names here: each connection resolves once, and what was checked is what is connected to.
+        super().__init__(resolver=resolver, use_dns_cache=False, limit=0)
+        self._policy = policy
+
+    async def connect(self, req: ClientRequest, traces: list[Any], timeout: ClientTimeout) -> Connection:
+        connection = await super().connect(req, traces, timeout)
+        peer = connection.transport.get_extra_info("peername") if connection.transport is not None else None
+        if not peer or not self._policy.allows(str(peer[0])):
+            connection.close()
+            raise self._policy.refusal()
+        return connection

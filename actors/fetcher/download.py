@@ -1,0 +1,174 @@
+"""One URL to its bytes: redirects by hand, retries, byte cap, and one time limit around all of it."""
+
+import asyncio
+import random
+from collections.abc import Callable
+
+import aiohttp
+from aiohttp import hdrs
+from yarl import URL
+
+from ...protocol.config import FetcherConfig
+from ...protocol.request import Modality
+from .connection import CheckedConnector, CheckedResolver
+from .local import read_local
+from .policy import FetchError, Policy
+
+CONNECT_SHARE = 3
+"""A connection attempt may take this part of the time limit, so that a lost packet leaves time for another."""
+CHUNK = 1 << 16
+BACKOFF = 0.1
+"""Seconds before the first retry; doubled each time."""
+MAX_HEADER = 16384
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_RETRIED = frozenset({408, 429})
+
+Account = Callable[[int], None]
+"""Told of bytes taken into memory (negative: given back); raises FetchError where there is no room for them."""
+
+
+class Progress:
+    """How far one fetch has come, for its errors."""
+
+    def __init__(self, deadline: float, connect_seconds: float) -> None:
+        self.deadline = deadline
+        """On the loop's clock."""
+        self.connect_seconds = connect_seconds
+        self.stage = "connecting"
+
+
+class Downloader:
+    """Fetches under one policy. `policy`, `resolver` and `connector` can be given for tests."""
+
+    def __init__(
+        self,
+        config: FetcherConfig,
+        policy: Policy | None = None,
+        resolver: aiohttp.abc.AbstractResolver | None = None,
+        connector: aiohttp.BaseConnector | None = None,
+    ) -> None:
+        self._config = config
+        self._policy = policy or Policy(config.allowed_domains, config.allow_private)
+        self._session = aiohttp.ClientSession(
+            connector=connector or CheckedConnector(self._policy, resolver or CheckedResolver(self._policy)),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            headers={hdrs.ACCEPT_ENCODING: "identity", hdrs.USER_AGENT: "thespis"},
+            max_line_size=MAX_HEADER,
+            max_field_size=MAX_HEADER,
+            trust_env=False,
+        )
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    async def get(self, url: str, modality: Modality, account: Account) -> bytes:
+        """The bytes of `url`, accounted for. Raises FetchError, with nothing accounted for."""
+        if url[:5].lower() == "file:":
+            data = await asyncio.to_thread(read_local, url, self._config.local_path, self._config.max_bytes)
+            account(len(data))
+            return data
+        seconds = self._config.timeouts[modality]
+        progress = Progress(asyncio.get_running_loop().time() + seconds, seconds / CONNECT_SHARE)
+        try:
+            async with asyncio.timeout_at(progress.deadline):
+                return await self._attempts(self._policy.check(url), progress, account)
+        except TimeoutError:
+            text = f"Fetching the {modality} took longer than {seconds:g} s ({progress.stage})."
+            raise FetchError("media_unavailable", text) from None
+
+    async def _attempts(self, url: URL, progress: "Progress", account: Account) -> bytes:
+        retries = 0
+        while True:
+            try:
+                return await self._follow(url, progress, account)
+            except FetchError as error:
+                pause = max(BACKOFF * 2**retries * random.uniform(0.8, 1.2), error.retry_after)
+                left = progress.deadline - asyncio.get_running_loop().time()
+                if not error.retry or retries >= self._config.retries or pause >= left:
+                    raise
+            retries += 1
+            await asyncio.sleep(pause)
+
+    async def _follow(self, url: URL, progress: "Progress", account: Account) -> bytes:
+        """One attempt, over all its hops; each is checked like the first and carries nothing over."""
+        for _ in range(self._config.redirects + 1):
+            answer = await self._hop(url, progress, account)
+            if isinstance(answer, bytes):
+                return answer
+            url = self._policy.check(answer, hop=True)
+        text = "redirects are switched off" if not self._config.redirects else f"more than {self._config.redirects} redirects"
+        raise FetchError("media_unavailable", f"The server redirects: {text}.")
+
+    async def _hop(self, url: URL, progress: "Progress", account: Account) -> bytes | str:
+        """The body, or where a redirect leads."""
+        limit = aiohttp.ClientTimeout(total=None, sock_connect=progress.connect_seconds)
+        progress.stage = "connecting"
+        try:
+            async with self._session.get(url, allow_redirects=False, timeout=limit) as response:
+                progress.stage = "reading the answer"
+                location = response.headers.get(hdrs.LOCATION)
+                if response.status in _REDIRECTS and location:
+                    return _join(url, location)
+                self._check_head(response)
+                return await self._body(response, account)
+        except FetchError:
+            raise
+        except (aiohttp.ServerTimeoutError, aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:
+            text = f"The connection to the server failed ({progress.stage})."
+            raise _found(error) or FetchError("media_unavailable", text, retry=True) from None
+        except (aiohttp.ClientError, ValueError) as error:
+            text = f"The server's answer makes no sense ({progress.stage})."
+            raise _found(error) or FetchError("media_unavailable", text) from None
+
+    def _check_head(self, response: aiohttp.ClientResponse) -> None:
+        status = response.status
+        if status != 200:
+            retry = status >= 500 or status in _RETRIED
+            raise FetchError(
+                "media_unavailable", f"The server answered with status {status}.", retry, _seconds(response) if retry else 0.0
+            )
+        if response.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() not in ("identity", ""):
+            raise FetchError("media_unavailable", "The server sends a compressed answer, which is not accepted.")
+        if response.content_length is not None and response.content_length > self._config.max_bytes:
+            raise self._too_large()
+
+    async def _body(self, response: aiohttp.ClientResponse, account: Account) -> bytes:
+        data = bytearray()
+        try:
+            async for chunk in response.content.iter_chunked(CHUNK):
+                if len(data) + len(chunk) > self._config.max_bytes:
+                    raise self._too_large()
+                account(len(chunk))
+                data += chunk
+        except BaseException:
+            account(-len(data))
+            raise
+        return bytes(data)
+
+    def _too_large(self) -> FetchError:
+        return FetchError("too_large", f"The answer is larger than the {self._config.max_bytes} bytes that one item may have.")
+
+
+def _join(url: URL, location: str) -> str:
+    """Where `location` leads from `url`; the policy checks it like any other."""
+    try:
+        return str(url.join(URL(location)))
+    except ValueError:
+        raise FetchError("media_unavailable", "The server redirects to something that is no URL.") from None
+
+
+def _seconds(response: aiohttp.ClientResponse) -> float:
+    """`Retry-After`, where it is a number."""
+    value = response.headers.get(hdrs.RETRY_AFTER, "")
+    return float(value) if value.isdecimal() and len(value) < 6 else 0.0
+
+
+def _found(error: BaseException) -> FetchError | None:
+    """A refusal of ours inside what aiohttp made of it."""
+    inner: BaseException | None = error
+    while inner is not None:
+        if isinstance(inner, FetchError):
+            return inner
+        inner = inner.__cause__ or inner.__context__
+    return None

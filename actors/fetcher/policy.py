@@ -1,0 +1,135 @@
+"""Which URLs may be fetched and which addresses connected to. Pure: strings in, a checked URL or a refusal out.
+
+The URL is parsed once, by the library that will also connect, so that the check and the connection cannot disagree.
+"""
+
+import ipaddress
+import re
+from collections.abc import Iterable
+
+from yarl import URL
+
+from ...protocol.errors import Kind
+
+KINDS = "http(s):, data: and file: URLs"
+MAX_URL = 16384
+"""Characters."""
+_FORBIDDEN = re.compile(r"[\x00-\x20\x7f\\]")
+_NUMBER = re.compile(r"(0[xX][0-9a-fA-F]*|[0-9]+)")
+
+_GLOBAL_V6 = ipaddress.IPv6Network("2000::/3")
+_SPECIAL = tuple(
+    ipaddress.ip_network(block)
+    for block in (
+        "192.0.0.0/24", "192.88.99.0/24",  # protocol assignments, 6to4 relays
+        "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20",  # Teredo and its like, documentation, 6to4
+    )
+)  # fmt: skip
+"""Refused though the standard library calls some of them global. The IPv6 forms that hide an IPv4 address lie in here (6to4) or
+outside of 2000::/3 (mapped, NAT64)."""
+
+
+class FetchError(Exception):
+    """One item cannot be fetched; `text` is for the client: no address, no path, no exception text."""
+
+    def __init__(self, kind: Kind, text: str, retry: bool = False, retry_after: float = 0.0) -> None:
+        super().__init__(text)
+        self.kind: Kind = kind
+        self.text = text
+        self.retry = retry
+        """Another attempt may succeed ..."""
+        self.retry_after = retry_after
+        """... after this many seconds."""
+
+
+def is_public(address: str) -> bool:
+    """Whether packets to `address` leave for the public internet, and for nothing that a form of writing hides."""
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    if any(ip.version == block.version and ip in block for block in _SPECIAL):
+        return False
+    if isinstance(ip, ipaddress.IPv6Address):
+        return ip in _GLOBAL_V6 and ip.is_global
+    return ip.is_global and not ip.is_multicast and not ip.is_reserved
+
+
+def normal_host(host: str) -> str:
+    """Lower case, punycode, no trailing dot; addresses in their one canonical form. Raises FetchError."""
+    try:
+        plain = URL.build(scheme="http", host=host.rstrip("/")).raw_host or ""
+    except ValueError:
+        plain = ""
+    plain = plain.removesuffix(".")
+    if "%" in plain or not plain:
+        raise FetchError("invalid_request", "The URL names no valid host.")
+    if ":" in plain:
+        return _canonical(plain)
+    labels = plain.split(".")
+    if not all(labels):
+        raise FetchError("invalid_request", "The URL names no valid host.")
+    if _NUMBER.fullmatch(labels[-1]):  # browsers and inet_aton read 127.1, 0x7f.1 and 2130706433 as addresses
+        return _canonical(plain)
+    return plain
+
+
+def _canonical(address: str) -> str:
+    try:
+        return str(ipaddress.ip_address(address))
+    except ValueError:
+        raise FetchError("invalid_request", "The URL names its host by an unusual form of an address.") from None
+
+
+class Policy:
+    """The operator's rules for one engine."""
+
+    def __init__(self, allowed_domains: Iterable[str] = (), allow_private: bool = False) -> None:
+        self._allowed = tuple(normal_host(domain) for domain in allowed_domains)
+        self._allow_private = allow_private
+
+    def check(self, url: str, hop: bool = False) -> URL:
+        """The URL to connect to, host normalised; scheme, host and, where it is one, address checked.
+
+        `hop`: it is the target of a redirect, about which the client learns nothing. Raises FetchError.
+        """
+        if len(url) > MAX_URL or _FORBIDDEN.search(url):
+            raise FetchError("invalid_request", "The URL is too long or holds characters that no URL may hold.")
+        try:
+            parsed = URL(url)
+            host, user, port = parsed.raw_host, parsed.user or parsed.password, parsed.port
+        except ValueError:
+            raise FetchError("invalid_request", "The URL cannot be read.") from None
+        if parsed.scheme not in ("http", "https"):
+            raise FetchError("invalid_request", f"Media URLs must be {KINDS}.")
+        if user is not None:
+            raise FetchError("invalid_request", "The URL must not hold a user name or password.")
+        if not host or not port:
+            raise FetchError("invalid_request", "The URL names no valid host.")
+        host = normal_host(host)
+        if self._allowed and host not in self._allowed:
+            if hop:
+                raise FetchError("invalid_request", "A redirect leads to a domain that is not allowed.")
+            names = ", ".join(self._allowed)
+            raise FetchError("invalid_request", f"The domain {host!r} is not among the allowed media domains: {names}.")
+        if _is_address(host) and not self.allows(host):
+            raise self.refusal()
+        return parsed.with_host(host)
+
+    def allows(self, address: str) -> bool:
+        """Whether this address, from a resolver or of a connected peer, may be talked to."""
+        return self._allow_private or is_public(address)
+
+    @staticmethod
+    def refusal() -> FetchError:
+        return FetchError(
+            "invalid_request", "The URL leads to an address that is not public (--allow-private-media opens them)."
+        )
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

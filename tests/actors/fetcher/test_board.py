@@ -1,0 +1,224 @@
+"""Shared downloads and their leases, in any order of events."""
+
+from collections import Counter
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from thespis.actors.fetcher.board import Board, Cancel, Effect, Flight, Free, Give, Linger, Start, Tell
+from thespis.protocol.blobs import BlobRef
+from thespis.protocol.request import Encoded, MediaItem, Request, TextPrompt, Url
+from thespis.protocol.sampling import SamplingParams
+
+SPAN = (1.0, 2.0)
+
+
+def request(id: str = "r", *urls: str, attempt: int = 0, client: str = "client-a") -> Request:
+    media = tuple(MediaItem("image", Url(url), f"messages[0].content[{n}]") for n, url in enumerate(urls))
+    return Request(
+        id=id, attempt=attempt, client=client, arrival=0.0, prompt=TextPrompt(""), media=media, sampling=SamplingParams()
+    )
+
+
+def started(effects: list[Effect]) -> list[Flight]:
+    return [effect.flight for effect in effects if isinstance(effect, Start)]
+
+
+def given_ids(effects: list[Effect]) -> list[str]:
+    return [effect.message.request.id for effect in effects if isinstance(effect, Give)]
+
+
+BLOB = BlobRef("f.0-1", 0, "uint8", (4,))
+
+
+def test_S9_the_same_url_is_downloaded_once_for_all() -> None:
+    board = Board()
+    [flight] = started(board.open(request("r", "http://a/", "http://a/")))
+    assert started(board.open(request("s", "http://a/"))) == []
+    effects = board.landed(flight, BLOB, SPAN)
+    assert given_ids(effects) == ["r", "s"]
+    assert board.shared == 1
+    assert given_ids(board.open(request("t", "http://a/"))) == ["t"], "what has just landed is shared too"
+
+
+def test_a_request_goes_on_when_its_last_download_is_there() -> None:
+    board = Board()
+    first, second = started(board.open(request("r", "http://a/", "http://b/")))
+    assert board.landed(first, BLOB, SPAN) == []
+    [give] = board.landed(second, BLOB, SPAN)
+    assert isinstance(give, Give)
+    items = give.message.request.media
+    assert all(isinstance(item.source, Encoded) for item in items)
+    assert [item.url for item in items] == ["http://a/", "http://b/"]
+    assert [timing.stage for timing in give.message.timings] == ["fetch", "fetch"]
+
+
+def test_S10_a_failure_names_the_item_of_each_request() -> None:
+    board = Board()
+    one, two = started(board.open(request("r", "http://a/", "http://b/")))
+    board.open(request("s", "http://b/"))
+    effects = board.failed(two, "media_unavailable", "no")
+    tells = [effect for effect in effects if isinstance(effect, Tell)]
+    assert [(tell.message.id, tell.message.failure.part) for tell in tells] == [
+        ("r", "messages[0].content[1]"),
+        ("s", "messages[0].content[0]"),
+    ]
+    assert Cancel(one) in effects
+    assert len(board) == 0
+
+
+def test_a_download_is_cancelled_only_when_all_its_requests_are_gone() -> None:
+    board = Board()
+    [flight] = started(board.open(request("r", "http://a/")))
+    board.open(request("s", "http://a/"))
+    assert board.end(("r",)) == []
+    assert board.end(("s",)) == [Cancel(flight)]
+
+
+def test_the_bytes_go_when_the_last_reader_has_read_them() -> None:
+    board = Board()
+    [flight] = started(board.open(request("r", "http://a/")))
+    board.open(request("s", "http://a/"))
+    board.landed(flight, BLOB, SPAN)
+    board.delivered("r", 0)
+    board.delivered("s", 0)
+    board.retire(flight)
+    assert board.read("r", 0) == []
+    assert board.read("s", 0) == [Free(BLOB)]
+    assert board.read("s", 0) == []
+
+
+def test_an_ended_request_that_is_being_read_keeps_its_bytes_until_media_read() -> None:
+    board = Board()
+    [flight] = started(board.open(request("r", "http://a/")))
+    board.landed(flight, BLOB, SPAN)
+    board.delivered("r", 0)
+    board.retire(flight)
+    assert board.end(("r",)) == [Linger("r", 0)]
+    assert board.end(("r",)) == []
+    assert board.read("r", 0) == [Free(BLOB)]
+
+
+def test_what_could_not_be_delivered_waits_for_a_preprocessor() -> None:
+    board = Board()
+    [flight] = started(board.open(request("r", "http://a/")))
+    board.landed(flight, BLOB, SPAN)
+    board.preprocessor_gone()
+    assert given_ids(board.undelivered()) == ["r"]
+    board.delivered("r", 0)
+    assert board.undelivered() == []
+
+
+def test_work_after_the_end_is_dropped() -> None:
+    board = Board()
+    board.end(("r",))
+    assert board.open(request("r", "http://a/")) == []
+
+
+def test_a_higher_attempt_replaces_a_lower_one() -> None:
+    board = Board()
+    board.open(request("r", "http://a/"))
+    effects = board.open(request("r", "http://b/", attempt=1))
+    assert [flight.url for flight in started(effects)] == ["http://b/"]
+    assert board.open(request("r", "http://a/")) == []
+    assert len(board) == 1
+
+
+def test_a_client_that_is_gone_takes_its_requests_along() -> None:
+    board = Board()
+    [flight] = started(board.open(request("r", "http://a/")))
+    board.open(request("s", "http://a/", client="client-b"))
+    assert board.client_gone("client-a") == []
+    assert given_ids(board.landed(flight, BLOB, SPAN)) == ["s"]
+
+
+class BoardMachine(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.board = Board()
+        self.flying: list[Flight] = []
+        self.landed: list[Flight] = []
+        self.blobs: set[int] = set()
+        self.serial = 0
+        self.sent: set[str] = set()
+        self.answers: Counter[str] = Counter()
+
+    def take(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case Start(flight):
+                    assert all((f.modality, f.url) != (flight.modality, flight.url) for f in self.flying)
+                    self.flying.append(flight)
+                case Cancel(flight):
+                    self.flying.remove(flight)
+                case Free(blob):
+                    self.blobs.remove(blob.offset)
+                case Give(message):
+                    id = message.request.id
+                    for item in message.request.media:
+                        assert isinstance(item.source, Encoded)
+                        assert item.source.blob.offset in self.blobs
+                    self.board.delivered(id, message.request.attempt)
+                    self.sent.add(id)
+                    self.answers[id] += 1
+                case Tell(_, message):
+                    self.answers[message.id] += 1
+
+    @rule(urls=st.lists(st.sampled_from("abc"), min_size=1, max_size=3))
+    def fetch(self, urls: list[str]) -> None:
+        self.serial += 1
+        self.take(self.board.open(request(str(self.serial), *urls, client=f"client-{self.serial % 2}")))
+
+    @precondition(lambda self: self.flying)
+    @rule(fails=st.booleans())
+    def arrive(self, fails: bool) -> None:
+        flight = self.flying.pop(0)
+        if fails:
+            self.take(self.board.failed(flight, "media_unavailable", "no"))
+        else:
+            self.serial += 1
+            self.blobs.add(self.serial)
+            self.landed.append(flight)
+            self.take(self.board.landed(flight, BlobRef("f.0-1", self.serial, "uint8", (1,)), SPAN))
+
+    @precondition(lambda self: self.landed)
+    @rule()
+    def retire(self) -> None:
+        flight = self.landed.pop(0)
+        if flight.joinable:
+            self.take(self.board.retire(flight))
+
+    @rule(id=st.integers(1, 40).map(str))
+    def end(self, id: str) -> None:
+        self.take(self.board.end((id,)))
+
+    @rule(id=st.integers(1, 40).map(str))
+    def read(self, id: str) -> None:
+        if id in self.sent:
+            self.take(self.board.read(id, 0))
+
+    @rule()
+    def preprocessor_dies(self) -> None:
+        self.take(self.board.preprocessor_gone())
+
+    @rule(client=st.sampled_from(["client-0", "client-1"]))
+    def client_dies(self, client: str) -> None:
+        self.take(self.board.client_gone(client))
+
+    @invariant()
+    def one_answer_each(self) -> None:
+        assert all(count == 1 for count in self.answers.values())
+
+    def teardown(self) -> None:
+        while self.flying:
+            self.arrive(False)
+        while self.landed:
+            self.retire()
+        for id in self.sent:
+            self.take(self.board.read(id, 0))
+        assert (len(self.board), self.blobs) == (0, set())
+
+
+TestBoardMachine = BoardMachine.TestCase
+TestBoardMachine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
