@@ -13,10 +13,10 @@ from thespis.protocol.edges.gpu_runner_to_scheduler import TokenLogprobs
 from thespis.protocol.edges.scheduler_to_detokenizer import Close, Open, Output, Outputs, PromptScores, Usage
 from thespis.protocol.sampling import SamplingParams
 
-from .vocabularies import byte_level
+from .vocabularies import byte_level, id_of
 
 BYTES = byte_level()
-EOS = BYTES.token_to_id("</s>")
+EOS = id_of(BYTES, "</s>")
 USAGE = Usage(3, 0, {}, 0)
 texts = st.text(st.sampled_from("ab stopé👋日"), max_size=30)
 

@@ -43,6 +43,12 @@ def sentencepiece() -> Tokenizer:
     return tokenizer
 
 
+def id_of(tokenizer: Tokenizer, token: str) -> int:
+    id = tokenizer.token_to_id(token)
+    assert id is not None
+    return int(id)
+
+
 def _byte_of(char: str) -> int:
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     return ord(char) if ord(char) in printable else [b for b in range(256) if b not in printable][ord(char) - 256]

@@ -56,7 +56,8 @@ async def site(handler: Handler, policy: Policy | None = None, **changes: Any) -
 
     app = web.Application()
     app.router.add_get("/{tail:.*}", seen)
-    async with TestServer(app) as server:
+    server = TestServer(app)
+    async with server:
         downloader = Downloader(msgspec.structs.replace(CONFIG, **changes), policy, resolver, connector)
         here = Site(server, downloader)
         try:

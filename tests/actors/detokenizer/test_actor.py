@@ -1,0 +1,63 @@
+from pathlib import Path
+
+import pytest
+
+from thespis.actors.detokenizer.actor import Detokenizer
+from thespis.actors.launch import Launch
+from thespis.protocol.checkpoint import ModelInfo
+from thespis.protocol.config import DetokenizerConfig
+from thespis.protocol.edges.detokenizer_to_client import Deltas, Finished
+from thespis.protocol.edges.detokenizer_to_scheduler import Stopped
+from thespis.protocol.edges.scheduler_to_detokenizer import Close, Open, Output, Outputs, Usage
+from thespis.protocol.errors import EngineError
+from thespis.protocol.sampling import SamplingParams
+
+from ..shells import acting
+from .vocabularies import byte_level
+
+
+def config(folder: Path) -> DetokenizerConfig:
+    info = ModelInfo(
+        path=str(folder), model_type="fake", layers=1, kv_heads=1, head_dim=8, hidden=8, vocab=300, context=64,
+        eos_token_ids=(), dtype="float32", fingerprint="",
+    )  # fmt: skip
+    return DetokenizerConfig(model=info)
+
+
+async def test_text_goes_to_the_client_and_the_cut_to_the_scheduler(tmp_path: Path) -> None:
+    byte_level().save(str(tmp_path / "tokenizer.json"))
+    actor = Detokenizer(Launch("detokenizer", 0, str(tmp_path), ""))
+    async with acting(actor, config(tmp_path)) as sent:
+        ids = tuple(byte_level().encode("hi stop there").ids)
+        actor.on_message("scheduler", Open("r", 0, "client-a", SamplingParams(stop=("stop",)), ()))
+        actor.on_message("scheduler", Outputs((Output("r", 0, 0, 0, ids),)))
+        actor.on_message("scheduler", Close("r", 0, Usage(1, 0, {}, 0), ()))
+        assert [(role, type(message)) for role, message in sent] == [
+            ("client-a", Deltas),
+            ("scheduler", Stopped),
+            ("client-a", Finished),
+        ]
+        assert sent.of(Deltas)[0].deltas[0].text == "hi "
+        assert (actor.counters()["finished"], actor.counters()["open_requests"]) == (1, 0)
+
+
+async def test_a_checkpoint_without_a_tokenizer_is_said_so(tmp_path: Path) -> None:
+    actor = Detokenizer(Launch("detokenizer", 0, str(tmp_path), ""))
+    with pytest.raises((EngineError, BaseExceptionGroup)) as caught:
+        async with acting(actor, config(tmp_path)):
+            pass
+    error = caught.value
+    assert isinstance(error if not isinstance(error, BaseExceptionGroup) else error.exceptions[0], EngineError)
+
+
+async def test_requests_end_with_their_client_and_with_the_scheduler(tmp_path: Path) -> None:
+    byte_level().save(str(tmp_path / "tokenizer.json"))
+    actor = Detokenizer(Launch("detokenizer", 0, str(tmp_path), ""))
+    async with acting(actor, config(tmp_path)):
+        for id, client in (("r", "client-a"), ("s", "client-b"), ("t", "client-b")):
+            actor.on_message("scheduler", Open(id, 0, client, SamplingParams(), ()))
+        actor.on_gone("client-a", 0)
+        actor.on_end(("s",))
+        assert actor.counters()["open_requests"] == 1
+        actor.on_gone("scheduler", 0)
+        assert actor.counters()["open_requests"] == 0
