@@ -37,7 +37,7 @@ def _prompt(dice: random.Random) -> tuple[list[int], tuple[Item, ...]]:
         tokens += [dice.randrange(2, 8) for _ in range(dice.randrange(3))]
         cut = dice.choice([0, 2]) if splittable else 0
         first = Span(len(tokens), cut or length)
-        spans = (first, Span(first.end + 1, length - cut, cut)) if cut else (first,)
+        spans: tuple[Span, ...] = (first, Span(first.end + 1, length - cut, cut)) if cut else (first,)
         items.append(Item(key, "image", length, spans, splittable))
         tokens += [PLACEHOLDER] * spans[0].length + ([4] + [PLACEHOLDER] * spans[1].length if cut else [])
     tokens += [dice.randrange(2, 5) for _ in range(dice.randrange(1, 8))]

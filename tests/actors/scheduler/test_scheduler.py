@@ -7,6 +7,7 @@ from thespis.protocol.edges.detokenizer_to_scheduler import Stopped
 from thespis.protocol.edges.encoder_cache_to_scheduler import EncodeFailed, Lost
 from thespis.protocol.edges.gpu_runner_to_scheduler import SequenceFault, StepResult
 from thespis.protocol.errors import Failure
+from thespis.protocol.prepared import Prepared
 
 from .bench import Bench, config, item, prepared
 from .paged_model import EOS, oracle
@@ -15,7 +16,7 @@ TEXT = [5, 6, 7, 8, 9]
 LONG = [2 + i % 9 for i in range(17)]
 
 
-def endless(id: str, tokens: list[int] = TEXT, **options: object):  # type: ignore[no-untyped-def]
+def endless(id: str, tokens: list[int] = TEXT, **options: object) -> Prepared:
     return prepared(id, tokens, ignore_eos=True, **options)  # type: ignore[arg-type]
 
 
