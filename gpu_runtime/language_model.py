@@ -27,11 +27,10 @@ class TransformersDecoder:
         self._planes = hasattr(model.rotary_emb, "mrope_section")
 
     def __call__(self, embeds: torch.Tensor, positions: torch.Tensor, attention: paged.PagedAttention) -> torch.Tensor:
-        if self._planes:
-            positions = positions.expand(3, -1)
+        one = positions if positions.ndim == 1 else positions[0]
         out = self._model(
             inputs_embeds=embeds[None],
-            position_ids=positions[:, None] if self._planes else positions[None],
+            position_ids=positions.expand(3, -1)[:, None] if self._planes else one[None],
             attention_mask=None,
             use_cache=False,
             paged=attention,
@@ -43,12 +42,10 @@ class TransformersDecoder:
 class LanguageModel:
     """Embedding table, decoder and head on one device."""
 
-    def __init__(self, embedding: torch.Tensor, decoder: Decoder, head: lean.Linear, windows: bool) -> None:
+    def __init__(self, embedding: torch.Tensor, decoder: Decoder, head: lean.Linear) -> None:
         self._embedding = embedding
         self.decoder = decoder
         self._head = head
-        self.windows = windows
-        """Whether any layer attends through a sliding window."""
 
     @property
     def vocab(self) -> int:
@@ -78,6 +75,5 @@ def load_language_model(model: ModelInfo, dtype: torch.dtype, device: torch.devi
     embedding = text.embed_tokens.weight.detach()
     tied = "lm_head.weight" not in checkpoint and bool(text.config.tie_word_embeddings)
     head = embedding if tied else checkpoint.read("lm_head.weight", embedding.shape, dtype, device)
-    windows = any(getattr(layer.self_attn, "sliding_window", None) for layer in text.layers)
     decoder: Decoder = lean.fuse(text) if fused and lean.knows(text) else TransformersDecoder(text)
-    return LanguageModel(embedding, decoder, lean.Linear(head, None, pack=not tied), windows)
+    return LanguageModel(embedding, decoder, lean.Linear(head, None, pack=not tied))

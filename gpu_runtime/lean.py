@@ -77,7 +77,7 @@ def fuse(model: Any) -> "LeanDecoder":
     kv_heads = attention.k_proj.out_features // attention.head_dim
     layers: list[Layer] = []
     for index, layer in enumerate(model.layers):
-        layers.append(_fuse_layer(layer))
+        layers.append(_fuse_layer(layer, model.config))
         model.layers[index] = nn.Identity()  # one layer in memory twice, not all
     rotary = model.rotary_emb
     sections = getattr(rotary, "mrope_section", None)
@@ -93,7 +93,7 @@ def fuse(model: Any) -> "LeanDecoder":
     )
 
 
-def _fuse_layer(layer: Any) -> Layer:
+def _fuse_layer(layer: Any, config: Any) -> Layer:
     attention, mlp = layer.self_attn, layer.mlp
     dim = attention.head_dim
     qkv = (attention.q_proj, attention.k_proj, attention.v_proj)
@@ -109,7 +109,7 @@ def _fuse_layer(layer: Any) -> Layer:
         gate_up=Linear(torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]).detach(), _joined_bias(mlp)),
         down=_linear(mlp.down_proj),
         scale=float(attention.scaling),
-        window=getattr(attention, "sliding_window", None),
+        window=getattr(attention, "sliding_window", getattr(config, "sliding_window", None)),  # Mistral has one for all layers
     )
 
 

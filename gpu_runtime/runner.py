@@ -155,7 +155,8 @@ class Runner:
 
     def _forward(self, batch: Batch, embeds: Rows) -> torch.Tensor:
         """Hidden states [tokens, hidden]."""
-        tables = self._table.blocks[batch.rows]
+        widest = -(-int((batch.starts + batch.counts).max()) // self._block_size)
+        tables = self._table.blocks[:, :widest][batch.rows]
         layout = lay_out(batch.starts, batch.counts, tables, batch.slots, self._block_size, self._device)
         self._attention.begin(layout)
         x = self._model.embed(torch.from_numpy(batch.tokens).to(self._device))

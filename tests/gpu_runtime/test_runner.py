@@ -1,5 +1,7 @@
 """The runner's other promises: one decoder like the other, logprobs, replay, memory that costs nothing until it is used."""
 
+import json
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -13,7 +15,7 @@ from thespis.protocol.errors import EngineError
 from thespis.protocol.sampling import SamplingParams
 
 from ..helpers.checkpoints import FAMILIES, Checkpoints, Family
-from ..helpers.reference import reference_for
+from ..helpers.reference import Reference, reference_for
 from .driving import Driver, Prompt, runner_config
 
 TOKENS = [(7 * i * i + 3) % 250 for i in range(45)]
@@ -34,6 +36,41 @@ def test_the_fused_decoder_equals_transformers(family: Family, checkpoints: Chec
         found.append(torch.tensor([entry.logprob for entry in entries]))
     assert len(found[0]) == len(TOKENS) - 1
     torch.testing.assert_close(found[0], found[1], atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("fused", [True, False], ids=["fused", "transformers"])
+def test_sliding_windows_cut_prefill_and_decode_alike(fused: bool, tmp_path: Path, checkpoints: Checkpoints) -> None:
+    """A Mistral has the weights of a Llama and a window."""
+    folder = tmp_path / "windowed"
+    shutil.copytree(checkpoints("llava"), folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["text_config"].update(model_type="mistral", sliding_window=6, architectures=["MistralModel"])
+    (folder / "config.json").write_text(json.dumps(config))
+    answer = Reference(folder).model.generate(torch.tensor([TOKENS]), max_new_tokens=8, do_sample=False)[0, len(TOKENS) :]
+    plain = reference_for(checkpoints("llava")).model.generate(torch.tensor([TOKENS]), max_new_tokens=8, do_sample=False)
+    assert answer.tolist() != plain[0, len(TOKENS) :].tolist()
+    driver = Driver(Runner(runner_config(folder), fused))
+    one, other = driver.start(Prompt(TOKENS)), driver.start(Prompt(TOKENS))
+    for first, second in ((20, 4), (1, 4), (24, 37)):
+        driver.step([(one, first), (other, second)])
+    while len(one.output) < len(answer):
+        driver.step([(one, 1), (other, 1)])
+    assert one.output == other.output == answer.tolist()
+
+
+@pytest.mark.parametrize("fused", [True, False], ids=["fused", "transformers"])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_runs_near_float32(dtype: str, fused: bool, checkpoints: Checkpoints) -> None:
+    config = runner_config(checkpoints("qwen_vl"))
+    found = []
+    for kind in ("float32", dtype):
+        driver = Driver(Runner(msgspec.structs.replace(config, dtype=kind), fused))
+        one = driver.start(Prompt(TOKENS))
+        parts = [driver.step([(one, count)], SamplingParams(prompt_logprobs=0)).prompt_logprobs for count in (20, 25)]
+        assert len(driver.finish(one, 3)) == 3
+        found.append(torch.tensor([entry.logprob for part in parts for entry in part[0].entries]))
+    error = (found[0] - found[1]).abs().mean()
+    assert error < 0.05 * found[0].abs().mean()
 
 
 def test_prompt_logprobs_are_transformers(checkpoints: Checkpoints) -> None:
