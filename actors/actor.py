@@ -91,6 +91,7 @@ class Actor:
         self.link.start_heartbeats()
         doors = Doors(self.context, self.launch)
         loop = asyncio.get_running_loop()
+        _name_the_loop()
         try:
             async with anyio.create_task_group() as self.tasks:
                 try:
@@ -168,6 +169,7 @@ class Actor:
                     for role, peer in self.peers.update(table):
                         self.on_peer(role, peer)
                 case Gone(role, epoch) as gone:
+                    self._doors.incoming.fence(role, epoch)
                     self.peers.gone(gone)
                     self.on_gone(role, epoch)
                 case AskStats():
@@ -178,6 +180,15 @@ class Actor:
                     self._stopping.set()
                     return False
         return True
+
+
+def _name_the_loop() -> None:
+    """Handlers are callbacks of the loop, outside any task; where sniffio is installed, anyio asks it, and it knows tasks only."""
+    try:
+        from sniffio import current_async_library_cvar
+    except ImportError:
+        return
+    current_async_library_cvar.set("asyncio")
 
 
 def run(actor: Actor) -> None:
