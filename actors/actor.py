@@ -183,7 +183,7 @@ class Actor:
 
 
 def _name_the_loop() -> None:
-    """Handlers are callbacks of the loop, outside any task; where sniffio is installed, anyio asks it, and it knows tasks only."""
+    """Handlers run in callbacks of the loop, outside any task; sniffio, which anyio asks where it is installed, knows only tasks."""
     try:
         from sniffio import current_async_library_cvar
     except ImportError:
