@@ -89,7 +89,7 @@ class Actor:
         if isinstance(welcome, Refused):
             raise SystemExit(welcome.text)
         self.link.start_heartbeats()
-        doors = Doors(self.context, self.launch)
+        doors = self._doors = Doors(self.context, self.launch)
         loop = asyncio.get_running_loop()
         _name_the_loop()
         try:
@@ -183,7 +183,7 @@ class Actor:
 
 
 def _name_the_loop() -> None:
-    """Handlers run in callbacks of the loop, outside any task; sniffio, which anyio asks where it is installed, knows only tasks."""
+    """Handlers run in callbacks of the loop, outside any task, and sniffio, which anyio asks where it is there, knows only tasks."""
     try:
         from sniffio import current_async_library_cvar
     except ImportError:
