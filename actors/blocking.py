@@ -56,7 +56,7 @@ class BlockingActor:
         if isinstance(welcome, Refused):
             raise SystemExit(welcome.text)
         self.link.start_heartbeats()
-        doors = Doors(self.context, self.launch)
+        doors = self._doors = Doors(self.context, self.launch)
         launch = self.launch
         try:
             try:
@@ -103,6 +103,7 @@ class BlockingActor:
                 for role, peer in self.peers.update(table):
                     self.on_peer(role, peer)
             case Gone(role, epoch) as gone:
+                self._doors.incoming.fence(role, epoch)
                 self.peers.gone(gone)
                 self.on_gone(role, epoch)
             case AskStats():

@@ -55,6 +55,11 @@ class PeerTable:
         known[1].send(message)
         return True
 
+    def epoch_of(self, role: str) -> int:
+        """0: it is not there."""
+        known = self._open.get(role)
+        return 0 if known is None else known[0].epoch
+
     def __contains__(self, role: str) -> bool:
         return role in self._open
 

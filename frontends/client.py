@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import msgspec
 
@@ -16,18 +16,19 @@ from ..protocol.blobs import Arena, BlobRef, Bytes
 from ..protocol.checkpoint import ModelInfo
 from ..protocol.edges.client_to_fetcher import Fetch
 from ..protocol.edges.client_to_preprocessor import Prepare, Tokenize
-from ..protocol.edges.client_to_scheduler import Ack
+from ..protocol.edges.client_to_scheduler import Ack, Resume
 from ..protocol.edges.control import AskStatus, Gone, Refused, Reshare, Status
 from ..protocol.edges.detokenizer_to_client import Deltas, DetokenizeFailed, Finished, PromptText
 from ..protocol.edges.fetcher_to_client import Failed
 from ..protocol.edges.preprocessor_to_client import MediaDropped, PreparedCopy, PrepareFailed, Tokenized
 from ..protocol.edges.scheduler_to_client import MediaLost, Rejected
 from ..protocol.errors import EngineError, Failure, RequestError, refuse
+from ..protocol.prepared import Prepared
 from ..protocol.request import ChatPrompt, MediaItem, Prompt, Request, Text, TextPrompt, TokenPrompt
 from ..protocol.sampling import SamplingParams
 from .admission import Admission, Cost
 from .connection import Connection
-from .ledger import MAX_ATTEMPTS, Entry, Ledger, blobs_of, needs_fetch
+from .ledger import MAX_LOST, Entry, Ledger, Progress, blobs_of, needs_fetch
 from .stream import Stream
 
 ANSWER_SECONDS = 30.0
@@ -35,6 +36,9 @@ OPEN_END_TOKENS = 1024
 """What admission counts for an answer without max_tokens."""
 RESTARTED = Failure(
     "restarted", "A part of the engine was restarted while it worked on this request; send it again.", code="restarted"
+)
+CHANGED = Failure(
+    "restarted", "The media of this request had to be read again and have changed; send it again.", code="media_changed"
 )
 
 
@@ -45,17 +49,20 @@ class Client:
     model_name: str
     max_model_len: int
     admission: Admission
+    _roles: tuple[str, ...]
     _random: random.Random
     """Draws the seeds of requests that bring none."""
     _loop: asyncio.AbstractEventLoop
 
     def __init__(self, run_dir: Path, name: str) -> None:
-        self._connection = Connection(run_dir, name, self._hear, self._hear_director, self._lose_engine)
+        self._connection = Connection(run_dir, name, self._hear, self._hear_director, self._do_due, self._lose_engine)
         self._arena = Arena(run_dir, f"{self._connection.role}.0", 1 << 40)
         self._ledger = Ledger()
         self._ending: list[str] = []
         self._tokenizing: dict[str, asyncio.Future[Tokenized]] = {}
         self._statuses: list[asyncio.Future[Status]] = []
+        self._schedulers_gone = 0
+        """The last epoch of the scheduler that is known to be dead."""
         self._dead: EngineError | None = None
         self._closed = False
 
@@ -65,6 +72,7 @@ class Client:
         client = cls(run_dir, name or f"{os.getpid()}-{secrets.token_hex(4)}")
         config, share = await client._connection.join()
         client.model, client.model_name, client.max_model_len = config.model, config.name, config.max_model_len
+        client._roles = config.roles
         client.admission = Admission(share)
         client._random = random.Random(config.seed)
         client._loop = asyncio.get_running_loop()
@@ -74,8 +82,8 @@ class Client:
 
     @property
     def ready(self) -> bool:
-        """Every actor this client writes to is there."""
-        return self._dead is None and self._connection.complete
+        """Every actor of the engine is there."""
+        return self._dead is None and self._connection.present(self._roles)
 
     @property
     def inflight(self) -> int:
@@ -148,10 +156,12 @@ class Client:
             for blob in blobs:
                 self._arena.free(blob)
             raise
-        stream = Stream(request.id, params.n, self.cancel)
-        entry = Entry(request, stream, cost, blobs)
+        stream = Stream(request.id, self.cancel)
+        entry = Entry(request, stream, cost, blobs, [Progress() for _ in range(params.n)])
         self._ledger.add(entry)
         self._send_in(entry)
+        if deadline is not None:
+            self._loop.call_later(max(0.0, deadline - time.time()), self._expire, request.id)
         return stream
 
     async def tokenize(self, prompt: Prompt) -> Tokenized:
@@ -211,11 +221,36 @@ class Client:
     # the way in
 
     def _send_in(self, entry: Entry) -> None:
+        """From the start; where the first process is not there, as soon as it is."""
         request = entry.request
         first = ("fetcher", Fetch(request)) if needs_fetch(request) else ("preprocessor", Prepare(request))
-        if not self._connection.send(*first):
-            entry.leased = False
-            self._end(entry, RESTARTED)
+        entry.leased = self._connection.send(*first)
+        entry.due = None if entry.leased else "send"
+
+    def _resume(self, entry: Entry) -> None:
+        """From what the ledger has: the prepared prompt and the tokens that were delivered."""
+        prepared = entry.stream.prepared
+        assert prepared is not None
+        message = Resume(msgspec.structs.replace(prepared, attempt=entry.request.attempt), entry.so_far())
+        entry.due = None if self._connection.send("scheduler", message) else "resume"
+
+    def _again(self, entry: Entry, due: Literal["send", "resume"]) -> None:
+        """A process died with a part of this request: a new attempt, which makes every message of the old one void."""
+        entry.request = msgspec.structs.replace(entry.request, attempt=entry.request.attempt + 1)
+        entry.due = due
+
+    def _do_due(self) -> None:
+        """Somebody has come: send what waited for him."""
+        for entry in self._ledger.live_ones():
+            if entry.due == "send":
+                self._send_in(entry)
+            elif entry.due == "resume":
+                self._resume(entry)
+
+    def _expire(self, id: str) -> None:
+        entry = self._ledger.live(id)
+        if entry is not None:
+            self._end(entry, Failure("deadline", "The request's deadline has passed.", code="deadline"))
 
     # the way back
 
@@ -224,13 +259,13 @@ class Client:
             case Deltas(deltas):
                 for delta in deltas:
                     entry = self._ledger.live(delta.id, delta.attempt)
-                    if entry is not None:
-                        entry.stream.push(delta)
-            case PreparedCopy(prepared):
+                    if entry is not None and (new := entry.accept(delta)) is not None:
+                        entry.stream.push(new)
+            case PreparedCopy(prepared, submitted_to):
                 self._free(self._ledger.end_lease(prepared.id, prepared.attempt))
                 entry = self._ledger.live(prepared.id, prepared.attempt)
                 if entry is not None:
-                    entry.stream.prepared = prepared
+                    self._note_prepared(entry, prepared, submitted_to)
             case Finished() as finished:
                 entry = self._ledger.live(finished.id, finished.attempt)
                 if entry is not None:
@@ -247,7 +282,9 @@ class Client:
             case MediaDropped(id, attempt):
                 self._free(self._ledger.end_lease(id, attempt))
             case MediaLost(id, attempt):
-                self._again(id, attempt)
+                entry = self._ledger.live(id, attempt)
+                if entry is not None:
+                    self._lose_media(entry)
             case Tokenized() as tokenized:
                 future = self._tokenizing.get(tokenized.id)
                 if future is not None and not future.done():
@@ -261,17 +298,23 @@ class Client:
         if entry is not None:
             self._end(entry, failure)
 
-    def _again(self, id: str, attempt: int) -> None:
-        """An embedding went with a process before it was read: the whole request goes in again."""
-        entry = self._ledger.live(id, attempt)
-        if entry is None:
+    def _note_prepared(self, entry: Entry, prepared: Prepared, submitted_to: int) -> None:
+        before = entry.stream.prepared
+        if before is not None and (before.token_ids, before.items) != (prepared.token_ids, prepared.items):
+            self._end(entry, CHANGED)
             return
-        if attempt + 1 >= MAX_ATTEMPTS:
+        entry.stream.prepared = prepared
+        if submitted_to <= self._schedulers_gone:
+            self._resume(entry)
+
+    def _lose_media(self, entry: Entry) -> None:
+        """An embedding went with a process before it was read: its features are made again."""
+        entry.lost += 1
+        if entry.lost > MAX_LOST:
             self._end(entry, RESTARTED)
-            return
-        entry.request = msgspec.structs.replace(entry.request, attempt=attempt + 1)
-        entry.leased = True
-        self._send_in(entry)
+        else:
+            self._again(entry, "send")
+            self._send_in(entry)
 
     def _end(self, entry: Entry, outcome: Finished | Failure) -> None:
         """The one place where a request ends: exactly one terminal for its caller, `End` for every actor."""
@@ -301,8 +344,8 @@ class Client:
 
     def _hear_director(self, message: Any) -> None:
         match message:
-            case Gone(role, _):
-                self._mourn(role)
+            case Gone(role, epoch):
+                self._mourn(role, epoch)
             case Reshare(share):
                 self.admission.reshare(share)
             case Status() as status:
@@ -315,10 +358,12 @@ class Client:
             case Refused(text):
                 self._die(EngineError(text))
 
-    def _mourn(self, role: str) -> None:
+    def _mourn(self, role: str, epoch: int) -> None:
+        """Take up what a dead process had. `_do_due` goes on when its successor is there."""
         for entry in self._ledger.caught_by(role):
-            entry.leased = entry.leased and role != "preprocessor"
-            self._end(entry, RESTARTED)
+            self._again(entry, "resume" if entry.prepared else "send")
+        if role == "scheduler":
+            self._schedulers_gone = epoch
         if role == "preprocessor":
             for entry in self._ledger.all():
                 entry.leased = False

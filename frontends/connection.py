@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ JOIN_SECONDS = 30.0
 
 class Connection:
     """Joins one engine as `client-<name>`. `on_message` gets what actors send, `on_director` what the director says (`Gone`
-    included, after the edge has been closed), `on_dead` is called once if the director ends."""
+    included, after the edge has been closed), `on_peers` is called when somebody has come, `on_dead` if the director ends."""
 
     def __init__(
         self,
@@ -33,6 +33,7 @@ class Connection:
         name: str,
         on_message: Callable[[Any], None],
         on_director: Callable[[Any], None],
+        on_peers: Callable[[], None],
         on_dead: Callable[[], None],
     ) -> None:
         self.role = f"client-{name}"
@@ -41,7 +42,10 @@ class Connection:
         self._link = DirectorLink(self._context, str(run_dir), self.role, 0)
         self._peers = PeerTable(self._context, self.role, 0)
         self._controls: dict[str, Outgoing] = {}
-        self._on_message, self._on_director, self._on_dead = on_message, on_director, on_dead
+        self._on_message, self._on_director = on_message, on_director
+        self._on_peers, self._on_dead = on_peers, on_dead
+        self._present: dict[str, int] = {}
+        """Epochs of who is there."""
         self._here = asyncio.Event()
         self._director = _open_director(run_dir)
 
@@ -63,12 +67,12 @@ class Connection:
             await self._here.wait()
         return msgspec.json.decode(welcome.config, type=ClientConfig), welcome.share
 
-    @property
-    def complete(self) -> bool:
-        """Every actor this client writes to is there."""
-        return all(role in self._peers for role in ("fetcher", "preprocessor", "scheduler")) and all(
-            role in self._controls for role in ENDED_AT
-        )
+    def present(self, roles: Iterable[str]) -> bool:
+        return all(role in self._present for role in roles)
+
+    def epoch_of(self, role: str) -> int:
+        """0: it is not there."""
+        return self._present.get(role, 0)
 
     def send(self, role: str, message: Message) -> bool:
         """False where `role` is not there now."""
@@ -118,6 +122,8 @@ class Connection:
                     self._meet(table)
                 case Gone(role, epoch) as gone:
                     self._doors.incoming.fence(role, epoch)
+                    if self._present.get(role) == epoch:
+                        del self._present[role]
                     self._peers.gone(gone)
                     if role in self._controls:
                         self._controls.pop(role).close()
@@ -126,16 +132,17 @@ class Connection:
                     self._on_director(message)
 
     def _meet(self, table: Peers) -> None:
-        for role, peer in self._peers.update(table):
-            known = self._controls.pop(role, None)
-            if known is not None:
-                known.close()
-            self._controls[role] = Outgoing(self._context, self.role, 0, peer.control, 65536)
-        peer_of_detokenizer = table.peers.get("detokenizer")  # never written to but by `End`
-        if peer_of_detokenizer is not None and "detokenizer" not in self._controls:
-            self._controls["detokenizer"] = Outgoing(self._context, self.role, 0, peer_of_detokenizer.control, 65536)
-        if self.complete:
+        self._peers.update(table)
+        for role in ENDED_AT:
+            peer = table.peers.get(role)
+            if peer is not None and self._present.get(role) != peer.epoch:
+                if role in self._controls:
+                    self._controls[role].close()
+                self._controls[role] = Outgoing(self._context, self.role, 0, peer.control, 65536)
+        self._present = {role: peer.epoch for role, peer in table.peers.items()}
+        if self.present(ENDED_AT):
             self._here.set()
+        self._on_peers()
 
     def _lose_director(self) -> None:
         self._loop.remove_reader(self._director)

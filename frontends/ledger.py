@@ -1,15 +1,28 @@
 """The client's ledger: every accepted request until its end, with all that is needed to run it again."""
 
 from collections.abc import Iterator
+from typing import Literal
 
 import msgspec
 
 from ..protocol.blobs import BlobRef
+from ..protocol.edges.client_to_scheduler import ChoiceSoFar
+from ..protocol.edges.detokenizer_to_client import Delta
 from ..protocol.request import Embeds, Encoded, Frames, Pixels, Request, Samples, Url
 from .admission import Cost
 from .stream import Stream
 
-MAX_ATTEMPTS = 3
+MAX_LOST = 10
+"""Times that the media of one request may go with a process before it is given back to the caller."""
+
+
+class Progress(msgspec.Struct):
+    """What has been delivered of one choice: a resume starts behind it."""
+
+    token_ids: list[int] = []
+    released: int = 0
+    """Characters."""
+    ended: bool = False
 
 
 class Entry(msgspec.Struct):
@@ -20,14 +33,39 @@ class Entry(msgspec.Struct):
     cost: Cost
     blobs: tuple[BlobRef, ...]
     """In this client's arena; free when the request is over and nobody reads them."""
+    choices: list[Progress]
     leased: bool = True
     """The fetcher or the preprocessor may still read the blobs."""
     over: bool = False
     """The terminal message has come, or the caller has cancelled."""
+    due: Literal["send", "resume"] | None = None
+    """What must be done for it as soon as the process it goes to is there."""
+    lost: int = 0
+    """Times that its media went with a process."""
 
     @property
     def prepared(self) -> bool:
         return self.stream.prepared is not None
+
+    def accept(self, delta: Delta) -> Delta | None:
+        """Note what is delivered. What a replay sends a second time is cut off: tokens by position, text by offset."""
+        progress = self.choices[delta.choice]
+        skip = max(0, len(progress.token_ids) - delta.position)
+        new = msgspec.structs.replace(
+            delta,
+            token_ids=delta.token_ids[skip:],
+            logprobs=delta.logprobs[skip:],
+            text=delta.text[max(0, progress.released - delta.offset) :],
+        )
+        if progress.ended or not (new.token_ids or new.text or new.finish_reason):
+            return None
+        progress.token_ids.extend(new.token_ids)
+        progress.released += len(new.text)
+        progress.ended = new.finish_reason is not None
+        return new
+
+    def so_far(self) -> tuple[ChoiceSoFar, ...]:
+        return tuple(ChoiceSoFar(tuple(c.token_ids), c.released, c.ended) for c in self.choices)
 
 
 class Ledger:
@@ -60,26 +98,27 @@ class Ledger:
             return ()
         return entry.blobs if self._entries.pop(entry.request.id, None) is not None else ()
 
-    def caught_by(self, role: str) -> list[Entry]:
-        """Live requests that lose state with a dead `role`. What lives elsewhere is recomputed by its owner."""
-        match role:
-            case "fetcher":
-                return [e for e in self._live() if not e.prepared and needs_fetch(e.request)]
-            case "preprocessor":
-                return [e for e in self._live() if not e.prepared]
-            case "scheduler" | "detokenizer":
-                return [e for e in self._live() if e.prepared]
-            case _:
-                return []
+    def caught_by(self, role: str) -> Iterator[Entry]:
+        """Live requests that a dead `role` cannot go on with. What other roles lose, they or the scheduler make again."""
+        for entry in self.live_ones():
+            match role:
+                case "fetcher" if not entry.prepared and needs_fetch(entry.request):
+                    yield entry
+                case "preprocessor" if not entry.prepared:
+                    yield entry
+                case "preprocessor" if not any(choice.token_ids for choice in entry.choices):
+                    yield entry  # its last words to the scheduler may be lost
+                case "scheduler" if entry.prepared:
+                    yield entry
 
     def all(self) -> list[Entry]:
         return list(self._entries.values())
 
-    def _live(self) -> Iterator[Entry]:
-        return (entry for entry in self._entries.values() if not entry.over)
+    def live_ones(self) -> list[Entry]:
+        return [entry for entry in self._entries.values() if not entry.over]
 
     def __len__(self) -> int:
-        return sum(1 for _ in self._live())
+        return len(self.live_ones())
 
 
 def needs_fetch(request: Request) -> bool:

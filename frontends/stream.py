@@ -38,7 +38,7 @@ class Stream:
     As an async context manager it cancels the request if it is left unfinished.
     """
 
-    def __init__(self, id: str, choices: int, cancel: Callable[[str], Awaitable[None]]) -> None:
+    def __init__(self, id: str, cancel: Callable[[str], Awaitable[None]]) -> None:
         self.id = id
         self.prepared: Prepared | None = None
         """The prepared prompt; known before the first update."""
@@ -49,8 +49,6 @@ class Stream:
         self._finished: Finished | None = None
         self._failure: Failure | None = None
         self._over = False
-        self._tokens = [0] * choices
-        self._characters = [0] * choices
 
     @property
     def prompt_token_ids(self) -> tuple[int, ...]:
@@ -64,21 +62,13 @@ class Stream:
     # the client writes
 
     def push(self, delta: Delta) -> None:
-        """Merge a delta. What a replay sends a second time is cut off: tokens by position, text by offset."""
-        known, released = self._tokens[delta.choice], self._characters[delta.choice]
-        skip = max(0, known - delta.position)
-        tokens, logprobs = delta.token_ids[skip:], delta.logprobs[skip:]
-        text = delta.text[max(0, released - delta.offset) :]
-        if not (tokens or text or delta.finish_reason):
-            return
-        self._tokens[delta.choice] = known + len(tokens)
-        self._characters[delta.choice] = released + len(text)
+        """Merge a delta that the ledger has accepted as new."""
         pending = self._pending.get(delta.choice)
         if pending is None:
             pending = self._pending[delta.choice] = ChoiceUpdate(delta.choice)
-        pending.text += text
-        pending.token_ids.extend(tokens)
-        pending.logprobs.extend(logprobs)
+        pending.text += delta.text
+        pending.token_ids.extend(delta.token_ids)
+        pending.logprobs.extend(delta.logprobs)
         if delta.finish_reason is not None:
             pending.finish_reason, pending.stop_reason = delta.finish_reason, delta.stop_reason
         self._wake.set()

@@ -195,6 +195,8 @@ class ClientConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     seed: int
     arena_bytes: int
     """Of media in this client's shared memory."""
+    roles: tuple[str, ...] = ()
+    """The engine is ready when all of these are there."""
 
 
 class HttpConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -309,16 +311,17 @@ def divide(engine: EngineConfig, model: ModelInfo, cuda: bool = False, server: S
             enforce_eager=engine.enforce_eager,
         ),
         "detokenizer": DetokenizerConfig(model=model),
-        "client": ClientConfig(
-            model=model,
-            name=engine.name,
-            max_model_len=context,
-            seed=engine.seed,
-            arena_bytes=int(engine.max_media_gb * (1 << 30)),
-        ),
     }
     for worker in range(engine.decode_workers):
         roles[f"decode-worker-{worker}"] = roles["preprocessor"]
+    roles["client"] = ClientConfig(
+        model=model,
+        name=engine.name,
+        max_model_len=context,
+        seed=engine.seed,
+        arena_bytes=int(engine.max_media_gb * (1 << 30)),
+        roles=tuple(roles),
+    )
     if server is not None:
         roles["http"] = HttpConfig(model=model, name=engine.name, max_model_len=context, server=server, engine=engine)
     share = Share(engine.max_requests, engine.max_inflight_tokens, int(engine.max_media_gb * (1 << 30)))

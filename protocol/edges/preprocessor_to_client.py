@@ -9,6 +9,8 @@ class PreparedCopy(Message, frozen=True):
     """The client's ledger keeps it: a resume starts here. It also ends the preprocessor's lease on the client's blobs."""
 
     prepared: Prepared
+    submitted_to: int = 0
+    """Epoch of the scheduler that got it; 0: none did, the client resumes it (always so for attempts above 0)."""
 
 
 class PrepareFailed(Message, frozen=True):

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from thespis.frontends.admission import Admission, Cost
 from thespis.protocol.edges.control import Share
 from thespis.protocol.errors import RequestError

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+
 from thespis.frontends.inputs import read_media, read_prompt
 from thespis.protocol.blobs import BlobRef
 from thespis.protocol.errors import RequestError
@@ -39,7 +40,9 @@ def picture(mode: str = "RGB", size: tuple[int, int] = (6, 4)) -> Image.Image:
     return Image.new(mode, size, 7 if mode in ("L", "P") else None)
 
 
-@pytest.mark.parametrize(("mode", "seen", "channels"), [("RGB", "RGB", 3), ("RGBA", "RGBA", 4), ("L", "L", 1), ("CMYK", "RGB", 3)])
+@pytest.mark.parametrize(
+    ("mode", "seen", "channels"), [("RGB", "RGB", 3), ("RGBA", "RGBA", 4), ("L", "L", 1), ("CMYK", "RGB", 3)]
+)
 def test_pil_pictures_keep_what_a_decoder_needs(client: Any, mode: str, seen: str, channels: int) -> None:
     (item,) = read_media({"image": picture(mode)}, {}, client)
     assert isinstance(item.source, Pixels)

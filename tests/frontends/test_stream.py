@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+
 from thespis.frontends.stream import Stream
 from thespis.protocol.edges.detokenizer_to_client import Delta, Finished
 from thespis.protocol.edges.scheduler_to_detokenizer import Usage
@@ -11,13 +12,13 @@ from thespis.protocol.errors import Failure, RequestError
 FINISHED = Finished("r", 0, Usage(3, 0, {}, 0), 2, ())
 
 
-def make(choices: int = 1) -> tuple[Stream, list[str]]:
+def make() -> tuple[Stream, list[str]]:
     cancelled: list[str] = []
 
     async def cancel(id: str) -> None:
         cancelled.append(id)
 
-    return Stream("r", choices, cancel), cancelled
+    return Stream("r", cancel), cancelled
 
 
 def delta(position: int, offset: int, tokens: tuple[int, ...], text: str, choice: int = 0) -> Delta:
@@ -35,21 +36,11 @@ async def test_a_slow_reader_gets_one_merged_update() -> None:
 
 
 async def test_choices_are_kept_apart() -> None:
-    stream, _ = make(2)
+    stream, _ = make()
     stream.push(delta(0, 0, (1,), "a", choice=1))
     stream.push(delta(0, 0, (2,), "b", choice=0))
     update = await anext(stream)
     assert {c.index: c.text for c in update.choices} == {1: "a", 0: "b"}
-
-
-async def test_a_replay_repeats_nothing() -> None:
-    stream, _ = make()
-    stream.push(delta(0, 0, (1, 2), "ab"))
-    await anext(stream)
-    stream.push(delta(0, 0, (1, 2), "ab"))
-    stream.push(delta(1, 1, (2, 3), "bc"))
-    update = await anext(stream)
-    assert (update.choices[0].text, update.choices[0].token_ids) == ("c", [3])
 
 
 async def test_what_came_before_a_failure_is_delivered_first() -> None:

@@ -1,0 +1,102 @@
+"""The ledger: what was delivered, who is caught by a death, when blobs are free."""
+
+from typing import Any
+
+import pytest
+
+from thespis.frontends.admission import Cost
+from thespis.frontends.ledger import Entry, Ledger, Progress, blobs_of
+from thespis.frontends.stream import Stream
+from thespis.protocol.blobs import BlobRef
+from thespis.protocol.edges.client_to_scheduler import ChoiceSoFar
+from thespis.protocol.edges.detokenizer_to_client import Delta
+from thespis.protocol.prepared import Prepared
+from thespis.protocol.request import Encoded, MediaItem, Request, TextPrompt, Url
+from thespis.protocol.sampling import SamplingParams
+
+BLOB = BlobRef("segment", 0, "uint8", (3,))
+PREPARED = Prepared(
+    id="r", attempt=0, client="c", tenant="", arrival=0.0, deadline=None, priority=0, token_ids=(1,), items=(), positions=None,
+    sampling=SamplingParams(), eos_token_ids=(),
+)  # fmt: skip
+
+
+def make(source: Any = None, prepared: bool = False) -> Entry:
+    async def cancel(id: str) -> None: ...
+
+    media = () if source is None else (MediaItem("image", source, "here"),)
+    request = Request(id="r", client="c", arrival=0.0, prompt=TextPrompt("p"), media=media, sampling=SamplingParams(n=2))
+    entry = Entry(request, Stream("r", cancel), Cost(1, 1, 1), blobs_of(request), [Progress(), Progress()])
+    entry.stream.prepared = PREPARED if prepared else None
+    return entry
+
+
+def delta(position: int, offset: int, tokens: tuple[int, ...], text: str, finish: Any = None) -> Delta:
+    return Delta("r", 0, 0, position, offset, tokens, text, finish_reason=finish)
+
+
+def test_a_replay_repeats_nothing() -> None:
+    entry = make()
+    assert entry.accept(delta(0, 0, (1, 2), "ab")) is not None
+    assert entry.accept(delta(0, 0, (1, 2), "ab")) is None
+    new = entry.accept(delta(1, 1, (2, 3), "bc"))
+    assert new is not None
+    assert (new.token_ids, new.text) == ((3,), "c")
+
+
+def test_an_end_is_accepted_once() -> None:
+    entry = make()
+    assert entry.accept(delta(0, 0, (1,), "a", "stop")) is not None
+    assert entry.accept(delta(0, 0, (1,), "a", "stop")) is None
+
+
+def test_a_resume_starts_behind_what_was_delivered() -> None:
+    entry = make()
+    entry.accept(delta(0, 0, (1, 2), "a", "length"))
+    assert entry.so_far() == (ChoiceSoFar((1, 2), 1, True), ChoiceSoFar((), 0, False))
+
+
+@pytest.mark.parametrize(
+    ("role", "source", "prepared", "caught"),
+    [
+        ("fetcher", Url("http://x"), False, True),
+        ("fetcher", Encoded(BLOB), False, False),
+        ("fetcher", Url("http://x"), True, False),
+        ("preprocessor", None, False, True),
+        ("preprocessor", None, True, True),
+        ("scheduler", None, False, False),
+        ("scheduler", None, True, True),
+        ("detokenizer", None, True, False),
+        ("gpu-runner", None, True, False),
+        ("encoder-cache", None, True, False),
+    ],
+)
+def test_who_is_caught_by_a_death(role: str, source: Any, prepared: bool, caught: bool) -> None:
+    ledger = Ledger()
+    ledger.add(make(source, prepared))
+    assert bool(list(ledger.caught_by(role))) is caught
+
+
+def test_with_tokens_delivered_the_preprocessor_is_not_needed() -> None:
+    ledger = Ledger()
+    entry = make(prepared=True)
+    ledger.add(entry)
+    entry.accept(delta(0, 0, (1,), "a"))
+    assert not list(ledger.caught_by("preprocessor"))
+
+
+def test_blobs_are_free_when_the_request_is_over_and_nobody_reads_them() -> None:
+    ledger = Ledger()
+    entry = make(Encoded(BLOB))
+    ledger.add(entry)
+    entry.over = True
+    assert ledger.sweep(entry) == ()
+    assert ledger.end_lease("r", 0) is entry
+    assert ledger.sweep(entry) == (BLOB,)
+    assert ledger.sweep(entry) == ()
+
+
+def test_a_lease_of_an_older_attempt_ends_nothing() -> None:
+    ledger = Ledger()
+    ledger.add(make(Encoded(BLOB)))
+    assert ledger.end_lease("r", 1) is None
