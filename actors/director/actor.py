@@ -83,7 +83,7 @@ class Director:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             self._loop.add_signal_handler(number, self._asked_to_stop)
         if self.config.face_pid is not None:
-            self.company.undertaker.watch(self.config.face_pid, lambda pid, status: self.face_gone())
+            self.company.undertaker.watch(self.config.face_pid, lambda pid, status: self.face_gone(), ours=False)
         self._loop.add_reader(self._socket.FD, self._drain)
         self.company.start()
         self._tick(self._loop.time())
@@ -232,7 +232,9 @@ class Director:
             return Refused(f"A client with the name {hello.role.removeprefix('client-')} is here already.")
         guest = Guest(hello.epoch, hello.pid)
         self.roster.guests[hello.role] = guest
-        guest.watch = self.company.undertaker.watch(hello.pid, lambda pid, status: self._guest_gone(hello.role, guest))
+        guest.watch = self.company.undertaker.watch(
+            hello.pid, lambda pid, status: self._guest_gone(hello.role, guest), ours=False
+        )
         self._reshare(besides=hello.role)
         return Welcome(encode_config(self.division.roles[CLIENT]), self._share())
 

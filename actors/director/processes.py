@@ -26,15 +26,15 @@ class Undertaker:
         self._loop = asyncio.get_running_loop()
         self._handles: set[int] = set()
 
-    def watch(self, pid: int, ended: Ended) -> int:
-        """Call `ended` when `pid` has ended; returns a handle for `forget`."""
+    def watch(self, pid: int, ended: Ended, ours: bool = True) -> int:
+        """Call `ended` when `pid` has ended; returns a handle for `forget`. `ours`: reap it, once per process."""
         try:
             handle = os.pidfd_open(pid)
         except ProcessLookupError:
             self._loop.call_soon(ended, pid, None)
             return -1
         self._handles.add(handle)
-        self._loop.add_reader(handle, self._fired, handle, pid, ended)
+        self._loop.add_reader(handle, self._fired, handle, pid, ended, ours)
         return handle
 
     def forget(self, handle: int) -> None:
@@ -43,14 +43,9 @@ class Undertaker:
             self._loop.remove_reader(handle)
             os.close(handle)
 
-    def _fired(self, handle: int, pid: int, ended: Ended) -> None:
+    def _fired(self, handle: int, pid: int, ended: Ended, ours: bool) -> None:
         self.forget(handle)
-        try:
-            _, status = os.waitpid(pid, os.WNOHANG)
-        except ChildProcessError:  # a client: not ours to reap
-            ended(pid, None)
-        else:
-            ended(pid, status)
+        ended(pid, os.waitpid(pid, os.WNOHANG)[1] if ours else None)
 
 
 def kill(pid: int) -> None:

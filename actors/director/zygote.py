@@ -56,10 +56,7 @@ def load(modules: list[str]) -> None:
     """Import what the children will need. One that fails is left for the child that needs it, which can say so."""
     for name in modules:
         try:
-            module = importlib.import_module(name)
-            preload = getattr(module, "preload", None)
-            if callable(preload):
-                preload()
+            importlib.import_module(name)
         except Exception:
             log.exception("%s could not be loaded ahead", name)
 

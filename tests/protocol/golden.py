@@ -17,7 +17,7 @@ import thespis.protocol.edges as edges
 from thespis.protocol import request
 from thespis.protocol.edges.control import FromDirector, ToDirector
 from thespis.protocol.topology import EDGES
-from thespis.protocol.wire import encode
+from thespis.protocol.wire import Message, encode
 
 FILE = Path(__file__).with_name("golden.json")
 
@@ -44,14 +44,9 @@ def declared() -> set[type[Any]]:
     found: set[type[Any]] = set()
     for module in pkgutil.iter_modules(edges.__path__):
         loaded = importlib.import_module(f"{edges.__name__}.{module.name}")
-        found |= {
-            kind
-            for kind in vars(loaded).values()
-            if isinstance(kind, type)
-            and kind.__module__ == loaded.__name__
-            and getattr(kind, "__struct_config__", None)
-            and kind.__struct_config__.tag is not None
-        }
+        for kind in vars(loaded).values():
+            if isinstance(kind, type) and issubclass(kind, Message) and kind.__module__ == loaded.__name__:
+                found.add(kind)
     return found
 
 

@@ -4,7 +4,16 @@ import msgspec
 import pytest
 
 from thespis.protocol.checkpoint import ModelInfo, demo_model
-from thespis.protocol.config import EngineConfig, RunnerConfig, SchedulerConfig, ServerConfig, divide, encode_config, env
+from thespis.protocol.config import (
+    EngineConfig,
+    HttpConfig,
+    RunnerConfig,
+    SchedulerConfig,
+    ServerConfig,
+    divide,
+    encode_config,
+    env,
+)
 from thespis.protocol.errors import EngineError
 
 MODEL = ModelInfo(
@@ -81,7 +90,9 @@ def test_a_context_beyond_the_model_is_refused() -> None:
 
 def test_http_is_a_role_only_where_it_is_served() -> None:
     assert "http" not in divide(EngineConfig(), MODEL).roles
-    assert divide(EngineConfig(), MODEL, server=ServerConfig(port=1)).roles["http"].server.port == 1
+    http = divide(EngineConfig(), MODEL, server=ServerConfig(port=1)).roles["http"]
+    assert isinstance(http, HttpConfig)
+    assert http.server.port == 1
 
 
 def test_there_is_a_role_per_decode_worker() -> None:

@@ -21,9 +21,9 @@ def test_each_incarnation_has_an_epoch_of_its_own_and_nothing_of_the_last() -> N
     one.pid, one.state, one.excused, one.fatal = 7, "ready", True, "torn"
     one.peer = Peer(1, 7, "a", "b")
     one.end()
-    assert (one.state, one.pid, one.peer) == ("gone", None, None)
+    assert one == Member("scheduler", one.budget, epoch=1, state="gone", heard=1.0, excused=True, fatal="torn")
     assert one.begin(2.0) == 2
-    assert (one.state, one.greeted, one.excused, one.fatal, one.heard) == ("starting", False, False, None, 2.0)
+    assert one == Member("scheduler", one.budget, epoch=2, state="starting", heard=2.0)
 
 
 def test_the_table_holds_who_is_ready_clients_included() -> None:
