@@ -35,7 +35,7 @@ FEATURES_BYTES = 2 << 30
 """Features that may wait here for a `Need`; they lie in the decode workers' arenas."""
 HEADROOM = 4 * ARENA_BYTES
 """Shared memory beyond the store's size, for fragments and half-filled segments."""
-WATCH_SECONDS = 1.0
+WATCH_SECONDS = 0.5
 
 
 class EncoderCache(Actor):

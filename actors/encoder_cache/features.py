@@ -47,18 +47,20 @@ class FeatureBooks:
             read.extend(self.give_back(key))
         return tuple(read)
 
-    def void(self, of_writer: Callable[[str], bool]) -> list[str]:
-        """Forget what lies in a dead writer's segments; returns the keys of which nothing is left."""
+    def void(self, of_writer: Callable[[str], bool]) -> tuple[list[str], tuple[str, ...]]:
+        """Forget what lies in a dead writer's segments: the keys of which nothing is left, and the leases that end."""
         empty: list[str] = []
+        read: list[str] = []
         for key, leases in list(self._records.items()):
             alive = [f for f in leases if not any(of_writer(ref.segment) for ref in f.tensors.values())]
+            read.extend([key] * (len(leases) - len(alive)))
             self.bytes_used -= sum(map(_nbytes, leases)) - sum(map(_nbytes, alive))
             if alive:
                 self._records[key] = alive
             else:
                 del self._records[key]
                 empty.append(key)
-        return empty
+        return empty, tuple(read)
 
     def clear(self) -> None:
         self._records.clear()

@@ -19,8 +19,8 @@ from .batching import Job
 from .entries import Claim, Effect, Entry, Free, State
 from .features import FeatureBooks
 
-LOST_SECONDS = 5.0
-"""How long features may lag behind the scheduler's `Need`: they come over another edge."""
+LOST_SECONDS = 2.0
+"""How long features may lag behind the scheduler's `Need`: they are sent first, but over another edge."""
 
 
 class Store:
@@ -113,7 +113,10 @@ class Store:
 
     def void(self, of_writer: Callable[[str], bool]) -> list[Effect]:
         """A decode worker is gone, and features in its segments with it."""
-        for key in self._features.void(of_writer):
+        empty, read = self._features.void(of_writer)
+        if read:
+            self._out.append(FeaturesRead(read))
+        for key in empty:
             entry = self._entries.get(key)
             if entry is not None and entry.state is State.QUEUED:
                 self._lose(entry)
