@@ -183,7 +183,7 @@ class Actor:
 
 
 def _name_the_loop() -> None:
-    """Handlers run in callbacks of the loop, outside any task; sniffio, which anyio asks where it is there, knows only tasks."""
+    """Handlers run in callbacks of the loop, outside any task; sniffio, which anyio asks if it is there, knows tasks only."""
     try:
         from sniffio import current_async_library_cvar
     except ImportError:
