@@ -1,0 +1,116 @@
+"""However a program with an engine ends, nothing of the engine stays: no process, no run directory, no shared memory."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import psutil
+import pytest
+
+from ..helpers.checkpoints import Checkpoints
+from ..helpers.leaks import left_behind, settle
+
+pytestmark = pytest.mark.process
+
+PROGRAM = """
+import sys, time
+from PIL import Image
+from thespis import LLM, SamplingParams
+llm = LLM(sys.argv[1], max_model_len=512)
+picture = {"prompt": "<image> what?", "multi_modal_data": {"image": [Image.new("RGB", (56, 56), "red")]}}
+llm.generate(picture, SamplingParams(max_tokens=2), use_tqdm=False)
+print("answered", flush=True)
+"""
+GO_ON = "llm.generate([picture] * 2000, SamplingParams(max_tokens=400, ignore_eos=True), use_tqdm=False)\n"
+
+
+@pytest.fixture
+def program(checkpoints: Checkpoints) -> Iterator["Program"]:
+    running = Program(checkpoints("llava"))
+    yield running
+    running.end()
+
+
+class Program:
+    """A user's program in a process of its own, up to the line it prints when its engine has answered once."""
+
+    def __init__(self, model: Path) -> None:
+        self._model = model
+        self.began = time.time()
+        self._process: subprocess.Popen[str] | None = None
+
+    def run(self, rest: str) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-P", "-c", PROGRAM + rest, str(self._model)]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        if not self._process.stdout.readline():
+            raise AssertionError(_text(self._process.stderr))
+        return self._process
+
+    def assert_nothing_left(self) -> None:
+        left = settle(lambda: left_behind(self.began, idle=True))
+        assert not left
+
+    def end(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+
+
+def director_of(process: "subprocess.Popen[str]") -> psutil.Process:
+    (director,) = [c for c in psutil.Process(process.pid).children() if "director" in " ".join(c.cmdline())]
+    return director
+
+
+def test_a_program_that_just_ends(program: Program) -> None:
+    process = program.run("")
+    assert process.wait(30) == 0, _text(process.stderr)
+    program.assert_nothing_left()
+
+
+def test_a_program_that_raises(program: Program) -> None:
+    process = program.run("raise KeyError('its own fault')")
+    assert process.wait(30) == 1
+    assert "its own fault" in _text(process.stderr)
+    program.assert_nothing_left()
+
+
+def test_ctrl_c_in_the_middle_of_the_work(program: Program) -> None:
+    process = program.run(GO_ON)
+    time.sleep(0.5)  # let the work begin; whether it has is no condition
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) in (1, -signal.SIGINT)
+    assert "KeyboardInterrupt" in _text(process.stderr)
+    program.assert_nothing_left()
+
+
+def test_kill_9_of_the_program(program: Program) -> None:
+    process = program.run(GO_ON)
+    process.kill()
+    process.wait(30)
+    program.assert_nothing_left()
+
+
+def test_kill_9_of_the_director(program: Program) -> None:
+    process = program.run(GO_ON)
+    director_of(process).kill()
+    assert process.wait(30) == 1
+    assert "EngineError" in _text(process.stderr)
+    program.assert_nothing_left()
+
+
+def test_os_exit_of_the_program(program: Program) -> None:
+    process = program.run("import os; os._exit(7)")
+    assert process.wait(30) == 7
+    program.assert_nothing_left()
+
+
+def _text(stream: IO[str] | None) -> str:
+    assert stream is not None
+    os.set_blocking(stream.fileno(), True)
+    return stream.read()
