@@ -3,7 +3,7 @@
 import torch
 
 CANDIDATES = 1024
-"""Most likely tokens looked at first for top-k and top-p; the whole vocabulary is sorted only where they do not suffice."""
+"""Most likely tokens looked at first for top-k and top-p; more of the vocabulary is sorted only where they do not suffice."""
 
 
 def penalise(
@@ -39,8 +39,9 @@ def apply_top(logits: torch.Tensor, top_k: torch.Tensor, top_p: torch.Tensor) ->
     limited = torch.where(top_k < vocab, top_k, 0)
     width = min(vocab, max(CANDIDATES, int(limited.max())))
     threshold, short = _threshold(logits, top_k, top_p, width)
-    if short and width < vocab:
-        threshold, _ = _threshold(logits, top_k, top_p, vocab)
+    while short and width < vocab:
+        width = min(vocab, 8 * width)
+        threshold, short = _threshold(logits, top_k, top_p, width)
     return logits.masked_fill(logits < threshold, -torch.inf)
 
 
