@@ -46,6 +46,7 @@ from .roster import Guest, Member, split_share
 log = logging.getLogger(__name__)
 
 DRAIN_AT_ONCE = 256
+MEND = "Install the same version of thespis on both sides, then start the engine again."
 
 
 class Director:
@@ -168,6 +169,9 @@ class Director:
                 message = self._decoder.decode(frames[-1])
             except WireError:
                 log.warning("%r sends what is no message of protocol %d", frames[0], VERSION)
+                self._answer(
+                    frames[0], Refused(f"The engine speaks version {VERSION} of its protocol, and this is none. {MEND}")
+                )
                 continue
             self._hear(frames[0], message)
         self._drain_soon()
@@ -211,8 +215,7 @@ class Director:
     def _greet(self, hello: Hello) -> Welcome | Refused:
         if hello.version != VERSION:
             return Refused(
-                f"{hello.role} speaks version {hello.version} of the engine's protocol, the engine speaks version {VERSION}: "
-                "install the same version of thespis on both sides, then start the engine again."
+                f"{hello.role} speaks version {hello.version} of the protocol, the engine speaks version {VERSION}. {MEND}"
             )
         if self._over.is_set():
             return Refused("The engine is ending.")

@@ -68,6 +68,9 @@ class Spectator:
     def send(self, message: Message) -> None:
         self._link.send(message)
 
+    def send_raw(self, data: bytes) -> None:
+        self._link.socket.send(data)
+
     def close(self) -> None:
         if isinstance(self.welcome, Welcome):
             self._link.send(Leave(self.role, 0))

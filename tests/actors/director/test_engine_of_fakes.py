@@ -131,7 +131,15 @@ def test_another_protocol_version_is_refused_with_both_versions_and_the_mend(sta
         refused = spectator.wait(lambda message: isinstance(message, Refused))
     assert "version 999" in refused.text
     assert "version 1" in refused.text
-    assert "install the same version" in refused.text
+    assert "Install the same version" in refused.text
+
+
+def test_noise_is_refused_and_harms_nobody(start: StartEngine) -> None:
+    engine = start()
+    with Spectator(engine.run_dir) as spectator:
+        spectator.send_raw(b"\xc1 no message")
+        assert "Install the same version" in spectator.wait(lambda message: isinstance(message, Refused)).text
+        assert spectator.status().restarts == dict.fromkeys([*ACTORS, "zygote"], 0)
 
 
 def test_the_engine_ends_with_its_last_face(start: StartEngine) -> None:
