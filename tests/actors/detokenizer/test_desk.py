@@ -2,7 +2,7 @@ from collections import defaultdict
 from itertools import pairwise
 
 import msgspec
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thespis.actors.detokenizer.desk import Desk, Outbox
@@ -75,6 +75,7 @@ def pieces(ids: tuple[int, ...], cuts: list[int], **last: object) -> list[Output
     return [*outputs[:-1], msgspec.structs.replace(outputs[-1], **last)]
 
 
+@settings(deadline=None)
 @given(texts, st.lists(st.integers(1, 60), max_size=8))
 def test_any_split_gives_the_whole_text_and_all_tokens(text: str, cuts: list[int]) -> None:
     ids, books, reader = ids_of(text), desk(), Reader()
@@ -87,6 +88,7 @@ def test_any_split_gives_the_whole_text_and_all_tokens(text: str, cuts: list[int
     assert [done.completion_tokens for done in reader.finished] == [len(ids)]
 
 
+@settings(deadline=None)
 @given(texts, texts, st.lists(st.integers(1, 80), max_size=8), st.booleans())
 def test_a_stop_string_cuts_text_and_tokens_at_the_same_place_in_any_split(
     before: str, after: str, cuts: list[int], include: bool
@@ -105,6 +107,7 @@ def test_a_stop_string_cuts_text_and_tokens_at_the_same_place_in_any_split(
     assert [done.completion_tokens for done in reader.finished] == [count]
 
 
+@settings(deadline=None)
 @given(texts, st.data())
 def test_a_resumed_request_releases_nothing_twice(text: str, data: st.DataObject) -> None:
     ids = ids_of(text)

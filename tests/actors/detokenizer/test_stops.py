@@ -1,4 +1,4 @@
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thespis.actors.detokenizer.stops import StopFinder
@@ -29,6 +29,7 @@ def fed(parts: list[str], stops: tuple[str, ...], include: bool = False) -> tupl
     return shown + finder.flush(), None, len(parts)
 
 
+@settings(deadline=None)
 @given(pieces, stop_strings, st.booleans())
 def test_found_as_in_a_search_of_the_whole_text(parts: list[str], stops: tuple[str, ...], include: bool) -> None:
     text = "".join(parts)
@@ -42,6 +43,7 @@ def test_found_as_in_a_search_of_the_whole_text(parts: list[str], stops: tuple[s
         assert len("".join(parts[:index])) < end <= len("".join(parts[: index + 1]))
 
 
+@settings(deadline=None)
 @given(pieces, stop_strings)
 def test_nothing_is_shown_that_a_stop_string_may_begin_with(parts: list[str], stops: tuple[str, ...]) -> None:
     finder = StopFinder(stops)
@@ -56,6 +58,7 @@ def test_nothing_is_shown_that_a_stop_string_may_begin_with(parts: list[str], st
         assert held == "" or any(stop.startswith(held) for stop in stops)
 
 
+@settings(deadline=None)
 @given(st.text("abcx", max_size=12), st.text("abcx", max_size=12), stop_strings)
 def test_no_stop_string_ends_before_min_tokens(blind: str, seeing: str, stops: tuple[str, ...]) -> None:
     finder = StopFinder(stops)

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thespis.actors.detokenizer.text import HOPELESS, TextStream
@@ -18,34 +18,40 @@ def streamed(vocabulary: Vocabulary, ids: list[int], context: tuple[int, ...] = 
     return [*(stream.push(id) for id in ids), stream.flush()]
 
 
+@settings(deadline=None)
 @given(texts)
 def test_byte_level_text_equals_decoding_at_once(text: str) -> None:
     ids = BYTES.encode(text).ids
     assert "".join(streamed(Vocabulary(BYTES), ids)) == BYTES.decode(ids) == text
 
 
+@settings(deadline=None)
 @given(texts)
 def test_text_never_has_a_partial_character(text: str) -> None:
     pieces = streamed(Vocabulary(BYTES), BYTES.encode(text.replace("\ufffd", "")).ids)
     assert not any("\ufffd" in piece for piece in pieces)
 
 
+@settings(deadline=None)
 @given(byte_ids, st.booleans())
 def test_any_byte_tokens_equal_decoding_at_once(ids: list[int], skip: bool) -> None:
     assert "".join(streamed(Vocabulary(BYTES), ids, skip=skip)) == BYTES.decode(ids, skip_special_tokens=skip)
 
 
+@settings(deadline=None)
 @given(texts)
 def test_sentencepiece_text_equals_decoding_at_once(text: str) -> None:
     ids = PIECES.encode(text).ids
     assert "".join(streamed(Vocabulary(PIECES), ids)) == PIECES.decode(ids)
 
 
+@settings(deadline=None)
 @given(piece_ids, st.booleans())
 def test_any_sentencepiece_tokens_equal_decoding_at_once(ids: list[int], skip: bool) -> None:
     assert "".join(streamed(Vocabulary(PIECES), ids, skip=skip)) == PIECES.decode(ids, skip_special_tokens=skip)
 
 
+@settings(deadline=None)
 @given(texts, texts)
 def test_output_continues_the_prompt(prompt: str, text: str) -> None:
     before, ids = PIECES.encode(f"a{prompt}cat").ids, PIECES.encode(text).ids

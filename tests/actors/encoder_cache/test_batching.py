@@ -1,4 +1,4 @@
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thespis.actors.encoder_cache.batching import Job, choose
@@ -10,6 +10,7 @@ queues = st.lists(kinds, max_size=20).map(
 )
 
 
+@settings(deadline=None)
 @given(queues, st.integers(1, 100))
 def test_a_batch_is_the_oldest_of_one_kind_within_the_bound(queue: list[Job], bound: int) -> None:
     batch = choose(queue, bound)

@@ -308,6 +308,7 @@ def test_release_is_idempotent(state: str) -> None:
     assert (books.release("x"), books.bytes_used) == ([], used)
 
 
+@settings(deadline=None)
 @given(st.permutations(["x", "y", "z"]))
 def test_one_failure_answers_everybody_who_waits(order: list[str]) -> None:
     books = store()

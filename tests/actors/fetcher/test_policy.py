@@ -1,7 +1,7 @@
 import ipaddress
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thespis.actors.fetcher.policy import FetchError, Policy, is_public, normal_host
@@ -19,6 +19,7 @@ def refused(url: str, policy: Policy | None = None, **named: bool) -> str:
     return caught.value.text
 
 
+@settings(deadline=None)
 @given(closed_v4)
 def test_S2_closed_addresses_are_refused_in_every_form(ip: ipaddress.IPv4Address) -> None:
     number = int(ip)
@@ -35,6 +36,7 @@ def test_S2_closed_addresses_are_refused_in_every_form(ip: ipaddress.IPv4Address
         assert "public" in refused(f"http://{f'[{form}]' if ':' in form else form}/x")
 
 
+@settings(deadline=None)
 @given(closed_v4)
 def test_S2_odd_spellings_of_an_address_are_refused(ip: ipaddress.IPv4Address) -> None:
     a, b, c, d = ip.packed
@@ -122,6 +124,7 @@ def test_urls_that_two_parsers_may_read_differently_are_refused(url: str) -> Non
     refused(url)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=30))
 def test_any_text_is_refused_or_has_a_checked_host(text: str) -> None:
     for url in (text, f"http://{text}", f"http://{text}/x", f"http://a@{text}"):
@@ -132,6 +135,7 @@ def test_any_text_is_refused_or_has_a_checked_host(text: str) -> None:
         assert checked.raw_host == "a"
 
 
+@settings(deadline=None)
 @given(st.from_regex(r"[a-zA-Z0-9.-]{1,20}", fullmatch=True))
 def test_normalising_twice_changes_nothing(host: str) -> None:
     try:
