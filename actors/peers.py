@@ -7,11 +7,14 @@ import zmq
 
 from ..protocol.channel import Incoming, Outgoing, bind_inbox, socket_path
 from ..protocol.edges.control import Gone, Peer, Peers
-from ..protocol.topology import edges_from, kind_of
+from ..protocol.topology import CLIENT, edges_from, kind_of
 from ..protocol.wire import Message
 from .launch import Launch
+from .tombstones import Tombstones
 
 log = logging.getLogger(__name__)
+MAX_EARLY = 4096
+"""Messages kept for one client that is not known yet."""
 
 
 class PeerTable:
@@ -22,6 +25,9 @@ class PeerTable:
         self._role, self._epoch = role, epoch
         self._edges = edges_from(role)
         self._open: dict[str, tuple[Peer, Outgoing]] = {}
+        self._early: dict[str, list[Message]] = {}
+        """For clients whose request was quicker than the news of them."""
+        self._departed = Tombstones()
 
     def update(self, table: Peers) -> list[tuple[str, Peer]]:
         """Connect to every peer that this process writes to; returns the new incarnations."""
@@ -34,11 +40,16 @@ class PeerTable:
             if known is not None:
                 known[1].close()
             self._open[role] = (peer, Outgoing(self._context, self._role, self._epoch, peer.inbox, edge.bound))
+            for message in self._early.pop(role, ()):
+                self._open[role][1].send(message)
             fresh.append((role, peer))
         return fresh
 
     def gone(self, message: Gone) -> bool:
         """Close the edge to a dead incarnation; False where a newer one is known already."""
+        if kind_of(message.role) == CLIENT:
+            self._departed.add((message.role,))
+            self._early.pop(message.role, None)
         known = self._open.get(message.role)
         if known is None or known[0].epoch > message.epoch:
             return False
@@ -49,6 +60,11 @@ class PeerTable:
     def send(self, role: str, message: Message) -> bool:
         """False where `role` is not there now: whoever waits is told by `Gone` and sends again from its own state."""
         known = self._open.get(role)
+        if known is None and kind_of(role) == CLIENT and role not in self._departed:
+            early = self._early.setdefault(role, [])
+            if len(early) < MAX_EARLY:
+                early.append(message)
+                return True
         if known is None:
             log.info("no %s to send %s to", role, type(message).__name__)
             return False
