@@ -1,6 +1,7 @@
 """A small client of the OpenAI API, for the commands: aiohttp and msgspec, no SDK."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from io import BytesIO
 from typing import Any
 
@@ -82,23 +83,33 @@ class Api:
     async def __aexit__(self, *error: object) -> None:
         await self._session.close()
 
+    @asynccontextmanager
+    async def _reached(self) -> AsyncIterator[None]:
+        try:
+            yield
+        except aiohttp.ClientConnectorError:
+            raise ApiError(f"No server answers at {self.base_url}.") from None
+        except (aiohttp.ClientError, ConnectionError):
+            raise ApiError(f"The connection to {self.base_url} broke.") from None
+
     async def model(self) -> str:
         """The name of the first model that is served."""
         listed = await self.get("/v1/models")
         return str(listed["data"][0]["id"])
 
     async def get(self, path: str) -> Any:
-        async with self._session.get(self.base_url + path) as response:
+        async with self._reached(), self._session.get(self.base_url + path) as response:
             return msgspec.json.decode(await _good(response))
 
     async def post(self, path: str, body: dict[str, Any]) -> Any:
-        async with self._session.post(self.base_url + path, data=BytesIO(msgspec.json.encode(body)), headers=_JSON) as response:
+        data = BytesIO(msgspec.json.encode(body))
+        async with self._reached(), self._session.post(self.base_url + path, data=data, headers=_JSON) as response:
             return msgspec.json.decode(await _good(response))
 
     async def stream(self, path: str, body: dict[str, Any]) -> AsyncIterator[Chunk]:
         """The events of one streamed answer. Raises ApiError where the server refuses or reports an error inside."""
         data = BytesIO(msgspec.json.encode({**body, "stream": True}))  # as a file, aiohttp sends it in pieces
-        async with self._session.post(self.base_url + path, data=data, headers=_JSON) as response:
+        async with self._reached(), self._session.post(self.base_url + path, data=data, headers=_JSON) as response:
             if response.status != 200:
                 await _good(response)
             rest = b""

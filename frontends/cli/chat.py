@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -116,16 +117,31 @@ async def _answer(api: Api, model: str, conversation: Conversation, given: argpa
     body: dict[str, Any] = {"model": model, "messages": system + conversation.messages, "temperature": given.temperature}
     if given.max_tokens is not None:
         body["max_tokens"] = given.max_tokens
-    answer = ""
+    said: list[str] = []
+    task = asyncio.ensure_future(_show(api, body, said))
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGINT, task.cancel)
     try:
-        async for chunk in api.stream("/v1/chat/completions", body):
-            for choice in chunk.choices:
-                answer += choice.words
-                print(choice.words, end="", flush=True)
-        print()
-    except ApiError as error:
+        await asyncio.wait([task])
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+        task.cancel()
+    if task.cancelled():
+        print("\n[stopped]")
+    elif isinstance(error := task.exception(), ApiError):
         print(f"\n{error}")
-        if not answer:
-            conversation.take_back()
-            return
-    conversation.hear(answer)
+    else:
+        task.result()
+        print()
+    if said:
+        conversation.hear("".join(said))
+    else:
+        conversation.take_back()
+
+
+async def _show(api: Api, body: dict[str, Any], said: list[str]) -> None:
+    async for chunk in api.stream("/v1/chat/completions", body):
+        for choice in chunk.choices:
+            if choice.words:
+                said.append(choice.words)
+            print(choice.words, end="", flush=True)

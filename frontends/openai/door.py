@@ -61,8 +61,9 @@ class Bodies:
         if announced > self._max:
             raise self._too_large()
         if self._held and self._held + announced > self._max_total:
-            raise refuse("overloaded", "The server reads as much as it can hold; try again later.", code="overloaded")
-        self._held += announced
+            raise self._full()
+        held = announced
+        self._held += held
         try:
             chunks: list[bytes] = []
             size = 0
@@ -70,6 +71,11 @@ class Bodies:
                 size += len(chunk)
                 if size > self._max:
                     raise self._too_large()
+                if size > held:  # it announced less, or nothing: what it sends is counted as it comes
+                    self._held += size - held
+                    held = size
+                    if self._held > self._max_total and self._held > held:
+                        raise self._full()
                 chunks.append(chunk)
             return chunks[0] if len(chunks) == 1 else b"".join(chunks)
         except web.HTTPException:
@@ -79,7 +85,10 @@ class Bodies:
                 raise
             raise refuse("invalid_request", "The body could not be read.", code="invalid_body") from None
         finally:
-            self._held -= announced
+            self._held -= held
+
+    def _full(self) -> RequestError:
+        return refuse("overloaded", "The server reads as much as it can hold; try again later.", code="overloaded")
 
     def _too_large(self) -> RequestError:
         return refuse("too_large", f"The body is larger than {self._max >> 20} MiB.", code="body_too_large")

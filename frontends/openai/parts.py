@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -127,13 +128,19 @@ def _read_url_field(part: dict[str, Any], field: str, modality: Modality, where:
     value = part.get(field)
     if isinstance(value, dict):
         if value.get("detail") not in (None, "auto"):
-            log.warning("`detail` has no effect: pictures are processed as the model wants them")
+            _warn_of_detail()
         value, name = value.get("url"), f"{field}.url"
     else:
         name = field
     if value is None and uuid is not None:
         return None
     return read_url(_string(value, f"{where}.{name}"), modality, where)
+
+
+@cache
+def _warn_of_detail() -> None:
+    """Once: a caller that sends it sends it every time."""
+    log.warning("`detail` has no effect: pictures are processed as the model wants them")
 
 
 def _read_input_audio(value: Any, where: str, uuid: str | None) -> bytes | None:

@@ -26,6 +26,7 @@ B = TypeVar("B", bound=Body)
 P = TypeVar("P")
 
 IGNORED_HEADER = "X-Thespis-Ignored-Fields"
+MAX_WARNED = 256
 LARGE = 1 << 20
 """Bytes of a body from which on reading it takes milliseconds."""
 
@@ -40,6 +41,7 @@ class Service:
         self.started = int(time.time())
         self.draining = False
         """Set by the shell at Stop; nothing new is accepted from then on."""
+        self._warned: set[str] = set()
         self._busy = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -84,8 +86,15 @@ class Service:
         body, parsed, ignored = await asyncio.to_thread(work) if len(raw) > LARGE else work()
         if not ignored:
             return body, parsed, {}
-        log.warning("ignored fields of a request: %s", ", ".join(ignored))
+        self._warn(ignored)
         return body, parsed, {IGNORED_HEADER: ", ".join(ignored)}
+
+    def _warn(self, fields: Sequence[str]) -> None:
+        """Once for each name, as a caller that sends it sends it every time."""
+        new = [name for name in fields if name not in self._warned]
+        if new and len(self._warned) < MAX_WARNED:
+            self._warned.update(new)
+            log.warning("requests have fields that are ignored: %s", ", ".join(new))
 
     def check_model(self, name: str | None) -> None:
         """Raises RequestError 404 for a model that is not the one served here; no name means that one."""

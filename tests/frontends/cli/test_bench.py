@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import socket
 from typing import Any
 
 import pytest
@@ -56,6 +57,14 @@ async def test_a_server_that_refuses_ends_the_measurement_with_its_words() -> No
     async with served(FakeClient()) as url, Api(url) as api:
         with pytest.raises(ApiError, match="The served model is"):
             await bench.one(api, {"model": "another", "prompt": "x"})
+
+
+async def test_no_server_is_said_in_words() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    async with Api(f"http://127.0.0.1:{port}/v1") as api:
+        with pytest.raises(ApiError, match=f"No server answers at http://127.0.0.1:{port}"):
+            await api.model()
 
 
 def test_tokens_that_come_together_share_their_gap() -> None:

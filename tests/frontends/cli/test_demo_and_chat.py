@@ -1,6 +1,9 @@
 """`demo` and `chat` over HTTP, with a fake client behind the app."""
 
+import asyncio
 import json
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -88,6 +91,21 @@ async def test_a_refused_message_is_taken_back_and_the_chat_goes_on(capsys: pyte
         await chat._answer(api, "fake-model", conversation, given)
     assert "This is too long." in capsys.readouterr().out
     assert conversation.messages == []
+
+
+async def test_ctrl_c_stops_an_answer_and_not_the_chat(capsys: pytest.CaptureFixture[str]) -> None:
+    client = FakeClient()
+    client.words, client.pace = ["word "] * 1000, 0.02
+    conversation = chat.Conversation()
+    conversation.say("x")
+    async with served(client) as url, Api(url) as api:
+        asyncio.get_running_loop().call_later(0.3, os.kill, os.getpid(), signal.SIGINT)
+        await chat._answer(api, "fake-model", conversation, build_parser("chat").parse_args(["chat"]))
+        async with asyncio.timeout(2):
+            await client.cancel_seen.wait()
+    assert "[stopped]" in capsys.readouterr().out
+    assert conversation.messages[-1]["role"] == "assistant"
+    assert conversation.messages[-1]["content"].startswith("word word")
 
 
 def test_a_command_that_there_is_not_shows_those_that_there_are(tmp_path: Path) -> None:

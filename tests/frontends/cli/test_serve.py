@@ -19,10 +19,12 @@ from pathlib import Path
 import aiohttp
 import openai
 import pytest
+from aiohttp import web
 from PIL import Image
 
 from thespis.frontends.cli.bench import measure
 from thespis.frontends.cli.main import build_parser
+from thespis.frontends.openai.main import serve_on
 
 CHAT = "/v1/chat/completions"
 
@@ -67,7 +69,7 @@ class Served:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Served]:
-    served = Served()
+    served = Served("--allow-private-media")
     yield served
     if served.process.poll() is None:
         assert served.end() == 0
@@ -82,10 +84,16 @@ async def post(server: Served, path: str, body: object) -> tuple[int, dict[str, 
         return response.status, await response.json()
 
 
-async def pids(server: Served) -> dict[str, int]:
+async def metrics(server: Served) -> dict[str, float]:
+    """By name with labels, as they are written."""
     async with aiohttp.ClientSession() as session, session.get(f"{server.url}/metrics") as response:
-        found = re.findall(r'thespis_process_pid\{role="([^"]+)"\} ([0-9.e+]+)', await response.text())
-    return {role: int(float(pid)) for role, pid in found}
+        lines = (await response.text()).splitlines()
+    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))}
+
+
+async def pids(server: Served) -> dict[str, int]:
+    found = await metrics(server)
+    return {name.split('"')[1]: int(pid) for name, pid in found.items() if name.startswith("thespis_process_pid{")}
 
 
 def picture() -> str:
@@ -119,6 +127,50 @@ async def test_the_official_client_gets_the_same_answer_streamed_and_not(server:
     assert whole.choices[0].message.content == text
     assert whole.usage.completion_tokens <= 8
     assert whole.usage.prompt_tokens_details.model_dump()["image_tokens"] > 0
+
+
+@pytest.mark.process
+async def test_a_picture_by_url_is_the_same_picture(server: Served) -> None:
+    async def give(request: web.Request) -> web.Response:
+        return web.Response(body=base64.b64decode(picture().partition(",")[2]), content_type="image/png")
+
+    site = web.Application()
+    site.add_routes([web.get("/a.png", give)])
+    listener = socket.create_server(("127.0.0.1", 0))
+    runner = await serve_on(site, listener)
+    try:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/a.png"
+        answers = []
+        for source in (url, picture()):
+            content = [{"type": "image_url", "image_url": {"url": source}}, {"type": "text", "text": "what?"}]
+            body = {
+                "messages": [{"role": "user", "content": content}],
+                "temperature": 0,
+                "max_tokens": 8,
+                "return_timings": True,
+            }
+            status, answer = await post(server, CHAT, body)
+            assert status == 200, answer
+            answers.append(answer)
+    finally:
+        await runner.cleanup()
+    assert answers[0]["choices"] == answers[1]["choices"]
+    stages = [{stage["stage"] for stage in answer["timings"]} for answer in answers]  # type: ignore[attr-defined]
+    assert "fetch" in stages[0]
+    assert "fetch" not in stages[1]
+
+
+@pytest.mark.process
+async def test_S55_a_caller_that_goes_away_frees_its_place(server: Served) -> None:
+    body = {"prompt": "x", "max_tokens": 4000, "ignore_eos": True, "stream": True}
+    async with aiohttp.ClientSession() as session:
+        response = await session.post(f"{server.url}/v1/completions", json=body)
+        await response.content.readany()
+        assert (await metrics(server))["thespis_requests_in_flight"] == 1
+        response.close()
+    async with asyncio.timeout(2):
+        while (found := await metrics(server))["thespis_requests_in_flight"] or found["thespis_scheduler_running"]:
+            await asyncio.sleep(0.05)
 
 
 @pytest.mark.process

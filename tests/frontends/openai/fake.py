@@ -78,7 +78,7 @@ class FakeClient:
             raise RequestError(self.refusal)
         self.submitted.append((prompt, tuple(media), sampling, more))
         id = f"r{len(self.submitted)}"
-        stream = self._streams[id] = Stream(id, sampling.n, self._cancel)
+        stream = self._streams[id] = Stream(id, self._cancel)
         task = asyncio.create_task(self._play(stream, sampling))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -117,9 +117,11 @@ async def test_unknown_paths_and_methods_speak_json_too() -> None:
         assert (status, json.loads(text)["error"]["code"]) == (405, "method_not_allowed")
 
 
-async def test_S49_ignored_fields_are_named_in_a_header() -> None:
+async def test_S49_ignored_fields_are_named_in_a_header_and_once_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     async with served(FakeClient()) as url:
-        status, _, headers = await post(url, CHAT, {**HELLO, "service_tier": "flex", "store": True})
+        for _ in range(2):
+            status, _, headers = await post(url, CHAT, {**HELLO, "service_tier": "flex", "store": True})
+    assert caplog.text.count("service_tier, store") == 1
     assert (status, headers["X-Thespis-Ignored-Fields"]) == (200, "service_tier, store")
 
 
@@ -135,6 +137,28 @@ async def test_media_bytes_reach_the_client_and_a_refused_request_leaves_none() 
     (item,) = client.submitted[0][1]
     assert isinstance(item.source, Encoded)
     assert list(client.blobs.values()) == [b"abc"]
+
+
+async def test_bodies_that_fill_the_house_together_are_refused() -> None:
+    arrived = asyncio.Event()
+    go_on = asyncio.Event()
+
+    async def slow(size: int) -> Any:
+        yield b" " * size
+        arrived.set()
+        await go_on.wait()
+        yield json.dumps(HELLO).encode()
+
+    async with served(FakeClient(), http_config(max_body_mb=0.01)) as url, aiohttp.ClientSession() as session:
+        first, second = (asyncio.create_task(session.post(url + CHAT, data=slow(9_000))) for _ in range(2))
+        await arrived.wait()
+        await asyncio.sleep(0.1)
+        async with session.post(url + CHAT, data=b" " * 9_000) as third:
+            assert third.status == 429
+        go_on.set()
+        for call in (first, second):
+            async with await call as response:
+                assert response.status == 200
 
 
 async def test_a_large_picture_arrives_whole() -> None:
