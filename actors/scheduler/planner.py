@@ -78,7 +78,8 @@ class Planner:
         for seq in self._batch.waiting:
             if not seq.request.spans:
                 continue
-            if seq.asked is None and seq.gave_way != self._tally.steps and not seq.waits_for_leader():
+            yields = seq.gave_way == self._tally.steps and self._media.holders > 0  # to nobody, if he has gone meanwhile
+            if seq.asked is None and not yields and not seq.waits_for_leader():
                 self._media.ask(seq, self._hit_tokens(self._batch.hit(seq)), now)
             asking += seq.holder is not None
             if asking >= MEDIA_AHEAD:
@@ -160,7 +161,8 @@ class Planner:
 
     def _give_way(self) -> None:
         """Nothing moves. If someone waits only for blocks, those who have them may wait for embeddings whose room waiting
-        sequences hold: these let go, and ask again after the next step."""
+        sequences hold: these let go, and ask again
+        after the next step, or when nobody is left to give way to."""
         waiting = self._batch.waiting
         if not any(seq.holder is not None and not seq.stalled and seq.gave_way != self._tally.steps for seq in waiting):
             return

@@ -345,3 +345,38 @@ def test_closed_requests_are_forgotten_when_they_are_acknowledged() -> None:
     bench.run()
     bench.policy.acknowledge(["r"])
     assert not bench.policy.requests
+
+
+def test_embeddings_that_wait_for_blocks_give_way_to_those_that_have_blocks() -> None:
+    """`old` has the blocks and waits for room in the store; `new` has the room and waits for blocks."""
+    bench = Bench(config(num_blocks=9, store_bytes=8, max_batched_tokens=8), encoder=False)
+    bench.submit(prepared("new", [5] * 20 + [0, 0, 5], (item("cat", 20, 2),), arrival=2.0))
+    bench.policy.planner.ask_ahead(0.0)
+    bench.deliver()
+    bench.give_all()
+    bench.submit(prepared("old", [5] * 20 + [0, 0, 6], (item("dog", 20, 2),), arrival=1.0))
+    for _ in range(4):
+        bench.plan()
+        bench.answer()
+    assert [need.holder.split(".")[0] for need in bench.needs.values()] == ["old"]
+    bench.encoder = True
+    bench.deliver()
+    bench.run()
+    assert list(bench.closed) == ["old", "new"]
+
+
+def test_who_gave_way_asks_again_when_the_other_has_gone() -> None:
+    bench = Bench(config(num_blocks=9, store_bytes=8, max_batched_tokens=8), encoder=False)
+    bench.submit(prepared("new", [5] * 20 + [0, 0, 5], (item("cat", 20, 2),), arrival=2.0))
+    bench.policy.planner.ask_ahead(0.0)
+    bench.deliver()
+    bench.give_all()
+    bench.submit(prepared("old", [5] * 20 + [0, 0, 6], (item("dog", 20, 2),), arrival=1.0))
+    for _ in range(4):
+        bench.plan()
+        bench.answer()
+    bench.policy.end(["old"])
+    bench.deliver()
+    bench.encoder = True
+    bench.run()
+    assert list(bench.closed) == ["new"]
