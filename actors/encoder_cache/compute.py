@@ -46,6 +46,8 @@ def encode(
     try:
         results = encoder.encode(modality, items)
         checked = [_check(result, shape, dtype, modality) for result, shape in zip(results, shapes, strict=True)]
+    except torch.AcceleratorError:
+        raise  # the device's context is broken for good: only a new process helps
     except Exception:
         # The features come from a user's media and pass through foreign code: whatever it raises belongs to some item here.
         log.exception("a batch of %d %s items failed", len(items), modality)
