@@ -67,10 +67,13 @@ class Client:
         self._closed = False
 
     @classmethod
-    async def connect(cls, run_dir: Path, name: str | None = None) -> "Client":
-        """Join the engine that runs in `run_dir`. Raises EngineError where it refuses, TimeoutError where none answers."""
+    async def connect(cls, run_dir: Path, name: str | None = None, patience: float | None = ANSWER_SECONDS) -> "Client":
+        """Join the engine that runs in `run_dir`; `patience` in seconds, None while the engine itself is only starting.
+
+        Raises EngineError where it refuses, TimeoutError where none answers.
+        """
         client = cls(run_dir, name or f"{os.getpid()}-{secrets.token_hex(4)}")
-        config, share = await client._connection.join()
+        config, share = await client._connection.join(patience)
         client.model, client.model_name, client.max_model_len = config.model, config.name, config.max_model_len
         client._roles = config.roles
         client.admission = Admission(share)

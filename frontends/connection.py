@@ -20,7 +20,6 @@ from ..protocol.wire import Message
 
 ENDED_AT = ("fetcher", "preprocessor", "scheduler", "detokenizer")
 """Who keeps state by request id; the encoder-cache and the runner hear of an end from the scheduler."""
-JOIN_SECONDS = 30.0
 
 
 class Connection:
@@ -49,8 +48,8 @@ class Connection:
         self._here = asyncio.Event()
         self._director = _open_director(run_dir)
 
-    async def join(self) -> tuple[ClientConfig, Share]:
-        """Say Hello and wait until every actor can be written to. Raises EngineError, TimeoutError."""
+    async def join(self, patience: float | None) -> tuple[ClientConfig, Share]:
+        """Say Hello and wait, at most `patience` seconds, until every actor can be written to. Raises EngineError, TimeoutError."""
         welcome = await asyncio.to_thread(self._link.hello)
         if isinstance(welcome, Refused):
             raise EngineError(welcome.text)
@@ -63,7 +62,7 @@ class Connection:
             self._loop.call_soon(drain)
         self._loop.add_reader(self._director, self._lose_director)
         self._link.send(Ready(self.role, 0, self._doors.inbox_endpoint, self._doors.control_endpoint))
-        async with asyncio.timeout(JOIN_SECONDS):
+        async with asyncio.timeout(patience):
             await self._here.wait()
         return msgspec.json.decode(welcome.config, type=ClientConfig), welcome.share
 

@@ -36,10 +36,7 @@ class Http(Actor):
         settings = msgspec.json.decode(config, type=HttpConfig)
         self._drain_seconds = max(0.1, settings.server.drain_timeout - MARGIN_SECONDS)
         listener = open_listener(settings.server)
-        try:
-            self._client = await Client.connect(self.launch.directory, f"http-{self.launch.epoch}")
-        except TimeoutError:
-            raise EngineError("The engine did not become ready for its HTTP frontend.") from None
+        self._client = await Client.connect(self.launch.directory, f"http-{self.launch.epoch}", patience=None)
         self._app = make_app(self._client, settings)
         self._runner = await serve_on(self._app, listener)
         return {"port": listener.getsockname()[1]}
