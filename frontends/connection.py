@@ -49,7 +49,7 @@ class Connection:
         self._director = _open_director(run_dir)
 
     async def join(self, patience: float | None) -> tuple[ClientConfig, Share]:
-        """Say Hello and wait, at most `patience` seconds, until every actor can be written to. Raises EngineError, TimeoutError."""
+        """Say Hello and wait at most `patience` seconds for every actor. Raises EngineError, TimeoutError."""
         welcome = await asyncio.to_thread(self._link.hello)
         if isinstance(welcome, Refused):
             raise EngineError(welcome.text)
