@@ -349,7 +349,7 @@ def test_closed_requests_are_forgotten_when_they_are_acknowledged() -> None:
 
 def test_embeddings_that_wait_for_blocks_give_way_to_those_that_have_blocks() -> None:
     """`old` has the blocks and waits for room in the store; `new` has the room and waits for blocks."""
-    bench = Bench(config(num_blocks=9, store_bytes=8, max_batched_tokens=8), encoder=False)
+    bench = Bench(config(num_blocks=9, store_bytes=8, max_batched_tokens=8, prefix_caching=False), encoder=False)
     bench.submit(prepared("new", [5] * 20 + [0, 0, 5], (item("cat", 20, 2),), arrival=2.0))
     bench.policy.planner.ask_ahead(0.0)
     bench.deliver()
@@ -366,7 +366,7 @@ def test_embeddings_that_wait_for_blocks_give_way_to_those_that_have_blocks() ->
 
 
 def test_who_gave_way_asks_again_when_the_other_has_gone() -> None:
-    bench = Bench(config(num_blocks=9, store_bytes=8, max_batched_tokens=8), encoder=False)
+    bench = Bench(config(num_blocks=9, store_bytes=8, max_batched_tokens=8, prefix_caching=False), encoder=False)
     bench.submit(prepared("new", [5] * 20 + [0, 0, 5], (item("cat", 20, 2),), arrival=2.0))
     bench.policy.planner.ask_ahead(0.0)
     bench.deliver()
