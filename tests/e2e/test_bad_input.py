@@ -63,7 +63,7 @@ def refusal(reply: Reply, *statuses: int) -> dict[str, Any]:
     """OpenAI's error object; its text has none of what is nobody's business."""
     assert reply.status in statuses, reply
     error: dict[str, Any] = reply.body["error"]
-    for secret in ("Traceback", "/tmp/", "/work", "site-packages", ".py", "0x"):
+    for secret in ("Traceback", "/tmp/", "/work", "site-packages", ".py", " at 0x"):
         assert secret not in error["message"], error
     return error
 
@@ -117,7 +117,7 @@ def test_a_prompt_that_is_too_long(server: Server, stream: bool) -> None:
 
 def test_an_unknown_model_name(server: Server) -> None:
     error = refusal(server.chat("hi", model="another"), 404)
-    assert "another" in error["message"]
+    assert "tiny" in error["message"]
 
 
 @pytest.mark.parametrize(
