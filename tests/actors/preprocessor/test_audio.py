@@ -7,6 +7,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+import soundfile
 import soxr
 
 from thespis.actors.preprocessor.decode.audio import audio_of_samples, decode_audio, resample
@@ -51,16 +52,21 @@ def test_S35_wav_is_exact() -> None:
 
 @pytest.mark.parametrize(
     ("form", "codec", "rate"),
-    [("flac", "flac", RATE), ("ogg", "libopus", 48000), ("mp3", "libmp3lame", 44100), ("mp4", "aac", 44100), ("webm", "libopus", 48000),
-     ("adts", "aac", 44100), ("ogg", "vorbis", 44100)],
-)  # fmt: skip
+    [
+        ("flac", "flac", RATE),
+        ("ogg", "libopus", 48000),
+        ("webm", "libopus", 48000),
+        ("mp3", "libmp3lame", 44100),
+        ("mp4", "aac", 44100),
+        ("adts", "aac", 44100),
+        ("ogg", "vorbis", 44100),
+    ],
+)
 def test_S35_containers(form: str, codec: str, rate: int) -> None:
     if codec == "vorbis":  # FFmpeg's own encoder speaks stereo only
-        pytest.importorskip("soundfile")
-        import soundfile
-
         file = io.BytesIO()
-        soundfile.write(file, tone(rate=rate), rate, format="OGG", subtype="VORBIS")
+        write: Any = soundfile.write
+        write(file, tone(rate=rate), rate, format="OGG", subtype="VORBIS")
         data = file.getvalue()
     else:
         data = record(form, codec, tone(rate=rate), rate)
@@ -104,12 +110,7 @@ def test_S8_a_header_that_lies_about_the_length() -> None:
     data = bytearray(wav(sound(1, 0.5)))
     data[40:44] = (100).to_bytes(4, "little")  # the data chunk's length
     limits = MediaLimits(audio_bytes=10_000)
-    try:
-        made = decode_audio(bytes(data), RATE, limits)
-    except RequestError as error:
-        assert error.failure.kind == "too_large"
-    else:
-        assert made.nbytes <= 10_000
+    assert decode_audio(bytes(data), RATE, limits).nbytes <= 10_000
 
 
 @pytest.mark.parametrize("data", [b"", b"no sound", wav(np.zeros(0, np.float32)), b"RIFF\x00\x00\x00\x00WAVEfmt "])

@@ -17,6 +17,9 @@ _hf: Any = transformers
 _load = functools.cache(load)
 _tokenizer = functools.cache(_hf.AutoTokenizer.from_pretrained)
 
+MACRO_TEMPLATE = (
+    "{% macro r(x) %}{% for c in x %}{{ c }}{% endfor %}{% endmacro %}{% for m in messages %}{{ r(m.content) }}{% endfor %}"
+)
 STRING_TEMPLATE = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
 
 
@@ -94,10 +97,10 @@ def test_continuing_the_final_message(checkpoints: Checkpoints) -> None:
         ("{% for m in messages %}{% for c in m['content'] %}{{ c.text }}{% endfor %}{% endfor %}", "openai"),
         ("{% for m in messages %}{% for c in m.content | selectattr('type') %}{{ c }}{% endfor %}{% endfor %}", "openai"),
         ("{% for m in messages %}{% set x = m.content %}{% for c in x %}{{ c }}{% endfor %}{% endfor %}", "openai"),
-        ("{% macro r(x) %}{% for c in x %}{{ c }}{% endfor %}{% endmacro %}{% for m in messages %}{{ r(m.content) }}{% endfor %}", "openai"),
+        (MACRO_TEMPLATE, "openai"),
         ("{% for m in messages %}{% for w in m.content.split(' ') %}{{ w }}{% endfor %}{% endfor %}", "string"),
     ],
-)  # fmt: skip
+)
 def test_what_a_template_wants_is_read_from_it(template: str, form: str) -> None:
     assert compile_template(template).format == form
 

@@ -1,0 +1,384 @@
+"""The shell: what it asks of workers, what it sends where, and that nothing stays when a request is over."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from thespis.actors.launch import Launch
+from thespis.actors.preprocessor.actor import Preprocessor
+from thespis.actors.preprocessor.identity import content_digest, item_key
+from thespis.protocol.blobs import Arena, BlobRef
+from thespis.protocol.edges.client_to_preprocessor import Prepare, Tokenize
+from thespis.protocol.edges.control import Kill, Peer
+from thespis.protocol.edges.decode_worker_to_preprocessor import Decoded, DecodeFailed
+from thespis.protocol.edges.encoder_cache_to_preprocessor import FeaturesRead
+from thespis.protocol.edges.fetcher_to_preprocessor import Fetched
+from thespis.protocol.edges.preprocessor_to_client import MediaDropped, PreparedCopy, PrepareFailed, Tokenized
+from thespis.protocol.edges.preprocessor_to_decode_worker import Decode, FreeFeatures
+from thespis.protocol.edges.preprocessor_to_encoder_cache import Features
+from thespis.protocol.edges.preprocessor_to_fetcher import MediaRead
+from thespis.protocol.edges.preprocessor_to_scheduler import Submit
+from thespis.protocol.errors import Failure
+from thespis.protocol.prepared import Span, Timing
+from thespis.protocol.request import Encoded, MediaItem, Request, TextPrompt
+from thespis.protocol.sampling import SamplingParams
+
+from ...helpers.checkpoints import Checkpoints
+from ...helpers.media import picture, png
+from ..shells import Sent, acting
+from .parts import chat, config_of, request
+
+W = "decode-worker-0"
+
+
+class Stage:
+    """The shell with a worker whose answers the test writes, and a client's arena."""
+
+    def __init__(self, actor: Preprocessor, sent: Sent, arena: Arena) -> None:
+        self.actor, self.sent, self.arena = actor, sent, arena
+        self.to_director: list[Any] = []
+        actor.link.send = self.to_director.append  # type: ignore[method-assign, assignment]
+        self.join()
+
+    def join(self, role: str = W, epoch: int = 1) -> None:
+        self.actor.on_peer(role, Peer(epoch, 1, "ipc://x", "ipc://y"))
+
+    def picture(self, seed: int, uuid: str | None = None, where: str = "here") -> MediaItem:
+        return MediaItem("image", Encoded(self.arena.put(png(picture(seed)))), where, uuid)
+
+    def prepare(self, id: str, *items: MediaItem, **fields: Any) -> Request:
+        made = request(chat("look ", *range(len(items))), items, id=id, **fields)
+        self.actor.on_message("client-a", Prepare(made))
+        return made
+
+    @property
+    def jobs(self) -> list[Decode]:
+        return self.sent.of(Decode)
+
+    def decoded(self, job: Decode, sender: str = W, rows: int = 4) -> Decoded:
+        """As a worker would answer: digest and key are of the bytes that it read."""
+        assert isinstance(job.item.source, Encoded)
+        with self.actor._reader.view(job.item.source.blob) as view:
+            digest = content_digest("blake3", job.item.source, view)
+        key = item_key(digest, job.item.modality, job.processor_kwargs, job.io_kwargs, job.key_salt)
+        blob = BlobRef(f"/dev/shm/{sender}", 64 * job.job, "float32", (16,))
+        timing = Timing("decode", 1.0, 2.0, "image")
+        return Decoded(job.job, digest, key, rows, {"pixel_values": blob}, (1, 4, 4), 0.0, (timing,))
+
+    def answer(self, job: Decode, sender: str = W) -> Decoded:
+        made = self.decoded(job, sender)
+        self.actor.on_message(sender, made)
+        return made
+
+    def failures(self) -> dict[str, Failure]:
+        return {message.id: message.failure for message in self.sent.of(PrepareFailed)}
+
+    @property
+    def idle(self) -> bool:
+        """Nothing of any request is left but features for reuse."""
+        actor = self.actor
+        pinned = [entry for entry in actor._decoding.store._entries.values() if entry.pins]
+        return not (actor._tickets or actor._decoding.pool.flights() or pinned)
+
+
+@asynccontextmanager
+async def stage_of(folder: Path, run_dir: Path, **config: Any) -> AsyncIterator[Stage]:
+    actor = Preprocessor(Launch("preprocessor", 1, str(run_dir), "x"))
+    arena = Arena(run_dir, "client-a.1", 1 << 30)
+    try:
+        async with acting(actor, msgspec.structs.replace(config_of(folder), **config)) as sent:
+            yield Stage(actor, sent, arena)
+    finally:
+        arena.close()
+
+
+@pytest.fixture
+async def stage(checkpoints: Checkpoints, tmp_path: Path) -> AsyncIterator[Stage]:
+    ready: asyncio.Future[Stage] = asyncio.get_running_loop().create_future()
+    over = asyncio.Event()
+
+    async def hold() -> None:  # a task group must end in the task where it began, and a fixture's halves are two
+        async with stage_of(checkpoints("qwen_omni"), tmp_path) as made:
+            ready.set_result(made)
+            await over.wait()
+
+    task = asyncio.create_task(hold())
+    yield await ready
+    over.set()
+    await task
+
+
+async def test_text_goes_on_at_once_while_media_is_decoded(stage: Stage) -> None:
+    stage.prepare("media", stage.picture(1))
+    stage.prepare("text")
+    assert [submit.prepared.id for submit in stage.sent.of(Submit)] == ["text"]
+    assert len(stage.jobs) == 1
+
+
+async def test_a_request_with_a_picture(stage: Stage) -> None:
+    asked = stage.prepare("r", stage.picture(1), sampling=SamplingParams(max_tokens=None, seed=7))
+    made = stage.answer(stage.jobs[0])
+    order = [type(message) for _, message in stage.sent if not isinstance(message, Decode)]
+    assert order == [Features, Submit, PreparedCopy]  # features first: the scheduler's Need must find them
+    prepared = stage.sent.of(Submit)[0].prepared
+    assert stage.sent.of(PreparedCopy)[0].prepared == prepared
+    (item,) = prepared.items
+    token = stage.actor._family.placeholders["image"].token_id
+    assert (item.key, item.rows, item.modality) == (made.key, 4, "image")
+    assert [i for i, t in enumerate(prepared.token_ids) if t == token] == list(range(item.spans[0].start, item.spans[0].end))
+    assert item.spans[0] == Span(item.spans[0].start, 4)
+    assert prepared.positions is not None
+    assert len(prepared.positions) == 3 * 4 * len(prepared.token_ids)
+    assert prepared.sampling.seed == 7
+    assert prepared.sampling.max_tokens == 2048 - len(prepared.token_ids)
+    assert prepared.media_tokens == {"image": 4}
+    assert [timing.stage for timing in prepared.timings] == ["preprocess", "decode"]
+    assert (prepared.client, prepared.arrival) == (asked.client, asked.arrival)
+    assert stage.idle
+
+
+async def test_the_same_bytes_are_decoded_once(stage: Stage) -> None:
+    stage.prepare("a", stage.picture(1))
+    stage.prepare("b", stage.picture(1), stage.picture(1))
+    assert len(stage.jobs) == 1
+    stage.answer(stage.jobs[0])
+    stage.prepare("c", stage.picture(1))
+    assert len(stage.jobs) == 1
+    assert [submit.prepared.id for submit in stage.sent.of(Submit)] == ["a", "b", "c"]
+    assert len(stage.sent.of(Features)) == 3  # each request's need is a lease of its own
+    assert (stage.actor.counters()["decoded"], stage.actor.counters()["decode_hits"]) == (1, 3)
+
+
+async def test_other_options_or_another_tenant_are_another_item(stage: Stage) -> None:
+    stage.join("decode-worker-1")
+    stage.join("decode-worker-2")
+    stage.prepare("a", stage.picture(1))
+    stage.prepare("b", stage.picture(1), mm_processor_kwargs={"max_pixels": 5000})
+    stage.prepare("c", stage.picture(1), tenant="t")
+    assert len({(job.key_salt, str(job.processor_kwargs)) for job in stage.jobs}) == 3
+
+
+async def test_features_go_when_nobody_reads_them(checkpoints: Checkpoints, tmp_path: Path) -> None:
+    async with stage_of(checkpoints("qwen_omni"), tmp_path, cache_bytes=0) as stage:
+        stage.prepare("a", stage.picture(1))
+        made = stage.answer(stage.jobs[0])
+        assert stage.sent.of(FreeFeatures) == []
+        stage.actor.on_message("encoder-cache", FeaturesRead((made.key,)))
+        assert stage.sent.of(FreeFeatures) == [FreeFeatures((made.job,))]
+        assert stage.actor.counters()["cache_bytes"] == 0
+
+
+async def test_a_dead_encoder_cache_reads_nothing(checkpoints: Checkpoints, tmp_path: Path) -> None:
+    async with stage_of(checkpoints("qwen_omni"), tmp_path, cache_bytes=0) as stage:
+        stage.prepare("a", stage.picture(1))
+        made = stage.answer(stage.jobs[0])
+        stage.actor.on_gone("encoder-cache", 1)
+        assert stage.sent.of(FreeFeatures) == [FreeFeatures((made.job,))]
+
+
+async def test_a_failed_item_ends_its_requests_each_by_its_own_name(stage: Stage) -> None:
+    stage.prepare("a", stage.picture(1, where="messages[0].content[1]"))
+    stage.prepare("b", stage.picture(1, where="multi_modal_data['image'][0]"), stage.picture(2))
+    failure = Failure("unprocessable_media", "No picture.", "messages[0].content[1]")
+    stage.actor.on_message(W, DecodeFailed(stage.jobs[0].job, failure))
+    parts = {id: failed.part for id, failed in stage.failures().items()}
+    assert parts == {"a": "messages[0].content[1]", "b": "multi_modal_data['image'][0]"}
+    assert stage.idle
+
+
+async def test_fetched_bytes_are_given_back(stage: Stage) -> None:
+    timing = Timing("fetch", 0.0, 1.0)
+    for id, item in (("a", stage.picture(1)), ("b", MediaItem("image", None, "here", "unknown"))):
+        stage.actor.on_message("fetcher", Fetched(request(chat("x", 0), (item,), id=id), (timing,)))
+    stage.answer(stage.jobs[0])
+    assert sorted(read.id for read in stage.sent.of(MediaRead)) == ["a", "b"]
+    assert stage.sent.of(Submit)[0].prepared.timings[0] == timing
+
+
+async def test_S18_an_id_stands_for_content_that_is_held(stage: Stage) -> None:
+    stage.prepare("a", stage.picture(1, uuid="sku"))
+    made = stage.answer(stage.jobs[0])
+    stage.prepare("b", MediaItem("image", None, "here", "sku"))
+    assert stage.sent.of(Submit)[1].prepared.items[0].key == made.key
+    assert len(stage.jobs) == 1
+
+
+async def test_S19_an_id_that_is_not_held(stage: Stage) -> None:
+    stage.prepare("a", stage.picture(1), MediaItem("image", None, "here", "sku"))
+    failure = stage.failures()["a"]
+    assert failure.text == "Cache miss for image at index 1 but data is not provided."
+    assert (failure.kind, failure.code) == ("invalid_request", "cache_miss")
+    assert stage.actor._decoding.pool.waiting == 0
+
+
+async def test_S21_an_id_with_other_content(stage: Stage) -> None:
+    stage.prepare("a", stage.picture(1, uuid="sku"))
+    stage.prepare("b", stage.picture(2, uuid="sku"))
+    stage.prepare("c", stage.picture(2, uuid="sku"), tenant="another")
+    assert set(stage.failures()) == {"b"}
+    assert stage.failures()["b"].kind == "conflict"
+    assert "sku" in stage.failures()["b"].text
+    stage.prepare("d", MediaItem("image", None, "here", "sku"), tenant="a third")
+    assert stage.failures()["d"].code == "cache_miss"
+
+
+async def test_a_workers_death_is_retried_once(stage: Stage) -> None:
+    stage.prepare("a", stage.picture(1))
+    stage.prepare("b", stage.picture(2))
+    stage.actor.on_gone(W, 1)
+    stage.join(epoch=2)
+    assert [job.item for job in stage.jobs] == [stage.jobs[0].item] * 2
+    stage.actor.on_gone(W, 2)
+    assert stage.failures()["a"].kind == "unprocessable_media"
+    assert stage.failures()["a"].part == "here"
+    stage.join(epoch=3)
+    stage.answer(stage.jobs[2])
+    assert [submit.prepared.id for submit in stage.sent.of(Submit)] == ["b"]
+    assert stage.actor.counters()["worker_deaths"] == 2
+
+
+async def test_features_that_died_with_their_worker_are_made_again(stage: Stage) -> None:
+    stage.join("decode-worker-1")
+    stage.prepare("a", stage.picture(1), stage.picture(2))
+    stage.answer(stage.jobs[0])
+    stage.actor.on_gone(W, 1)
+    stage.answer(stage.jobs[1], "decode-worker-1")
+    assert stage.sent.of(Submit) == []
+    stage.answer(stage.jobs[2], "decode-worker-1")
+    blobs = {feature.tensors["pixel_values"].segment for feature in stage.sent.of(Features)}
+    assert blobs == {"/dev/shm/decode-worker-1"}
+    assert len(stage.sent.of(Submit)) == 1
+
+
+async def test_an_item_that_takes_too_long_costs_its_worker(checkpoints: Checkpoints, tmp_path: Path) -> None:
+    media = msgspec.structs.replace(config_of(checkpoints("qwen_omni")).media, decode_seconds=0.05)
+    async with stage_of(checkpoints("qwen_omni"), tmp_path, media=media) as stage:
+        stage.prepare("a", stage.picture(1))
+        await stage.sent.until(PrepareFailed)
+        assert stage.failures()["a"].text == "The item takes longer than 0.05 s to decode."
+        assert stage.to_director == [Kill(W, 1)]
+        stage.prepare("b", stage.picture(1))
+        assert len(stage.jobs) == 1  # the doomed worker gets no more
+        stage.actor.on_gone(W, 1)
+        stage.join(epoch=2)
+        stage.answer(stage.jobs[1])
+        assert stage.sent.of(Submit)[0].prepared.id == "b"
+        assert stage.idle
+
+
+async def test_an_end_while_its_item_waits(stage: Stage) -> None:
+    stage.prepare("a", stage.picture(1))
+    stage.prepare("b", stage.picture(2))
+    stage.actor.on_end(("b", "never seen"))
+    assert stage.sent.of(MediaDropped) == [MediaDropped("b", 0)]
+    assert stage.actor._decoding.pool.waiting == 0
+    stage.answer(stage.jobs[0])
+    assert len(stage.jobs) == 1
+    assert stage.idle
+
+
+async def test_an_end_while_its_item_is_decoded_for_another_too(stage: Stage) -> None:
+    """The first one's bytes may be gone by then: the flight goes again from the other's."""
+    stage.prepare("a", stage.picture(1))
+    second = stage.prepare("b", stage.picture(1))
+    stage.actor.on_end(("a",))
+    stage.actor.on_message(W, DecodeFailed(stage.jobs[0].job, Failure("unprocessable_media", "Garbage.")))
+    assert stage.jobs[1].item == second.media[0]
+    stage.answer(stage.jobs[1])
+    assert stage.sent.of(Submit)[0].prepared.id == "b"
+    assert stage.failures() == {}
+
+
+async def test_bytes_that_change_while_they_are_read_are_filed_under_nothing(stage: Stage) -> None:
+    stage.prepare("a", stage.picture(1))
+    for _ in range(2):
+        job = stage.jobs[-1]
+        stage.actor.on_message(W, msgspec.structs.replace(stage.decoded(job), key="another"))
+    assert stage.failures()["a"].kind == "internal"
+    assert stage.sent.of(FreeFeatures) == [FreeFeatures((job.job,)) for job in stage.jobs]
+    assert stage.actor.counters()["cache_items"] == 0
+
+
+async def test_an_end_that_comes_before_its_request(stage: Stage) -> None:
+    stage.actor.on_end(("late",))
+    stage.actor.on_message("fetcher", Fetched(request(chat("x", 0), (stage.picture(1),), id="late"), ()))
+    assert stage.jobs == []
+    assert stage.sent.of(MediaRead) == [MediaRead("late", 0)]
+
+
+async def test_a_decode_that_nobody_waits_for_is_cut(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("thespis.actors.preprocessor.decoding.CUT_SECONDS", 0.02)
+    stage.prepare("a", stage.picture(1))
+    stage.actor.on_end(("a",))
+    await asyncio.sleep(0.1)
+    assert stage.to_director == [Kill(W, 1)]
+    stage.actor.on_gone(W, 1)
+    stage.join(epoch=2)
+    assert len(stage.jobs) == 1
+    assert stage.idle
+
+
+async def test_a_higher_attempt_replaces_a_lower_one(stage: Stage) -> None:
+    stage.prepare("a", stage.picture(1))
+    stage.prepare("a", stage.picture(1), attempt=1)
+    stage.prepare("a", stage.picture(1), attempt=0)
+    stage.answer(stage.jobs[0])
+    assert [copy.prepared.attempt for copy in stage.sent.of(PreparedCopy)] == [1]
+    assert stage.sent.of(Submit) == []  # its client resumes it, and says how far it had come
+
+
+async def test_a_dead_clients_requests_end(stage: Stage) -> None:
+    stage.prepare("a", stage.picture(1))
+    stage.actor.on_gone("client-a", 1)
+    stage.answer(stage.jobs[0])
+    assert stage.sent.of(Submit) == []
+    assert stage.idle
+
+
+async def test_full_shared_memory_frees_what_is_kept_and_tries_again(stage: Stage) -> None:
+    stage.prepare("a", stage.picture(1))
+    made = stage.answer(stage.jobs[0])
+    stage.actor.on_message("encoder-cache", FeaturesRead((made.key,)))
+    stage.prepare("b", stage.picture(2))
+    full = Failure("overloaded", "Full.", code="no_shared_memory")
+    stage.actor.on_message(W, DecodeFailed(stage.jobs[1].job, full))
+    assert stage.sent.of(FreeFeatures) == [FreeFeatures((made.job,))]
+    stage.actor.on_message(W, DecodeFailed(stage.jobs[2].job, full))
+    assert stage.failures()["b"].kind == "overloaded"
+
+
+async def test_large_items_are_hashed_beside_the_loop(stage: Stage) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, 2 << 20, np.uint8).tobytes()
+    stage.prepare("a", MediaItem("image", Encoded(stage.arena.put(noise)), "here"))
+    assert stage.jobs == []
+    await stage.sent.until(Decode)
+    stage.answer(stage.jobs[0])
+    assert len(stage.sent.of(Submit)) == 1
+
+
+@pytest.mark.parametrize(("tokens", "code"), [(0, None), (3000, "context_length_exceeded")])
+async def test_prompts_that_cannot_run(stage: Stage, tokens: int, code: str | None) -> None:
+    stage.actor.on_message("client-a", Prepare(request(TextPrompt("a" * tokens), id="r")))
+    assert (stage.failures()["r"].kind, stage.failures()["r"].code) == ("invalid_request", code)
+    if code:
+        assert stage.failures()["r"].text.endswith("tokens, the model's context is 2048.")
+
+
+async def test_max_tokens_end_at_the_context(stage: Stage) -> None:
+    sampling = SamplingParams(max_tokens=5000, min_tokens=4000, seed=1)
+    stage.actor.on_message("client-a", Prepare(request(TextPrompt("abc"), sampling=sampling)))
+    prepared = stage.sent.of(Submit)[0].prepared
+    assert prepared.sampling.max_tokens == prepared.sampling.min_tokens == 2048 - len(prepared.token_ids)
+
+
+async def test_tokenizing_generates_nothing(stage: Stage) -> None:
+    stage.actor.on_message("client-a", Tokenize(request(TextPrompt("abc"), id="t")))
+    (answer,) = stage.sent.of(Tokenized)
+    assert (answer.id, answer.text) == ("t", "abc")
+    assert len(stage.sent) == 1

@@ -1,0 +1,176 @@
+"""The decode worker: an item in, features in shared memory out, and a bad item harms nothing else."""
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from thespis.actors.launch import Launch
+from thespis.actors.preprocessor.identity import content_digest, item_key
+from thespis.actors.preprocessor.worker import DecodeWorker
+from thespis.protocol.blobs import Arena, BlobReader, BlobRef
+from thespis.protocol.config import encode_config
+from thespis.protocol.edges.decode_worker_to_preprocessor import Decoded, DecodeFailed
+from thespis.protocol.edges.preprocessor_to_decode_worker import Decode, FreeFeatures
+from thespis.protocol.errors import Failure
+from thespis.protocol.request import Embeds, Encoded, Frames, MediaItem, Modality, Pixels, Samples, Source
+
+from ...helpers.checkpoints import Checkpoints
+from ...helpers.media import RATE, clip, clip_frames, picture, png, sound, wav
+from .parts import config_of
+
+
+class Bench:
+    """A worker without a director, and a client's arena beside it."""
+
+    def __init__(self, folder: Path, run_dir: Path, **engine: Any) -> None:
+        self.config = config_of(folder, enable_mm_embeds=True, **engine)
+        self.worker = DecodeWorker(Launch("decode-worker-0", 3, str(run_dir), "x"))
+        self.answers: list[Any] = []
+        self.worker.send = lambda role, message: self.answers.append(message) or True  # type: ignore[method-assign, func-returns-value]
+        self.worker.on_start(encode_config(self.config))
+        self.arena = Arena(run_dir, "client-a.1", 1 << 30)
+        self.reader = BlobReader(run_dir)
+        self._jobs = 0
+
+    def blob(self, data: Any) -> BlobRef:
+        array = np.frombuffer(data, np.uint8) if isinstance(data, bytes) else np.ascontiguousarray(data)
+        return self.arena.put(array.tobytes(), array.dtype.name, array.shape)
+
+    def ask(self, modality: Modality, source: Source, processor: Any = None, io: Any = None) -> Any:
+        self._jobs += 1
+        item = MediaItem(modality, source, "messages[0].content[1]")
+        self.worker.on_message("preprocessor", Decode(self._jobs, item, processor or {}, io or {}, "salt"))
+        return self.answers[-1]
+
+    def decoded(self, modality: Modality, source: Source, **options: Any) -> Decoded:
+        answer = self.ask(modality, source, **options)
+        assert isinstance(answer, Decoded), answer
+        return answer
+
+    def failure(self, modality: Modality, source: Source, **options: Any) -> Failure:
+        answer = self.ask(modality, source, **options)
+        assert isinstance(answer, DecodeFailed), answer
+        return answer.failure
+
+    def read(self, ref: BlobRef) -> Any:
+        return np.frombuffer(bytes(self.reader.view(ref)), ref.dtype).reshape(ref.shape)
+
+    def close(self) -> None:
+        self.worker.on_stop()
+        self.worker.link.close()
+        self.worker.context.term()
+        self.reader.close()
+        self.arena.close()
+
+
+@pytest.fixture
+def bench(checkpoints: Checkpoints, tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(checkpoints("qwen_omni"), tmp_path)
+    yield made
+    made.close()
+
+
+def test_a_picture(bench: Bench) -> None:
+    data = png(picture(1))
+    made = bench.decoded("image", Encoded(bench.blob(data)))
+    assert (made.rows, made.grid) == (4, (1, 4, 4))
+    digest = content_digest("blake3", Encoded(bench.blob(data)), data)
+    assert (made.digest, made.key) == (digest, item_key(digest, "image", {}, {}, "salt"))
+    assert bench.read(made.tensors["image_grid_thw"]).tolist() == [[1, 4, 4]]
+    assert made.tensors["pixel_values"].shape == (16, 1176)
+    assert [(t.stage, t.detail) for t in made.timings] == [("decode", "image")]
+
+
+def test_the_same_picture_as_file_and_as_pixels(bench: Bench) -> None:
+    image = picture(1, 60, 80)
+    file = bench.decoded("image", Encoded(bench.blob(png(image))))
+    pixels = bench.decoded("image", Pixels(bench.blob(np.asarray(image)), "RGB"))
+    assert np.array_equal(bench.read(file.tensors["pixel_values"]), bench.read(pixels.tensors["pixel_values"]))
+    assert file.key != pixels.key
+
+
+def test_the_same_clip_as_file_and_as_frames(bench: Bench) -> None:
+    data = clip(2, 5)
+    file = bench.decoded("video", Encoded(bench.blob(data)))
+    frames = bench.decoded("video", Frames(bench.blob(clip_frames(data)), fps=2.0))
+    assert (file.grid, file.seconds_per_grid) == (frames.grid, frames.seconds_per_grid) == ((3, 4, 4), 1.0)
+    assert np.array_equal(bench.read(file.tensors["pixel_values_videos"]), bench.read(frames.tensors["pixel_values_videos"]))
+
+
+def test_frames_are_sampled_only_when_that_is_asked_for(bench: Bench) -> None:
+    frames = bench.blob(clip_frames(clip(2, 8)))
+    assert bench.decoded("video", Frames(frames)).grid == (4, 4, 4)
+    assert bench.decoded("video", Frames(frames), processor={"num_frames": 4}).grid == (2, 4, 4)
+    assert bench.decoded("video", Frames(frames, do_sample_frames=False), processor={"num_frames": 4}).grid == (4, 4, 4)
+
+
+def test_the_same_sound_as_file_and_as_samples(bench: Bench) -> None:
+    file = bench.decoded("audio", Encoded(bench.blob(wav(sound(1, 1.0)))))
+    samples = bench.decoded("audio", Samples(bench.blob(sound(1, 1.0)), RATE))
+    assert file.rows == samples.rows == 25
+    assert np.array_equal(bench.read(file.tensors["input_features"]), bench.read(samples.tensors["input_features"]))
+
+
+def test_embeddings_pass_through(bench: Bench) -> None:
+    hidden = bench.config.model.hidden
+    rows = np.random.default_rng(0).standard_normal((4, hidden)).astype(np.float32)
+    made = bench.decoded("image", Embeds(bench.blob(rows), (1, 4, 4)))
+    assert np.array_equal(bench.read(made.tensors["embeds"]), rows)
+    bits = bench.arena.put(np.full((3, hidden), 0x3F80, np.uint16).tobytes(), "bfloat16", (3, hidden))
+    assert bench.decoded("audio", Embeds(bits)).tensors["embeds"].dtype == "bfloat16"
+    assert "must have 8 rows, got 4" in bench.failure("image", Embeds(bench.blob(rows), (2, 4, 4))).text
+    assert "need their grid" in bench.failure("image", Embeds(bench.blob(rows))).text
+
+
+def test_a_bad_item_is_refused_and_the_next_one_works(bench: Bench) -> None:
+    failure = bench.failure("image", Encoded(bench.blob(b"no picture")))
+    assert (failure.kind, failure.part) == ("unprocessable_media", "messages[0].content[1]")
+    assert bench.failure("audio", Samples(bench.blob(np.zeros(40, np.float32)), RATE)).kind == "unprocessable_media"
+    assert bench.decoded("image", Encoded(bench.blob(png(picture(1))))).rows == 4
+    assert bench.worker.counters()["failed"] == 2
+
+
+def test_bytes_that_went_with_their_process(bench: Bench) -> None:
+    gone = BlobRef(bench.blob(b"x").segment.replace("client-a.1", "client-z.9"), 0, "uint8", (4,))
+    assert bench.failure("image", Encoded(gone)).kind == "restarted"
+
+
+def test_an_item_that_takes_too_much_memory(checkpoints: Checkpoints, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(checkpoints("qwen_omni"), tmp_path)
+    try:
+
+        def greedy(*_: Any) -> Any:
+            return np.zeros(bench.config.media.memory + (1 << 20), np.uint8)
+
+        monkeypatch.setattr(bench.worker._decoder, "features", greedy)
+        failure = bench.failure("image", Encoded(bench.blob(b"x")))
+        assert failure.kind == "too_large"
+        io.BytesIO(bytes(1 << 20))  # the limit is lifted again
+    finally:
+        bench.close()
+
+
+def test_features_stay_until_nobody_reads_them(bench: Bench) -> None:
+    first = bench.decoded("image", Encoded(bench.blob(png(picture(1)))))
+    used = bench.worker.counters()["arena_bytes_used"]
+    bench.decoded("image", Encoded(bench.blob(png(picture(2)))))
+    bench.worker.on_message("preprocessor", FreeFeatures((2, 99)))
+    assert bench.worker.counters()["arena_bytes_used"] == used
+    bench.worker.on_message("preprocessor", FreeFeatures((first.job,)))
+    assert bench.worker.counters()["arena_bytes_used"] == 0
+
+
+def test_a_full_arena_is_told_apart(checkpoints: Checkpoints, tmp_path: Path) -> None:
+    bench = Bench(checkpoints("qwen_omni"), tmp_path)
+    try:
+        assert bench.worker._arena is not None
+        bench.worker._arena._limit = 0
+        failure = bench.failure("image", Encoded(bench.blob(png(picture(1)))))
+        assert (failure.kind, failure.code) == ("overloaded", "no_shared_memory")
+        assert bench.worker.counters()["arena_bytes_used"] == 0
+    finally:
+        bench.close()
