@@ -93,7 +93,10 @@ class Connection:
         os.close(self._director)
         if in_order:
             self._link.send(Leave(self.role, 0))
-        await asyncio.to_thread(self._close_sockets)
+        try:
+            await asyncio.to_thread(self._close_sockets)
+        except RuntimeError:  # at the interpreter's end no thread takes work any more; nor does anything wait for this one
+            self._close_sockets()
 
     def _close_sockets(self) -> None:
         for control in self._controls.values():
