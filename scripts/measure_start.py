@@ -1,0 +1,114 @@
+"""How long `thespis serve` takes to answer /health, and how much memory all its processes hold. JSON on stdout.
+
+`python scripts/measure_start.py [--rounds N] [serve's own arguments]`; the server is ended after each round.
+"""
+
+import argparse
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+
+LIMIT_SECONDS = 120.0
+PROBE_SECONDS = 0.02
+"""Between two looks at /health."""
+
+
+class Start(NamedTuple):
+    seconds: float
+    """From the command to the first 200 of /health."""
+    pss_mb: float
+    """Proportional set size of all processes together: a page shared by five counts a fifth to each."""
+    processes: dict[str, float]
+    """PSS in MB by title."""
+
+
+def measure(arguments: list[str]) -> Start:
+    """One start and its end. Raises RuntimeError with the end of the log where it does not come up."""
+    command = [sys.executable, "-P", "-m", "thespis", "serve", *arguments]
+    with tempfile.TemporaryFile("w+") as log:
+        begin = time.perf_counter()
+        server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+        try:
+            url = _announced_url(server)
+            seconds = _await_health(url, begin) if url else None
+            if seconds is None:
+                log.seek(0)
+                raise RuntimeError(f"the server did not come up:\n{log.read()[-2000:]}")
+            held = memory(server.pid)
+        finally:
+            server.send_signal(signal.SIGTERM)
+            server.communicate(timeout=LIMIT_SECONDS)
+    return Start(round(seconds, 2), round(sum(held.values()), 1), held)
+
+
+def memory(pid: int) -> dict[str, float]:
+    """MB (2**20 bytes) of PSS of a process and all below it, by title; those of one title are added."""
+    root = psutil.Process(pid)
+    held: dict[str, float] = {}
+    for process in [root, *root.children(recursive=True)]:
+        title = " ".join(process.cmdline()).strip()
+        title = title if title.startswith("thespis") else "command"
+        held[title] = round(held.get(title, 0.0) + _pss(process.pid), 1)
+    return dict(sorted(held.items()))
+
+
+def _pss(pid: int) -> float:
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:  # it has just ended
+        return 0.0
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
+
+
+def _announced_url(server: "subprocess.Popen[str]") -> str | None:
+    """The address from the line that serve prints when it listens; None where it ended before."""
+    assert server.stdout is not None
+    for line in server.stdout:
+        for word in line.split():
+            if word.startswith("http"):
+                return word.removesuffix("/v1")
+    return None
+
+
+def _await_health(url: str, begin: float) -> float | None:
+    while time.perf_counter() - begin < LIMIT_SECONDS:
+        try:
+            with urllib.request.urlopen(f"{url}/health", timeout=5) as response:
+                if response.status == 200:
+                    return time.perf_counter() - begin
+        except (urllib.error.URLError, ConnectionError):
+            time.sleep(PROBE_SECONDS)
+    return None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measure the start of `thespis serve`.")
+    parser.add_argument("--rounds", type=int, default=1)
+    given, arguments = parser.parse_known_args()
+    rounds = [measure(["--port", "0", *arguments]) for _ in range(given.rounds)]
+    print(
+        json.dumps(
+            {
+                "seconds_to_health": statistics.median(start.seconds for start in rounds),
+                "pss_mb": statistics.median(start.pss_mb for start in rounds),
+                "cores": len(os.sched_getaffinity(0)),
+                "rounds": [start._asdict() for start in rounds],
+            },
+            indent=2,
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
