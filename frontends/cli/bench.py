@@ -43,6 +43,8 @@ class Level(msgspec.Struct):
     ttft_ms_p99: float
     itl_ms_p50: float
     itl_ms_p99: float
+    itl_ms_mean: float
+    """Bursts, where several tokens are read at once, do not flatter it as they do the median."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -186,6 +188,7 @@ def summary(streams: int, samples: Sequence[Sample], seconds: float) -> Level:
         ttft_ms_p99=milliseconds(firsts, 0.99),
         itl_ms_p50=milliseconds(gaps, 0.5),
         itl_ms_p99=milliseconds(gaps, 0.99),
+        itl_ms_mean=round(sum(gaps) / len(gaps) * 1000, 3) if gaps else 0.0,
     )
 
 
