@@ -18,13 +18,11 @@ from ...protocol.errors import Failure
 from ...protocol.request import Embeds
 from ...protocol.wire import Message
 from .pool import MAX_DEATHS, Flight, Pool
-from .store import Entry, FeatureStore
+from .store import NO_ROOM, Entry, FeatureStore
 from .ticket import Ticket, Waiter
 
 CUT_SECONDS = 1.0
 """How long a decode that nobody waits for any more may go on."""
-NO_ROOM = "no_shared_memory"
-"""`Failure.code` of a worker whose shared memory is full."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 from ...protocol.edges.decode_worker_to_preprocessor import Decoded
 
+NO_ROOM = "no_shared_memory"
+"""`Failure.code` of a worker whose shared memory is full: what is kept for reuse there makes room."""
+
 
 @dataclass(eq=False)
 class Entry:

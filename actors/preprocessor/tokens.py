@@ -1,6 +1,7 @@
 """Text to token ids by the checkpoint's tokenizer.json, with words that must not become special tokens marked."""
 
 import re
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,9 @@ from ...protocol.errors import EngineError
 
 _OPEN, _CLOSE = "\U000f0000", "\U000f0001"
 """Private-use characters around a special token's spelling in somebody's text; never in a prompt otherwise."""
+
+TEMPLATES = 16
+"""Templates whose patterns are kept; a request may bring its own."""
 
 
 class TextTokenizer:
@@ -31,6 +35,7 @@ class TextTokenizer:
         added = self._tokenizer.get_added_tokens_decoder().values()
         self._added = tuple(token.content for token in added)
         self.special_tokens = frozenset(token.content for token in added if token.special)
+        self._controls: OrderedDict[tuple[str, frozenset[str]], re.Pattern[str]] = OrderedDict()
         self._newline = self._plain("\n")
         self._prefix, self._suffix = self._frame()
 
@@ -48,10 +53,17 @@ class TextTokenizer:
 
     def control_tokens(self, literals: str, always: frozenset[str]) -> re.Pattern[str]:
         """What in a caller's words must stay text: special tokens, `always`, and added tokens that the template writes."""
+        known = self._controls.get((literals, always))
+        if known is not None:
+            return known
         tokens = {token for token in self._added if token in self.special_tokens or token in always}
         tokens |= {token for token in self._added if token in literals and not token.isspace()}
         longest_first = sorted(tokens, key=len, reverse=True)
-        return re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
+        pattern = re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
+        self._controls[literals, always] = pattern
+        if len(self._controls) > TEMPLATES:
+            self._controls.popitem(last=False)
+        return pattern
 
     def encode_marked(self, text: str, add_special_tokens: bool) -> list[int]:
         """Like `encode`, but what `mark` has marked becomes plain text. Text without marks is encoded in one piece."""

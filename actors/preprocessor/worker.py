@@ -23,11 +23,10 @@ from .decode.item import ItemDecoder
 from .families.base import MediaFeatures
 from .families.loading import load_family
 from .identity import blob_of, content_digest, item_key
+from .store import NO_ROOM
 from .tokens import TextTokenizer
 
 log = logging.getLogger(__name__)
-NO_ROOM = "no_shared_memory"
-"""The shell frees what it keeps for reuse and asks again."""
 
 
 class DecodeWorker(BlockingActor):

@@ -97,13 +97,11 @@ def test_samples_without_a_rate_are_at_the_models() -> None:
 
 def test_S8_a_sound_that_lasts_too_long() -> None:
     limits = MediaLimits(audio_seconds=0.2)
-    for refused in (
-        lambda: decode_audio(wav(sound(1, 0.5)), RATE, limits),
-        lambda: audio_of_samples(sound(1, 0.5), None, RATE, limits),
-    ):
-        with pytest.raises(RequestError, match="at most 0 s are taken") as error:
-            refused()
-        assert error.value.failure.kind == "too_large"
+    with pytest.raises(RequestError, match="at most 0 s are taken") as error:
+        decode_audio(wav(sound(1, 0.5)), RATE, limits)
+    assert error.value.failure.kind == "too_large"
+    with pytest.raises(RequestError, match="at most 0 s are taken"):
+        audio_of_samples(sound(1, 0.5), None, RATE, limits)
 
 
 def test_S8_a_header_that_lies_about_the_length() -> None:
