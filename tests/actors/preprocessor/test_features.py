@@ -1,5 +1,6 @@
 """A decode worker's features equal those of transformers' own processors, number for number."""
 
+import json
 from typing import Any
 
 import numpy as np
@@ -35,8 +36,9 @@ def test_pictures(checkpoints: Checkpoints, family: Any, size: tuple[int, int]) 
 @pytest.mark.parametrize("size", [(56, 56), (64, 90)])
 def test_clips(checkpoints: Checkpoints, frames: int, size: tuple[int, int]) -> None:
     pixels = clip_frames(clip(1, frames, *size))
-    expected = ClipProcessor()([pixels])
-    made = load(checkpoints("qwen_omni")).family.features("video", Clip(pixels), {}, CONTEXT)
+    folder = checkpoints("qwen_omni")
+    expected = ClipProcessor(json.loads((folder / "video_preprocessor_config.json").read_text()))([pixels])
+    made = load(folder).family.features("video", Clip(pixels), {}, CONTEXT)
     grid = expected["video_grid_thw"][0].tolist()
     assert made.grid == tuple(grid)
     assert made.rows == grid[0] * grid[1] * grid[2] // 4
