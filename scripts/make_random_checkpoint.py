@@ -53,6 +53,13 @@ def make_bench_checkpoint(folder: Path, seed: int = 0) -> Path:
     return make_checkpoint("qwen_omni", folder, seed, "S")
 
 
+def _transformers() -> Any:
+    """Imported late, so that --help is quick; untyped, since its signatures do not know all that its configurations take."""
+    import transformers
+
+    return transformers
+
+
 def _redraw(model: Any, seed: int) -> None:
     """Draw every weight anew: matrices so that activations keep their size, gains near 1, the head wide for clear winners."""
     import torch
@@ -72,13 +79,14 @@ def _redraw(model: Any, seed: int) -> None:
 def _tokenizer(folder: Path, specials: dict[str, str], template: str) -> dict[str, int]:
     """256 bytes and the special tokens: no text is unknown, none is merged. Returns the ids by token."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
+
+    transformers = _transformers()
 
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     core = Tokenizer(models.BPE(vocab={char: index for index, char in enumerate(alphabet)}, merges=[]))
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     core.decoder = decoders.ByteLevel()
-    tokenizer = PreTrainedTokenizerFast(
+    tokenizer = transformers.PreTrainedTokenizerFast(
         tokenizer_object=core,
         eos_token=EOS,
         pad_token=PAD,
@@ -157,8 +165,7 @@ def _generation(folder: Path, vocab: dict[str, int]) -> None:
 
 def _qwen_omni(folder: Path, shape: Shape) -> Any:
     """Everything about media in processor_config.json, as transformers 5 saves it."""
-    from transformers import Qwen2_5OmniThinkerConfig, Qwen2_5OmniThinkerForConditionalGeneration, WhisperFeatureExtractor
-
+    transformers = _transformers()
     specials = {
         "image_token": "<|IMAGE|>",
         "video_token": "<|VIDEO|>",
@@ -172,7 +179,7 @@ def _qwen_omni(folder: Path, shape: Shape) -> Any:
         "<|vision_bos|><|IMAGE|><|vision_eos|>", "<|vision_bos|><|VIDEO|><|vision_eos|>", "<|audio_bos|><|AUDIO|><|audio_eos|>"
     )
     vocab = _tokenizer(folder, specials, template)
-    sound = WhisperFeatureExtractor(feature_size=128, chunk_length=4, return_attention_mask=True)
+    sound = transformers.WhisperFeatureExtractor(feature_size=128, chunk_length=4, return_attention_mask=True)
     _write(
         folder,
         "processor_config.json",
@@ -184,7 +191,7 @@ def _qwen_omni(folder: Path, shape: Shape) -> Any:
         },
     )
     _generation(folder, vocab)
-    config = Qwen2_5OmniThinkerConfig(
+    config = transformers.Qwen2_5OmniThinkerConfig(
         audio_config={
             "d_model": shape.audio,
             "encoder_layers": 2,
@@ -216,13 +223,12 @@ def _qwen_omni(folder: Path, shape: Shape) -> Any:
         pad_token_id=vocab[PAD],
         tie_word_embeddings=False,
     )
-    return Qwen2_5OmniThinkerForConditionalGeneration(config)
+    return transformers.Qwen2_5OmniThinkerForConditionalGeneration(config)
 
 
 def _qwen_vl(folder: Path, shape: Shape) -> Any:
     """Media settings in preprocessor_config.json and video_preprocessor_config.json, as the published models have them."""
-    from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
-
+    transformers = _transformers()
     specials = {
         "image_token": "<|image_pad|>",
         "video_token": "<|video_pad|>",
@@ -234,7 +240,7 @@ def _qwen_vl(folder: Path, shape: Shape) -> Any:
     _write(folder, "preprocessor_config.json", {**_qwen_pixels("image", IMAGE_PIXELS), "processor_class": "Qwen2VLProcessor"})
     _write(folder, "video_preprocessor_config.json", _qwen_video())
     _generation(folder, vocab)
-    config = Qwen2VLConfig(
+    config = transformers.Qwen2VLConfig(
         vision_config={"depth": 2, "embed_dim": shape.vision, "hidden_size": shape.hidden, "num_heads": 2, "mlp_ratio": 2},
         text_config={**_text(shape, len(vocab), vocab[EOS], vocab[PAD]), "rope_parameters": _mrope(shape)},
         image_token_id=vocab["<|image_pad|>"],
@@ -243,13 +249,12 @@ def _qwen_vl(folder: Path, shape: Shape) -> Any:
         vision_end_token_id=vocab["<|vision_end|>"],
         tie_word_embeddings=False,
     )
-    return Qwen2VLForConditionalGeneration(config)
+    return transformers.Qwen2VLForConditionalGeneration(config)
 
 
 def _llava(folder: Path, shape: Shape) -> Any:
     """A CLIP tower of 56 pixels: 16 tokens a picture. Two files of settings, as the published models have them."""
-    from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
-
+    transformers = _transformers()
     vocab = _tokenizer(folder, {"image_token": "<image>"}, chat_template("<image>\n"))
     size = {"height": 56, "width": 56}
     _write(
@@ -283,7 +288,7 @@ def _llava(folder: Path, shape: Shape) -> Any:
         },
     )
     _generation(folder, vocab)
-    vision = CLIPVisionConfig(
+    vision = transformers.CLIPVisionConfig(
         hidden_size=shape.vision,
         intermediate_size=shape.vision * 2,
         num_hidden_layers=3,
@@ -292,8 +297,8 @@ def _llava(folder: Path, shape: Shape) -> Any:
         patch_size=14,
         projection_dim=shape.vision,
     )
-    text = LlamaConfig(**_text(shape, len(vocab), vocab[EOS], vocab[PAD]))
-    config = LlavaConfig(
+    text = transformers.LlamaConfig(**_text(shape, len(vocab), vocab[EOS], vocab[PAD]))
+    config = transformers.LlavaConfig(
         vision_config=vision,
         text_config=text,
         image_token_index=vocab["<image>"],
@@ -302,7 +307,7 @@ def _llava(folder: Path, shape: Shape) -> Any:
         eos_token_id=vocab[EOS],
         tie_word_embeddings=False,
     )
-    return LlavaForConditionalGeneration(config)
+    return transformers.LlavaForConditionalGeneration(config)
 
 
 def main() -> None:

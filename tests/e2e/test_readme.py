@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import nbclient
 import nbformat
@@ -57,7 +58,8 @@ def test_in_a_script_without_a_main_guard(lines: str, answer: str, tmp_path: Pat
 
 @pytest.mark.filterwarnings("default")  # the notebook machinery's own
 def test_in_a_notebook(lines: str, answer: str) -> None:
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(lines)])
+    make: Any = nbformat.v4
+    notebook = make.new_notebook(cells=[make.new_code_cell(lines)])
     client = nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(ROOT)}})
     asyncio.run(client.async_execute())
     shown = "".join(part.get("text", "") for part in notebook.cells[0].outputs if part.get("name") == "stdout")
