@@ -36,7 +36,7 @@ def test_pictures(checkpoints: Checkpoints, family: Any, size: tuple[int, int]) 
 @pytest.mark.parametrize("size", [(56, 56), (64, 90)])
 def test_clips(checkpoints: Checkpoints, frames: int, size: tuple[int, int]) -> None:
     pixels = clip_frames(clip(1, frames, *size))
-    folder = checkpoints("qwen_omni")
+    folder = checkpoints("qwen_vl")
     expected = ClipProcessor(json.loads((folder / "video_preprocessor_config.json").read_text()))([pixels])
     made = load(folder).family.features("video", Clip(pixels), {}, CONTEXT)
     grid = expected["video_grid_thw"][0].tolist()
