@@ -5,11 +5,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .frontends.async_llm import AsyncLLM
     from .frontends.llm import LLM
+    from .protocol.guide import StructuredOutputsParams
     from .protocol.sampling import SamplingParams
 
-__all__ = ["LLM", "AsyncLLM", "SamplingParams"]
+__all__ = ["LLM", "AsyncLLM", "SamplingParams", "StructuredOutputsParams"]
 
-_HOMES = {"LLM": ".frontends.llm", "AsyncLLM": ".frontends.async_llm", "SamplingParams": ".protocol.sampling"}
+_HOMES = {
+    "LLM": ".frontends.llm",
+    "AsyncLLM": ".frontends.async_llm",
+    "SamplingParams": ".protocol.sampling",
+    "StructuredOutputsParams": ".protocol.guide",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -5,6 +5,11 @@ from typing import Any
 
 import msgspec
 
+from .guide import Guide, as_guide
+
+MAX_BAD_WORDS = 1024
+MAX_BAD_CHARACTERS = 64 << 10
+
 
 class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How one request is sampled. Raises ValueError naming the field for a value out of range."""
@@ -35,11 +40,21 @@ class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Alternatives per output token; 0 gives the chosen token's alone."""
     prompt_logprobs: int | None = None
     skip_special_tokens: bool = True
+    bad_words: tuple[str, ...] = ()
+    """Texts that are not produced; each is held against its token sequences, alone and after a space."""
+    structured_outputs: Guide | None = None
+    """What the answer must look like: a `StructuredOutputsParams`, or a dict of its fields."""
+    bad_words_ids: tuple[tuple[int, ...], ...] = ()
+    """The token sequences of `bad_words`; the preprocessor fills them in."""
 
     def __post_init__(self) -> None:
         if isinstance(self.stop, str):
             msgspec.structs.force_setattr(self, "stop", (self.stop,))
-        for name in ("stop", "stop_token_ids"):
+        if isinstance(self.bad_words, str):
+            msgspec.structs.force_setattr(self, "bad_words", (self.bad_words,))
+        if not isinstance(self.structured_outputs, Guide | None):
+            msgspec.structs.force_setattr(self, "structured_outputs", as_guide(self.structured_outputs))
+        for name in ("stop", "stop_token_ids", "bad_words"):
             value = getattr(self, name)
             if not isinstance(value, tuple):
                 msgspec.structs.force_setattr(self, name, tuple(value or ()))
@@ -51,6 +66,10 @@ class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
                 raise ValueError(f"{name} must be between {low} and {high}, got {value}.")
         if "" in self.stop:
             raise ValueError("stop must not hold an empty string.")
+        if not all(isinstance(word, str) and word.strip() for word in self.bad_words):
+            raise ValueError("bad_words must not hold an empty text.")
+        if len(self.bad_words) > MAX_BAD_WORDS or sum(map(len, self.bad_words)) > MAX_BAD_CHARACTERS:
+            raise ValueError(f"bad_words takes at most {MAX_BAD_WORDS} texts of {MAX_BAD_CHARACTERS} characters together.")
         if self.max_tokens is not None and self.min_tokens > self.max_tokens:
             raise ValueError(f"min_tokens must be at most max_tokens={self.max_tokens}, got {self.min_tokens}.")
         if self.allowed_token_ids == ():

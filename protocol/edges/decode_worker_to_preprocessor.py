@@ -2,6 +2,7 @@
 
 from ..blobs import BlobRef
 from ..errors import Failure
+from ..guide import Guide
 from ..prepared import Timing
 from ..wire import Message
 
@@ -27,4 +28,12 @@ class DecodeFailed(Message, frozen=True):
     failure: Failure
 
 
-DecodeWorkerToPreprocessor = Decoded | DecodeFailed
+class GuideChecked(Message, frozen=True):
+    """The guide can be built; why not, is a `DecodeFailed`."""
+
+    job: int
+    guide: Guide
+    """As the runner wants it: a GBNF grammar has become Lark."""
+
+
+DecodeWorkerToPreprocessor = Decoded | DecodeFailed | GuideChecked

@@ -1,7 +1,8 @@
-"""preprocessor -> decode worker: one item at a time. A worker may be killed in the middle of it."""
+"""preprocessor -> decode worker: one item or guide at a time. A worker may be killed in the middle of it."""
 
 from typing import Any
 
+from ..guide import Guide
 from ..request import MediaItem
 from ..wire import Message
 
@@ -17,10 +18,17 @@ class Decode(Message, frozen=True):
     """Tenant and fingerprints; part of the item's key."""
 
 
+class CheckGuide(Message, frozen=True):
+    """Build a caller's guide once, here, where it can hurt nobody."""
+
+    job: int
+    guide: Guide
+
+
 class FreeFeatures(Message, frozen=True):
     """The blobs of these jobs are not read any more."""
 
     jobs: tuple[int, ...]
 
 
-PreprocessorToDecodeWorker = Decode | FreeFeatures
+PreprocessorToDecodeWorker = Decode | FreeFeatures | CheckGuide

@@ -1,0 +1,188 @@
+"""Guides: what an answer must look like. Data and cheap checks only; the grammar engine lives where tokens do."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+import msgspec
+
+Kind = Literal["json_object", "json_schema", "regex", "choice", "grammar"]
+
+MAX_TEXT = 128 << 10
+"""Characters of a schema, pattern or grammar."""
+MAX_DEPTH = 64
+"""Brackets within brackets in any of them."""
+MAX_CHOICES = 1024
+WHITESPACE = r"[ \t\r\n]{0,32}"
+"""Between the parts of JSON: free, but not without end, since a model may find no way out of it."""
+
+
+class Guide(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    """The one form in which every kind travels. Make it with `StructuredOutputsParams`."""
+
+    kind: Kind
+    text: str = ""
+    """JSON of the schema; the pattern; a JSON list of the choices; the grammar, Lark or GBNF; empty for json_object."""
+
+
+def StructuredOutputsParams(
+    *,
+    json: str | bool | Mapping[str, Any] | type[Any] | None = None,
+    regex: str | None = None,
+    choice: Iterable[str] | None = None,
+    grammar: str | None = None,
+    json_object: bool | None = None,
+) -> Guide:
+    """What an answer must be: one of a JSON schema (text, dict or pydantic class), a regular expression for the whole
+    answer, a list of choices, a grammar (Lark or GBNF), or any JSON object. Raises ValueError naming the field.
+    """
+    given = {"json": json, "regex": regex, "choice": choice, "grammar": grammar, "json_object": json_object or None}
+    named = [name for name, value in given.items() if value is not None]
+    if len(named) != 1:
+        told = " and ".join(named) or "none"
+        raise ValueError(f"structured_outputs takes exactly one of {', '.join(given)}; got {told}.")
+    if json is not None:
+        return checked(Guide("json_schema", _schema_text(json)))
+    if regex is not None:
+        return checked(Guide("regex", _text(regex, "regex")))
+    if grammar is not None:
+        return checked(Guide("grammar", _text(grammar, "grammar")))
+    if choice is not None:
+        return checked(Guide("choice", _choices_text(choice)))
+    return Guide("json_object")
+
+
+def as_guide(given: Any) -> Guide | None:
+    """What callers write: a Guide, or the keywords of `StructuredOutputsParams` as a dict. Raises ValueError."""
+    if given is None or isinstance(given, Guide):
+        return given
+    if not isinstance(given, Mapping):
+        raise ValueError("structured_outputs must be a StructuredOutputsParams or a dict of its fields.")
+    options = {name: value for name, value in given.items() if value is not None}
+    unknown = [name for name in options if name not in ("json", "regex", "choice", "grammar", "json_object")]
+    if unknown:
+        raise ValueError("structured_outputs knows json, regex, choice, grammar and json_object.")
+    return StructuredOutputsParams(**options)
+
+
+def checked(guide: Guide) -> Guide:
+    """The guide, if its size lets it be looked at. Raises ValueError."""
+    if len(guide.text) > MAX_TEXT:
+        raise ValueError(f"structured_outputs has {len(guide.text)} characters, at most {MAX_TEXT} are taken.")
+    nested = _depth_of_value(json.loads(guide.text)) if guide.kind == "json_schema" else _depth_of_text(guide.text)
+    if guide.kind != "choice" and nested > MAX_DEPTH:
+        raise ValueError(f"structured_outputs nests deeper than {MAX_DEPTH} brackets.")
+    return guide
+
+
+def needs_check(guide: Guide) -> bool:
+    """Whether only the grammar engine can say that it is one."""
+    return guide.kind in ("json_schema", "regex", "grammar")
+
+
+def grammar_of(guide: Guide) -> str:
+    """The guide in the JSON form that llguidance reads; `grammar` must be Lark by now. Raises ValueError."""
+    match guide.kind:
+        case "json_object":
+            part: dict[str, Any] = {"json_schema": _flexible({"type": "object"})}
+        case "json_schema":
+            part = {"json_schema": _flexible(json.loads(guide.text))}
+        case "regex":
+            part = {"lark_grammar": f"start: TEXT\nTEXT: /{_slashed(guide.text)}/"}
+        case "choice":
+            part = {"lark_grammar": "start: " + " | ".join(lark_text(text) for text in json.loads(guide.text))}
+        case "grammar":
+            part = {"lark_grammar": guide.text}
+    return json.dumps({"grammars": [part]}, ensure_ascii=False)
+
+
+def lark_text(text: str) -> str:
+    """A Lark literal that stands for exactly this text."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def lark_schema(schema: Any) -> str:
+    """A Lark expression for JSON that fits the schema."""
+    return "%json " + json.dumps(_flexible(schema), ensure_ascii=False)
+
+
+def _flexible(schema: Any) -> Any:
+    """With our own rule for whitespace, whatever the caller's says."""
+    if schema is True:
+        schema = {}
+    return {**schema, "x-guidance": {"whitespace_pattern": WHITESPACE}} if isinstance(schema, dict) else schema
+
+
+def _slashed(pattern: str) -> str:
+    """Between the slashes of a Lark pattern."""
+    out: list[str] = []
+    escaped = False
+    for char in pattern:
+        if char == "/" and not escaped:
+            out.append("\\")
+        elif char == "\n":
+            char = "n" if escaped else "\\n"
+        escaped = char == "\\" and not escaped
+        out.append(char)
+    return "".join(out)
+
+
+def _schema_text(schema: Any) -> str:
+    if isinstance(schema, type) and hasattr(schema, "model_json_schema"):
+        schema = schema.model_json_schema()
+    if isinstance(schema, str):
+        if len(schema) > MAX_TEXT:
+            raise ValueError(f"structured_outputs has {len(schema)} characters, at most {MAX_TEXT} are taken.")
+        try:
+            schema = json.loads(schema)
+        except (ValueError, RecursionError):
+            raise ValueError("structured_outputs.json must be a JSON schema; its text is no valid JSON.") from None
+    if not isinstance(schema, Mapping | bool):
+        raise ValueError("structured_outputs.json must be a JSON schema: an object, its text, or a pydantic class.")
+    try:
+        return json.dumps(schema, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        raise ValueError("structured_outputs.json must hold JSON values only.") from None
+
+
+def _choices_text(choices: Any) -> str:
+    if isinstance(choices, str) or not isinstance(choices, Iterable):
+        raise ValueError("structured_outputs.choice must be a list of texts.")
+    texts = list(choices)
+    if not texts or not all(isinstance(text, str) and text for text in texts):
+        raise ValueError("structured_outputs.choice must hold at least one text, and no empty one.")
+    if len(texts) > MAX_CHOICES:
+        raise ValueError(f"structured_outputs.choice has {len(texts)} texts, at most {MAX_CHOICES} are taken.")
+    return json.dumps(texts, ensure_ascii=False)
+
+
+def _text(value: Any, name: str) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"structured_outputs.{name} must be a text that is not empty.")
+    return value
+
+
+def _depth_of_text(text: str) -> int:
+    """The deepest nesting of brackets, escaped ones apart: an upper bound for the recursion of whoever reads it."""
+    depth = deepest = 0
+    escaped = False
+    for char in text:
+        if escaped:
+            escaped = False
+        elif char == "\\":
+            escaped = True
+        elif char in "([{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif char in ")]}":
+            depth = max(0, depth - 1)
+    return deepest
+
+
+def _depth_of_value(value: Any) -> int:
+    depth, level = 0, [value]
+    while level:
+        inner = [v for v in level if isinstance(v, dict | list)]
+        depth += bool(inner)
+        level = [child for v in inner for child in (v.values() if isinstance(v, dict) else v)]
+    return depth
