@@ -159,7 +159,7 @@ def _await_ready(handle: EngineHandle, directions: DirectorConfig, log: IO[bytes
     if first is None:
         raise EngineError(f"The engine ended before it was ready.{_last_lines(log)}")
     if first.event != "ready":
-        raise EngineError(first.text)
+        raise EngineError(first.text + (_last_lines(log) if first.text.endswith("see the log.") else ""))
 
 
 def _announcements(stdout: IO[bytes], timeout: float | None = None) -> Iterator[Announcement]:
