@@ -1,17 +1,18 @@
 """Configuration: what a user may set (`EngineConfig`), and each role's own part of it, derived once in `divide`.
 
-Frozen Structs, JSON between processes. Nothing outside this file reads THESPIS_* from the environment.
+Frozen Structs, JSON between processes. THESPIS_* variables are read in `divide` alone; protocol/environment.py lists them.
 """
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 
+from . import environment
 from .checkpoint import ModelInfo, demo_model
 from .edges.control import Share
+from .environment import NO_LIMIT, Environment, cap
 from .errors import EngineError
 
 
@@ -56,6 +57,15 @@ class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     allowed_local_media_path: Annotated[str | None, doc("folder below which file: URLs may read; default: none may")] = None
     allowed_media_domains: Annotated[tuple[str, ...], doc("host names media may come from; default: any public one")] = ()
     allow_private_media: Annotated[bool, doc("let media URLs reach private and loopback addresses")] = False
+    media_cache: Annotated[
+        str | None, doc("folder that keeps downloads across requests and restarts; default: THESPIS_MEDIA_CACHE, else none")
+    ] = None
+    media_cache_max_size_mb: Annotated[
+        float | None, doc("MiB in that folder; default: THESPIS_MEDIA_CACHE_MAX_SIZE_MB, else 5120")
+    ] = None
+    media_cache_ttl_hours: Annotated[
+        float | None, doc("hours for which a download is kept; default: THESPIS_MEDIA_CACHE_TTL_HOURS, else 24")
+    ] = None
     max_requests: Annotated[int, doc("requests in the engine at once, over all clients; beyond: 429")] = 1024
     max_inflight_tokens: Annotated[int, doc("prompt and output tokens of all accepted requests together")] = 4_000_000
     max_media_gb: Annotated[float, doc("GiB of media of all accepted requests together")] = 1.0
@@ -74,6 +84,10 @@ class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             raise ValueError(f"device must be auto, cpu or cuda, got {self.device}.")
         if self.mm_hasher_algorithm not in ("blake3", "sha256", "sha512"):
             raise ValueError(f"mm_hasher_algorithm must be blake3, sha256 or sha512, got {self.mm_hasher_algorithm}.")
+        for name in ("media_cache_max_size_mb", "media_cache_ttl_hours"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < 1 << 40:
+                raise ValueError(f"{name} must be above 0, got {value}.")
         unknown = set(self.limit_mm_per_prompt) - {"image", "video", "audio"}
         if unknown:
             raise ValueError(f"Unsupported modality: {sorted(unknown)[0]}")
@@ -107,6 +121,11 @@ class FetcherConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     max_bytes: int
     """Of one download."""
     arena_bytes: int
+    cache_path: str | None = None
+    """Where downloads are kept on disk; None: they are not."""
+    cache_bytes: int = 0
+    cache_seconds: float = 0.0
+    """How long a download is kept, at most."""
 
 
 class MediaLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -229,10 +248,11 @@ class Division(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def divide(engine: EngineConfig, model: ModelInfo, cuda: bool = False, server: ServerConfig | None = None) -> Division:
-    """Derive every role's configuration. The one place where derived numbers are computed.
+    """Derive every role's configuration. The one place where derived numbers are computed, and where the environment is read.
 
     `cuda`: whether device "auto" means a GPU here. Raises EngineError for settings that contradict the model.
     """
+    variables = environment.read()
     device = engine.device if engine.device != "auto" else ("cuda" if cuda else "cpu")
     dtype = engine.dtype if engine.dtype != "auto" else ("float32" if device == "cpu" else model.dtype)
     context = engine.max_model_len or model.context
@@ -255,16 +275,7 @@ def divide(engine: EngineConfig, model: ModelInfo, cuda: bool = False, server: S
     store = int(engine.encoder_cache_gb * (1 << 30))
     hidden_bytes = model.hidden * itemsize
     roles: dict[str, RoleConfig] = {
-        "fetcher": FetcherConfig(
-            allowed_domains=engine.allowed_media_domains,
-            allow_private=engine.allow_private_media,
-            local_path=engine.allowed_local_media_path,
-            timeouts={m: float(env(f"{m.upper()}_FETCH_TIMEOUT", d)) for m, d in FETCH_TIMEOUTS.items()},
-            retries=int(env("MEDIA_FETCH_MAX_RETRIES", "3")),
-            redirects=3 if env("MEDIA_URL_ALLOW_REDIRECTS", "1") not in ("0", "false") else 0,
-            max_bytes=256 << 20,
-            arena_bytes=int(engine.max_media_gb * (1 << 30)),
-        ),
+        "fetcher": _fetcher(engine, variables),
         "preprocessor": PreprocessorConfig(
             model=model,
             max_model_len=context,
@@ -277,7 +288,7 @@ def divide(engine: EngineConfig, model: ModelInfo, cuda: bool = False, server: S
             enable_embeds=engine.enable_mm_embeds,
             cache_bytes=int(engine.mm_processor_cache_gb * (1 << 30)),
             workers=engine.decode_workers,
-            media=MediaLimits(),
+            media=_media_limits(variables),
         ),
         "encoder-cache": EncoderCacheConfig(
             model=model,
@@ -328,13 +339,38 @@ def divide(engine: EngineConfig, model: ModelInfo, cuda: bool = False, server: S
     return Division(roles=roles, share=share, max_model_len=context, name=engine.name)
 
 
-FETCH_TIMEOUTS = {"image": "5", "video": "30", "audio": "10"}
+def _fetcher(engine: EngineConfig, variables: Environment) -> FetcherConfig:
+    """A flag wins over its variable."""
+    size_mb = engine.media_cache_max_size_mb or variables.media_cache_max_size_mb
+    return FetcherConfig(
+        allowed_domains=engine.allowed_media_domains,
+        allow_private=engine.allow_private_media,
+        local_path=engine.allowed_local_media_path,
+        timeouts={
+            "image": variables.image_fetch_timeout,
+            "video": variables.video_fetch_timeout,
+            "audio": variables.audio_fetch_timeout,
+        },
+        retries=variables.media_fetch_max_retries,
+        redirects=3 if variables.media_url_allow_redirects else 0,
+        max_bytes=cap(variables.max_media_download_size_mb, 1 << 20),
+        arena_bytes=int(engine.max_media_gb * (1 << 30)),
+        cache_path=engine.media_cache or variables.media_cache or None,
+        cache_bytes=int(size_mb * (1 << 20)),
+        cache_seconds=3600.0 * (engine.media_cache_ttl_hours or variables.media_cache_ttl_hours),
+    )
 
 
-def env(name: str, default: str, environ: Mapping[str, str] | None = None) -> str:
-    """THESPIS_<name>, else its twin VLLM_<name>, else `default`."""
-    table = os.environ if environ is None else environ
-    return table.get(f"THESPIS_{name}") or table.get(f"VLLM_{name}") or default
+def _media_limits(variables: Environment) -> MediaLimits:
+    return MediaLimits(
+        pixels=cap(variables.max_image_pixels),
+        audio_seconds=variables.max_audio_decode_duration_s or float(NO_LIMIT),
+        audio_bytes=cap(variables.max_audio_decode_bytes),
+        embeds_bytes=cap(variables.max_embed_decode_bytes),
+        video_seconds=variables.max_video_duration_s or float(NO_LIMIT),
+        decode_seconds=variables.media_decode_timeout,
+        memory=int(variables.media_decode_memory_mb * (1 << 20)),
+    )
 
 
 def encode_config(config: msgspec.Struct) -> bytes:

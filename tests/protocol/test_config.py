@@ -12,7 +12,6 @@ from thespis.protocol.config import (
     ServerConfig,
     divide,
     encode_config,
-    env,
 )
 from thespis.protocol.errors import EngineError
 
@@ -103,9 +102,3 @@ def test_there_is_a_role_per_decode_worker() -> None:
 def test_every_part_travels_as_json() -> None:
     for config in divide(EngineConfig(), MODEL, server=ServerConfig()).roles.values():
         assert msgspec.json.decode(encode_config(config), type=type(config)) == config
-
-
-def test_the_environment_is_read_under_both_names_our_own_first() -> None:
-    assert env("X", "0", {"VLLM_X": "1"}) == "1"
-    assert env("X", "0", {"VLLM_X": "1", "THESPIS_X": "2"}) == "2"
-    assert env("X", "0", {}) == "0"
