@@ -49,7 +49,7 @@ def test_pasted_into_a_repl(lines: str, answer: str) -> None:
 
 
 def test_in_a_script_without_a_main_guard(lines: str, answer: str, tmp_path: Path) -> None:
-    script = tmp_path / "queue.py"  # a name that would hurt, were it imported by an engine process
+    script = tmp_path / "script.py"
     script.write_text(lines)
     done = run([str(script)])
     assert done.returncode == 0, done.stderr
