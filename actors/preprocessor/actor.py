@@ -19,7 +19,7 @@ from ...protocol.blobs import BlobError, BlobReader
 from ...protocol.config import PreprocessorConfig
 from ...protocol.edges.client_to_preprocessor import Prepare, Tokenize
 from ...protocol.edges.control import Kill, Peer
-from ...protocol.edges.decode_worker_to_preprocessor import Decoded, DecodeFailed
+from ...protocol.edges.decode_worker_to_preprocessor import Decoded, DecodeFailed, GuideChecked
 from ...protocol.edges.encoder_cache_to_preprocessor import FeaturesRead
 from ...protocol.edges.fetcher_to_preprocessor import Fetched
 from ...protocol.edges.preprocessor_to_client import MediaDropped, PreparedCopy, PrepareFailed, Tokenized
@@ -27,8 +27,10 @@ from ...protocol.edges.preprocessor_to_encoder_cache import Features
 from ...protocol.edges.preprocessor_to_fetcher import MediaRead
 from ...protocol.edges.preprocessor_to_scheduler import Submit
 from ...protocol.errors import Failure, RequestError, refuse
+from ...protocol.guide import needs_check
 from ...protocol.prepared import Timing
 from ...protocol.request import MediaItem, Request
+from ...protocol.sampling import SamplingParams
 from ...protocol.topology import kind_of
 from ..actor import Actor, run
 from ..launch import Launch
@@ -64,7 +66,7 @@ class Preprocessor(Actor):
     async def on_start(self, config: bytes) -> dict[str, int]:
         self.config = msgspec.json.decode(config, type=PreprocessorConfig)
         checkpoint = read_checkpoint(self.config.model)
-        tokenizer = TextTokenizer(checkpoint.tokenizer_file, checkpoint.tokenizer)
+        self._tokenizer = tokenizer = TextTokenizer(checkpoint.tokenizer_file, checkpoint.tokenizer)
         self._family = load_family(checkpoint, tokenizer)
         self._admission = Admission(self.config, self._family)
         self._renderer = PromptRenderer(
@@ -94,6 +96,8 @@ class Preprocessor(Actor):
                 self._decoding.decoded(sender, message)
             case DecodeFailed(job, failure):
                 self._decoding.failed(sender, job, failure)
+            case GuideChecked(job, guide):
+                self._decoding.guide_checked(sender, job, guide)
             case FeaturesRead(keys):
                 for key in keys:
                     self._decoding.store.returned(key)
@@ -140,16 +144,22 @@ class Preprocessor(Actor):
             self._admission.check(request)
             rendered = self._renderer.render(request.prompt, request.media)
             check_length(len(rendered.token_ids), self.config.max_model_len)
+            sampling = self._sampling(request)
         except Exception as error:  # by structure: one request's fault ends one request
             self._refuse(request, fetched, _failure(error))
             return
-        ticket = Ticket(request, fetched, rendered, [*timings, Timing("preprocess", start, time.time())])
+        ticket = Ticket(request, fetched, rendered, [*timings, Timing("preprocess", start, time.time())], sampling)
         self._tickets[request.id] = ticket
         weight = sum(blob_of(item.source).nbytes for item in request.media if item.source is not None)
         if weight > HASH_INLINE:
             self.tasks.start_soon(self._hash_in_thread, ticket)
         else:
             self._guarded(ticket, lambda: self._want_all(ticket, self._digests(request.media)))
+
+    def _sampling(self, request: Request) -> SamplingParams:
+        """The request's, with the words that may not come as token sequences."""
+        given = request.sampling
+        return given.replace(bad_words_ids=self._tokenizer.spellings(given.bad_words)) if given.bad_words else given
 
     async def _hash_in_thread(self, ticket: Ticket) -> None:
         try:
@@ -176,6 +186,9 @@ class Preprocessor(Actor):
         return digests
 
     def _want_all(self, ticket: Ticket, digests: list[str | None]) -> None:
+        guide = ticket.sampling.structured_outputs
+        if guide is not None and needs_check(guide):
+            self._decoding.want_guide(ticket, guide)
         ticket.digests = digests
         ticket.entries = [None] * len(digests)
         for index in range(len(digests)):
@@ -213,7 +226,13 @@ class Preprocessor(Actor):
         request = ticket.request
         try:
             prepared = assemble(
-                request, ticket.rendered, entries, self._family, self.config.max_model_len, tuple(ticket.timings)
+                request,
+                ticket.rendered,
+                entries,
+                self._family,
+                self.config.max_model_len,
+                tuple(ticket.timings),
+                ticket.sampling,
             )
         except Exception as error:
             self._fail(ticket, _failure(error))

@@ -5,15 +5,23 @@ import msgspec
 from ...protocol.errors import refuse
 from ...protocol.prepared import Item, Prepared, Timing
 from ...protocol.request import Modality, Request
+from ...protocol.sampling import SamplingParams
 from .families.base import Family, Placed, Sized, expand
 from .prompt import Rendered
 from .store import Entry
 
 
 def assemble(
-    request: Request, rendered: Rendered, entries: list[Entry], family: Family, context: int, timings: tuple[Timing, ...]
+    request: Request,
+    rendered: Rendered,
+    entries: list[Entry],
+    family: Family,
+    context: int,
+    timings: tuple[Timing, ...],
+    asked: SamplingParams,
 ) -> Prepared:
-    """`entries` are by index of `request.media`. Raises RequestError, for a prompt that is too long among others."""
+    """`entries` are by index of `request.media`; `asked`: its sampling with words and guide resolved. Raises
+    RequestError, for a prompt that is too long among others."""
     order = {modality: rendered.order.get(modality, []) for modality in family.placeholders}
     sized = {modality: [_sized(entries[index]) for index in indices] for modality, indices in order.items()}
     token_ids, spans = expand(rendered.token_ids, family.placeholders, sized)
@@ -28,7 +36,6 @@ def assemble(
     placed.sort(key=lambda item: item.start)
     positions, delta = family.positions(len(token_ids), token_ids, placed)
     room = context - len(token_ids)
-    asked = request.sampling
     most = room if asked.max_tokens is None else min(asked.max_tokens, room)
     return Prepared(
         id=request.id,

@@ -13,16 +13,20 @@ import msgspec
 
 from ...protocol.config import PreprocessorConfig
 from ...protocol.edges.decode_worker_to_preprocessor import Decoded
-from ...protocol.edges.preprocessor_to_decode_worker import Decode, FreeFeatures
-from ...protocol.errors import Failure
+from ...protocol.edges.preprocessor_to_decode_worker import CheckGuide, Decode, FreeFeatures
+from ...protocol.errors import Failure, RequestError
+from ...protocol.guide import Guide
 from ...protocol.request import Embeds
 from ...protocol.wire import Message
+from .guides import TOO_LARGE, TOO_SLOW, KnownGuides
 from .pool import MAX_DEATHS, Flight, Pool
 from .store import NO_ROOM, Entry, FeatureStore
 from .ticket import Ticket, Waiter
 
 CUT_SECONDS = 1.0
 """How long a decode that nobody waits for any more may go on."""
+GUIDE_SECONDS = 15.0
+"""Wall clock for one guide in a worker, which may have to read the vocabulary first; beyond it the worker is killed."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,7 @@ class Decoding:
     def __init__(self, config: PreprocessorConfig, shell: Shell) -> None:
         self.pool: Pool[Waiter] = Pool()
         self.store = FeatureStore(config.cache_bytes)
+        self.guides = KnownGuides()
         self._seconds = config.media.decode_seconds
         self._shell = shell
         self._timers: dict[Flight[Waiter], TimerHandle] = {}
@@ -87,11 +92,27 @@ class Decoding:
         flight.waiters.append(Waiter(ticket, index))
         return True
 
+    def want_guide(self, ticket: Ticket, guide: Guide) -> None:
+        """Wait for a worker's verdict: guides are built where that may take a process with it. Raises RequestError."""
+        match self.guides.verdict(guide):
+            case Guide() as known:
+                ticket.take_guide(known)
+                return
+            case Failure() as failure:
+                raise RequestError(failure)
+        ticket.unchecked = True
+        flight = self.pool.flight(key := self.guides.key(guide))
+        if flight is None:
+            flight = Flight(key, ticket.request.id, CheckGuide(next(self._jobs), guide), True)
+            self.pool.enqueue(flight, first=True)
+        flight.waiters.append(Waiter(ticket, None))
+
     def pump(self) -> None:
         """Give idle workers what waits."""
         for flight in self.pool.start():
             assert flight.worker is not None
-            self._timers[flight] = self._later(self._seconds, self._overrun, flight)
+            seconds = self._seconds if flight.item is not None else GUIDE_SECONDS
+            self._timers[flight] = self._later(seconds, self._overrun, flight)
             self._shell.send(flight.worker, flight.decode)
 
     def release(self, ticket: Ticket) -> None:
@@ -100,7 +121,7 @@ class Decoding:
         for entry in ticket.entries:
             if entry is not None:
                 entry.pins -= 1
-        for flight in self.pool.flights() if ticket.request.media else ():
+        for flight in self.pool.flights() if ticket.request.media or ticket.unchecked else ():
             before = len(flight.waiters)
             flight.waiters = [waiter for waiter in flight.waiters if waiter.ticket is not ticket]
             if len(flight.waiters) < before:
@@ -111,7 +132,7 @@ class Decoding:
         if not flight.waiters:
             if not self.pool.drop(flight):
                 self._later(CUT_SECONDS, self._cut, flight)
-        elif not any(waiter.item is flight.decode.item for waiter in flight.waiters):  # whose bytes are read is over
+        elif not any(waiter.item is flight.item for waiter in flight.waiters):  # whose bytes are read is over
             if flight.worker is None:
                 self._repoint(flight)
             else:
@@ -132,12 +153,25 @@ class Decoding:
             self.store.add(entry)
             for waiter in flight.waiters:
                 entry.pins += 1
+                assert waiter.index is not None
                 waiter.ticket.entries[waiter.index] = entry
             for ticket in {waiter.ticket: None for waiter in flight.waiters}:
                 ticket.timings.extend(message.timings)
                 if ticket.complete:
                     self._shell.complete(ticket)
             self.evict()
+        self.pump()
+
+    def guide_checked(self, worker: str, job: int, guide: Guide) -> None:
+        """The guide can be built; `guide` is how the runner wants it."""
+        flight = self._landed(worker, job)
+        if flight is not None and not flight.over:
+            self.pool.finish(flight)
+            self.guides.learn(flight.key, guide)
+            for waiter in flight.waiters:
+                waiter.ticket.take_guide(guide)
+                if waiter.ticket.complete:
+                    self._shell.complete(waiter.ticket)
         self.pump()
 
     def failed(self, worker: str, job: int, failure: Failure) -> None:
@@ -160,8 +194,7 @@ class Decoding:
                 self._repoint(flight)
                 self.pool.enqueue(flight, first=True)
             elif not flight.over:
-                text = f"The {flight.decode.item.modality} cannot be decoded: it ended the decoder twice."
-                self._end(flight, Failure("unprocessable_media", text))
+                self._end(flight, _deadly(flight))
         return lost
 
     # features
@@ -198,21 +231,30 @@ class Decoding:
 
     def _repoint(self, flight: Flight[Waiter]) -> None:
         flight.stale = False
-        flight.decode = msgspec.structs.replace(flight.decode, job=next(self._jobs), item=flight.waiters[0].item)
+        if isinstance(flight.decode, Decode):
+            item = flight.waiters[0].item
+            assert item is not None
+            flight.decode = msgspec.structs.replace(flight.decode, item=item)
+        flight.decode = msgspec.structs.replace(flight.decode, job=next(self._jobs))
 
     def _end(self, flight: Flight[Waiter], failure: Failure) -> None:
         """Every request that waits for it ends; each is told its own name for the item."""
-        own_part = failure.part is not None and failure.part != flight.decode.item.where
+        if flight.item is None:
+            self.guides.learn(flight.key, failure)
+        own_part = failure.part is not None and (flight.item is None or failure.part != flight.item.where)
         self.pool.finish(flight)
         flight.over = True
         waiters, flight.waiters = flight.waiters, []
         for waiter in waiters:
-            part = failure.part if own_part else waiter.item.where
+            part = failure.part if own_part or waiter.item is None else waiter.item.where
             self._shell.fail(waiter.ticket, msgspec.structs.replace(failure, part=part))
 
     def _overrun(self, flight: Flight[Waiter]) -> None:
         self._kill(flight)
-        self._end(flight, Failure("unprocessable_media", f"The item takes longer than {self._seconds:g} s to decode."))
+        if flight.item is None:
+            self._end(flight, TOO_SLOW)
+        else:
+            self._end(flight, Failure("unprocessable_media", f"The item takes longer than {self._seconds:g} s to decode."))
 
     def _cut(self, flight: Flight[Waiter]) -> None:
         if not flight.waiters and flight.worker is not None and not flight.over:
@@ -233,3 +275,10 @@ class Decoding:
         timer = self._timers.pop(flight, None)
         if timer is not None:
             timer.cancel()
+
+
+def _deadly(flight: Flight[Waiter]) -> Failure:
+    """What killed two workers is not tried on a third."""
+    if flight.item is None:
+        return TOO_LARGE
+    return Failure("unprocessable_media", f"The {flight.item.modality} cannot be decoded: it ended the decoder twice.")

@@ -7,7 +7,8 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from ...protocol.edges.preprocessor_to_decode_worker import Decode
+from ...protocol.edges.preprocessor_to_decode_worker import CheckGuide, Decode
+from ...protocol.request import MediaItem
 
 W = TypeVar("W")
 MAX_DEATHS = 2
@@ -21,7 +22,7 @@ class Flight(Generic[W]):
     key: str
     owner: str
     """Whose turn it takes in the queue."""
-    decode: Decode
+    decode: Decode | CheckGuide
     ready: bool
     waiters: list[W] = field(default_factory=list)
     worker: str | None = None
@@ -34,6 +35,11 @@ class Flight(Generic[W]):
     """It has an end; a doomed worker may still be at it."""
     doomed: bool = False
     """Its worker is about to be killed."""
+
+    @property
+    def item(self) -> MediaItem | None:
+        """None: it brings the verdict on a guide."""
+        return self.decode.item if isinstance(self.decode, Decode) else None
 
 
 class Pool(Generic[W]):

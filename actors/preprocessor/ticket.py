@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass, field
 
+from ...protocol.guide import Guide
 from ...protocol.prepared import Timing
 from ...protocol.request import MediaItem, Request
+from ...protocol.sampling import SamplingParams
 from .prompt import Rendered
 from .store import Entry
 
@@ -17,23 +19,32 @@ class Ticket:
     """Its bytes are the fetcher's, who wants them back."""
     rendered: Rendered
     timings: list[Timing]
+    sampling: SamplingParams
+    """The request's, with words and guide as the runner wants them."""
     digests: list[str | None] = field(default_factory=list)
     entries: list[Entry | None] = field(default_factory=list)
+    unchecked: bool = False
+    """A worker is looking at its guide."""
     over: bool = False
     """Answered or ended; what still comes for it is dropped."""
 
     @property
     def complete(self) -> bool:
-        return bool(self.digests or not self.request.media) and all(entry is not None for entry in self.entries)
+        here = bool(self.digests or not self.request.media) and all(entry is not None for entry in self.entries)
+        return here and not self.unchecked
+
+    def take_guide(self, guide: Guide) -> None:
+        self.unchecked = False
+        self.sampling = self.sampling.replace(structured_outputs=guide)
 
 
 @dataclass(frozen=True, eq=False)
 class Waiter:
-    """A ticket's item that a flight will bring."""
+    """A ticket's item that a flight will bring; no index: the verdict on its guide."""
 
     ticket: Ticket
-    index: int
+    index: int | None
 
     @property
-    def item(self) -> MediaItem:
-        return self.ticket.request.media[self.index]
+    def item(self) -> MediaItem | None:
+        return None if self.index is None else self.ticket.request.media[self.index]

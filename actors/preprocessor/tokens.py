@@ -2,7 +2,7 @@
 
 import re
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tokenizers import Tokenizer
@@ -50,6 +50,15 @@ class TextTokenizer:
     def encode(self, text: str, add_special_tokens: bool) -> list[int]:
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=add_special_tokens).ids
         return ids
+
+    def spellings(self, words: Iterable[str]) -> tuple[tuple[int, ...], ...]:
+        """The token sequences of words, at a beginning and after a space, each once."""
+        found: dict[tuple[int, ...], None] = {}
+        for word in words:
+            for text in (word.lstrip(), f" {word.lstrip()}"):
+                found[tuple(self._as_text(text))] = None
+        found.pop((), None)
+        return tuple(found)
 
     def control_tokens(self, literals: str, always: frozenset[str]) -> re.Pattern[str]:
         """What in a caller's words must stay text: special tokens, `always`, and added tokens that the template writes."""

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from ...protocol.blobs import Arena, BlobError, BlobReader, BlobRef
 from ...protocol.config import PreprocessorConfig
-from ...protocol.edges.decode_worker_to_preprocessor import Decoded, DecodeFailed
-from ...protocol.edges.preprocessor_to_decode_worker import Decode, FreeFeatures
+from ...protocol.edges.decode_worker_to_preprocessor import Decoded, DecodeFailed, GuideChecked
+from ...protocol.edges.preprocessor_to_decode_worker import CheckGuide, Decode, FreeFeatures
 from ...protocol.errors import Failure, RequestError, refuse
 from ...protocol.prepared import Timing
 from ...protocol.request import Embeds
@@ -22,6 +22,7 @@ from .decode.budget import memory_budget
 from .decode.item import ItemDecoder
 from .families.base import MediaFeatures
 from .families.loading import load_family
+from .guides import GUIDE_MEMORY, TOO_LARGE, GuideChecker
 from .identity import blob_of, content_digest, item_key
 from .store import NO_ROOM
 from .tokens import TextTokenizer
@@ -49,6 +50,7 @@ class DecodeWorker(BlockingActor):
         checkpoint = read_checkpoint(self.config.model)
         family = load_family(checkpoint, TextTokenizer(checkpoint.tokenizer_file, checkpoint.tokenizer))
         self._decoder = ItemDecoder(family, self.config.media, self.config.max_model_len)
+        self._guides = GuideChecker(self.config.model, checkpoint.tokenizer_file)
         # Room for what is kept, and for what is made while all that is kept is being read.
         limit = self.config.cache_bytes // self.config.workers + self.config.media.memory
         self._arena = Arena(self.launch.directory, f"{self.launch.role}.{self.launch.epoch}", limit)
@@ -66,6 +68,8 @@ class DecodeWorker(BlockingActor):
         match message:
             case Decode():
                 self.send(sender, self._decode(message))
+            case CheckGuide():
+                self.send(sender, self._check(message))
             case FreeFeatures(jobs):
                 for job in jobs:
                     self._free(job)
@@ -73,6 +77,19 @@ class DecodeWorker(BlockingActor):
     def counters(self) -> dict[str, float]:
         assert self._arena is not None
         return {**self._count, "arena_bytes_used": self._arena.used, "arena_bytes_held": self._arena.held}
+
+    def _check(self, job: CheckGuide) -> GuideChecked | DecodeFailed:
+        try:
+            self._guides.load()
+            with memory_budget(GUIDE_MEMORY):
+                return GuideChecked(job.job, self._guides.check(job.guide))
+        except RequestError as error:
+            return DecodeFailed(job.job, error.failure)
+        except MemoryError:
+            return DecodeFailed(job.job, TOO_LARGE)
+        except Exception:  # the guide's own request ends, and nothing else
+            log.exception("job %d: a guide", job.job)
+            return DecodeFailed(job.job, Failure("internal", "The grammar could not be checked."))
 
     def _decode(self, job: Decode) -> Decoded | DecodeFailed:
         try:
