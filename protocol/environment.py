@@ -17,9 +17,11 @@ NO_LIMIT = 1 << 62
 """What 0 means for a cap that 0 switches off."""
 
 
-def _field(text: str, unit: str, **bounds: float) -> msgspec.Meta:
-    """What the variable is for, and its unit."""
-    return msgspec.Meta(description=text, extra={"unit": unit}, **bounds)
+def _field(text: str, unit: str, gt: float | None = None, ge: float | None = None, lt: float | None = None) -> msgspec.Meta:
+    """What the variable is for, its unit, and its bounds."""
+    if ge is not None:
+        return msgspec.Meta(description=text, extra={"unit": unit}, ge=ge, lt=lt)
+    return msgspec.Meta(description=text, extra={"unit": unit}, gt=gt, lt=lt)
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True):

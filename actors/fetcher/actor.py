@@ -15,6 +15,7 @@ from ...protocol.config import FetcherConfig
 from ...protocol.edges.client_to_fetcher import Fetch
 from ...protocol.edges.control import Peer
 from ...protocol.edges.preprocessor_to_fetcher import MediaRead
+from ...protocol.errors import EngineError
 from ...protocol.topology import CLIENT, kind_of
 from ..actor import Actor, run
 from ..launch import Launch
@@ -51,14 +52,18 @@ class Fetcher(Actor):
         self._limiter = anyio.Semaphore(MAX_DOWNLOADS)
         self._bytes = 0
         """Held and being read, over all downloads."""
-        self._downloads = self._total_bytes = self._refused = self._failed = 0
+        self._total_bytes = self._refused = self._failed = 0
 
     async def on_start(self, config: bytes) -> dict[str, int]:
         self.config = msgspec.json.decode(config, type=FetcherConfig)
         writer = f"{self.launch.role}.{self.launch.epoch}"
         limit = self.config.arena_bytes + self.config.arena_bytes // 4 + 4 * ARENA_BYTES  # fragments, half-filled segments
+        try:
+            self.downloader = Downloader(self.config, *self._given)
+        except ValueError as error:
+            raise EngineError(f"allowed_media_domains: {error}") from None
         self.arena = Arena(self.launch.directory, writer, limit)
-        self.downloader = Downloader(self.config, *self._given)
+        await self.downloader.open()
         return {}
 
     async def on_stop(self) -> None:
@@ -87,14 +92,17 @@ class Fetcher(Actor):
             self._apply(self.board.client_gone(role))
 
     def counters(self) -> dict[str, float]:
+        cache = self.downloader.cache
         return {
-            "downloads": self._downloads,
+            "downloads": self.downloader.downloads,
             "shared": self.board.shared,
             "bytes": self._total_bytes,
             "refused": self._refused,
             "failed": self._failed,
             "open_requests": len(self.board),
             "held_bytes": self._bytes,
+            "cache_hits": cache.hits if cache is not None else 0,
+            "cache_bytes": cache.nbytes if cache is not None else 0,
         }
 
     def _apply(self, effects: Iterable[Effect]) -> None:
@@ -140,7 +148,6 @@ class Fetcher(Actor):
     async def _download(self, flight: Flight) -> None:
         async with self._limiter:
             start = time.time()
-            self._downloads += flight.url[:5].lower() != "file:"
             data = await self.downloader.get(flight.url, flight.modality, self._account)
         if not flight.wanted:  # the last of its requests ended while the last bytes came
             self._account(-len(data))

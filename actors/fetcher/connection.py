@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from aiohttp import ClientRequest, ClientTimeout, TCPConnector
@@ -15,8 +16,15 @@ Lookup = Callable[[str, int], Awaitable[list[str]]]
 """Host and port to addresses. Raises OSError."""
 
 
+_LOOKUPS = ThreadPoolExecutor(32, "lookup")
+"""Apart from the loop's own few threads: names whose servers never answer must not hold up the others."""
+
+
 async def system_lookup(host: str, port: int) -> list[str]:
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    def look() -> list[Any]:
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+
+    found = await asyncio.get_running_loop().run_in_executor(_LOOKUPS, look)
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
@@ -30,7 +38,7 @@ class CheckedResolver(AbstractResolver):
     async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC) -> list[ResolveResult]:
         try:
             addresses = await self._lookup(host, port)
-        except OSError:
+        except (OSError, UnicodeError):  # the latter for labels that are too long
             raise FetchError("media_unavailable", "The host's name cannot be resolved.", retry=True) from None
         allowed = [address for address in addresses if self._policy.allows(address)]
         if not allowed:
@@ -54,9 +62,9 @@ class CheckedResolver(AbstractResolver):
 class CheckedConnector(TCPConnector):
     """Looks at the peer's own address after connecting, whatever the resolver said."""
 
-    def __init__(self, policy: Policy, resolver: AbstractResolver) -> None:
+    def __init__(self, policy: Policy, resolver: AbstractResolver, **options: Any) -> None:
         # No cache of names here: each connection resolves once, and what was checked is what is connected to.
-        super().__init__(resolver=resolver, use_dns_cache=False, limit=0)
+        super().__init__(resolver=resolver, use_dns_cache=False, limit=0, **options)
         self._policy = policy
 
     async def connect(self, req: ClientRequest, traces: list[Any], timeout: ClientTimeout) -> Connection:

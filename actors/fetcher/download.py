@@ -1,8 +1,10 @@
 """One URL to its bytes: redirects by hand, retries, byte cap, and one time limit around all of it."""
 
 import asyncio
+import math
 import random
 from collections.abc import Callable
+from typing import Any
 
 import aiohttp
 from aiohttp import hdrs
@@ -11,6 +13,8 @@ from yarl import URL
 from ...protocol.config import FetcherConfig
 from ...protocol.request import Modality
 from .connection import CheckedConnector, CheckedResolver
+from .disk import DiskCache
+from .freshness import fresh_seconds
 from .local import read_local
 from .policy import FetchError, Policy
 
@@ -30,11 +34,19 @@ Account = Callable[[int], None]
 class Progress:
     """How far one fetch has come, for its errors."""
 
-    def __init__(self, deadline: float, connect_seconds: float) -> None:
-        self.deadline = deadline
-        """On the loop's clock."""
-        self.connect_seconds = connect_seconds
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        """For the whole fetch."""
+        self.deadline = asyncio.get_running_loop().time() + seconds
+        self.patience = seconds
+        """How long this attempt bears with a server that sends nothing."""
         self.stage = "connecting"
+        self.fresh = math.inf
+        """Seconds for which this attempt's answers, redirects included, may be kept."""
+
+    @property
+    def left(self) -> float:
+        return self.deadline - asyncio.get_running_loop().time()
 
 
 class Downloader:
@@ -57,10 +69,24 @@ class Downloader:
             max_line_size=MAX_HEADER,
             max_field_size=MAX_HEADER,
             trust_env=False,
+            trace_configs=[_stages()],
         )
+        self.cache: DiskCache | None = None
+        if config.cache_path is not None:
+            rules = (*sorted(config.allowed_domains), str(config.allow_private), str(config.redirects))
+            self.cache = DiskCache(config.cache_path, config.cache_bytes, config.cache_seconds, rules)
+        self.downloads = 0
+        """That went to the network."""
+
+    async def open(self) -> None:
+        """Raises EngineError where the cache's folder cannot be used."""
+        if self.cache is not None:
+            await self.cache.open()
 
     async def close(self) -> None:
         await self._session.close()
+        if self.cache is not None:
+            await self.cache.close()
 
     async def get(self, url: str, modality: Modality, account: Account) -> bytes:
         """The bytes of `url`, accounted for. Raises FetchError, with nothing accounted for."""
@@ -68,29 +94,37 @@ class Downloader:
             data = await asyncio.to_thread(read_local, url, self._config.local_path, self._config.max_bytes)
             account(len(data))
             return data
-        seconds = self._config.timeouts[modality]
-        progress = Progress(asyncio.get_running_loop().time() + seconds, seconds / CONNECT_SHARE)
+        checked = self._policy.check(url).with_fragment(None)
+        if self.cache is not None and (kept := await self.cache.find(str(checked), account)) is not None:
+            return kept
+        self.downloads += 1
+        progress = Progress(self._config.timeouts[modality])
         try:
             async with asyncio.timeout_at(progress.deadline):
-                return await self._attempts(self._policy.check(url), progress, account)
+                data = await self._attempts(checked, progress, account)
         except TimeoutError:
-            text = f"Fetching the {modality} took longer than {seconds:g} s ({progress.stage})."
+            text = f"Fetching the {modality} took longer than {progress.seconds:g} s ({progress.stage})."
             raise FetchError("media_unavailable", text) from None
+        if self.cache is not None:
+            self.cache.keep(str(checked), data, progress.fresh)
+        return data
 
-    async def _attempts(self, url: URL, progress: "Progress", account: Account) -> bytes:
+    async def _attempts(self, url: URL, progress: Progress, account: Account) -> bytes:
         retries = 0
         while True:
+            # Half of what is left, while there are attempts left: a server that hangs leaves time to ask again.
+            progress.patience = progress.left / 2 if retries < self._config.retries else progress.left
+            progress.fresh = math.inf
             try:
                 return await self._follow(url, progress, account)
             except FetchError as error:
                 pause = max(BACKOFF * 2**retries * random.uniform(0.8, 1.2), error.retry_after)
-                left = progress.deadline - asyncio.get_running_loop().time()
-                if not error.retry or retries >= self._config.retries or pause >= left:
+                if not error.retry or retries >= self._config.retries or pause >= progress.left:
                     raise
             retries += 1
             await asyncio.sleep(pause)
 
-    async def _follow(self, url: URL, progress: "Progress", account: Account) -> bytes:
+    async def _follow(self, url: URL, progress: Progress, account: Account) -> bytes:
         """One attempt, over all its hops; each is checked like the first and carries nothing over."""
         for _ in range(self._config.redirects + 1):
             answer = await self._hop(url, progress, account)
@@ -100,13 +134,15 @@ class Downloader:
         text = "redirects are switched off" if not self._config.redirects else f"more than {self._config.redirects} redirects"
         raise FetchError("media_unavailable", f"The server redirects: {text}.")
 
-    async def _hop(self, url: URL, progress: "Progress", account: Account) -> bytes | str:
+    async def _hop(self, url: URL, progress: Progress, account: Account) -> bytes | str:
         """The body, or where a redirect leads."""
-        limit = aiohttp.ClientTimeout(total=None, sock_connect=progress.connect_seconds)
+        connect = min(progress.patience, progress.seconds / CONNECT_SHARE)
+        limit = aiohttp.ClientTimeout(total=None, sock_connect=connect, sock_read=progress.patience)
         progress.stage = "connecting"
         try:
-            async with self._session.get(url, allow_redirects=False, timeout=limit) as response:
+            async with self._session.get(url, allow_redirects=False, timeout=limit, trace_request_ctx=progress) as response:
                 progress.stage = "reading the answer"
+                progress.fresh = min(progress.fresh, fresh_seconds(response.headers))
                 location = response.headers.get(hdrs.LOCATION)
                 if response.status in _REDIRECTS and location:
                     return _join(url, location)
@@ -114,6 +150,8 @@ class Downloader:
                 return await self._body(response, account)
         except FetchError:
             raise
+        except aiohttp.SocketTimeoutError:
+            raise FetchError("media_unavailable", f"The server stopped answering ({progress.stage}).", retry=True) from None
         except (aiohttp.ServerTimeoutError, aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:
             text = f"The connection to the server failed ({progress.stage})."
             raise _found(error) or FetchError("media_unavailable", text, retry=True) from None
@@ -148,6 +186,23 @@ class Downloader:
 
     def _too_large(self) -> FetchError:
         return FetchError("too_large", f"The answer is larger than the {self._config.max_bytes} bytes that one item may have.")
+
+
+def _stages() -> aiohttp.TraceConfig:
+    """Has aiohttp write the stages before the answer into the `Progress` of the request."""
+    traces = aiohttp.TraceConfig()
+    for signal, stage in (
+        (traces.on_dns_resolvehost_start, "looking up the name"),
+        (traces.on_dns_resolvehost_end, "connecting"),
+        (traces.on_connection_create_end, "waiting for the answer"),
+        (traces.on_connection_reuseconn, "waiting for the answer"),
+    ):
+
+        async def enter(_: Any, context: Any, __: Any, stage: str = stage) -> None:
+            context.trace_request_ctx.stage = stage
+
+        signal.append(enter)  # type: ignore[attr-defined]
+    return traces
 
 
 def _join(url: URL, location: str) -> str:

@@ -81,11 +81,19 @@ def _canonical(address: str) -> str:
         raise FetchError("invalid_request", "The URL names its host by an unusual form of an address.") from None
 
 
+def _normal_domain(domain: str) -> str:
+    try:
+        return normal_host(domain)
+    except FetchError:
+        raise ValueError(f"{domain!r} is no host name (without scheme, port or wildcard).") from None
+
+
 class Policy:
     """The operator's rules for one engine."""
 
     def __init__(self, allowed_domains: Iterable[str] = (), allow_private: bool = False) -> None:
-        self._allowed = tuple(normal_host(domain) for domain in allowed_domains)
+        """Raises ValueError for a domain that is none."""
+        self._allowed = tuple(_normal_domain(domain) for domain in allowed_domains)
         self._allow_private = allow_private
 
     def check(self, url: str, hop: bool = False) -> URL:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -274,6 +275,15 @@ async def test_an_answer_that_is_no_http_is_a_clear_error() -> None:
         await server.wait_closed()
 
 
+async def test_S10_a_name_that_is_looked_up_for_too_long_says_so() -> None:
+    async def lookup(host: str, port: int) -> list[str]:
+        await asyncio.sleep(30)
+        return []
+
+    async with site(fixed((200, {}, b"x")), resolver=CheckedResolver(Policy(), lookup)) as here:
+        assert "0.3 s (looking up the name)" in (await here.fails("/", "audio", host="slow.example")).text
+
+
 async def test_no_room_ends_the_download_and_counts_nothing() -> None:
     def full(delta: int) -> None:
         if delta > 0:
@@ -282,3 +292,116 @@ async def test_no_room_ends_the_download_and_counts_nothing() -> None:
     async with site(fixed((200, {}, b"x"))) as here:
         with pytest.raises(FetchError, match="full"):
             await here.downloader.get(f"http://127.0.0.1:{here.server.port}/", "image", full)
+
+
+async def test_S6_a_server_that_hangs_once_is_asked_again() -> None:
+    """One attempt may not use up the whole limit."""
+
+    async def handler(_: web.Request) -> web.StreamResponse:
+        if len(here.requests) == 1:
+            await asyncio.sleep(30)
+        return web.Response(body=b"now")
+
+    async with site(handler, timeouts={"image": 1.0, "video": 1.0, "audio": 1.0}) as here:
+        assert await here.get("/") == b"now"
+        assert len(here.requests) == 2
+
+
+async def test_S6_a_server_that_hangs_within_its_answer_is_asked_again() -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Length": "8"})
+        await response.prepare(request)
+        await response.write(b"half")
+        if len(here.requests) == 1:
+            await asyncio.sleep(30)
+        await response.write(b"half")
+        return response
+
+    async with site(handler, timeouts={"image": 1.0, "video": 1.0, "audio": 1.0}) as here:
+        assert await here.get("/") == b"halfhalf"
+        assert here.bytes == 8
+
+
+async def test_S6_a_server_that_always_hangs_ends_at_the_limit_after_all_attempts() -> None:
+    async def hang(_: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(30)
+        return web.Response()
+
+    async with site(hang, timeouts={"image": 1.5, "video": 1.0, "audio": 1.0}, retries=2) as here:
+        start = asyncio.get_running_loop().time()
+        error = await here.fails("/")
+        assert "(waiting for the answer)" in error.text
+        assert asyncio.get_running_loop().time() - start < 2.0
+        assert len(here.requests) == 3
+
+
+async def test_S6_without_retries_the_one_attempt_has_the_whole_limit() -> None:
+    async def late(_: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(0.7)
+        return web.Response(body=b"late")
+
+    async with site(late, timeouts={"image": 1.0, "video": 1.0, "audio": 1.0}, retries=0) as here:
+        assert await here.get("/") == b"late"
+
+
+# the cache on disk
+
+
+@asynccontextmanager
+async def caching(handler: Handler, folder: Path, policy: Policy | None = None, **changes: Any) -> AsyncIterator[Site]:
+    settings = {"cache_path": str(folder), "cache_bytes": 1 << 20, "cache_seconds": 60.0, **changes}
+    async with site(handler, policy, **settings) as here:
+        await here.downloader.open()
+        yield here
+
+
+async def settled(here: Site) -> None:
+    assert here.downloader.cache is not None
+    await asyncio.gather(*here.downloader.cache._tasks)
+
+
+async def test_S9_a_second_request_for_a_url_is_answered_from_the_disk(tmp_path: Path) -> None:
+    async with caching(fixed((200, {}, b"once")), tmp_path) as here:
+        assert await here.get("/a") == b"once"
+        await settled(here)
+        assert await here.get("/a#part", "video") == b"once"
+        assert here.bytes == 8, "accounted for like a download"
+        assert len(here.requests) == here.downloader.downloads == 1
+        assert await here.get("/a?b") == b"once"
+        assert len(here.requests) == 2
+
+
+async def test_S9_failures_are_not_kept(tmp_path: Path) -> None:
+    async with caching(fixed((404, {}, b"no"), (200, {}, b"yes")), tmp_path) as here:
+        await here.fails("/a")
+        assert await here.get("/a") == b"yes"
+
+
+@pytest.mark.parametrize("hop", [False, True])
+async def test_S9_what_a_server_forbids_to_keep_is_not_kept(tmp_path: Path, hop: bool) -> None:
+    forbidden = {"Cache-Control": "no-store"}
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        if hop and request.path == "/a":
+            return web.Response(status=302, headers={"Location": "/b", **forbidden})
+        return web.Response(body=b"x", headers={} if hop else forbidden)
+
+    async with caching(handler, tmp_path) as here:
+        for _ in range(2):
+            await here.get("/a")
+            await settled(here)
+        assert here.downloader.downloads == 2
+
+
+async def test_S9_a_url_is_checked_before_the_cache_is_asked(tmp_path: Path) -> None:
+    """What was fetched while private addresses were open is closed when they are, and so is a domain that was allowed."""
+    async with caching(fixed((200, {}, b"internal")), tmp_path) as here:
+        port = here.server.port
+        assert await here.get("/a") == b"internal"
+        await settled(here)
+    async with caching(fixed((200, {}, b"")), tmp_path, allow_private=False) as here:
+        with pytest.raises(FetchError, match="public"):
+            await here.downloader.get(f"http://127.0.0.1:{port}/a", "image", lambda _: None)
+    async with caching(fixed((200, {}, b"")), tmp_path, allowed_domains=("other.example",)) as here:
+        with pytest.raises(FetchError, match="allowed media domains"):
+            await here.downloader.get(f"http://127.0.0.1:{port}/a", "image", lambda _: None)

@@ -143,3 +143,9 @@ def test_normalising_twice_changes_nothing(host: str) -> None:
     except FetchError:
         return
     assert normal_host(once) == once == once.lower()
+
+
+@pytest.mark.parametrize("domain", ["https://example.com", "*.example.com:80", "", "a..b", "example.com:443"])
+def test_S1_an_allowed_domain_that_is_no_host_name_is_refused_at_the_start(domain: str) -> None:
+    with pytest.raises(ValueError, match="no host name"):
+        Policy([domain])

@@ -1,0 +1,240 @@
+"""The download cache on disk: what one URL gave answers it again, across requests and restarts, for a bounded time.
+
+    FOLDER/thespis-media/lock
+    FOLDER/thespis-media/notes/<digest of URL and rules>    what it gave and until when, as JSON
+    FOLDER/thespis-media/contents/<digest of the bytes>     the bytes
+
+No name comes from outside. A content counts only if it is whole: the digest of what was read must be its name. One engine per
+folder.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import re
+import stat
+import time
+from collections.abc import Callable, Iterable
+from hashlib import sha256
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from ...protocol.errors import EngineError
+from .shelf import Gone, Note, Shelf
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+BACKLOG_BYTES = 64 << 20
+"""Waiting to be written; beyond it a download is not kept: memory is for requests."""
+_NAME = re.compile(r"[0-9a-f]{64}")
+_MAX_NOTE = 1024
+
+
+class DiskCache:
+    """The books on the loop's thread, the files in worker threads. `rules`: of the policy, so that no answer outlives them."""
+
+    def __init__(
+        self,
+        folder: str | Path,
+        max_bytes: int,
+        max_seconds: float,
+        rules: Iterable[str],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._root = Path(folder) / "thespis-media"
+        self._shelf = Shelf(max_bytes, max_seconds)
+        self._max_seconds = max_seconds
+        self._rules = msgspec.json.encode(list(rules))
+        self._clock = clock
+        self._lock = -1
+        self._writing = asyncio.Lock()
+        """One writer at a time, so that the books and the files agree."""
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._backlog = 0
+        self.hits = 0
+
+    @property
+    def nbytes(self) -> int:
+        return self._shelf.nbytes
+
+    async def open(self) -> None:
+        """Raises EngineError where the folder cannot be used."""
+        try:
+            await asyncio.to_thread(self._open)
+        except OSError as error:
+            text = "another engine uses it; give each its own" if isinstance(error, BlockingIOError) else error.strerror
+            raise EngineError(f"The media cache {str(self._root.parent)!r} cannot be used: {text}.") from None
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    async def find(self, url: str, admit: Callable[[int], None]) -> bytes | None:
+        """What `url` gave, if it is there and whole. `admit` is told of the bytes before they are read; it may raise."""
+        key = self._key(url)
+        note = self._shelf.find(key, self._clock())
+        if note is None:
+            return None
+        admit(note.size)
+        try:
+            data = await asyncio.to_thread(self._read, note)
+        except BaseException:
+            admit(-note.size)
+            raise
+        if data is None:
+            admit(-note.size)
+            if self._shelf.find(key, self._clock()) == note:
+                await asyncio.to_thread(self._remove, self._shelf.drop(key))
+            return None
+        self.hits += 1
+        return data
+
+    def keep(self, url: str, data: bytes, seconds: float) -> None:
+        """Write it down for so long at most; returns at once. A full disk is logged, and nothing else."""
+        seconds = min(seconds, self._max_seconds)
+        if seconds <= 0 or not self._shelf.fits(len(data)) or (self._backlog and self._backlog + len(data) > BACKLOG_BYTES):
+            return
+        self._backlog += len(data)
+        task = asyncio.create_task(self._keep(self._key(url), data, seconds))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _keep(self, key: str, data: bytes, seconds: float) -> None:
+        try:
+            async with self._writing:
+                now = self._clock()
+                note = Note(await asyncio.to_thread(_digest, data), len(data), now + seconds)
+                await _to_the_end(self._write, key, note, data)
+                gone = self._shelf.add(key, note, now)
+                await _to_the_end(self._remove, gone)
+                await _to_the_end(self._remove, self._shelf.expired(now))
+        except OSError as error:
+            log.warning("a download is not kept: %s", error.strerror)
+        finally:
+            self._backlog -= len(data)
+
+    def _key(self, url: str) -> str:
+        return sha256(self._rules + url.encode()).hexdigest()
+
+    # in worker threads
+
+    def _open(self) -> None:
+        for folder in (self._root, self._notes, self._contents):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            status = folder.lstat()
+            if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
+                raise PermissionError(1, "it belongs to others, or others may write to it")
+        self._lock = os.open(self._root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self._take_stock()
+
+    def _take_stock(self) -> None:
+        """The books from what is there; half-written files, and what nobody names, go."""
+        now = self._clock()
+        sizes: dict[str, tuple[float, int]] = {}
+        with os.scandir(self._contents) as found:
+            for entry in found:
+                status = entry.stat(follow_symlinks=False)
+                if _NAME.fullmatch(entry.name) and stat.S_ISREG(status.st_mode):
+                    sizes[entry.name] = (status.st_mtime, status.st_size)
+                else:
+                    _unlink(Path(entry.path))
+        notes: list[tuple[float, str, Note]] = []
+        for path in list(self._notes.iterdir()):
+            note = _read_note(path) if _NAME.fullmatch(path.name) else None
+            if note is None or note.digest not in sizes or sizes[note.digest][1] != note.size:
+                _unlink(path)
+            else:
+                notes.append((sizes[note.digest][0], path.name, note))
+        for _, key, note in sorted(notes, key=lambda known: known[:2]):
+            for gone in self._shelf.add(key, note, now).keys:
+                _unlink(self._notes / gone)
+        for digest in sizes:
+            if not self._shelf.holds(digest):
+                _unlink(self._contents / digest)
+
+    def _read(self, note: Note) -> bytes | None:
+        path = self._contents / note.digest
+        try:
+            with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK), "rb", buffering=0) as file:
+                status = os.fstat(file.fileno())
+                if not stat.S_ISREG(status.st_mode) or status.st_size != note.size:
+                    return None
+                data = bytearray(note.size)
+                view, filled = memoryview(data), 0
+                while filled < note.size and (count := file.readinto(view[filled:])):
+                    filled += count
+            os.utime(path)  # the order of use, for the next start
+        except OSError:
+            return None
+        whole = bytes(data)
+        return whole if filled == note.size and _digest(whole) == note.digest else None
+
+    def _write(self, key: str, note: Note, data: bytes) -> None:
+        if not self._shelf.holds(note.digest):
+            _write_whole(self._contents / note.digest, data)
+        _write_whole(self._notes / key, msgspec.json.encode(note))
+
+    def _remove(self, gone: Gone) -> None:
+        for key in gone.keys:
+            _unlink(self._notes / key)
+        for digest in gone.digests:
+            _unlink(self._contents / digest)
+
+    @property
+    def _notes(self) -> Path:
+        return self._root / "notes"
+
+    @property
+    def _contents(self) -> Path:
+        return self._root / "contents"
+
+
+async def _to_the_end(function: Callable[..., T], *arguments: object) -> T:
+    """In a thread; a cancellation waits until it is done, so that the books never run ahead of the files."""
+    work = asyncio.ensure_future(asyncio.to_thread(function, *arguments))
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        await work
+        raise
+
+
+def _digest(data: bytes) -> str:
+    return sha256(data).hexdigest()
+
+
+def _read_note(path: Path) -> Note | None:
+    try:
+        with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+            note = msgspec.json.decode(file.read(_MAX_NOTE), type=Note)
+    except (OSError, msgspec.MsgspecError):
+        return None
+    return note if _NAME.fullmatch(note.digest) else None
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    """Under another name first: a name in these folders is a whole file."""
+    part = path.with_name(f"{path.name}.part")
+    _unlink(part)
+    try:
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        with open(descriptor, "wb") as file:
+            file.write(data)
+        part.replace(path)
+    except OSError:
+        _unlink(part)
+        raise
+
+
+def _unlink(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink()
