@@ -201,7 +201,7 @@ def _stages() -> aiohttp.TraceConfig:
         async def enter(_: Any, context: Any, __: Any, stage: str = stage) -> None:
             context.trace_request_ctx.stage = stage
 
-        signal.append(enter)  # type: ignore[attr-defined]
+        signal.append(enter)
     return traces
 
 
