@@ -4,7 +4,10 @@ Nothing of the engine is used here. Transformers' own processors expand the prom
 torchvision, preparing a clip for the Qwen families, is written out below from their description.
 """
 
+import copy
 import functools
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,8 +18,6 @@ import transformers
 from PIL import Image
 from transformers import processing_utils, video_processing_utils
 from transformers.models.qwen2_vl import image_processing_pil_qwen2_vl as qwen_pixels
-
-from thespis.scripts.make_random_checkpoint import CLIP_MEAN, CLIP_STD, VIDEO_PIXELS
 
 from .media import RATE, Pixels, Sound
 
@@ -67,21 +68,45 @@ class Reference:
         text: str = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         return text
 
-    def answer(self, prompt: str, media: Media = NO_MEDIA, max_tokens: int = 12) -> Answer:
+    def answer(self, prompt: str, media: Media = NO_MEDIA, max_tokens: int = 12, ignore_eos: bool = False) -> Answer:
         """At most `max_tokens` greedy tokens after `prompt`, whose placeholders are not yet expanded."""
-        inputs = self._inputs(prompt, media)
-        with torch.inference_mode():
-            made = self.model.generate(
-                **inputs,
-                max_new_tokens=max_tokens,
-                do_sample=False,
-                return_dict_in_generate=True,
-                output_logits=True,
-            )
-        start = inputs["input_ids"].shape[1]
+        start, made = self._generate(prompt, media, max_tokens, ignore_eos)
         best = torch.stack([step[0].float().topk(2).values for step in made.logits])
         ids = made.sequences[0].tolist()
         return Answer(ids[:start], ids[start:], (best[:, 0] - best[:, 1]).tolist())
+
+    def logits_after(self, prompt: str, media: Media, output: Sequence[int]) -> torch.Tensor:
+        """Logits [vocab] of the token that comes after `output`, which need not be what the model would have said."""
+
+        def only(_: int, ids: torch.Tensor) -> list[int]:
+            place = len(ids) - start
+            return [output[place]] if place < len(output) else list(range(self.model.config.get_text_config().vocab_size))
+
+        start = self._inputs(prompt, media)["input_ids"].shape[1]
+        _, made = self._generate(prompt, media, len(output) + 1, True, prefix_allowed_tokens_fn=only)
+        last: torch.Tensor = made.logits[-1][0].float()
+        return last
+
+    def _generate(self, prompt: str, media: Media, max_tokens: int, ignore_eos: bool, **more: Any) -> tuple[int, Any]:
+        """The prompt's length, and what `generate` made of it."""
+        inputs = self._inputs(prompt, media)
+        own = self.model.generation_config
+        if ignore_eos:  # a configuration handed to `generate` gets its empty fields from this one
+            self.model.generation_config = copy.deepcopy(own)
+            self.model.generation_config.eos_token_id = None
+        try:
+            with torch.inference_mode():
+                made = self.model.generate(
+                    **inputs,
+                    max_new_tokens=max_tokens,
+                    do_sample=False,
+                    return_dict_in_generate=True,
+                    output_logits=True,
+                    **more,
+                )
+        finally:
+            self.model.generation_config = own
+        return inputs["input_ids"].shape[1], made
 
     def _inputs(self, prompt: str, media: Media) -> dict[str, Any]:
         if not any(media):
@@ -110,19 +135,33 @@ def _processor(folder: Path, tokenizer: Any) -> Any:
         return _hf.LlavaProcessor.from_pretrained(folder)
     # The class that this check looks for is not exported without torchvision; its base is.
     processing_utils.MODALITY_TO_BASE_CLASS_MAPPING["video_processor"] = "ImageProcessingMixin"
-    clips = ClipProcessor()
+    clips = ClipProcessor(_clip_settings(folder))
     parts = {"image_processor": images, "tokenizer": tokenizer, "video_processor": clips}
     if family == "qwen2_vl":
         return _hf.Qwen2VLProcessor(**parts)
     return _hf.Qwen2_5OmniProcessor(**parts, feature_extractor=_hf.AutoFeatureExtractor.from_pretrained(folder))
 
 
+def _clip_settings(folder: Path) -> dict[str, Any]:
+    """The checkpoint's own, from the one or the other file that published models have."""
+    alone = folder / "video_preprocessor_config.json"
+    if alone.exists():
+        return dict(json.loads(alone.read_text()))
+    return dict(json.loads((folder / "processor_config.json").read_text())["video_processor"])
+
+
 class ClipProcessor(_Base):  # type: ignore[misc]
-    """Qwen's clip processor without torchvision: the sizes of the tiny checkpoints, no sampling of frames."""
+    """Qwen's clip processor without torchvision; no sampling of frames."""
 
     patch_size = 14
     merge_size = 2
     temporal_patch_size = 2
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        """`settings`: the checkpoint's own, as its file has them."""
+        super().__init__()
+        self._mean, self._std = (torch.tensor(settings[name]).view(3, 1, 1) for name in ("image_mean", "image_std"))
+        self._least, self._most = settings["size"]["shortest_edge"], settings["size"]["longest_edge"]
 
     def __call__(self, videos: Any, **_: Any) -> Any:
         groups = [self._patches(clip) for batch in videos for clip in (batch if isinstance(batch, list) else [batch])]
@@ -137,13 +176,10 @@ class ClipProcessor(_Base):  # type: ignore[misc]
         """[frames, height, width, 3] to [patches, 3 * 2 * 14 * 14] and the grid in patches."""
         frames = torch.from_numpy(np.ascontiguousarray(clip)).permute(0, 3, 1, 2).float()
         block = self.patch_size * self.merge_size
-        height, width = _qwen_pixels.smart_resize(
-            *clip.shape[1:3], block, VIDEO_PIXELS["shortest_edge"], VIDEO_PIXELS["longest_edge"]
-        )
+        height, width = _qwen_pixels.smart_resize(*clip.shape[1:3], block, self._least, self._most)
         if (height, width) != clip.shape[1:3]:
             frames = F.interpolate(frames, (height, width), mode="bicubic", antialias=True).round().clamp(0, 255)
-        mean, std = (torch.tensor(values).view(3, 1, 1) for values in (CLIP_MEAN, CLIP_STD))
-        frames = (frames / 255 - mean) / std
+        frames = (frames / 255 - self._mean) / self._std
         if len(frames) % 2:
             frames = torch.cat([frames, frames[-1:]])
         grid = (len(frames) // 2, height // self.patch_size, width // self.patch_size)

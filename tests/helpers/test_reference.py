@@ -47,3 +47,13 @@ def test_another_sound_gives_other_tokens(checkpoints: Checkpoints) -> None:
     prompt = reference.prompt(ask("audio", "what?"))
     here, there = (reference.answer(prompt, Media(audio=(sound(seed),))) for seed in (1, 2))
     assert here.token_ids != there.token_ids
+
+
+def test_an_end_can_be_ignored_and_the_logits_of_any_output_be_had(checkpoints: Checkpoints) -> None:
+    reference = reference_for(checkpoints("llava"))
+    answer = reference.answer("hello", max_tokens=40, ignore_eos=True)
+    assert len(answer.token_ids) == 40
+    logits = reference.logits_after("hello", NO_MEDIA, answer.token_ids[:17])
+    assert int(logits.argmax()) == answer.token_ids[17]
+    best = logits.topk(2).values
+    assert float(best[0] - best[1]) == pytest.approx(answer.gaps[17], abs=1e-5)

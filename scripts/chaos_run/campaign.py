@@ -1,0 +1,221 @@
+"""A campaign: first the served engine with HTTP and AsyncLLM, then an engine of LLM's own, each struck under load."""
+
+import asyncio
+import random
+import shutil
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+
+from thespis import LLM, AsyncLLM
+from thespis.frontends.client import Client
+
+from .faces import AsyncFace, Face, HttpFace, LlmFace, observe
+from .faults import Fault, Pace, draw_round
+from .history import Record
+from .load import Load
+from .media_server import media_server
+from .oracle import Oracle, stop_string
+from .pool import Ask, make_pool
+from .report import BUSY, Report
+from .serve import ENGINE, KEYS, served
+from .strike import Hand
+from .watch import Memory, segments_of, session_of
+
+BUSY_SECONDS = 10.0
+"""Waiting for enough streams in their middle before a blow, at most."""
+END_SECONDS = 15.0
+LLM_SHARE = 0.2
+"""Of the time, for the engine of LLM."""
+CALM_SHARE, CALM_SECONDS = 0.12, 120.0
+"""Of the served engine's time, at most so long: load without faults, in which memory is watched."""
+
+
+@dataclass(kw_only=True)
+class Options:
+    model: Path
+    seed: int
+    http: int = 8
+    """Streams at once, by face."""
+    python: int = 10
+    offline: int = 16
+    least: int = 150
+    most: int = 400
+    """Tokens of an answer."""
+    pauses: tuple[float, float] = (0.3, 1.2)
+    """Seconds between a recovery and the next fault."""
+    calm: float = 0.0
+    """Seconds of load without faults."""
+
+
+@dataclass
+class Campaign:
+    """`folder` holds the copy of the model that is served, and the log."""
+
+    options: Options
+    folder: Path
+    say: Callable[[str], None]
+    report: Report = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.report = Report(self.options.seed, 0.0)
+        # A copy: a process that is started anew must find the same weights.
+        self._model = self.folder / "model"
+        shutil.copytree(self.options.model, self._model, ignore=shutil.ignore_patterns("media"))
+        self._pool = make_pool(self.options.seed, self.options.least, self.options.most)
+
+    async def prepare(self) -> None:
+        """The oracle's greedy answers."""
+        start = time.monotonic()
+        self._oracle = await asyncio.to_thread(Oracle, self._model)
+        greedy = [ask for ask in self._pool if ask.greedy]
+        for ask in greedy:
+            await asyncio.to_thread(self._oracle.solve, ask)
+        self.say(f"oracle: transformers has answered {len(greedy)} greedy requests ({time.monotonic() - start:.0f} s)")
+
+    async def online(self, faults: Iterator[Fault], seconds: float) -> None:
+        """HTTP and AsyncLLM on one served engine."""
+        options = self.options
+        async with AsyncExitStack() as stack:
+            media = await stack.enter_async_context(media_server(options.seed))
+            server = await stack.enter_async_context(served(self._model, self.folder / "engine.log"))
+            self.say(f"served at {server.url}, run directory {server.run_dir}")
+            llm = await stack.enter_async_context(AsyncLLM(run_dir=server.run_dir))
+            http = await stack.enter_async_context(aiohttp.ClientSession(server.url, connector=aiohttp.TCPConnector(limit=0)))
+            python, web = AsyncFace(llm, media), HttpFace(http, media, KEYS)
+            await self._learn(python)
+            faces: list[Face] = [web] * options.http + [python] * options.python
+            director = (await llm.status()).pids["director"]
+            async with self._engine(server.run_dir, director):
+                async with self._loaded(faces) as load, await Client.connect(server.run_dir) as client:
+                    hand = Hand(client, load, http, lambda: load.between)
+                    await self._strike_all(hand, client, load, faults, seconds, lambda: load.between)
+                    await self._calm(client, director)
+                await llm.close()
+                await http.close()
+                server.process.terminate()
+                if await server.process.wait() != 0:
+                    self.report.faults.append(f"the server ended with {server.process.returncode}")
+
+    async def offline(self, faults: Iterator[Fault], seconds: float) -> None:
+        """LLM, called from many threads."""
+        async with AsyncExitStack() as stack:
+            media = await stack.enter_async_context(media_server(self.options.seed + 1))
+            llm = await asyncio.to_thread(lambda: LLM(str(self._model), **ENGINE))
+            try:
+                run_dir = llm.run_dir
+                director = (await asyncio.to_thread(llm.status)).pids["director"]
+                async with self._engine(run_dir, director):
+                    face = LlmFace(llm, media, self.options.offline)
+                    async with self._loaded([face] * self.options.offline) as load, await Client.connect(run_dir) as client:
+                        running = 0
+
+                        async def count() -> None:
+                            nonlocal running
+                            while True:
+                                running = int((await client.status()).stats.get("scheduler", {}).get("running", 0))
+                                await asyncio.sleep(0.1)
+
+                        counting = asyncio.create_task(count())
+                        await self._strike_all(
+                            Hand(client, load, None, lambda: running), client, load, faults, seconds, lambda: running
+                        )
+                        counting.cancel()
+                    await asyncio.to_thread(llm.close)
+            finally:
+                await asyncio.to_thread(llm.close)
+
+    async def _learn(self, face: Face) -> None:
+        """Undisturbed answers of the sampled requests; stop strings come from those without."""
+        for place, ask in enumerate(self._pool):
+            if ask.greedy or ask.name in self._oracle.wants:
+                continue
+            record = await self._undisturbed(face, ask)
+            if ask.wants_stop:
+                self._pool[place] = ask = ask.with_stop(stop_string("".join(said.text for said in record.said)))
+                record = await self._undisturbed(face, ask)
+            self._oracle.learn(ask, record)
+        self.say(f"oracle: an undisturbed run has answered the other {sum(not ask.greedy for ask in self._pool)}")
+
+    async def _undisturbed(self, face: Face, ask: Ask) -> Record:
+        record = Record(ask.name, face.name, time.monotonic())
+        await observe(face, ask, record)
+        if record.ended[-1].error is not None:
+            raise RuntimeError(f"undisturbed, {ask.name} fails: {record.ended[-1].error}")
+        return record
+
+    @asynccontextmanager
+    async def _loaded(self, faces: list[Face]) -> AsyncIterator[Load]:
+        """Load on these faces; its figures are in the report afterwards."""
+        load = Load(faces, self._pool, self._oracle, self.options.seed, self.say)
+        load.start()
+        try:
+            yield load
+        finally:
+            await load.stop()
+            self.report.verdicts += load.counts
+            self.report.requests += load.requests
+            self.report.wrong += load.wrong
+
+    @asynccontextmanager
+    async def _engine(self, run_dir: Path, director: int) -> AsyncIterator[None]:
+        """Afterwards nothing of it may be left."""
+        yield
+        deadline = time.monotonic() + END_SECONDS
+        while (session_of(director) or segments_of(run_dir)) and time.monotonic() < deadline:
+            await asyncio.sleep(0.1)
+        self.report.orphans += [f"process {pid} {title}" for pid, title in session_of(director).items()]
+        self.report.segments += segments_of(run_dir)
+
+    async def _strike_all(
+        self,
+        hand: Hand,
+        client: Client,
+        load: Load,
+        faults: Iterator[Fault],
+        seconds: float,
+        between: Callable[[], int],
+    ) -> None:
+        pace, end = Pace(), time.monotonic() + seconds
+        draw = random.Random(self.options.seed)
+        for fault in faults:
+            await asyncio.sleep(max(draw.uniform(*self.options.pauses), pace.wait(fault, time.monotonic())))
+            await _until(lambda: between() >= BUSY, BUSY_SECONDS)
+            if time.monotonic() > end:
+                return
+            load.check()
+            pace.note(fault, time.monotonic())
+            strike = await hand.strike(fault)
+            self.report.strikes.append(strike)
+            if strike.recovery is None:
+                self.report.faults.append(f"{fault}: the engine did not come back")
+                return
+            unhealthy = strike.seen.unhealthy_after if strike.seen is not None else None
+            health = "" if unhealthy is None else f", /health 503 after {unhealthy:.3f} s"
+            self.say(f"{fault}: {strike.between} streams, ready again after {strike.recovery:.2f} s{health}")
+
+    async def _calm(self, client: Client, director: int) -> None:
+        """Watch the memory while nothing is killed."""
+        memory, end = Memory(), time.monotonic() + self.options.calm
+        while time.monotonic() < end:
+            memory.sample((await client.status()).pids)
+            await asyncio.sleep(1.0)
+        if self.options.calm:
+            self.report.slopes = memory.slopes(self.options.calm / 2)
+
+
+def rounds(seed: int, http: bool) -> Iterator[Fault]:
+    """Faults without end."""
+    draw = random.Random(seed)
+    while True:
+        yield from draw_round(draw, http)
+
+
+async def _until(true: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not true() and time.monotonic() < deadline:
+        await asyncio.sleep(0.01)

@@ -1,0 +1,83 @@
+"""Which faults come in which order: drawn from a seed, spaced within the restart budget. Pure."""
+
+import random
+from collections import defaultdict, deque
+from typing import Literal, NamedTuple
+
+Kind = Literal["kill", "pair", "chain", "stop", "full"]
+
+ROLES = (
+    "fetcher",
+    "decode-worker-0",
+    "preprocessor",
+    "encoder-cache",
+    "scheduler",
+    "gpu-runner",
+    "detokenizer",
+    "zygote",
+)
+ARENAS = ("fetcher", "decode-worker-0", "encoder-cache")
+"""Who needs shared memory of its own."""
+KILLS, WINDOW = 3, 60.0
+"""Of one role within so many seconds; the director gives up at 6."""
+
+
+class Fault(NamedTuple):
+    kind: Kind
+    """kill: one; pair: two at once; chain: the second while the first recovers; stop: SIGSTOP, to be found by its lease;
+    full: the successor of a killed process finds no shared memory for a while."""
+    roles: tuple[str, ...]
+    delay: float = 0.0
+    """Seconds between the two of a chain."""
+
+    def __str__(self) -> str:
+        between = f" +{self.delay * 1000:.0f} ms" if self.kind == "chain" else ""
+        return f"{self.kind} {' '.join(self.roles)}{between}"
+
+
+def draw_round(draw: random.Random, http: bool) -> list[Fault]:
+    """Each role killed once, and one fault of every other kind, in any order. `http`: the frontend is one of the engine's."""
+    roles = (*ROLES, "http") if http else ROLES
+    first, second = draw.sample(ROLES, 2)
+    faults = [Fault("kill", (role,)) for role in roles]
+    faults.append(Fault("pair", (first, second)))
+    before = draw.choice([role for role in ROLES if role != "zygote"])  # nobody waits for a zygote
+    faults.append(Fault("chain", (before, draw.choice(ROLES)), draw.uniform(0.0, 0.4)))
+    faults.append(Fault("stop", (draw.choice([role for role in roles if role != "zygote"]),)))
+    faults.append(Fault("full", (draw.choice(ARENAS),)))
+    draw.shuffle(faults)
+    return faults
+
+
+def short_round(draw: random.Random) -> list[Fault]:
+    """For the test suite: every role once under load, two at once, one in another's recovery, one stopped."""
+    faults = [Fault("kill", (role,)) for role in ROLES]
+    faults.append(Fault("pair", ("scheduler", "gpu-runner")))
+    faults.append(Fault("chain", ("encoder-cache", "detokenizer"), 0.05))
+    faults.append(Fault("stop", ("preprocessor",)))
+    draw.shuffle(faults)
+    return faults
+
+
+class Pace:
+    """Keeps the kills of each role within the restart budget, which is not what is tested."""
+
+    def __init__(self) -> None:
+        self._killed: defaultdict[str, deque[float]] = defaultdict(deque)
+
+    def wait(self, fault: Fault, now: float) -> float:
+        """Seconds until `fault` may come."""
+        waits = [0.0]
+        for role in set(fault.roles):
+            killed = self._killed[role]
+            allowed = KILLS - fault.roles.count(role)
+            recent = [time for time in killed if time > now - WINDOW]
+            if len(recent) > allowed:
+                waits.append(recent[len(recent) - allowed - 1] + WINDOW - now)
+        return max(waits)
+
+    def note(self, fault: Fault, now: float) -> None:
+        for role in fault.roles:
+            self._killed[role].append(now)
+            if len(self._killed[role]) > 2 * KILLS:
+                self._killed[role].popleft()

@@ -1,0 +1,45 @@
+"""Where pictures, clips and sounds come from: a server on loopback, slow at times, so that downloads are cut in the middle."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import cache
+
+from aiohttp import web
+
+from thespis.tests.e2e.cases import Shown
+
+SLOWEST = 0.3
+"""Seconds before the second half of a body."""
+
+
+@cache
+def _body(kind: str, seed: int) -> bytes:
+    return Shown(kind, seed).encoded  # type: ignore[arg-type]
+
+
+@asynccontextmanager
+async def media_server(seed: int) -> AsyncIterator[str]:
+    """Gives its URL. `/image/7` is what `Shown("image", 7)` is."""
+    draw = random.Random(seed)
+
+    async def give(request: web.Request) -> web.StreamResponse:
+        body = _body(request.match_info["kind"], int(request.match_info["seed"]))
+        response = web.StreamResponse(headers={"Content-Length": str(len(body))})
+        await response.prepare(request)
+        await response.write(body[: len(body) // 2])
+        await asyncio.sleep(draw.random() * SLOWEST)
+        await response.write(body[len(body) // 2 :])
+        return response
+
+    app = web.Application()
+    app.router.add_get("/{kind:image|video|audio}/{seed:\\d+}", give)
+    runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()

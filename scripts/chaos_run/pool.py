@@ -1,0 +1,72 @@
+"""Twenty-four distinct requests: text, pictures, clips, sounds, n=2, log-probabilities, stop strings, seeds, greedy."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from thespis import SamplingParams
+from thespis.tests.e2e.cases import Case, Shown
+
+SIZE = 24
+MEDIA: tuple[tuple[str, ...], ...] = ((), ("image",), ("audio",), ("video",), (), ("image", "audio"), ("image", "image"), ())
+"""By position in the pool; over three rounds each meets every way of sampling below."""
+SAMPLING: tuple[dict[str, Any], ...] = (
+    {"temperature": 0.0},
+    {"temperature": 0.8},
+    {"temperature": 0.0, "logprobs": 2},
+    {"temperature": 0.9, "n": 2},
+    {"temperature": 0.0},
+    {"temperature": 1.3, "stop": ()},
+    {"temperature": 0.0, "repetition_penalty": 1.0},
+    {"temperature": 1.1, "n": 2, "logprobs": 1, "top_p": 0.95},
+    {"temperature": 0.0},
+    {"temperature": 1.2, "top_k": 40, "presence_penalty": 0.5, "frequency_penalty": 0.1},
+    {"temperature": 0.0},
+)
+"""`stop: ()`: a stop string is taken from an undisturbed answer (see `oracle`)."""
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One request, as every face can put it."""
+
+    name: str
+    case: Case
+    sampling: SamplingParams
+    by_url: bool
+    """Its media come from a server and pass the fetcher."""
+    wants_stop: bool
+
+    @property
+    def greedy(self) -> bool:
+        return self.sampling.greedy
+
+    def with_stop(self, stop: str) -> "Ask":
+        return replace(self, sampling=self.sampling.replace(stop=(stop,)))
+
+    def messages(self, media_url: str) -> list[dict[str, Any]]:
+        """The conversation in the OpenAI form."""
+        messages = self.case.messages(encoded=True)
+        if self.by_url:
+            for part, shown in zip(messages[-1]["content"], self.case.shown, strict=False):
+                part[part["type"]]["url"] = f"{media_url}/{shown.kind}/{shown.seed}"
+        return messages
+
+
+def make_pool(seed: int, least: int, most: int) -> list[Ask]:
+    """Answers have `least` to `most` tokens. The same seed gives the same pool."""
+    pool: list[Ask] = []
+    for index in range(SIZE):
+        kinds = MEDIA[index % len(MEDIA)]
+        shown = tuple(Shown(kind, seed % 1000 + 3 * index + place) for place, kind in enumerate(kinds))  # type: ignore[arg-type]
+        given = dict(SAMPLING[index % len(SAMPLING)])
+        wants_stop = "stop" in given
+        tokens = least + (most - least) * (index * 7 % SIZE) // (SIZE - 1)
+        params = SamplingParams(seed=seed * 1000 + index, max_tokens=tokens, ignore_eos=True, **given)
+        case = Case(shown, f"What is this, number {index}?", index % 2 == 1, tokens)
+        pool.append(Ask(_name(index, kinds, given), case, params, bool(kinds) and index % 2 == 0, wants_stop))
+    return pool
+
+
+def _name(index: int, kinds: tuple[str, ...], given: dict[str, Any]) -> str:
+    ways = ["greedy" if given["temperature"] == 0 else "seeded", *(key for key in ("n", "logprobs", "stop") if key in given)]
+    return "-".join([f"{index:02d}", *(kinds or ("text",)), *ways])

@@ -1,0 +1,126 @@
+"""The hand that strikes: carries out one fault, and watches the engine until it is whole again."""
+
+import asyncio
+import os
+import resource
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import aiohttp
+
+from thespis.frontends.client import Client
+from thespis.protocol.edges.control import Status
+
+from .faults import Fault
+from .load import HTTP_DIED, NO_SPACE, Excuse, Load
+from .watch import Seen, probe
+
+RECOVERY_LIMIT = 90.0
+"""Seconds; an engine that is not whole by then has failed the run."""
+FULL_SECONDS = 1.5
+FULL_BYTES = 1 << 20
+"""No file of the process may grow beyond this: less than any arena, more than its log."""
+STILL = 0.02
+
+
+class Strike(NamedTuple):
+    """One fault and what came of it."""
+
+    fault: Fault
+    between: int
+    """Streams between first and last token at the (last) kill."""
+    recovery: float | None
+    """Seconds from the last kill to readiness; None: it did not come back."""
+    seen: Seen | None
+    """None without an HTTP face, or when that was what was killed."""
+
+
+class Hand:
+    """Strikes one engine. `between` counts the streams that are in their middle."""
+
+    def __init__(self, client: Client, load: Load, http: aiohttp.ClientSession | None, between: Callable[[], int]) -> None:
+        self._client, self._load, self._http, self._between = client, load, http, between
+
+    async def strike(self, fault: Fault) -> Strike:
+        before = await self._client.status()
+        over = asyncio.Event()
+        probed = self._http is not None and "http" not in fault.roles
+        start = time.monotonic()
+        probing = asyncio.create_task(probe(self._http, start, over)) if self._http is not None and probed else None
+        self._excuse(fault, start)
+        between, struck = await self._carry_out(fault, before)
+        wanted = {role: before.restarts[role] + fault.roles.count(role) for role in fault.roles}
+        whole = await self._whole_again(wanted)
+        over.set()
+        self._close_excuses()
+        seen = await probing if probing is not None else None
+        return Strike(fault, between, time.monotonic() - struck if whole else None, seen)
+
+    async def _carry_out(self, fault: Fault, before: Status) -> tuple[int, float]:
+        """How many streams the last blow met, and when it fell."""
+        between, struck = self._between(), time.monotonic()
+        first, *rest = fault.roles
+        if fault.kind == "stop":
+            hit(before.pids[first], signal.SIGSTOP)
+            return between, struck
+        hit(before.pids[first])
+        if fault.kind == "pair":
+            hit(before.pids[rest[0]])
+        if fault.kind == "chain":
+            await asyncio.sleep(fault.delay)
+            pid = before.pids[rest[0]] if rest[0] != first else await self._successor(first, before)
+            between, struck = self._between(), time.monotonic()
+            hit(pid)
+        if fault.kind == "full":
+            await _starve(await self._successor(first, before))
+            struck = time.monotonic()
+        return between, struck
+
+    async def _successor(self, role: str, before: Status) -> int:
+        """The pid of the one that comes after."""
+        while True:
+            pid = (await self._client.status()).pids.get(role)
+            if pid is not None and pid != before.pids[role]:
+                return pid
+            await asyncio.sleep(STILL)
+
+    async def _whole_again(self, restarts: dict[str, int]) -> bool:
+        """Wait until all are ready and each has been restarted so often."""
+        deadline = time.monotonic() + RECOVERY_LIMIT
+        while time.monotonic() < deadline:
+            await asyncio.sleep(STILL)
+            if not self._client.ready:
+                continue
+            status = await self._client.status()
+            if status.ready and all(status.restarts[role] >= count for role, count in restarts.items()):
+                return True
+        return False
+
+    def _excuse(self, fault: Fault, now: float) -> None:
+        if "http" in fault.roles:
+            self._load.excuses.append(Excuse(HTTP_DIED, now, float("inf")))
+        if fault.kind == "full":
+            self._load.excuses.append(Excuse(NO_SPACE, now, float("inf")))
+
+    def _close_excuses(self) -> None:
+        """Requests that met the fault may tell of it a little later."""
+        end = time.monotonic() + 0.5
+        self._load.excuses[:] = [excuse._replace(end=min(excuse.end, end)) for excuse in self._load.excuses]
+
+
+def hit(pid: int, number: signal.Signals = signal.SIGKILL) -> None:
+    """Only what is a process of an engine."""
+    title = Path(f"/proc/{pid}/cmdline").read_bytes()
+    assert b"thespis" in title, f"{pid} is no engine process"
+    os.kill(pid, number)
+
+
+async def _starve(pid: int) -> None:
+    """To this process the file systems are full for a while: every reservation of shared memory fails."""
+    _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (FULL_BYTES, hard))
+    await asyncio.sleep(FULL_SECONDS)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, hard))
