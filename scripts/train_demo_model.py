@@ -6,8 +6,8 @@
     python scripts/train_demo_model.py --check              ask it through `thespis serve`, started here
     python scripts/train_demo_model.py --check --base-url http://127.0.0.1:8000/v1
 
-Each stage keeps a checkpoint in --work and goes on from there when it is started again. The two tower stages are
-independent and may run side by side; `language` needs both.
+The stages are vision and sound (each tower alone, with heads of its own), language (the towers stand still), together
+(all weights free) and save. Each keeps a checkpoint in --work and goes on from there when it is started again.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from thespis.scripts.demo_training.check import check
+from thespis.scripts.demo_training.equality import verify
 from thespis.scripts.demo_training.evaluation import SEEDS, examine_folder, table
 from thespis.scripts.demo_training.media import write_media
 from thespis.scripts.demo_training.network import build_network, parameter_count, save_folder
@@ -28,12 +29,14 @@ from thespis.scripts.demo_training.training import train
 
 ROOT = Path(__file__).resolve().parent.parent
 SEED = 7
+STAGES = ("vision", "sound", "language", "together", "save")
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--stage", choices=("all", "vision", "sound", "language", "save"), default="all")
-    parser.add_argument("--minutes", type=float, default=80.0, help="time for the language stage, over all its runs")
+    parser.add_argument("--stage", choices=("all", *STAGES), default="all")
+    parser.add_argument("--language-minutes", type=float, default=15.0, help="for this stage, over all its runs")
+    parser.add_argument("--together-minutes", type=float, default=50.0, help="for this stage, over all its runs")
     parser.add_argument("--vision-steps", type=int, default=2000)
     parser.add_argument("--sound-steps", type=int, default=1500)
     parser.add_argument("--threads", type=int, default=1)
@@ -64,21 +67,30 @@ def make(options: argparse.Namespace) -> None:
     tokenizer = build_tokenizer()
     network = build_network(tokenizer, SEED)
     logging.info("%d parameters, %d tokens", parameter_count(network), len(tokenizer))
-    stage = options.stage
-    if stage in ("all", "vision"):
+    stages = STAGES if options.stage == "all" else (options.stage,)
+    if "vision" in stages:
         train_tower(network, "vision", options.work, options.vision_steps, batch=128, peak=1e-3, seed=SEED)
-    if stage in ("all", "sound"):
+    if "sound" in stages:
         train_tower(network, "sound", options.work, options.sound_steps, batch=48, peak=2e-3, seed=SEED)
-    if stage == "language":
+    if "language" in stages:
         load_tower(network.model.visual, options.work / "vision.pt")
         load_tower(network.model.audio_tower, options.work / "sound.pt")
-    if stage in ("all", "language"):
-        train(network, tokenizer, options.work, options.minutes, peak=1e-3, seed=SEED)
-    if stage == "save":
-        network.load_state_dict(torch.load(options.work / "model.pt", weights_only=True)["weights"])
-    if stage in ("all", "save"):
+        logging.info("differs from transformers by at most %.1g", verify(network, tokenizer, SEED))
+        path = options.work / "language.pt"
+        train(network, tokenizer, "language", path, options.language_minutes, peak=1e-3, seed=SEED)
+    if "together" in stages:
+        load_weights(network, options.work / "language.pt")
+        path = options.work / "together.pt"
+        train(network, tokenizer, "together", path, options.together_minutes, peak=7e-4, seed=SEED + 1)
+    if "save" in stages:
+        together = options.work / "together.pt"
+        load_weights(network, together if together.exists() else options.work / "language.pt")
         save_folder(network, tokenizer, options.out)
         write_media(options.out / "media")
+
+
+def load_weights(network: Any, path: Path) -> None:
+    network.load_state_dict(torch.load(path, weights_only=True)["weights"])
 
 
 def load_tower(tower: Any, path: Path) -> None:

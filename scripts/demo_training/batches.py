@@ -1,6 +1,7 @@
 """Batches of questions whose media all have one shape, ready for the network but for the towers' work."""
 
-from dataclasses import dataclass, field
+from collections import deque
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -8,11 +9,15 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from .features import CELL, TEMPORAL, audio_tokens, feature_extractor, fit_clip, fit_picture, sound_features
+from .features import CELL, TEMPORAL, audio_tokens, feature_extractor, fit_clip, fit_picture, patches, sound_features
 from .samples import Frame, Sample, draw_sample
 from .schedule import random_frame
+from .towers import sound_tokens, vision_tokens
 from .words import KINDS
 
+MOST_STEPS = 1_000_000
+REPEATED = 0.65  # of the steps on towers that stand still
+LONGEST_MEMORY = 400  # steps, about a megabyte each
 UNASKED = -100  # a label where no answer token stands
 PICTURE_KINDS = ("what", "where", "count", "digits")
 TRAINED_KINDS = (*KINDS, "greeting")
@@ -28,6 +33,7 @@ class Batch:
     positions: torch.Tensor
     frames: NDArray[np.uint8] | None = None  # [items, frames, height, width, 3]
     mel: torch.Tensor | None = None  # [rows, mel bins, frames]
+    media: torch.Tensor | None = None  # [all media tokens, hidden], where a worker has run the towers already
 
 
 @dataclass
@@ -127,36 +133,59 @@ def _padded(
 
 
 class Curriculum(Dataset[list[Batch]]):
-    """The batches of one training step; a worker process draws them ahead.
+    """The batches of one training step; worker processes draw them ahead.
 
     `shares` [kinds], in shared memory, is written by the trainer: how much each kind is to be practised, 0 to 1.
+    With `encoded` the workers run the towers too, which is right only while the towers do not learn.
     """
 
-    def __init__(self, scribe: Scribe, shares: torch.Tensor, seed: int, steps: int) -> None:
+    def __init__(self, scribe: Scribe, shares: torch.Tensor, seed: int, encoded: bool) -> None:
         self.scribe = scribe
         self.shares = shares
         self.seed = seed
-        self.steps = steps
+        self.encoded = encoded
         self.extractor = feature_extractor()
+        self.drawn: deque[list[Batch]] = deque(maxlen=LONGEST_MEMORY)
 
     def __len__(self) -> int:
-        return self.steps
+        return MOST_STEPS
 
     def __getitem__(self, step: int) -> list[Batch]:
         rng = np.random.default_rng([self.seed, step])
+        # Drawing and encoding cost as much as learning, so what was drawn is learnt from more than once.
+        if self.encoded and rng.random() < REPEATED and len(self.drawn) > 20:
+            return self.drawn[int(rng.integers(len(self.drawn)))]
         shares = dict(zip(TRAINED_KINDS, self.shares.tolist(), strict=True))
         weights = np.array([shares[kind] for kind in PICTURE_KINDS])
-        drawn = rng.choice(PICTURE_KINDS, 48, p=weights / weights.sum())
-        groups = [[str(kind) for kind in drawn]]
-        for kind, largest in (("pick", 24), ("motion", 24), ("beeps", 24)):
-            groups.append([kind] * max(6, round(largest * shares[kind])))
+        size = 80 if self.encoded else 48
+        drawn = [str(kind) for kind in rng.choice(PICTURE_KINDS, size, p=weights / weights.sum())]
+        # Every step sees the trained size and a foreign one: steps of one size alone pull the weights to and fro.
+        groups = [(drawn[size // 4 :], random_frame(rng, 0.0)), (drawn[: size // 4], random_frame(rng, 1.0))]
+        for kind, largest in (("pick", size // 2), ("motion", 24), ("beeps", 24)):
+            groups.append(([kind] * max(4, round(largest * shares[kind])), random_frame(rng)))
         if step % 4 == 0:
-            groups.append(["greeting"] * 8)
-        return [self._draw(rng, kinds) for kinds in groups]
+            groups.append((["greeting"] * 6, Frame()))
+        batches = [self._draw(rng, kinds, frame) for kinds, frame in groups]
+        if self.encoded:
+            self.drawn.append(batches)
+        return batches
 
-    def _draw(self, rng: np.random.Generator, kinds: list[str]) -> Batch:
-        frame = random_frame(rng)
-        return build_batch(self.scribe, self.extractor, [draw_sample(rng, kind, frame) for kind in kinds])
+    def _draw(self, rng: np.random.Generator, kinds: list[str], frame: Frame) -> Batch:
+        batch = build_batch(self.scribe, self.extractor, [draw_sample(rng, kind, frame) for kind in kinds])
+        if not self.encoded:
+            return batch
+        with torch.no_grad():
+            return replace(batch, frames=None, mel=None, media=media_tokens(self.scribe.network, batch))
+
+
+def media_tokens(network: Any, batch: Batch) -> torch.Tensor | None:
+    """The towers' tokens of the whole batch in reading order: [all tokens, hidden]."""
+    if batch.frames is not None:
+        values, (_, down, across) = patches(batch.frames)
+        return vision_tokens(network.model.visual, values.flatten(0, 1), down, across).flatten(0, 1)
+    if batch.mel is not None:
+        return sound_tokens(network.model.audio_tower, batch.mel).flatten(0, 1)
+    return batch.media
 
 
 def exam_batches(scribe: Scribe, extractor: Any, kind: str, seed: int, count: int) -> list[Batch]:

@@ -1,6 +1,7 @@
 """Asks a saved checkpoint through transformers' own processors and `generate()`, with nothing of the training in between."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,11 @@ class Checkpoint:
         self.sounds: Any = sounds.from_pretrained(folder)
 
     def answer(self, sample: Sample) -> str:
-        media, counts, inputs = self._features(sample)
-        parts = [{"type": medium} for medium in media] + [{"type": "text", "text": sample.question}]
+        if sample.clip is not None:  # through a real container, as users send clips
+            sample = replace(sample, clip=mp4_frames(mp4_bytes(even(sample.clip))))
+        inputs = plain_inputs(sample, self.images, self.sounds)
+        medium, counts = media_tokens(inputs)
+        parts = [{"type": medium} for _ in counts] + [{"type": "text", "text": sample.question}]
         text = self.tokenizer.apply_chat_template(
             [{"role": "user", "content": parts}], tokenize=False, add_generation_prompt=True
         )
@@ -51,26 +55,33 @@ class Checkpoint:
         answer: str = self.tokenizer.decode(output[0, len(ids) :], skip_special_tokens=True)
         return answer
 
-    def _features(self, sample: Sample) -> tuple[list[str], list[int], dict[str, torch.Tensor]]:
-        """The media's names, their numbers of tokens, and what the network takes for them."""
-        if sample.pictures:
-            made = self.images(images=sample.pictures, return_tensors="pt")
-            counts = [int(grid.prod()) // MERGE**2 for grid in made["image_grid_thw"]]
-            return ["image"] * len(counts), counts, dict(made)
-        if sample.clip is not None:
-            # Through a real container, as users send clips.
-            values, grid = clip_patches([mp4_frames(mp4_bytes(even(sample.clip)))])
-            inputs = {
-                "pixel_values_videos": values.flatten(0, 2),
-                "video_grid_thw": torch.tensor([grid]),
-                "video_second_per_grid": torch.tensor([TEMPORAL / 2.0]),
-            }
-            return ["video"], [int(np.prod(grid)) // MERGE**2], inputs
-        if sample.sound is not None:
-            made = self.sounds([sample.sound], sampling_rate=RATE, return_tensors="pt", return_attention_mask=True)
-            inputs = {"input_features": made["input_features"], "feature_attention_mask": made["attention_mask"]}
-            return ["audio"], [audio_tokens(int(made["attention_mask"].sum()))], inputs
-        return [], [], {}
+
+def plain_inputs(sample: Sample, images: Any, sounds: Any) -> dict[str, torch.Tensor]:
+    """What transformers' forward takes for the sample's media, by transformers' own processors."""
+    if sample.pictures:
+        return dict(images(images=sample.pictures, return_tensors="pt"))
+    if sample.clip is not None:
+        # There is no video processor without torchvision, so this one path is ours on both sides.
+        values, grid = clip_patches([sample.clip])
+        return {
+            "pixel_values_videos": values.flatten(0, 2),
+            "video_grid_thw": torch.tensor([grid]),
+            "video_second_per_grid": torch.tensor([TEMPORAL / 2.0]),
+        }
+    if sample.sound is not None:
+        made = sounds([sample.sound], sampling_rate=RATE, return_tensors="pt", return_attention_mask=True)
+        return {"input_features": made["input_features"], "feature_attention_mask": made["attention_mask"]}
+    return {}
+
+
+def media_tokens(inputs: dict[str, torch.Tensor]) -> tuple[str, list[int]]:
+    """The kind of media in these inputs, and the number of tokens of each."""
+    for medium, key in (("image", "image_grid_thw"), ("video", "video_grid_thw")):
+        if key in inputs:
+            return medium, [int(grid.prod()) // MERGE**2 for grid in inputs[key]]
+    if "feature_attention_mask" in inputs:
+        return "audio", [audio_tokens(int(mask.sum())) for mask in inputs["feature_attention_mask"]]
+    return "", []
 
 
 def even(clip: Any) -> Any:

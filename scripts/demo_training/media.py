@@ -29,12 +29,12 @@ def write_media(folder: Path) -> list[dict[str, Any]]:
     sound, _ = draw_beeps(rng, 3, True, 24_000)
     (folder / "sound.wav").write_bytes(wav_bytes(sound))
     examples = [
-        {"kind": "where", "file": "picture.png", "question": "Where is the red circle?",
+        {"kind": "image", "file": "picture.png", "question": "Where is the red circle?",
          "answer": "left of the blue square"},
-        {"kind": "count", "file": "picture.png", "question": COUNT_QUESTIONS[0], "answer": "two"},
-        {"kind": "motion", "file": "clip.mp4", "question": MOTION_QUESTIONS[0],
+        {"kind": "image", "file": "picture.png", "question": COUNT_QUESTIONS[0], "answer": "two"},
+        {"kind": "video", "file": "clip.mp4", "question": MOTION_QUESTIONS[0],
          "answer": f"the {scenes[0][0].name} moves {direction}"},
-        {"kind": "beeps", "file": "sound.wav", "question": BEEP_QUESTIONS[0], "answer": "three beeps, rising"},
+        {"kind": "audio", "file": "sound.wav", "question": BEEP_QUESTIONS[0], "answer": "three beeps, rising"},
     ]  # fmt: skip
     (folder / "examples.json").write_text(json.dumps(examples, indent=2) + "\n")
     return examples

@@ -114,7 +114,7 @@ def draw_digits(rng: np.random.Generator, digits: str, width: int, height: int) 
         colour = COLOURS["blue"]
     image = Image.new("RGB", (width * scale, height * scale), random_background(rng))
     tallest = min(height * 0.78, width / len(digits) * 1.45)
-    size = float(rng.uniform(max(0.62 * tallest, min(20.0, tallest)), tallest))
+    size = float(rng.uniform(max(0.72 * tallest, min(20.0, tallest)), tallest))
     advance = size * 0.62 * float(rng.uniform(1.0, 1.12))
     advance = min(advance, width / len(digits))
     left = float(rng.uniform(0.0, max(0.01, width - advance * len(digits))))
@@ -123,7 +123,7 @@ def draw_digits(rng: np.random.Generator, digits: str, width: int, height: int) 
     for index, digit in enumerate(digits):
         x = left + advance * (index + 0.5)
         y = middle + float(rng.uniform(-0.04, 0.04)) * size
-        _stamp_digit(image, digit, x * scale, y * scale, size * scale, float(rng.uniform(-7, 7)), colour)
+        _stamp_digit(image, digit, x * scale, y * scale, size * scale, float(rng.uniform(-5, 5)), colour)
         centres.append((x, y))
     return np.asarray(image.reduce(scale)), centres
 
@@ -132,7 +132,7 @@ def _stamp_digit(image: Image.Image, digit: str, x: float, y: float, size: float
     side = int(size * 1.5)
     mask = Image.new("L", (side, side), 0)
     font = ImageFont.load_default(size=size)
-    ImageDraw.Draw(mask).text((side / 2, side / 2), digit, fill=255, font=font, anchor="mm")
+    ImageDraw.Draw(mask).text((side / 2, side / 2), digit, fill=255, font=font, anchor="mm", stroke_width=size * 0.02)
     mask = mask.rotate(degrees, resample=Image.Resampling.BILINEAR)
     image.paste(colour, (int(x - side / 2), int(y - side / 2)), mask)
 

@@ -133,8 +133,8 @@ def _pick(rng: np.random.Generator, frame: Frame) -> Sample:
     """Two pictures of one thing each, often alike in colour or in shape, so that both words count."""
     (pixels_a, a), (pixels_b, b) = draw_single(rng, frame), draw_single(rng, frame)
     alike = rng.random()
-    if alike < 0.6:
-        b = replace(b, colour=a.colour) if alike < 0.3 else replace(b, shape=a.shape)
+    if alike < 0.4:
+        b = replace(b, colour=a.colour) if alike < 0.2 else replace(b, shape=a.shape)
         pixels_b = _picture(rng, frame, [b])
     if a.name == b.name:
         return _pick(rng, frame)

@@ -16,8 +16,8 @@ def learning_rate(step: int, steps: int, peak: float) -> float:
 
 
 def cooled(part: float) -> float:
-    """The share of the peak rate after this part of the training: level for the first half, then a cosine to a fiftieth."""
-    late = min(1.0, max(0.0, part - 0.5) * 2)
+    """The share of the peak rate after this part of the training: level for three tenths, then a cosine to a fiftieth."""
+    late = min(1.0, max(0.0, part - 0.3) / 0.7)
     return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * late))
 
 

@@ -1,7 +1,7 @@
 """The two towers on batches of equal shape.
 
 transformers' forward cuts the flat sequence of a batch into one attention call for each picture or sound, which is slow
-on many small ones. Here all items of a batch have one shape, so each layer is one call. `verify` in evaluation.py
+on many small ones. Here all items of a batch have one shape, so each layer is one call. `verify` in equality.py
 proves the equality with transformers' own forward.
 """
 

@@ -1,27 +1,32 @@
-"""The main course: the language model learns to answer, all weights free, with checkpoints."""
+"""The main course: the language model learns to answer on top of the towers, with checkpoints.
+
+It has two stages. In `language` the towers stand still, so that worker processes can run them ahead and a step costs the
+language model alone; in `together` all weights are free.
+"""
 
 import logging
+import signal
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader, Subset
 
-from .batches import TRAINED_KINDS, UNASKED, Batch, Curriculum, Scribe, exam_batches
-from .features import feature_extractor, patches
+from .batches import MOST_STEPS, TRAINED_KINDS, UNASKED, Batch, Curriculum, Scribe, exam_batches, media_tokens
+from .features import feature_extractor
 from .schedule import WARM_UP, cooled
-from .towers import sound_tokens, vision_tokens
 from .words import KINDS
 
 log = logging.getLogger(__name__)
 
-MOST_STEPS = 1_000_000
+Stage = Literal["language", "together"]
+
 EXAM_EVERY = 250  # steps
-SAVE_EVERY = 125
+SAVE_EVERY = 50
 
 
 @dataclass
@@ -45,16 +50,6 @@ def answer_logits(network: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tenso
     return network.lm_head(hidden[asked]), batch.labels[asked]
 
 
-def media_tokens(network: Any, batch: Batch) -> torch.Tensor | None:
-    """The towers' tokens of the whole batch in reading order: [all tokens, hidden]."""
-    if batch.frames is not None:
-        values, (_, down, across) = patches(batch.frames)
-        return vision_tokens(network.model.visual, values.flatten(0, 1), down, across).flatten(0, 1)
-    if batch.mel is not None:
-        return sound_tokens(network.model.audio_tower, batch.mel).flatten(0, 1)
-    return None
-
-
 def exact(logits: torch.Tensor, batch: Batch) -> list[bool]:
     """Whether greedy decoding gives each row's answer: it does if every token wins after the true ones before it."""
     asked = batch.labels != UNASKED
@@ -76,34 +71,37 @@ def examine(network: Any, scribe: Scribe, seed: int, count: int) -> dict[str, fl
     return shares
 
 
-def optimiser_for(network: Any, peak: float) -> torch.optim.AdamW:
-    """The towers, which know their lessons already, learn at half the rate."""
+def optimiser_for(network: Any, stage: Stage, peak: float) -> torch.optim.AdamW:
+    """The towers, which know their lessons already, learn at a lower rate, or not at all."""
     towers = [*network.model.visual.parameters(), *network.model.audio_tower.parameters()]
-    known = {id(parameter) for parameter in towers}
-    rest = [parameter for parameter in network.parameters() if id(parameter) not in known]
-    groups = [{"params": towers, "share": 0.5}, {"params": rest, "share": 1.0}]
+    rest = [*network.model.language_model.parameters(), *network.lm_head.parameters()]
+    groups = [{"params": rest, "share": 1.0}]
+    if stage == "together":
+        groups.append({"params": towers, "share": 0.7})
     return torch.optim.AdamW(groups, lr=peak, betas=(0.9, 0.98), weight_decay=0.01)
 
 
 def practice_shares(right: dict[str, float]) -> torch.Tensor:
     """Weak kinds are practised more; none is ever left out."""
-    return torch.tensor([min(1.0, 0.25 + 6 * (1 - right[kind])) for kind in TRAINED_KINDS])
+    return torch.tensor([min(1.0, 0.15 + 3 * (1 - right[kind])) for kind in TRAINED_KINDS])
 
 
-def train(network: Any, tokenizer: Any, folder: Path, minutes: float, peak: float, seed: int) -> None:
-    """Trains until `minutes` are spent, over all runs; goes on from `folder`'s checkpoint if there is one."""
-    optimiser = optimiser_for(network, peak)
-    progress = resume(network, optimiser, folder)
+def train(network: Any, tokenizer: Any, stage: Stage, path: Path, minutes: float, peak: float, seed: int) -> None:
+    """Trains until `minutes` are spent, over all runs; goes on from the checkpoint at `path` if there is one."""
+    optimiser = optimiser_for(network, stage, peak)
+    progress = resume(network, optimiser, path)
     scribe = Scribe(network, tokenizer)
     shares: Any = practice_shares(progress.right)
     shares.share_memory_()
-    curriculum = Curriculum(scribe, shares, seed, MOST_STEPS)
+    curriculum = Curriculum(scribe, shares, seed, encoded=stage == "language")
     ahead = Subset(curriculum, range(progress.step, MOST_STEPS))
-    loader = DataLoader(ahead, batch_size=None, num_workers=1, prefetch_factor=4)
+    loader = DataLoader(ahead, batch_size=None, num_workers=1, prefetch_factor=3)
+    stopped: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: stopped.append(number))
     last = time.monotonic()
     for batches in loader:
         part = progress.seconds / (60 * minutes)
-        if part >= 1:
+        if part >= 1 or stopped:
             break
         rate = peak * min(1.0, (progress.step + 1) / WARM_UP) * cooled(part)
         for group in optimiser.param_groups:
@@ -113,8 +111,8 @@ def train(network: Any, tokenizer: Any, folder: Path, minutes: float, peak: floa
         progress.step += 1
         progress.seconds += time.monotonic() - last
         last = time.monotonic()
-        report(network, scribe, optimiser, folder, progress, loss, seed)
-    save(network, optimiser, folder, progress)
+        report(network, scribe, optimiser, path, progress, loss, seed)
+    save(network, optimiser, path, progress)
 
 
 def learn(network: Any, optimiser: torch.optim.Optimizer, batches: list[Batch], progress: Progress) -> float:
@@ -137,7 +135,7 @@ def report(
     network: Any,
     scribe: Scribe,
     optimiser: torch.optim.Optimizer,
-    folder: Path,
+    path: Path,
     progress: Progress,
     loss: float,
     seed: int,
@@ -146,22 +144,20 @@ def report(
         told = " ".join(f"{kind}={share:.2f}" for kind, share in progress.right.items())
         log.info("step %d, %.0f s, loss %.3f, right %s", progress.step, progress.seconds, loss, told)
     if progress.step % SAVE_EVERY == 0:
-        save(network, optimiser, folder, progress)
+        save(network, optimiser, path, progress)
     if progress.step % EXAM_EVERY == 0:
         marks = examine(network, scribe, seed + progress.step, 100)
         log.info("exam at %d: %s", progress.step, " ".join(f"{kind}={mark:.3f}" for kind, mark in marks.items()))
 
 
-def save(network: Any, optimiser: torch.optim.Optimizer, folder: Path, progress: Progress) -> None:
+def save(network: Any, optimiser: torch.optim.Optimizer, path: Path, progress: Progress) -> None:
     """Written beside and renamed, so that a kill in the middle leaves the last checkpoint whole."""
-    path = folder / "model.pt"
     state = {"weights": network.state_dict(), "optimiser": optimiser.state_dict(), "progress": vars(progress)}
     torch.save(state, path.with_suffix(".new"))
     path.with_suffix(".new").rename(path)
 
 
-def resume(network: Any, optimiser: torch.optim.Optimizer, folder: Path) -> Progress:
-    path = folder / "model.pt"
+def resume(network: Any, optimiser: torch.optim.Optimizer, path: Path) -> Progress:
     if not path.exists():
         return Progress()
     state = torch.load(path, weights_only=True)
