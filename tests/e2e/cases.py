@@ -7,8 +7,8 @@ from ..helpers.media import RATE, Pixels, clip, clip_frames, data_url, picture, 
 from ..helpers.reference import Answer, Media, Reference
 
 REQUESTS = 24
-LONG, SHORT = 100, 24
-"""Tokens of an answer: the first twelve are long, so that later requests meet them running."""
+LONG, SHORT = 128, 24
+"""Tokens of an answer: the first twelve are long, whatever the model says, so that later requests meet them running."""
 SYSTEM = "You see, you hear, you answer."
 SIZES = ((56, 56), (90, 60), (112, 84), (40, 70))
 """Width and height; most are not what the towers take, so they are resized."""
@@ -61,6 +61,10 @@ class Case(NamedTuple):
     max_tokens: int
 
     @property
+    def ignore_eos(self) -> bool:
+        return self.max_tokens == LONG
+
+    @property
     def media(self) -> Media:
         return Media(
             tuple(picture(s.seed, *SIZES[s.seed % 4]) for s in self.shown if s.kind == "image"),
@@ -107,7 +111,7 @@ def _solve(reference: Reference, kinds: tuple[str, ...], index: int, first_seed:
     for again in range(20):
         case = Case(shown, f"What is it, number {index}{'?' * (again + 1)}", index % 2 == 1, LONG if index < 12 else SHORT)
         prompt = reference.prompt(case.messages(encoded=False))
-        answer = reference.answer(prompt, case.media, case.max_tokens)
+        answer = reference.answer(prompt, case.media, case.max_tokens, case.ignore_eos)
         if answer.safe:
             return Solved(case, prompt, answer)
     raise AssertionError(f"all wordings of case {index} come near a tie: the model's logits are too flat")

@@ -23,7 +23,7 @@ BLOCK = 8
 BLOCK_BYTES = 2 * 3 * BLOCK * 2 * 16 * 4
 """Of keys and values: 3 layers, 2 heads of 16, float32."""
 BLOCKS = 104
-"""Room for ten of the long requests as they begin and for five as they end: those that run outgrow it."""
+"""Room for ten of the long requests as they begin and for four as they end: those that run outgrow it."""
 PRESSURE: dict[str, Any] = {
     "dtype": "float32",
     "device": "cpu",
@@ -105,6 +105,7 @@ async def test_http_equals_transformers(exam: Exam, server: Server) -> None:
                 "model": "tiny",
                 "messages": exam.http[place].case.messages(encoded=True),
                 "max_tokens": exam.http[place].case.max_tokens,
+                "ignore_eos": exam.http[place].case.ignore_eos,
                 "temperature": 0,
                 "return_token_ids": True,
                 "stream": place % 2 == 1,
@@ -133,7 +134,7 @@ def test_the_pictures_matter(exam: Exam) -> None:
 
 
 def greedy(solved: Solved) -> SamplingParams:
-    return SamplingParams(temperature=0.0, max_tokens=solved.case.max_tokens)
+    return SamplingParams(temperature=0.0, max_tokens=solved.case.max_tokens, ignore_eos=solved.case.ignore_eos)
 
 
 def assert_equal(answers: list[list[int]], solved: list[Solved]) -> None:
