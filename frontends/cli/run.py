@@ -24,7 +24,8 @@ def run(given: argparse.Namespace) -> int:
             right = asyncio.run(ask_all(running.url, examples))
             if given.once:
                 return 0 if right else 1
-            print(f"\nserving at {running.url}/v1 until Ctrl-C (log: {running.run_dir / 'engine.log'})", flush=True)
-            return serve_until_stopped(running)
+            return serve_until_stopped(
+                running, f"\nserving at {running.url}/v1 until Ctrl-C (log: {running.run_dir / 'engine.log'})"
+            )
     except KeyboardInterrupt:
         return 130 if given.once else 0

@@ -23,8 +23,9 @@ def run(given: argparse.Namespace) -> int:
         print("thespis serve: no --api-key: everybody who can reach this address may use the engine", file=sys.stderr)
     try:
         with serving(engine, server, inherit_log=True) as running:
-            print(f"{engine.name} is served at {running.url}/v1 (run directory {running.run_dir})", flush=True)
-            return serve_until_stopped(running)
+            return serve_until_stopped(
+                running, f"{engine.name} is served at {running.url}/v1 (run directory {running.run_dir})"
+            )
     except KeyboardInterrupt:
         return 130
 

@@ -69,13 +69,17 @@ def serving(engine: EngineConfig, server: ServerConfig, *, inherit_log: bool = F
                 running.wait()
 
 
-def serve_until_stopped(running: Serving) -> int:
-    """Hand signals on to the engine until it has ended; its exit code."""
+def serve_until_stopped(running: Serving, announcement: str) -> int:
+    """Say so, and hand signals on to the engine until it has ended; its exit code.
+
+    Who reads the announcement may send a signal at once: by then it is the engine's.
+    """
 
     def hand_on(number: int, frame: FrameType | None) -> None:
         running.end()
 
     with _handling(hand_on):
+        print(announcement, flush=True)
         return running.wait()
 
 
