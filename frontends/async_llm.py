@@ -2,23 +2,23 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from ..protocol.edges.control import Status
-from ..protocol.request import ChatPrompt
 from ..protocol.sampling import SamplingParams
 from .client import Client
-from .conversations import read_conversation
+from .conversations import Conversation, read_chat
 from .engine import EngineHandle, find_engine, start_engine
 from .inputs import PromptInput, Submission, read_prompt
+from .openai.media import place
 from .options import engine_config
 from .outputs import Collector, RequestOutput, StreamDelta, by_token
 from .stream import Stream
 
-AsyncInput = PromptInput | Sequence[Mapping[str, Any]]
+AsyncInput = PromptInput | Conversation
 
 
 class AsyncLLM:
@@ -65,7 +65,7 @@ class AsyncLLM:
         """Deltas of every choice as they come. Leaving the loop early cancels the request. Raises RequestError.
 
         `prompt`: what `LLM.generate` takes for one prompt, or a conversation in the OpenAI form. `options`: `priority`,
-        `deadline` (unix seconds).
+        `deadline` (unix seconds), and for a conversation those of `LLM.chat`.
         """
         stream, _ = await self._submit(prompt, sampling_params or SamplingParams(), options)
         async with stream:
@@ -94,17 +94,25 @@ class AsyncLLM:
         collector.output.prompt_token_ids = list(stream.prompt_token_ids)
         return collector.output
 
+    async def chat(
+        self, messages: Conversation, sampling_params: SamplingParams | None = None, **options: Any
+    ) -> RequestOutput:
+        """The whole answer to one conversation; `options` as for `LLM.chat`. Raises RequestError."""
+        return await self.generate(messages, sampling_params, **options)
+
     async def _submit(self, prompt: AsyncInput, params: SamplingParams, options: dict[str, Any]) -> tuple[Stream, Submission]:
         client = self._running()
-        given = read_any(prompt, client)
+        given = read_any(prompt, {name: value for name, value in options.items() if name not in ("priority", "deadline")})
+        await client.room(given.nbytes)
         stream = await client.submit(
             given.prompt,
-            given.media,
+            place(given.media, client),
             params,
             mm_processor_kwargs=given.mm_processor_kwargs,
             media_io_kwargs=given.media_io_kwargs,
+            priority=options.get("priority", 0),
+            deadline=options.get("deadline"),
             wait=True,
-            **options,
         )
         return stream, given
 
@@ -129,9 +137,10 @@ class AsyncLLM:
         await self.close()
 
 
-def read_any(prompt: AsyncInput, client: Client) -> Submission:
-    """One prompt of `generate`, or a conversation (a list of messages)."""
+def read_any(prompt: AsyncInput, options: dict[str, Any]) -> Submission:
+    """One prompt of `generate`, or a conversation (a list of messages) with the options of `LLM.chat`."""
     if not isinstance(prompt, str | Mapping) and prompt and isinstance(prompt[0], Mapping):
-        messages, media = read_conversation(prompt, client)  # type: ignore[arg-type]
-        return Submission(ChatPrompt(messages), media)
-    return read_prompt(prompt, client)  # type: ignore[arg-type]
+        return read_chat(prompt, **options)  # type: ignore[arg-type]
+    if options:
+        raise TypeError(f"{next(iter(options))!r} is an option of conversations; this is a prompt.")
+    return read_prompt(prompt)  # type: ignore[arg-type]

@@ -63,6 +63,8 @@ class Client:
         self._statuses: list[asyncio.Future[Status]] = []
         self._schedulers_gone = 0
         """The last epoch of the scheduler that is known to be dead."""
+        self._freed = asyncio.Event()
+        """Set when media have left the arena, or will never leave it."""
         self._dead: EngineError | None = None
         self._closed = False
 
@@ -111,6 +113,14 @@ class Client:
     def drop_bytes(self, blob: BlobRef) -> None:
         """For a blob that was never submitted."""
         self._arena.free(blob)
+        self._freed.set()
+
+    async def room(self, nbytes: int) -> None:
+        """Wait until media of this size can be put: a batch queues where a service refuses."""
+        while nbytes and self._arena.used and self._arena.used + nbytes > self.admission.share.media_bytes:
+            self._raise_if_dead()
+            self._freed.clear()
+            await self._freed.wait()
 
     async def submit(
         self,
@@ -337,6 +347,7 @@ class Client:
         if entry is not None:
             for blob in self._ledger.sweep(entry):
                 self._arena.free(blob)
+            self._freed.set()
 
     def _flush_ends(self) -> None:
         ids, self._ending = tuple(self._ending), []
@@ -386,6 +397,7 @@ class Client:
             if not future.done():
                 future.set_exception(error)
         self._statuses = []
+        self._freed.set()
 
     def _raise_if_dead(self) -> None:
         if self._dead is not None:

@@ -1,4 +1,8 @@
-"""Conversations in the OpenAI form, as the Python faces take them: the server's own reader, on plain dicts."""
+"""Conversations in the OpenAI form, as the Python faces take them: the server's own reader, on plain dicts.
+
+Beside the parts of the API a Python caller may give what he holds: `image_pil`, and `image`, `video`, `audio` with what
+`multi_modal_data` takes, and embeddings as arrays or tensors.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,20 +10,46 @@ from typing import Any
 import msgspec
 
 from ..protocol.errors import refuse
-from ..protocol.request import ChatMessage, MediaItem
-from .client import Client
-from .openai.media import place
-from .openai.parts import read_messages
-from .openai.schema import Message
+from ..protocol.request import ChatPrompt
+from .inputs import Submission
+from .openai.parts import Rules, read_messages
+from .openai.schema import Message, wrong_field
+from .raw import read_raw
+
+Conversation = Sequence[Mapping[str, Any]]
+"""Messages."""
+_RULES = Rules(embeds=True, raw=read_raw)
+"""Whether embeddings are enabled is the engine's to say: this process does not know its options."""
 
 
-def read_conversation(
-    conversation: Sequence[Mapping[str, Any]], client: Client
-) -> tuple[tuple[ChatMessage, ...], tuple[MediaItem, ...]]:
-    """Messages and media of one conversation; raises RequestError that names the part."""
+def read_chat(
+    conversation: Conversation,
+    *,
+    chat_template: str | None = None,
+    add_generation_prompt: bool | None = None,
+    continue_final_message: bool = False,
+    tools: Sequence[Mapping[str, Any]] | None = None,
+    chat_template_kwargs: Mapping[str, Any] | None = None,
+    mm_processor_kwargs: Mapping[str, Any] | None = None,
+    media_io_kwargs: Mapping[str, Any] | None = None,
+) -> Submission:
+    """One conversation. `add_generation_prompt` is, where it is not given, the opposite of `continue_final_message`.
+
+    Raises RequestError that names the part.
+    """
     try:
-        messages = msgspec.convert(list(conversation), list[Message])
+        messages = msgspec.convert([dict(message) for message in conversation], list[Message])
     except msgspec.ValidationError as error:
-        raise refuse("invalid_request", f"A message is not as it should be: {error}.", part="messages") from None
-    chat, pending = read_messages(messages)
-    return chat, place(pending, client)
+        raise wrong_field(str(error), "messages") from None
+    except (TypeError, ValueError):
+        raise refuse("invalid_request", "A conversation is a list of dicts with 'role' and 'content'.", "messages") from None
+    chat, media = read_messages(messages, _RULES)
+    prompt = ChatPrompt(
+        chat,
+        add_generation_prompt=not continue_final_message if add_generation_prompt is None else add_generation_prompt,
+        continue_final_message=continue_final_message,
+        tools=tuple(dict(tool) for tool in tools or ()),
+        template=chat_template,
+        template_kwargs=dict(chat_template_kwargs or {}),
+    )
+    return Submission(prompt, tuple(media), dict(mm_processor_kwargs or {}), dict(media_io_kwargs or {}))

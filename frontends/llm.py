@@ -6,41 +6,46 @@ import asyncio
 import threading
 import time
 import weakref
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from ..protocol.edges.control import Status
-from ..protocol.request import ChatPrompt
 from ..protocol.sampling import SamplingParams
 from .client import Client
-from .conversations import read_conversation
-from .engine import EngineHandle, start_engine
+from .conversations import Conversation, read_chat
+from .engine import EngineHandle, find_engine, start_engine
 from .inputs import PromptInput, Submission, read_prompt
+from .openai.media import place
 from .options import engine_config
 from .outputs import Collector, RequestOutput
 
 T = TypeVar("T")
 Params = SamplingParams | Sequence[SamplingParams] | None
-Conversation = Sequence[Mapping[str, Any]]
+Reader = Callable[[], Submission]
+"""Reads one prompt when its turn has come."""
 
 
 class LLM:
     """An engine of this process's own: `LLM("folder").generate("Hello")`.
 
-    Takes every field of `EngineConfig` as a keyword; without a model it runs the bundled one. Raises EngineError where the
-    engine cannot start. Its processes end with `close()`, with the `with` block, with the object, and with this process.
+    Takes every field of `EngineConfig` as a keyword; without a model it runs the bundled one. With `run_dir` it joins the
+    engine that runs there. Raises EngineError where there is none, or it cannot start. The processes of its own engine end
+    with `close()`, with the `with` block, with the object, and with this process.
     """
 
-    def __init__(self, model: str = "", **options: Any) -> None:
-        self._engine = start_engine(engine_config(model, options))
+    def __init__(self, model: str | Path = "", *, run_dir: str | Path | None = None, **options: Any) -> None:
+        self._engine = None if run_dir is not None else start_engine(engine_config(model, options))
+        self._run_dir = self._engine.run_dir if self._engine is not None else find_engine(run_dir or "")
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="thespis-client", daemon=True)
         self._thread.start()
         try:
-            self._client = self._call(Client.connect(self._engine.run_dir))
+            self._client = self._call(Client.connect(self._run_dir))
         except BaseException:
-            self._engine.stop()
+            if self._engine is not None:
+                self._engine.stop()
             self._stop_loop(self._loop, self._thread)
             raise
         self._close = weakref.finalize(self, _shut, self._engine, self._client, self._loop, self._thread)
@@ -53,38 +58,41 @@ class LLM:
         """Answers in the order of the prompts. Raises RequestError for the first prompt that is refused or fails."""
         one = isinstance(prompts, str | Mapping) or (bool(prompts) and isinstance(prompts[0], int))
         given: list[PromptInput] = [prompts] if one else list(prompts)  # type: ignore[list-item, arg-type]
-        return self._run([lambda p=prompt: read_prompt(p, self._client) for prompt in given], sampling_params, use_tqdm)
+        return self._run([partial(read_prompt, prompt) for prompt in given], sampling_params, use_tqdm)
 
     def chat(
         self,
         messages: Conversation | Sequence[Conversation],
         sampling_params: Params = None,
         use_tqdm: bool = True,
+        *,
         chat_template: str | None = None,
-        add_generation_prompt: bool = True,
+        add_generation_prompt: bool | None = None,
         continue_final_message: bool = False,
         tools: Sequence[Mapping[str, Any]] | None = None,
         chat_template_kwargs: Mapping[str, Any] | None = None,
         mm_processor_kwargs: Mapping[str, Any] | None = None,
+        media_io_kwargs: Mapping[str, Any] | None = None,
     ) -> list[RequestOutput]:
-        """One conversation or several, in the OpenAI form; the model's chat template renders them."""
+        """One conversation or several, in the OpenAI form; `chat_template` (a file or Jinja), else the model's, renders them.
+
+        Beside the API's parts: `image_pil`, and `image`, `video`, `audio` with what `multi_modal_data` takes. Without
+        `add_generation_prompt` an answer begins unless the final message is continued. Raises RequestError like `generate`.
+        """
         batch: Sequence[Conversation] = [messages] if messages and isinstance(messages[0], Mapping) else messages  # type: ignore[list-item, assignment]
+        read = partial(
+            read_chat,
+            chat_template=chat_template,
+            add_generation_prompt=add_generation_prompt,
+            continue_final_message=continue_final_message,
+            tools=tools,
+            chat_template_kwargs=chat_template_kwargs,
+            mm_processor_kwargs=mm_processor_kwargs,
+            media_io_kwargs=media_io_kwargs,
+        )
+        return self._run([partial(read, conversation) for conversation in batch], sampling_params, use_tqdm)
 
-        def read(conversation: Conversation) -> Submission:
-            chat, media = read_conversation(conversation, self._client)
-            prompt = ChatPrompt(
-                chat,
-                add_generation_prompt=add_generation_prompt,
-                continue_final_message=continue_final_message,
-                tools=tuple(dict(tool) for tool in tools or ()),
-                template=chat_template,
-                template_kwargs=dict(chat_template_kwargs or {}),
-            )
-            return Submission(prompt, media, dict(mm_processor_kwargs or {}))
-
-        return self._run([lambda c=conversation: read(c) for conversation in batch], sampling_params, use_tqdm)
-
-    def _run(self, readers: list[Any], params: Params, use_tqdm: bool) -> list[RequestOutput]:
+    def _run(self, readers: list[Reader], params: Params, use_tqdm: bool) -> list[RequestOutput]:
         each = list(params) if isinstance(params, Sequence) else [params or SamplingParams()] * len(readers)
         if len(each) != len(readers):
             raise ValueError(f"There are {len(readers)} prompts and {len(each)} sampling_params; give one, or one per prompt.")
@@ -95,14 +103,14 @@ class LLM:
     @property
     def run_dir(self) -> Path:
         """Where the engine runs; `AsyncLLM(run_dir=...)` joins it there."""
-        return self._engine.run_dir
+        return self._run_dir
 
     def status(self) -> Status:
         """Readiness, pids and counters of every process."""
         return self._call(self._client.status())
 
     def close(self) -> None:
-        """End every process of this engine. Idempotent."""
+        """End every process of this engine, or leave the one that was joined. Idempotent."""
         self._close()
 
     def __enter__(self) -> Self:
@@ -127,14 +135,15 @@ class LLM:
         loop.close()
 
 
-def _shut(engine: EngineHandle, client: Client, loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
+def _shut(engine: EngineHandle | None, client: Client, loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
     """The end of an LLM; must not refer to it, else it would never be collected."""
     asyncio.run_coroutine_threadsafe(client.close(), loop).result(timeout=10)
     LLM._stop_loop(loop, thread)
-    engine.stop()
+    if engine is not None:
+        engine.stop()
 
 
-async def _run_all(client: Client, readers: list[Any], params: list[SamplingParams], use_tqdm: bool) -> list[RequestOutput]:
+async def _run_all(client: Client, readers: list[Reader], params: list[SamplingParams], use_tqdm: bool) -> list[RequestOutput]:
     """Submit in order, each as soon as admission has room, so that ten thousand prompts never hold more media than that."""
     from tqdm import tqdm
 
@@ -157,10 +166,11 @@ async def _run_all(client: Client, readers: list[Any], params: list[SamplingPara
         try:
             async with asyncio.TaskGroup() as group:
                 for index, (read, sampling) in enumerate(zip(readers, params, strict=True)):
-                    given: Submission = read()
+                    given = read()
+                    await client.room(given.nbytes)
                     stream = await client.submit(
                         given.prompt,
-                        given.media,
+                        place(given.media, client),
                         sampling,
                         mm_processor_kwargs=given.mm_processor_kwargs,
                         media_io_kwargs=given.media_io_kwargs,

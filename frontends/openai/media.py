@@ -1,16 +1,16 @@
-"""Media as HTTP callers write it: data: URLs are decoded here, http(s): and file: URLs go to the fetcher as they are.
+"""Media as callers write it: data: URLs are decoded here, http(s): and file: URLs go to the fetcher as they are.
 
 The bytes stay outside shared memory until the whole request has been read and found good: `place` puts them in, so that
 a refused request leaves nothing behind.
 """
 
 import binascii
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
-from ...protocol.blobs import BlobRef
+from ...protocol.blobs import BlobRef, Bytes
 from ...protocol.errors import refuse
-from ...protocol.request import Encoded, MediaItem, Modality, Url
+from ...protocol.request import Encoded, MediaItem, Modality, Source, Url
 
 MAX_ITEM_BYTES = 256 << 20
 """Decoded bytes of one item, as for a download."""
@@ -19,19 +19,37 @@ SLICE = 1 << 18
 SCHEMES = ("http", "https", "data", "file")
 
 
+class Raw(NamedTuple):
+    """What is no container: pixels, frames, samples, embeddings. `source` names them once they lie in shared memory."""
+
+    data: Bytes
+    dtype: str
+    shape: tuple[int, ...]
+    source: Callable[[BlobRef], Source]
+
+
 class Pending(NamedTuple):
     """One item of a request that is still being read; `content` is None where only `uuid` was given."""
 
     modality: Modality
-    content: bytes | Url | None
+    content: bytes | Raw | Url | None
     where: str
     uuid: str | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """That it takes in shared memory."""
+        match self.content:
+            case bytes(data) | Raw(data=data):
+                return len(data)
+            case _:
+                return 0
 
 
 class Arena(Protocol):
     """Where bytes go: the client."""
 
-    def put_bytes(self, data: bytes) -> BlobRef: ...
+    def put_bytes(self, data: Bytes, dtype: str = "uint8", shape: tuple[int, ...] | None = None) -> BlobRef: ...
 
     def drop_bytes(self, blob: BlobRef) -> None: ...
 
@@ -76,11 +94,16 @@ def place(pending: Sequence[Pending], arena: Arena) -> tuple[MediaItem, ...]:
     blobs: list[BlobRef] = []
     try:
         for item in pending:
-            if isinstance(item.content, bytes):
-                blobs.append(arena.put_bytes(item.content))
-                source: Encoded | Url | None = Encoded(blobs[-1])
-            else:
-                source = item.content
+            source: Source | None
+            match item.content:
+                case bytes(data):
+                    blobs.append(arena.put_bytes(data))
+                    source = Encoded(blobs[-1])
+                case Raw(data, dtype, shape, wrap):
+                    blobs.append(arena.put_bytes(data, dtype, shape))
+                    source = wrap(blobs[-1])
+                case content:
+                    source = content
             url = source.url if isinstance(source, Url) else None
             items.append(MediaItem(item.modality, source, item.where, item.uuid, url))
     except BaseException:

@@ -9,7 +9,7 @@ from ...protocol.errors import refuse
 from ...protocol.request import ChatPrompt, Prompt, TextPrompt, TokenPrompt
 from ...protocol.sampling import SamplingParams
 from .media import Pending
-from .parts import read_messages
+from .parts import Rules, read_messages
 from .schema import ChatRequest, Common, CompletionRequest, TokenizeRequest
 
 MAX_PROMPTS = 1024
@@ -32,7 +32,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parse_chat(request: ChatRequest, *, embeds: bool = False) -> Job:
-    messages, media = read_messages(request.messages, embeds)
+    messages, media = read_messages(request.messages, Rules(embeds))
     if request.echo:
         raise refuse("unsupported", "`echo` is not supported in chat yet.", "echo", "unsupported")
     if request.top_logprobs is not None and not request.logprobs:

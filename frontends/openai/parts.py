@@ -1,15 +1,15 @@
 """The messages of a chat: roles, text, and content parts in the places where the caller put them. Pure."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
-from ...protocol.errors import RequestError, refuse
+from ...protocol.errors import refuse
 from ...protocol.request import ChatMessage, Modality, Slot, Text
-from .media import Pending, read_base64, read_url
+from .media import Pending, Raw, read_base64, read_url
 from .schema import Message, check_numbers
 
 log = logging.getLogger(__name__)
@@ -24,20 +24,38 @@ URL_TYPES: dict[str, tuple[Modality, str]] = {
     "video_url": ("video", "video_url"),
     "audio_url": ("audio", "audio_url"),
 }
-EMBED_TYPES = ("image_embeds", "video_embeds", "audio_embeds")
+EMBED_TYPES: dict[str, Modality] = {"image_embeds": "image", "video_embeds": "video", "audio_embeds": "audio"}
+RAW_TYPES: dict[str, Modality] = {"image_pil": "image", "image": "image", "video": "video", "audio": "audio"}
+"""What only a Python caller can hold: PIL pictures, arrays, tensors. The field has the type's name."""
 BARE_KEYS = ("image_url", "video_url", "audio_url", "input_audio")
 """A part without `type` that has one of these keys is of that type."""
 
 
-def read_messages(messages: Sequence[Message], embeds: bool = False) -> tuple[tuple[ChatMessage, ...], list[Pending]]:
-    """The conversation and its media in order. `embeds`: ready-made embeddings are enabled. Raises RequestError."""
+RawReader = Callable[[Modality, Any, str], "bytes | Raw"]
+"""Reads what only a Python caller can hold: (modality, value, where). Raises RequestError."""
+
+
+class Rules(NamedTuple):
+    """What a face takes beside what all take."""
+
+    embeds: bool = False
+    """Ready-made embeddings are enabled."""
+    raw: RawReader | None = None
+    """None: the caller is another program, and media come as text."""
+
+
+OVER_HTTP = Rules()
+
+
+def read_messages(messages: Sequence[Message], rules: Rules = OVER_HTTP) -> tuple[tuple[ChatMessage, ...], list[Pending]]:
+    """The conversation and its media in order. Raises RequestError."""
     if not messages:
         raise refuse("invalid_request", "There must be at least one message.", "messages", "empty_messages")
     media: list[Pending] = []
-    return tuple(_read_message(m, f"messages[{i}]", media, embeds) for i, m in enumerate(messages)), media
+    return tuple(_read_message(m, f"messages[{i}]", media, rules) for i, m in enumerate(messages)), media
 
 
-def _read_message(message: Message, where: str, media: list[Pending], embeds: bool) -> ChatMessage:
+def _read_message(message: Message, where: str, media: list[Pending], rules: Rules) -> ChatMessage:
     if not message.role:
         raise refuse("invalid_request", "The role must not be empty.", f"{where}.role", "invalid_role")
     content: list[Text | Slot] = []
@@ -49,7 +67,7 @@ def _read_message(message: Message, where: str, media: list[Pending], embeds: bo
         case str(text):
             content.append(Text(text))
         case parts:
-            content.extend(_read_part(part, f"{where}.content[{i}]", media, embeds) for i, part in enumerate(parts))
+            content.extend(_read_part(part, f"{where}.content[{i}]", media, rules) for i, part in enumerate(parts))
     extra: dict[str, Any] = {}
     if message.name is not None:
         extra["name"] = message.name
@@ -79,14 +97,14 @@ def _read_call(call: dict[str, Any], where: str) -> dict[str, Any]:
     return known
 
 
-def _read_part(part: Any, where: str, media: list[Pending], embeds: bool) -> Text | Slot:
+def _read_part(part: Any, where: str, media: list[Pending], rules: Rules) -> Text | Slot:
     if isinstance(part, str):
         return Text(part)
-    if not isinstance(part, dict):
+    if not isinstance(part, Mapping):
         raise refuse("invalid_request", "A content part must be an object with a `type`.", where, "wrong_type")
     kind = part.get("type")
     if kind is None:
-        kind = next((key for key in BARE_KEYS if key in part), None)
+        kind = next((key for key in (*BARE_KEYS, *EMBED_TYPES, "image_pil") if key in part), None)
         if kind is None:
             raise refuse("invalid_request", "The part has no `type`.", f"{where}.type", "missing_field")
     if not isinstance(kind, str):
@@ -94,28 +112,48 @@ def _read_part(part: Any, where: str, media: list[Pending], embeds: bool) -> Tex
     if kind in TEXT_TYPES:
         field = TEXT_TYPES[kind]
         return Text(_string(part.get(field), f"{where}.{field}"))
-    if kind in EMBED_TYPES:
-        raise _no_embeds(kind, where, embeds)
-    uuid = _read_uuid(part, where)
-    if kind == "input_audio":
-        pending = Pending("audio", _read_input_audio(part.get(kind), where, uuid), where, uuid)
-    elif kind in URL_TYPES:
-        modality, field = URL_TYPES[kind]
-        pending = Pending(modality, _read_url_field(part, field, modality, where, uuid), where, uuid)
-    else:
-        known = ", ".join((*TEXT_TYPES, *URL_TYPES, "input_audio"))
-        raise refuse("invalid_request", f"Unknown type of part; known: {known}.", f"{where}.type", "unknown_part")
-    media.append(pending)
+    media.append(_read_medium(kind, part, where, rules))
     return Slot(len(media) - 1)
 
 
-def _no_embeds(kind: str, where: str, enabled: bool) -> RequestError:
-    if not enabled:
-        return refuse("invalid_request", f"You must set --enable-mm-embeds to input {kind}", where, "embeds_disabled")
-    return refuse("unsupported", f"Parts of type {kind} are not supported yet.", where, "unsupported")
+def _read_medium(kind: str, part: Mapping[str, Any], where: str, rules: Rules) -> Pending:
+    uuid = _read_uuid(part, where)
+    if kind in URL_TYPES:
+        modality, field = URL_TYPES[kind]
+        return Pending(modality, _read_url_field(part, field, modality, where, uuid), where, uuid)
+    if kind == "input_audio":
+        return Pending("audio", _read_input_audio(part, where, uuid), where, uuid)
+    if kind in EMBED_TYPES:
+        return Pending(EMBED_TYPES[kind], _read_embeds(kind, part, where, rules), where, uuid)
+    if kind in RAW_TYPES and rules.raw is not None:
+        value = _given(part, kind, where)
+        return Pending(RAW_TYPES[kind], None if value is None else rules.raw(RAW_TYPES[kind], value, where), where, uuid)
+    if kind == "image_pil":
+        text = "Parts of type image_pil are for LLM.chat in Python; here a picture comes as image_url."
+        raise refuse("invalid_request", text, f"{where}.type", "unknown_part")
+    known = ", ".join((*TEXT_TYPES, *URL_TYPES, "input_audio", *EMBED_TYPES, *(RAW_TYPES if rules.raw else ())))
+    raise refuse("invalid_request", f"Unknown type of part; known: {known}.", f"{where}.type", "unknown_part")
 
 
-def _read_uuid(part: dict[str, Any], where: str) -> str | None:
+def _given(part: Mapping[str, Any], field: str, where: str) -> Any:
+    """The field's value; None where the caller has written that there is none. Raises RequestError where it is absent."""
+    if field not in part and part.get("uuid") is None:
+        raise refuse("invalid_request", "This field is required.", f"{where}.{field}", "missing_field")
+    return part.get(field)
+
+
+def _read_embeds(kind: str, part: Mapping[str, Any], where: str, rules: Rules) -> "bytes | Raw | None":
+    if not rules.embeds:
+        raise refuse("invalid_request", f"You must set --enable-mm-embeds to input {kind}", where, "embeds_disabled")
+    value = _given(part, kind, where)
+    if value is None:
+        return None
+    if rules.raw is not None and not isinstance(value, str):
+        return rules.raw(EMBED_TYPES[kind], value if isinstance(value, Mapping) else {kind: value}, where)
+    raise refuse("unsupported", f"Parts of type {kind} are not supported yet.", where, "unsupported")
+
+
+def _read_uuid(part: Mapping[str, Any], where: str) -> str | None:
     uuid = part.get("uuid")
     if uuid is None:
         return None
@@ -124,17 +162,15 @@ def _read_uuid(part: dict[str, Any], where: str) -> str | None:
     return str(uuid)
 
 
-def _read_url_field(part: dict[str, Any], field: str, modality: Modality, where: str, uuid: str | None) -> Any:
-    value = part.get(field)
-    if isinstance(value, dict):
+def _read_url_field(part: Mapping[str, Any], field: str, modality: Modality, where: str, uuid: str | None) -> Any:
+    value, name = _given(part, field, where), field
+    if isinstance(value, Mapping):
         if value.get("detail") not in (None, "auto"):
             _warn_of_detail()
         value, name = value.get("url"), f"{field}.url"
-    else:
-        name = field
-    if value is None and uuid is not None:
-        return None
-    return read_url(_string(value, f"{where}.{name}"), modality, where)
+        if value is None and uuid is None:
+            raise refuse("invalid_request", "This field is required.", f"{where}.{name}", "missing_field")
+    return None if value is None else read_url(_string(value, f"{where}.{name}"), modality, where)
 
 
 @cache
@@ -143,10 +179,11 @@ def _warn_of_detail() -> None:
     log.warning("`detail` has no effect: pictures are processed as the model wants them")
 
 
-def _read_input_audio(value: Any, where: str, uuid: str | None) -> bytes | None:
-    if value is None and uuid is not None:
+def _read_input_audio(part: Mapping[str, Any], where: str, uuid: str | None) -> bytes | None:
+    value = _given(part, "input_audio", where)
+    if value is None:
         return None
-    if not isinstance(value, dict):
+    if not isinstance(value, Mapping):
         raise refuse("invalid_request", "Expected an object with `data` and `format`.", f"{where}.input_audio", "wrong_type")
     data = value.get("data")
     if data is None and uuid is not None:

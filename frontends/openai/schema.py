@@ -154,7 +154,7 @@ def decode(schema: type[R], body: bytes) -> R:
     try:
         request = msgspec.json.decode(body, type=schema)
     except msgspec.ValidationError as error:
-        raise _wrong_field(str(error)) from None
+        raise wrong_field(str(error)) from None
     except (msgspec.DecodeError, RecursionError):
         raise refuse("invalid_request", "The body is not valid JSON.", code="invalid_json") from None
     for name, harmless in NOT_YET.items():
@@ -174,10 +174,12 @@ def check_numbers(value: Any, where: str) -> None:
         raise refuse("invalid_request", "It holds a number beyond 64 bits.", where, "out_of_range") from None
 
 
-def _wrong_field(text: str) -> RequestError:
+def wrong_field(text: str, root: str = "") -> RequestError:
+    """Of msgspec's words on what it could not convert; `root` is the name of the whole."""
     found = _AT.match(text)
     assert found is not None
-    path = (found["path"] or "").lstrip(".")
+    path = root + (found["path"] or "")
+    path = path if root else path.lstrip(".")
     missing = _MISSING.search(found["what"])
     if missing:
         path = f"{path}.{missing[1]}" if path else missing[1]

@@ -22,16 +22,20 @@ class Reply(NamedTuple):
 class Server(NamedTuple):
     url: str
     engine: EngineHandle
+    key: str | None = None
+    """What callers send as their bearer token, where the server asks for one."""
 
     @property
     def run_dir(self) -> Path:
         """Where AsyncLLM joins it."""
         return self.engine.run_dir
 
-    def ask(self, path: str, body: dict[str, Any] | None = None, timeout: float = 60.0) -> Reply:
-        """GET, or POST of JSON; every status is an answer."""
+    def ask(self, path: str, body: dict[str, Any] | None = None, timeout: float = 60.0, key: str | None = None) -> Reply:
+        """GET, or POST of JSON; every status is an answer. `key`: another caller's."""
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data, {"Content-Type": "application/json"})
+        if key or self.key:
+            request.add_header("Authorization", f"Bearer {key or self.key}")
         try:
             with urllib.request.urlopen(request, timeout=timeout) as response:
                 return Reply(response.status, _read(response.read()))
@@ -46,14 +50,14 @@ class Server(NamedTuple):
 
 
 @contextmanager
-def served(model: Path | str = "", **options: Any) -> Iterator[Server]:
-    """`options`: fields of EngineConfig. Listens on a free port of this machine."""
+def served(model: Path | str = "", *, api_key: tuple[str, ...] = (), **options: Any) -> Iterator[Server]:
+    """`options`: fields of EngineConfig. Listens on a free port of this machine; asks with the first of the keys."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         config = EngineConfig(model=str(model), **options)
-        engine = start_engine(config, ServerConfig(host="127.0.0.1", port=port, listen_fd=listener.fileno()))
+        engine = start_engine(config, ServerConfig(host="127.0.0.1", port=port, api_key=api_key, listen_fd=listener.fileno()))
     try:
-        yield Server(f"http://127.0.0.1:{port}", engine)
+        yield Server(f"http://127.0.0.1:{port}", engine, api_key[0] if api_key else None)
     finally:
         engine.terminate()
 

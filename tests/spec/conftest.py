@@ -1,0 +1,59 @@
+"""The engine of all statements: one, with its HTTP face, which the Python faces join.
+
+A tiny random Qwen2.5-Omni (pictures, clips and sounds). A test that needs other options starts an engine of its own; it
+shares that one with the tests of its module.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from thespis import LLM, AsyncLLM
+
+from ..helpers.checkpoints import Checkpoints
+from ..helpers.serving import Server, served
+from .faces import ALICE, BOB, FACES, AsyncFace, Face, HttpFace, OfflineFace
+
+OPTIONS: dict[str, Any] = {
+    "served_model_name": "tiny",
+    "dtype": "float32",
+    "max_model_len": 1024,
+    "max_num_seqs": 16,
+    "enable_mm_embeds": True,
+    "limit_mm_per_prompt": {"image": 6, "video": {"count": 2, "num_frames": 32, "width": 512, "height": 512}},
+}
+"""Of the shared engine. Nothing that a statement wants off by default is on here, but for `enable_mm_embeds`."""
+
+
+@pytest.fixture(scope="session")
+def server(checkpoints: Checkpoints) -> Iterator[Server]:
+    """Two API keys; `server.ask` sends Alice's unless it is told another."""
+    with served(checkpoints("qwen_omni"), api_key=(ALICE, BOB), **OPTIONS) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def llm(server: Server) -> Iterator[LLM]:
+    with LLM(run_dir=server.run_dir) as llm:
+        yield llm
+
+
+@pytest.fixture(scope="session")
+def async_face(server: Server) -> Iterator[AsyncFace]:
+    face = AsyncFace(AsyncLLM(run_dir=server.run_dir))
+    yield face
+    face.close()
+
+
+@pytest.fixture(params=FACES)
+def face(request: pytest.FixtureRequest) -> Face:
+    """Each of the three in turn."""
+    match request.param:
+        case "llm":
+            return OfflineFace(request.getfixturevalue("llm"))
+        case "async":
+            found: AsyncFace = request.getfixturevalue("async_face")
+            return found
+        case _:
+            return HttpFace(request.getfixturevalue("server"))
