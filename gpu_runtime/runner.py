@@ -15,6 +15,7 @@ from ..protocol.edges.scheduler_to_gpu_runner import Embed, NewSequence, StepPla
 from .attention.paged import PagedAttention
 from .attention.step import lay_out
 from .batch import Batch, build_batch
+from .guiding import Guides
 from .kv_pool import KvPool
 from .language_model import load_language_model
 from .logprobs import AT_ONCE, token_logprobs
@@ -46,6 +47,7 @@ class Runner:
             model.layers, self.num_blocks, config.block_size, model.kv_heads, model.head_dim, self._dtype, self._device
         )
         self._attention = PagedAttention(self._pool)
+        self._guides = Guides(model)
         # One step ahead, a sequence may be computed one token past its end.
         self._table = SequenceTable(config.max_num_seqs, config.max_model_len + 2, config.block_size, self._pool.padding)
 
@@ -96,7 +98,11 @@ class Runner:
             if planes.shape[1] != new.prompt_tokens:
                 raise ValueError("its rotary positions are not as many as its prompt tokens.")
         prompt, output = new.token_ids[: new.prompt_tokens], new.token_ids[new.prompt_tokens :]
-        sampler = SamplerState(new.sampling, new.choice, prompt, output, new.eos_token_ids, vocab, self._device, new.seq)
+        guide = new.sampling.structured_outputs
+        matcher = None if guide is None else self._guides.start(guide, output, new.eos_token_ids)
+        sampler = SamplerState(
+            new.sampling, new.choice, prompt, output, new.eos_token_ids, vocab, self._device, new.seq, matcher
+        )
         delta = new.position_delta if planes is not None else 0
         self._table.add(new.seq, new.token_ids, new.prompt_tokens, planes, delta, sampler, new.block_table)
 

@@ -1,6 +1,7 @@
 """Choosing tokens for a batch of sequences. Each has a sampler state here, which is rebuilt by replaying its output."""
 
 import math
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ import torch
 from ..protocol.edges.gpu_runner_to_scheduler import TokenLogprobs
 from ..protocol.sampling import SamplingParams
 from . import filters
+from .guiding import Matcher, keep_allowed
 from .logprobs import token_logprobs
 from .philox import uniform
 
@@ -27,8 +29,12 @@ class SamplerState:
         vocab: int,
         device: torch.device,
         fallback_seed: int = 0,
+        guide: Matcher | None = None,
     ) -> None:
-        """`fallback_seed` serves where the request carries no seed. Raises ValueError for token ids outside the vocabulary."""
+        """`fallback_seed` serves where the request carries no seed; `guide` stands behind `output` already.
+
+        Raises ValueError for token ids outside the vocabulary.
+        """
         self.params = params
         self.choice = choice
         self.seed = params.seed if params.seed is not None else fallback_seed
@@ -46,7 +52,20 @@ class SamplerState:
             self.counts = torch.from_numpy(produced.astype(np.float32)).to(device)
             self.seen = self.counts > 0
             self.seen[torch.tensor(prompt, dtype=torch.int64, device=device)] = True
-        self.plain = params.greedy and self.bias is None and self.early is None and not self.penalised
+        self.guide = guide
+        for spelling in params.bad_words_ids:
+            _checked(spelling, vocab, "bad_words")
+        longest = max(map(len, params.bad_words_ids), default=1)
+        self._tail = deque(output[-(longest - 1) :] if longest > 1 else (), maxlen=longest - 1)
+        """The last output tokens, as many as may be the beginning of a bad word."""
+        self.plain = (
+            params.greedy
+            and self.bias is None
+            and self.early is None
+            and not self.penalised
+            and guide is None
+            and not params.bad_words_ids
+        )
         """True: the likeliest token, nothing else to look at."""
 
     def advance(self, token: int) -> None:
@@ -54,6 +73,18 @@ class SamplerState:
         if self.penalised:
             self.counts[token] += 1
             self.seen[token] = True
+        if self.guide is not None:
+            self.guide.advance(token)
+        self._tail.append(token)
+
+    def banned(self) -> list[int]:
+        """Tokens that would complete a bad word now."""
+        tail = tuple(self._tail)
+        return [
+            spelling[-1]
+            for spelling in self.params.bad_words_ids
+            if len(spelling) == 1 or tail[-(len(spelling) - 1) :] == spelling[:-1]
+        ]
 
 
 @dataclass
@@ -93,13 +124,16 @@ def chosen_logprobs(logits: torch.Tensor, tokens: Sequence[int], states: Sequenc
 
 
 def _constrain(logits: torch.Tensor, states: Sequence[SamplerState]) -> torch.Tensor:
-    """Biases, minimum length and penalties, which also bind greedy rows; a new tensor."""
+    """Biases, minimum length, bad words, penalties and guides, which also bind greedy rows; a new tensor."""
     logits = logits.clone()
     for row, state in enumerate(states):
         if state.bias is not None:
             logits[row] += state.bias
-        if state.early is not None and state.count < state.params.min_tokens:
+        ended = state.guide is not None and state.guide.ended  # a guide's end wins: nothing else may come
+        if state.early is not None and state.count < state.params.min_tokens and not ended:
             logits[row, state.early] = -torch.inf
+        if state.params.bad_words_ids and (banned := state.banned()):
+            logits[row, banned] = -torch.inf
     rows = [row for row, state in enumerate(states) if state.penalised]
     if rows:
         among = [states[row] for row in rows]
@@ -112,6 +146,9 @@ def _constrain(logits: torch.Tensor, states: Sequence[SamplerState]) -> torch.Te
                 for name in ("repetition_penalty", "frequency_penalty", "presence_penalty")
             ),
         )
+    guided = {row: state.guide for row, state in enumerate(states) if state.guide is not None}
+    if guided:
+        logits[list(guided)] = keep_allowed(logits[list(guided)], list(guided.values()))
     return logits
 
 
