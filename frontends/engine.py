@@ -94,7 +94,7 @@ def start_engine(
     forked: Sequence[str] | None = None,
     preload: Sequence[str] | None = None,
     python_path: Sequence[str] = (),
-    lease_seconds: float = 10.0,
+    lease_seconds: float = 3.0,
     log_path: Path | None = None,
     inherit_log: bool = False,
     keep: bool = False,

@@ -180,16 +180,17 @@ class Campaign:
         seconds: float,
         between: Callable[[], int],
     ) -> None:
-        pace, end = Pace(), time.monotonic() + seconds
+        pace, end, struck = Pace(), time.monotonic() + seconds, 0
         draw = random.Random(self.options.seed)
         for fault in faults:
             await asyncio.sleep(max(draw.uniform(*self.options.pauses), pace.wait(fault, time.monotonic())))
             await _until(lambda: between() >= BUSY, BUSY_SECONDS)
             if time.monotonic() > end:
-                return
+                break
             load.check()
             pace.note(fault, time.monotonic())
             strike = await hand.strike(fault)
+            struck += len(fault.roles)
             self.report.strikes.append(strike)
             if strike.recovery is None:
                 self.report.faults.append(f"{fault}: the engine did not come back")
@@ -197,6 +198,7 @@ class Campaign:
             unhealthy = strike.seen.unhealthy_after if strike.seen is not None else None
             health = "" if unhealthy is None else f", /health 503 after {unhealthy:.3f} s"
             self.say(f"{fault}: {strike.between} streams, ready again after {strike.recovery:.2f} s{health}")
+        self.report.restarts += sum((await client.status()).restarts.values()) - struck
 
     async def _calm(self, client: Client, director: int) -> None:
         """Watch the memory while nothing is killed."""

@@ -115,4 +115,4 @@ class Load:
 
 
 HTTP_DIED = frozenset({BROKEN})
-NO_SPACE = frozenset({"overloaded", "no_space"})
+NO_SPACE = frozenset({"overloaded", "no_shared_memory"})

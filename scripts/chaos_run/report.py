@@ -25,6 +25,8 @@ class Report:
     """MiB per minute and MiB, by process."""
     orphans: list[str] = field(default_factory=list)
     segments: list[str] = field(default_factory=list)
+    restarts: int = 0
+    """Of processes that nobody had struck: false deaths, or crashes of their own."""
     faults: list[str] = field(default_factory=list)
     """What went wrong with an engine as a whole."""
 
@@ -56,6 +58,7 @@ class Report:
             "rss_mib_per_minute": {role: round(slope, 2) for role, (slope, _) in self.slopes.items()},
             "orphans": self.orphans,
             "segments": self.segments,
+            "unasked_restarts": self.restarts,
             "faults": self.faults,
             "wrong": [f"{w.judgement.verdict}: {w.face} {w.ask}: {w.judgement.why}" for w in self.wrong],
         }
@@ -83,7 +86,7 @@ class Report:
             f"- requests: {sum(self.requests.values())} ({asked}), {v['tokens']} tokens delivered",
             f"- lost {v['lost']}, diverged {v['diverged']} (ties, counted apart: {v['tie']}), refused as poison {v['poison']}, "
             f"excused {v['excused']} (their own HTTP frontend was killed, or shared memory was full by intent)",
-            f"- orphans {len(self.orphans)}, segments left {len(self.segments)}",
+            f"- orphans {len(self.orphans)}, segments left {len(self.segments)}, restarts of processes not struck {self.restarts}",
         ]
         for name, values in self._healths().items():
             lines.append(f"- /health was 503 after a {name}: p50 {statistics.median(values):.3f} s, max {max(values):.3f} s")

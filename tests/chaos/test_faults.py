@@ -1,0 +1,42 @@
+"""The drawing of faults: from the seed alone, every role in every round, and never beyond the restart budget."""
+
+import random
+from collections import Counter
+
+from thespis.actors.director.company import RESTARTS, WINDOW
+from thespis.scripts.chaos_run.faults import ROLES, Fault, Pace, draw_round, short_round
+
+
+def test_the_seed_decides() -> None:
+    assert draw_round(random.Random(3), True) == draw_round(random.Random(3), True)
+    assert draw_round(random.Random(3), True) != draw_round(random.Random(4), True)
+
+
+def test_every_round_kills_every_role_alone_and_has_each_kind() -> None:
+    for seed in range(20):
+        faults = draw_round(random.Random(seed), http=True)
+        assert Counter(f.roles[0] for f in faults if f.kind == "kill") == Counter((*ROLES, "http"))
+        assert {f.kind for f in faults} == {"kill", "pair", "chain", "stop", "full"}
+        assert all("http" not in f.roles for f in draw_round(random.Random(seed), http=False))
+    assert {f.kind for f in short_round(random.Random(0))} == {"kill", "pair", "chain", "stop"}
+
+
+def test_the_pace_stays_within_the_restart_budget() -> None:
+    draw, pace, now = random.Random(5), Pace(), 0.0
+    killed: dict[str, list[float]] = {}
+    for _ in range(30):
+        for fault in draw_round(draw, True):
+            now += pace.wait(fault, now) + 0.1
+            pace.note(fault, now)
+            for role in fault.roles:
+                killed.setdefault(role, []).append(now)
+    for times in killed.values():
+        assert max(sum(1 for other in times if time - WINDOW < other <= time) for time in times) < RESTARTS
+
+
+def test_a_chain_may_meet_the_successor_of_its_own_first() -> None:
+    pace = Pace()
+    twice = Fault("chain", ("scheduler", "scheduler"))
+    pace.note(twice, 0.0)
+    assert pace.wait(Fault("kill", ("scheduler",)), 1.0) == 0.0
+    assert pace.wait(twice, 1.0) == 59.0
