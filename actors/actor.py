@@ -73,6 +73,10 @@ class Actor:
     def on_gone(self, role: str, epoch: int) -> None:
         """An incarnation is dead and reaped: its leases end."""
 
+    def on_death(self, gone: Gone) -> None:
+        """Where it matters how it died, override this instead."""
+        self.on_gone(gone.role, gone.epoch)
+
     def counters(self) -> dict[str, float]:
         """Counted since the start; names in snake_case, units in the name."""
         return {}
@@ -171,7 +175,7 @@ class Actor:
                 case Gone(role, epoch) as gone:
                     self._doors.incoming.fence(role, epoch)
                     self.peers.gone(gone)
-                    self.on_gone(role, epoch)
+                    self.on_death(gone)
                 case AskStats():
                     self.link.send(Stats(self.launch.role, self.launch.epoch, self.counters()))
                 case End(ids):

@@ -129,7 +129,7 @@ class Director:
 
     def _tick(self, before: float) -> None:
         now = self._loop.time()
-        period = min(1.0, self.config.lease_seconds / 4)
+        period = min(1.0, self.config.lease_seconds / 8)  # what is silent is found at most so much later
         if now - before > 2 * period + 1.0:
             self.company.forgive()
         else:
@@ -246,7 +246,7 @@ class Director:
             return
         del self.roster.guests[role]
         self.company.bury(role, guest.epoch)
-        self._gone(role, guest.epoch)
+        self._gone(role, guest.epoch, True)
         self._reshare()
         self._stop_if_unused()
 
@@ -275,9 +275,9 @@ class Director:
             log.info("every process is ready")
             self._announce(Announcement("ready"))
 
-    def _gone(self, role: str, epoch: int) -> None:
+    def _gone(self, role: str, epoch: int, outside: bool) -> None:
         if not self.company.closing:
-            self.tell_all(Gone(role, epoch))
+            self.tell_all(Gone(role, epoch, outside))
         self._inquiry.gone(role)
 
     def _answer_status(self, identity: bytes) -> None:

@@ -7,15 +7,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ...protocol.blobs import unlink_segments
+from ...protocol.topology import kind_of
 from ..launch import Launch
 from .config import DirectorConfig
 from .processes import Undertaker, Zygote, kill, spawn_actor
 from .roster import Member, RestartBudget, Roster
+from .verdict import MemoryKills, is_outside, is_stopped
 
 log = logging.getLogger(__name__)
 
 RESTARTS, WINDOW = 5, 60.0
 """Restarts per role within so many seconds; the next death after them is the end of the engine."""
+WORKER_RESTARTS = 30
+"""Of a decode worker: bad media cost two each before they are refused, and must not end the engine."""
 RESTARTS_AT_START = 2
 """Before the engine was ready for the first time: what fails then mostly fails again."""
 HELLO_SECONDS = 300.0
@@ -25,7 +29,8 @@ LAST_WORDS_SECONDS = 0.1
 
 
 class Company:
-    """`gone` is called for each incarnation that has been reaped, `give_up` when a role cannot be played."""
+    """`gone` is called for each incarnation that has been reaped (role, epoch, killed from outside), `give_up` when a role
+    cannot be played."""
 
     def __init__(
         self,
@@ -34,7 +39,7 @@ class Company:
         roles: list[str],
         preload: list[str],
         tell_janitor: Callable[[int], None],
-        gone: Callable[[str, int], None],
+        gone: Callable[[str, int, bool], None],
         give_up: Callable[[str], None],
     ) -> None:
         self._config, self._run_dir, self._preload = config, run_dir, preload
@@ -45,6 +50,7 @@ class Company:
         self._zygote: Zygote | None = None
         self._zygote_budget = RestartBudget(RESTARTS, WINDOW)
         self.zygote_restarts = 0
+        self._memory_kills = MemoryKills()
         self.changed = asyncio.Event()
         """Set at every death; whoever waits for deaths clears it."""
         self.closing = False
@@ -69,7 +75,8 @@ class Company:
     def opened(self) -> None:
         """The engine is ready for the first time: from now on each role has its full budget."""
         for member in self.roster.members.values():
-            member.budget = RestartBudget(RESTARTS, WINDOW)
+            limit = WORKER_RESTARTS if kind_of(member.role) == "decode-worker" else RESTARTS
+            member.budget = RestartBudget(limit, WINDOW)
 
     def _make(self, member: Member) -> None:
         epoch = member.begin(self._loop.time())
@@ -128,7 +135,8 @@ class Company:
         self.roster.stats.pop(member.role, None)
         self.bury(member.role, epoch)
         log.log(logging.INFO if self.closing else logging.WARNING, "%s.%d has ended (%s)", member.role, epoch, _how(status))
-        self._gone(member.role, epoch)
+        outside = is_outside(status, member.silent, member.stopped, self._memory_kills.since_last())
+        self._gone(member.role, epoch, outside or member.excused)
         self.changed.set()
         if ready:
             self._restart(member, status)
@@ -161,6 +169,8 @@ class Company:
         """Kill who is silent: it may be stopped, and must be reaped before anything it could write is reused."""
         for member in self.roster.overdue(self._loop.time(), self._config.lease_seconds, HELLO_SECONDS):
             log.warning("%s.%d is silent and is replaced", member.role, member.epoch)
+            if not member.silent and member.pid is not None:
+                member.silent, member.stopped = True, is_stopped(member.pid)
             self.kill(member.role, member.epoch)
         zygote = self._zygote
         if zygote is not None and zygote.is_silent(HELLO_SECONDS, self._config.lease_seconds):

@@ -46,6 +46,10 @@ class Member:
     restarts: int = 0
     excused: bool = False
     """Its coming death was asked for and costs no budget."""
+    silent: bool = False
+    """Its lease has ended and it is being killed for it."""
+    stopped: bool = False
+    """It was found stopped by a signal then."""
     retired: bool = False
     """It is not played again."""
     fatal: str | None = None
@@ -55,7 +59,7 @@ class Member:
         """A new incarnation; returns its epoch."""
         self.epoch += 1
         self.pid, self.state, self.heard, self.greeted, self.peer = None, "starting", now, False, None
-        self.excused, self.fatal = False, None
+        self.excused, self.fatal, self.silent, self.stopped = False, None, False, False
         return self.epoch
 
     def end(self) -> None:

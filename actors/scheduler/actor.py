@@ -10,7 +10,7 @@ import msgspec
 
 from ...protocol.config import SchedulerConfig
 from ...protocol.edges.client_to_scheduler import Ack, Resume
-from ...protocol.edges.control import Peer
+from ...protocol.edges.control import Gone, Peer
 from ...protocol.edges.detokenizer_to_scheduler import Stopped
 from ...protocol.edges.encoder_cache_to_scheduler import EncodeFailed, Lost, Ready
 from ...protocol.edges.gpu_runner_to_scheduler import StepResult
@@ -71,12 +71,13 @@ class SchedulerActor(Actor):
                 self.policy.encoder_joined(time.time())
         self._go_on()
 
-    def on_gone(self, role: str, epoch: int) -> None:
+    def on_death(self, gone: Gone) -> None:
+        role, now = gone.role, time.time()
         match kind_of(role):
             case "gpu-runner" if RUNNER not in self.peers:  # else its successor is here already
-                self.policy.runner_lost()
+                self.policy.runner_lost(now, gone.outside)
             case "encoder-cache" if ENCODER not in self.peers:
-                self.policy.encoder_lost()
+                self.policy.encoder_lost(now, gone.outside)
             case "client":
                 self.policy.client_gone(role)
                 self.policy.outbox.clients[:] = [entry for entry in self.policy.outbox.clients if entry[0] != role]

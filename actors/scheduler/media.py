@@ -15,16 +15,22 @@ class Embeddings:
         self._outbox = outbox
         self._holders: dict[str, Sequence] = {}
         self._count = 0
+        self.closed = False
+        """Nobody may ask: one item is about to be tried alone."""
+        self.trial: tuple[str, str] | None = None
+        """(holder, key) of the item that is being tried alone."""
 
-    def ask(self, seq: Sequence, start: int, now: float) -> None:
-        """Make sure that all items of positions from `start` on are asked for, in one piece."""
+    def ask(self, seq: Sequence, start: int, now: float) -> bool:
+        """Make sure that all items of positions from `start` on are asked for, in one piece; False where that must wait."""
         needs = seq.needs_after(start)
         if seq.asked is not None and needs.keys() <= seq.asked:
-            return
+            return True
+        if self.closed and needs:
+            return False
         self.release(seq)
         seq.asked = frozenset(needs)
         if not needs:
-            return
+            return True
         self._count += 1
         request = seq.request
         seq.holder = f"{request.id}.{request.prepared.attempt}.{seq.choice}.{self._count}"
@@ -32,6 +38,26 @@ class Embeddings:
         self._outbox.encoder.append(Need(seq.holder, tuple(needs), tuple(needs.values())))
         if request.asked is None:
             request.asked = now
+        return True
+
+    def try_alone(self, key: str, rows: int) -> None:
+        """Ask for one item for nobody, to see whether the encoder survives it."""
+        self._count += 1
+        self.trial = f"trial.{self._count}", key
+        self._outbox.encoder.append(Need(self.trial[0], (key,), (rows,)))
+
+    def end_trial(self, holders: Iterable[str]) -> str | None:
+        """The item on trial, if this answer is for it; its place at the encoder-cache goes back."""
+        if self.trial is None or self.trial[0] not in holders:
+            return None
+        (holder, key), self.trial = self.trial, None
+        self._outbox.encoder.append(Release(holder))
+        return key
+
+    def awaited(self) -> set[str]:
+        """What the encoder may be working on now: asked for and not there."""
+        keys = {key for seq in self._holders.values() for key in (seq.asked or ()) if key not in seq.ready}
+        return keys | {self.trial[1]} if self.trial is not None else keys
 
     def ready(self, message: Ready, now: float) -> None:
         for seq in self._of(message.holders):
@@ -58,10 +84,11 @@ class Embeddings:
         for seq in self._holders.values():
             self._forget(seq)
         self._holders.clear()
+        self.trial = None
 
     @property
     def holders(self) -> int:
-        return len(self._holders)
+        return len(self._holders) + (self.trial is not None)
 
     def _of(self, holders: Iterable[str]) -> list[Sequence]:
         return [self._holders[holder] for holder in holders if holder in self._holders]

@@ -7,7 +7,7 @@ from ...protocol.edges.scheduler_to_gpu_runner import Embed, NewSequence, StepPl
 from .batch import Batch
 from .media import Embeddings
 from .outbox import Tally
-from .sequence import Sequence
+from .sequence import Request, Sequence
 
 MEDIA_AHEAD = 16
 """Waiting sequences that may ask for embeddings before they run, so that encoding overlaps with the batch."""
@@ -53,6 +53,8 @@ class Planner:
         self._batch = batch
         self._media = media
         self._tally = tally
+        self.only: Request | None = None
+        """The one request that may be computed now, because it runs alone."""
         self._reserved = 0
         """Budget that decoding leaves free, because a span that must stay whole did not fit into the step before."""
 
@@ -75,8 +77,11 @@ class Planner:
     def ask_ahead(self, now: float) -> None:
         """Ask for the embeddings of those who will run soon, in the order in which they will."""
         asking = 0
+        for seq in self._batch.running:  # an encoder-cache may have died when nobody might ask
+            if seq.asked is None and seq.planned < seq.media_end:
+                self._media.ask(seq, seq.planned, now)
         for seq in self._batch.waiting:
-            if not seq.request.spans:
+            if not seq.request.spans or not self._may_run(seq):
                 continue
             yields = seq.gave_way == self._tally.steps and self._media.holders > 0  # to nobody, if he has gone meanwhile
             if seq.asked is None and not yields and not seq.waits_for_leader():
@@ -114,12 +119,12 @@ class Planner:
         for seq in tuple(batch.waiting):
             if not draft.budget or len(batch.running) >= self._max_seqs:
                 return
-            if seq.stalled or seq.waits_for_leader() or (seq.request.spans and seq.asked is None):
+            if seq.stalled or seq.waits_for_leader() or not self._may_run(seq) or (seq.request.spans and seq.asked is None):
                 continue
             hit = batch.hit(seq)
             start = self._hit_tokens(hit)
-            if seq.request.spans:
-                self._media.ask(seq, start, now)  # a hit may have gone since it was first asked
+            if seq.request.spans and not self._media.ask(seq, start, now):  # a hit may have gone since it was first asked
+                continue
             if not self._goes_on(seq, start, draft):
                 continue
             if not batch.admit(seq, hit):
@@ -129,6 +134,9 @@ class Planner:
             if seq.request.started is None:
                 seq.request.started = now
             self._chunk(seq, draft)
+
+    def _may_run(self, seq: Sequence) -> bool:
+        return self.only is None or seq.request is self.only
 
     def _goes_on(self, seq: Sequence, start: int, draft: Draft) -> bool:
         """Whether a newcomer could compute anything in this step."""

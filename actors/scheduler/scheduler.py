@@ -19,9 +19,11 @@ from ...protocol.errors import Failure
 from ...protocol.prepared import Prepared
 from ..tombstones import Tombstones
 from .batch import Batch
+from .blame import Blame
 from .blocks import BlockPool
 from .door import refusal, resolve_max_tokens
 from .finishing import ending
+from .isolation import Isolation
 from .media import Embeddings
 from .outbox import Outbox, Tally
 from .planner import Part, Planner
@@ -60,6 +62,9 @@ class Scheduler:
         self.planner = Planner(config, self.batch, self.media, self.tally)
         self.requests: dict[str, Request] = {}
         """By id: live ones, and closed ones until they are acknowledged."""
+        self.blame = Blame()
+        self.isolation = Isolation(self.blame, self.batch, self.media, self.planner, self.requests)
+        self._encoder_here = False
         self.flights: deque[Flight] = deque()
         self._closed: dict[str, None] = {}
         self._over = Tombstones()
@@ -74,7 +79,7 @@ class Scheduler:
         if known is not None:
             self._drop(known)
         pool = self.batch.pool
-        refused = refusal(prepared, self.config, pool.total if pool is not None else None)
+        refused = refusal(prepared, self.config, pool.total if pool is not None else None) or self.blame.refusal(prepared, now)
         if refused is not None:
             self.tally.rejected += 1
             self._say(prepared, Rejected(prepared.id, prepared.attempt, refused))
@@ -109,6 +114,7 @@ class Scheduler:
         ids = tuple(ids)
         self._over.add(ids)
         for id in ids:
+            self.blame.requests.ended(id)
             request = self.requests.get(id)
             if request is not None:
                 self.tally.aborted += not request.closed
@@ -126,38 +132,53 @@ class Scheduler:
     # embeddings
 
     def ready(self, message: Ready, now: float) -> None:
+        self.blame.items.ended(message.key)  # the encoder has survived it
+        self.media.end_trial(message.holders)
         self.media.ready(message, now)
 
     def lost(self, message: Lost) -> None:
         """Its client prepares the request again, under a higher attempt."""
-        for request in self.media.requests_of(message.holders):
+        for request in self._asking(message.key, message.holders):
             self._drop(request)
             self._say(request.prepared, MediaLost(request.id, request.prepared.attempt, (message.key,)))
 
     def encode_failed(self, message: EncodeFailed) -> None:
-        for request in self.media.requests_of(message.holders):
+        self.blame.items.ended(message.key)
+        for request in self._asking(message.key, message.holders):
             self._fail(request, message.failure)
 
-    def encoder_lost(self) -> None:
-        """Blobs that steps in flight read may be gone under them."""
+    def _asking(self, key: str, holders: tuple[str, ...]) -> list[Request]:
+        """For whom this answer is; that of a trial is for all who need the item."""
+        trial = self.media.end_trial(holders) is not None
+        asking = self.isolation.wanting(key) if trial else self.media.requests_of(holders)
+        return [request for request in asking if self.requests.get(request.id) is request]  # others are only leaving
+
+    def encoder_lost(self, now: float = 0.0, outside: bool = True) -> None:
+        """Blobs that steps in flight read may be gone under them. `outside`: it was killed, and is no sign of a bad item."""
+        if self._encoder_here:
+            self.blame.encoder_died(self.media.awaited(), outside, now)
+        self._encoder_here = False
         self.media.void()
         for flight in self.flights:
             flight.orphaned = True
+        self._fail_banned(now)
 
     def encoder_joined(self, now: float) -> None:
-        """A new encoder-cache knows nothing of us: whoever still needs items asks again."""
+        """A new encoder-cache knows nothing of us: whoever still needs items asks again, at the next step."""
+        self._encoder_here = True
         self.media.void()
-        for seq in self.batch.running:
-            if seq.planned < seq.media_end:
-                self.media.ask(seq, seq.planned, now)
 
     # steps
 
     def schedule(self, now: float) -> StepPlan | None:
         """The next step, or None where nothing can be computed or enough is on its way."""
+        self.isolation.prepare()
         self.planner.ask_ahead(now)
         if self.batch.pool is None or len(self.flights) >= IN_FLIGHT:
             return None
+        only = self.planner.only
+        if only is not None and any(part.seq.request is not only for flight in self.flights for part in flight.parts):
+            return None  # it would not be alone
         planned = self.planner.schedule(now, idle=not self.flights)
         if planned is None:
             return None
@@ -185,6 +206,8 @@ class Scheduler:
                     self._fail(seq.request, ORPHANED if flight.orphaned else FAULT)
                 else:
                     self.batch.advance(seq, part.end)
+                    if seq.doubt and part.end >= seq.doubt:
+                        self.blame.got_through(seq)
                     if seq.wants_scores:
                         self._score(seq, scores.get(part.number))
                     if part.sample:
@@ -197,10 +220,14 @@ class Scheduler:
             if part.seq.ended:
                 self._close_if_over(part.seq.request)
 
-    def runner_lost(self) -> None:
-        """Nothing of what was computed is left; what was answered stays."""
+    def runner_lost(self, now: float = 0.0, outside: bool = True) -> None:
+        """Nothing of what was computed is left; what was answered stays. `outside`: it was killed, no request is to blame."""
+        touched = [(part.seq, part.end) for flight in self.flights for part in flight.parts]
         self.flights.clear()
         self.batch.lose_runner()
+        if touched:
+            self.blame.runner_died(touched, outside, now)
+            self._fail_banned(now)
 
     def runner_joined(self, num_blocks: int) -> None:
         """A runner that knows nothing of us, with `num_blocks` of KV."""
@@ -228,6 +255,8 @@ class Scheduler:
             "running": len(self.batch.running),
             "waiting": len(self.batch.waiting),
             "kept": len(self._closed),
+            "suspects": len(self.blame.requests.suspects) + len(self.blame.items.suspects),
+            "poison": self.blame.refused,
             "embeddings_asked_or_held": self.media.holders,
             "kv_blocks_used": pool.used if pool is not None else 0,
             "kv_blocks_total": pool.total if pool is not None else 0,
@@ -297,10 +326,18 @@ class Scheduler:
         if request.closed or self.requests.get(request.id) is not request or not all(s.ended for s in request.sequences):
             return
         request.closed = True
+        self.blame.requests.ended(request.id)
         self.outbox.detokenizer.append(_closing(request))
         self._closed[request.id] = None
         if len(self._closed) > KEPT:
             self._drop(self.requests[next(iter(self._closed))])
+
+    def _fail_banned(self, now: float) -> None:
+        for request in tuple(self.requests.values()):
+            refused = None if request.closed else self.blame.refusal(request.prepared, now)
+            if refused is not None:
+                self.tally.rejected += 1
+                self._fail(request, refused)
 
     def _fail(self, request: Request, failure: Failure) -> None:
         self._drop(request)

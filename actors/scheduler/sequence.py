@@ -123,6 +123,8 @@ class Sequence:
     """Steps in flight that write its blocks."""
     pending: int = 0
     """Tokens being sampled by steps in flight."""
+    doubt: int = 0
+    """The runner has died while positions before this one were being computed; 0: they have been answered since."""
 
     # media
     holder: str | None = None

@@ -117,6 +117,8 @@ class Gone(Message, frozen=True):
 
     role: str
     epoch: int
+    outside: bool = False
+    """It was killed from outside the engine, as far as can be seen: no work in hand is to blame."""
 
 
 class Reshare(Message, frozen=True):

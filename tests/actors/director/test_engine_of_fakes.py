@@ -52,7 +52,7 @@ def test_a_killed_process_is_announced_cleaned_up_and_replaced(start: StartEngin
             before = spectator.status()
             os.kill(before.pids[role], signal.SIGKILL)
             gone = spectator.wait(lambda message: isinstance(message, Gone))
-            assert gone == Gone(role, 1)
+            assert gone == Gone(role, 1, True)
             table = spectator.peers(**{role.replace("-", "_"): 2})
             assert table.peers[role].pid != before.pids[role]
             held = [name for name in segments_of(engine.run_dir) if f"-{role}." in name]
@@ -78,7 +78,7 @@ def test_a_stopped_process_is_replaced_when_its_lease_ends(start: StartEngine) -
     engine = start(lease_seconds=2.0)
     with Spectator(engine.run_dir) as spectator:
         os.kill(spectator.status().pids["gpu-runner"], signal.SIGSTOP)
-        spectator.wait(lambda message: message == Gone("gpu-runner", 1))
+        spectator.wait(lambda message: message == Gone("gpu-runner", 1, True))
         spectator.peers(gpu_runner=2)
 
 
@@ -105,7 +105,7 @@ def test_clients_divide_the_admission_and_their_death_is_told(start: StartEngine
             assert other.stdout is not None
             assert int(other.stdout.readline()) == whole // 2
             other.kill()
-        spectator.wait(lambda message: message == Gone("client-other", 0))
+        spectator.wait(lambda message: message == Gone("client-other", 0, True))
         spectator.wait(lambda message: isinstance(message, Reshare) and message.share.requests == whole)
 
 

@@ -49,7 +49,7 @@ def test_the_zygote_may_die_without_its_children(engine: EngineHandle) -> None:
             after = spectator.status()
         assert after.pids["gpu-runner"] == before.pids["gpu-runner"]
         os.kill(after.pids["gpu-runner"], signal.SIGKILL)
-        spectator.wait(lambda message: message == Gone("gpu-runner", 1))
+        spectator.wait(lambda message: message == Gone("gpu-runner", 1, True))
         runner = spectator.peers(gpu_runner=2).peers["gpu-runner"]
         assert runner.notes["zygote"] == spectator.status().pids["zygote"] != before.pids["zygote"]
 

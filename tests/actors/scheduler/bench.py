@@ -3,6 +3,7 @@
 from collections import Counter, deque
 from collections.abc import Sequence
 
+from thespis.actors.quarantine import OUTSIDE, PROOF
 from thespis.actors.scheduler.scheduler import Scheduler
 from thespis.protocol.blobs import BlobRef
 from thespis.protocol.config import SchedulerConfig
@@ -110,8 +111,15 @@ class Bench:
         self.given.clear()
         self.reads.clear()
         self.policy.encoder_lost()
+        self.policy.outbox.encoder.clear()
         self.policy.encoder_joined(self.time)
         self.deliver()
+
+    def cornered(self) -> bool:
+        """One more kill from outside, at the same place as the last two, would look like proof against somebody."""
+        blame = self.policy.blame
+        names = [*self.policy.requests, *(item.key for r in self.policy.requests.values() for item in r.prepared.items)]
+        return any(q.evidence(name) + OUTSIDE >= PROOF for q in (blame.requests, blame.items) for name in names)
 
     def submit(self, *requests: Prepared) -> None:
         for request in requests:
@@ -120,7 +128,7 @@ class Bench:
 
     def plan(self) -> StepPlan | None:
         running = self.policy.batch.running
-        oldest = running[0] if running else None
+        oldest = running[0] if running and not self.policy.blame.requests.suspects else None
         plan = self.policy.schedule(self.time)
         assert oldest is None or oldest in self.policy.batch.running, "the oldest running sequence was preempted"
         if plan is not None:

@@ -89,10 +89,10 @@ def _play(bench: Bench, dice: random.Random, move: str) -> None:
             bench.answer()
         case "give" if bench.needs:
             bench.give_some(dice.randrange(1, 3))
-        case "lose runner":
+        case "lose runner" if not bench.cornered():
             bench.lose_runner()
             bench.join_runner()
-        case "lose encoder":
+        case "lose encoder" if not bench.cornered():
             bench.lose_encoder()
     bench.check_blocks()
 

@@ -1,0 +1,48 @@
+"""Whose doing a death was: the process's own, or a signal's from outside. Work in hand can be to blame only for the first."""
+
+import os
+import re
+import signal
+from pathlib import Path
+
+_OUTSIDE = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT})
+"""Nothing that a process computes sends it one of these, but for the kernel's SIGKILL when memory is short."""
+
+
+def is_outside(status: int | None, silent: bool, stopped: bool, out_of_memory: bool) -> bool:
+    """`status`: of waitpid. `silent`: the director killed it because its lease had ended; `stopped`: then it was found
+    stopped by a signal. `out_of_memory`: the kernel killed somebody for memory since the last death."""
+    if silent:
+        return stopped
+    if status is None or not os.WIFSIGNALED(status):
+        return False
+    number = os.WTERMSIG(status)
+    return number in _OUTSIDE and not (number == signal.SIGKILL and out_of_memory)
+
+
+def is_stopped(pid: int) -> bool:
+    """By SIGSTOP and the like."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in ("T", "t")
+    except (OSError, IndexError):
+        return False
+
+
+class MemoryKills:
+    """How often the kernel has killed for want of memory."""
+
+    def __init__(self, table: Path = Path("/proc/vmstat")) -> None:
+        self._table = table
+        self._last = self._count()
+
+    def _count(self) -> int:
+        try:
+            found = re.search(r"^oom_kill (\d+)$", self._table.read_text(), re.MULTILINE)
+        except OSError:
+            return 0
+        return int(found[1]) if found else 0
+
+    def since_last(self) -> bool:
+        """Whether there was one since the last question."""
+        before, self._last = self._last, self._count()
+        return self._last > before

@@ -1,0 +1,82 @@
+"""Requests and items that may be what the runner and the encoder die of: whom to run alone, whom to refuse, when.
+
+For the runner the suspects are requests, by id: those in the steps in flight at its death. For the encoder they are items,
+by key: those asked for and not there. A suspect request gets the batch for itself until it is past the place where the runner
+died; a suspect item is asked for by itself, for nobody, until the encoder has survived it.
+"""
+
+from collections.abc import Iterable
+from hashlib import sha256
+
+import msgspec
+
+from ...protocol.errors import Failure
+from ...protocol.prepared import Prepared
+from ..quarantine import Banned, Quarantine
+from .sequence import Request, Sequence
+
+POISON = Failure(
+    "unprocessable",
+    "This request ended the process that worked on it more than once, while nothing else was there: it is not tried again.",
+    code="poison",
+)
+POISON_ITEM = Failure(
+    "unprocessable_media",
+    "An item of this request ended the encoder more than once, while nothing else was there: it is not tried again.",
+    code="poison",
+)
+
+
+class Blame:
+    """Both quarantines and both lists of what is refused at the door."""
+
+    def __init__(self) -> None:
+        self.requests = Quarantine()
+        self.items = Quarantine()
+        self._banned = Banned()
+        self.refused = 0
+
+    def refusal(self, prepared: Prepared, now: float) -> Failure | None:
+        """Why this request, or an item of it, is not tried."""
+        if not len(self._banned):
+            return None
+        if self._banned.holds(fingerprint(prepared), now):
+            return POISON
+        if any(self._banned.holds(item.key, now) for item in prepared.items):
+            return POISON_ITEM
+        return None
+
+    def runner_died(self, touched: Iterable[tuple[Sequence, int]], outside: bool, now: float) -> None:
+        """`touched`: sequences in the steps in flight, and behind the last position of each."""
+        ids: dict[str, Request] = {}
+        there: set[str] = set()
+        for seq, end in touched:
+            there.add(seq.request.id)
+            if not seq.ended:
+                seq.doubt = max(seq.doubt, end)
+                ids[seq.request.id] = seq.request
+        guilty = self.requests.died(ids, outside, others=there != ids.keys())
+        if guilty is not None:
+            self._ban(fingerprint(ids[guilty].prepared), now)
+
+    def encoder_died(self, keys: set[str], outside: bool, now: float) -> None:
+        guilty = self.items.died(sorted(keys), outside)
+        if guilty is not None:
+            self._ban(guilty, now)
+
+    def got_through(self, seq: Sequence) -> None:
+        """`seq` has been answered where the runner died, or has ended."""
+        seq.doubt = 0
+        if not any(other.doubt and not other.ended for other in seq.request.sequences):
+            self.requests.passed(seq.request.id)
+
+    def _ban(self, name: str, now: float) -> None:
+        self.refused += 1
+        self._banned.add(name, now)
+
+
+def fingerprint(prepared: Prepared) -> str:
+    """What makes two requests the same work. The seed is not part of it: it is drawn anew for each."""
+    sampling = msgspec.structs.replace(prepared.sampling, seed=0)
+    parts = (prepared.token_ids, [item.key for item in prepared.items], sampling)
+    return sha256(msgspec.msgpack.encode(parts)).hexdigest()

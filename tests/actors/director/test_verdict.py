@@ -1,0 +1,53 @@
+"""Whose doing a death was."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from thespis.actors.director.verdict import MemoryKills, is_outside, is_stopped
+
+
+@pytest.mark.parametrize(
+    ("status", "outside"),
+    [
+        (signal.SIGKILL, True),
+        (signal.SIGTERM, True),
+        (signal.SIGSEGV, False),
+        (signal.SIGABRT, False),
+        (signal.SIGBUS, False),
+        (1 << 8, False),
+        (0, False),
+        (None, False),
+    ],
+)
+def test_only_a_signal_that_nobody_sends_himself_comes_from_outside(status: int | None, outside: bool) -> None:
+    assert is_outside(status, silent=False, stopped=False, out_of_memory=False) is outside
+
+
+def test_want_of_memory_and_a_hang_are_its_own_doing_but_a_stop_is_not() -> None:
+    assert not is_outside(signal.SIGKILL, silent=False, stopped=False, out_of_memory=True)
+    assert not is_outside(signal.SIGKILL, silent=True, stopped=False, out_of_memory=False)
+    assert is_outside(signal.SIGKILL, silent=True, stopped=True, out_of_memory=False)
+
+
+def test_a_stopped_process_is_seen() -> None:
+    with subprocess.Popen([sys.executable, "-c", "import signal, os; os.kill(os.getpid(), signal.SIGSTOP)"]) as child:
+        os.waitid(os.P_PID, child.pid, os.WSTOPPED | os.WNOWAIT)
+        assert is_stopped(child.pid)
+        child.kill()
+    assert not is_stopped(child.pid)
+
+
+def test_kills_for_memory_are_counted(tmp_path: Path) -> None:
+    table = tmp_path / "vmstat"
+    table.write_text("nr_free 1\noom_kill 3\n")
+    kills = MemoryKills(table)
+    assert not kills.since_last()
+    table.write_text("nr_free 1\noom_kill 4\n")
+    assert kills.since_last()
+    assert not kills.since_last()
+    assert not MemoryKills(tmp_path / "absent").since_last()

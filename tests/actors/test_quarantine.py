@@ -1,0 +1,62 @@
+"""Blame needs proof."""
+
+from thespis.actors.quarantine import KEPT_SECONDS, Banned, Quarantine
+
+
+def test_two_crashes_alone_are_proof() -> None:
+    quarantine = Quarantine()
+    assert quarantine.died(["a"], outside=False) is None
+    assert quarantine.died(["a"], outside=False) == "a"
+    assert not len(quarantine)
+
+
+def test_in_company_nobody_is_refused_and_who_was_there_twice_is_suspect() -> None:
+    quarantine = Quarantine()
+    assert quarantine.died(["a", "b"], outside=False) is None
+    assert quarantine.suspects == []
+    assert quarantine.died(["b", "c"], outside=False) is None
+    assert quarantine.suspects == ["b"]
+    for _ in range(5):
+        assert quarantine.died(["b"], outside=False, others=True) is None
+
+
+def test_kills_from_outside_need_three_and_are_forgotten_when_it_gets_on() -> None:
+    quarantine = Quarantine()
+    for _ in range(20):
+        assert quarantine.died(["a"], outside=True) is None
+        assert quarantine.died(["a"], outside=True) is None
+        quarantine.passed("a")
+        assert quarantine.suspects == []
+    assert [quarantine.died(["a"], outside=True) for _ in range(3)] == [None, None, "a"]
+
+
+def test_who_got_past_the_place_and_crashes_again_runs_alone_to_its_end() -> None:
+    quarantine = Quarantine()
+    for _ in range(2):
+        quarantine.died(["a", "b"], outside=False)
+    quarantine.passed("a")
+    assert quarantine.suspects == ["b"]
+    quarantine.passed("b")
+    quarantine.died(["a", "b"], outside=False)
+    quarantine.passed("a")
+    assert quarantine.suspects == ["a", "b"]
+    quarantine.ended("a")
+    assert quarantine.suspects == ["b"]
+
+
+def test_suspects_that_nobody_wants_hold_nobody_up() -> None:
+    quarantine = Quarantine()
+    for _ in range(2):
+        quarantine.died(["a", "b"], outside=False)
+    assert quarantine.first(lambda name: True) == "a"
+    assert quarantine.first(lambda name: name == "b") == "b"
+    assert quarantine.first(lambda name: False) is None
+
+
+def test_a_refusal_is_kept_ten_minutes() -> None:
+    banned = Banned()
+    banned.add("x", now=100.0)
+    assert banned.holds("x", 100.0 + KEPT_SECONDS - 1)
+    assert not banned.holds("y", 100.0)
+    assert not banned.holds("x", 100.0 + KEPT_SECONDS)
+    assert not len(banned)
