@@ -8,7 +8,7 @@ import msgspec
 from ..protocol.blobs import BlobRef
 from ..protocol.edges.client_to_scheduler import ChoiceSoFar
 from ..protocol.edges.detokenizer_to_client import Delta
-from ..protocol.request import Embeds, Encoded, Frames, Pixels, Request, Samples, Url
+from ..protocol.request import Request, Url
 from .admission import Cost
 from .stream import Stream
 
@@ -127,5 +127,4 @@ def needs_fetch(request: Request) -> bool:
 
 def blobs_of(request: Request) -> tuple[BlobRef, ...]:
     """The media bytes that a request refers to."""
-    holders = Encoded | Pixels | Frames | Samples | Embeds
-    return tuple(item.source.blob for item in request.media if isinstance(item.source, holders))
+    return tuple(item.source.blob for item in request.media if item.source is not None and not isinstance(item.source, Url))

@@ -3,16 +3,21 @@
 Nothing is decoded or resized here; that is the decode worker's work, under its limits. Raises RequestError naming the item.
 """
 
+import logging
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..protocol.errors import refuse
-from ..protocol.request import Embeds, Frames, Modality, Pixels, Samples
+from ..protocol.request import Frames, Modality, Pixels, Samples
+from .clip_facts import read_facts
+from .embeds import is_array, looks_like_embeds, read_embeds, split_embeds, to_numpy
 from .openai.media import Raw
 
+log = logging.getLogger(__name__)
 Array = NDArray[Any]
 
 
@@ -21,7 +26,9 @@ def read_raw(modality: Modality, entry: Any, where: str) -> bytes | Raw:
     if isinstance(entry, bytes | bytearray | memoryview):
         return bytes(entry)
     if isinstance(entry, Mapping):
-        return _embeds(modality, entry, where)
+        return read_embeds(modality, entry, where)
+    if looks_like_embeds(modality, entry):
+        return read_embeds(modality, {f"{modality}_embeds": entry}, where)
     match modality:
         case "image":
             return _picture(entry, where)
@@ -33,6 +40,11 @@ def read_raw(modality: Modality, entry: Any, where: str) -> bytes | Raw:
 
 def split(modality: Modality, value: Any) -> list[Any]:
     """One item or several: a list is several, except that a list of pictures is one clip and a list of numbers one sound."""
+    if isinstance(value, Mapping):
+        return list(split_embeds(modality, value))
+    bare = value if isinstance(value, list) else [value]
+    if bare and all(looks_like_embeds(modality, entry) for entry in bare):
+        return list(split_embeds(modality, {f"{modality}_embeds": value}))
     if is_array(value):
         several = {"image": 4, "video": 5, "audio": 3}[modality]
         return list(value) if value.ndim == several else [value]
@@ -43,19 +55,6 @@ def split(modality: Modality, value: Any) -> list[Any]:
     if modality == "image" and isinstance(value, tuple):
         return list(value)
     return list(value) if isinstance(value, list) else [value]
-
-
-def is_array(value: Any) -> bool:
-    """An array of numpy's, or a tensor; torch itself is not imported."""
-    return isinstance(value, np.ndarray) or (hasattr(value, "detach") and hasattr(value, "numpy"))
-
-
-def to_numpy(value: Any) -> Array:
-    """Of an array or tensor, wherever it lies; what numpy has no type for becomes float32."""
-    if isinstance(value, np.ndarray):
-        return value
-    tensor = value.detach().cpu()
-    return np.asarray((tensor.float() if tensor.is_floating_point() else tensor).numpy())
 
 
 def share(array: Array) -> tuple[Any, str, tuple[int, ...]]:
@@ -140,16 +139,8 @@ def _clip(entry: Any, where: str) -> Raw:
         raise refuse(
             "invalid_request", "A clip is a list of frames, a 4-D array or tensor, or the bytes of a file.", part=where
         )
-    indices = metadata.get("frames_indices")
-    total = metadata.get("total_num_frames")
-    about: dict[str, Any] = {
-        "fps": _number(metadata.get("fps")),
-        "duration": _number(metadata.get("duration")),
-        "total_num_frames": None if total is None else int(total),
-        "frames_indices": None if indices is None else tuple(int(i) for i in indices),
-        "do_sample_frames": bool(metadata.get("do_sample_frames", True)),
-    }
-    return Raw(*share(array), lambda blob: Frames(blob, **about))
+    facts = read_facts(metadata, where)
+    return Raw(*share(array), lambda blob: Frames(blob, **facts))
 
 
 def _opaque(pixels: Array) -> Array:
@@ -169,13 +160,16 @@ def _sound(entry: Any, where: str) -> Raw:
     rate: int | None = None
     if isinstance(entry, tuple) and len(entry) == 2:
         entry, rate = entry[0], int(entry[1])
+    else:
+        _tell_of_rate()
     if not is_array(entry) and not (isinstance(entry, list) and _all_numbers(entry)):
         raise refuse("invalid_request", "A sound is (array, sampling rate), a 1-D array, or the bytes of a file.", part=where)
     array = np.asarray(to_numpy(entry) if is_array(entry) else entry)
     if array.dtype.kind not in "fiu":
         raise refuse("invalid_request", "Samples must be numbers.", part=where)
     if array.dtype.kind in "iu":
-        array = array.astype(np.float32) / float(np.iinfo(array.dtype).max)
+        middle = 2.0 ** (8 * array.dtype.itemsize - 1)  # full scale; unsigned samples swing around it
+        array = (array.astype(np.float64) - (middle if array.dtype.kind == "u" else 0.0)) / middle
     if array.ndim not in (1, 2):
         raise refuse("invalid_request", f"A sound has one or two axes, got shape {list(array.shape)}.", part=where)
     if array.ndim == 2 and array.shape[0] > array.shape[1]:
@@ -183,21 +177,10 @@ def _sound(entry: Any, where: str) -> Raw:
     return Raw(*share(array.astype(np.float32)), lambda blob: Samples(blob, rate))
 
 
-# embeddings
-
-
-def _embeds(modality: Modality, entry: Mapping[str, Any], where: str) -> Raw:
-    tensor = entry.get(f"{modality}_embeds")
-    if tensor is None or not is_array(tensor):
-        raise refuse("invalid_request", f"A dict of embeddings needs '{modality}_embeds', an array or tensor.", part=where)
-    array = to_numpy(tensor)
-    array = array.reshape(-1, array.shape[-1]) if array.ndim == 3 else array
-    grid = entry.get(f"{modality}_grid_thw")
-    flat = None if grid is None else tuple(int(v) for v in np.asarray(to_numpy(grid) if is_array(grid) else grid).reshape(-1))
-    if flat is not None and len(flat) != 3:
-        raise refuse("invalid_request", f"{modality}_grid_thw has three numbers per item, got {len(flat)}.", part=where)
-    thw = None if flat is None else (flat[0], flat[1], flat[2])
-    return Raw(*share(array.astype(np.float32)), lambda blob: Embeds(blob, thw))
+@cache
+def _tell_of_rate() -> None:
+    """Once: who gives such arrays gives many."""
+    log.warning("a sound without its sampling rate is taken as being at the model's; give (array, sampling_rate)")
 
 
 def _is_picture(value: Any) -> bool:
@@ -206,7 +189,3 @@ def _is_picture(value: Any) -> bool:
 
 def _all_numbers(value: list[Any]) -> bool:
     return bool(value) and all(isinstance(v, int | float) for v in value)
-
-
-def _number(value: Any) -> float | None:
-    return None if value is None else float(value)

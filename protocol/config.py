@@ -155,6 +155,8 @@ class PreprocessorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     processor_kwargs: dict[str, Any]
     hasher: str
     enable_embeds: bool
+    ignore_ids: bool = False
+    """Nothing is kept that an id could name: neither features nor prefixes."""
     cache_bytes: int
     """Features kept for reuse, over all workers."""
     workers: int
@@ -286,6 +288,7 @@ def divide(engine: EngineConfig, model: ModelInfo, cuda: bool = False, server: S
             processor_kwargs=engine.mm_processor_kwargs,
             hasher=engine.mm_hasher_algorithm,
             enable_embeds=engine.enable_mm_embeds,
+            ignore_ids=not engine.mm_processor_cache_gb and not engine.enable_prefix_caching,
             cache_bytes=int(engine.mm_processor_cache_gb * (1 << 30)),
             workers=engine.decode_workers,
             media=_media_limits(variables),

@@ -64,7 +64,30 @@ class Embeds(_Part, frozen=True):
     grid: tuple[int, int, int] | None = None
 
 
-Source = Url | Encoded | Pixels | Frames | Samples | Embeds
+class FrameList(_Part, frozen=True):
+    """A clip as encoded pictures, one behind the other in the blob; `sizes` are their bytes. What the caller says of them."""
+
+    blob: BlobRef
+    sizes: tuple[int, ...]
+    fps: float | None = None
+    duration: float | None = None
+    total_num_frames: int | None = None
+    frames_indices: tuple[int, ...] | None = None
+    do_sample_frames: bool | None = None
+
+
+class PackedEmbeds(_Part, frozen=True):
+    """Embeddings as another program sends them: a torch.save, .npy or safetensors file, opened in a decode worker alone.
+
+    The last `grid_bytes` of the blob are such a file for the grid, where it does not come as numbers.
+    """
+
+    blob: BlobRef
+    grid: tuple[int, int, int] | None = None
+    grid_bytes: int = 0
+
+
+Source = Url | Encoded | Pixels | Frames | Samples | Embeds | FrameList | PackedEmbeds
 
 
 class MediaItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

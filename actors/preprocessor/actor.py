@@ -18,7 +18,7 @@ import msgspec
 from ...protocol.blobs import BlobError, BlobReader
 from ...protocol.config import PreprocessorConfig
 from ...protocol.edges.client_to_preprocessor import Prepare, Tokenize
-from ...protocol.edges.control import Kill, Peer
+from ...protocol.edges.control import Gone, Kill, Peer
 from ...protocol.edges.decode_worker_to_preprocessor import Decoded, DecodeFailed, GuideChecked
 from ...protocol.edges.encoder_cache_to_preprocessor import FeaturesRead
 from ...protocol.edges.fetcher_to_preprocessor import Fetched
@@ -34,9 +34,10 @@ from ...protocol.sampling import SamplingParams
 from ...protocol.topology import kind_of
 from ..actor import Actor, run
 from ..launch import Launch
-from .admission import Admission
+from .admission import Admission, with_tracks, without_ids
 from .assembly import assemble, check_length
 from .checkpoint import read_checkpoint
+from .decode.options import SOUND_TRACK
 from .decoding import Decoding, Shell
 from .families.loading import load_family
 from .identity import blob_of, content_digest, item_key, key_salt
@@ -118,11 +119,14 @@ class Preprocessor(Actor):
             self._decoding.pool.add_worker(role)
             self._decoding.pump()
 
-    def on_gone(self, role: str, epoch: int) -> None:
+    def on_death(self, gone: Gone) -> None:
+        self.on_gone(gone.role, gone.epoch, gone.outside)
+
+    def on_gone(self, role: str, epoch: int, outside: bool = False) -> None:
         self._reader.forget(f"{role}.{epoch}")
         match kind_of(role):
             case "decode-worker" if self._epochs.get(role) == epoch:
-                self._worker_gone(role)
+                self._worker_gone(role, outside)
             case "encoder-cache":
                 self._decoding.store.reader_gone()
                 self._decoding.evict()
@@ -141,6 +145,8 @@ class Preprocessor(Actor):
             self._drop(known)
         start = time.time()
         try:
+            if self.config.ignore_ids:
+                request = without_ids(request)
             self._admission.check(request)
             rendered = self._renderer.render(request.prompt, request.media)
             check_length(len(rendered.token_ids), self.config.max_model_len)
@@ -149,6 +155,9 @@ class Preprocessor(Actor):
             self._refuse(request, fetched, _failure(error))
             return
         ticket = Ticket(request, fetched, rendered, [*timings, Timing("preprocess", start, time.time())], sampling)
+        if self._admission.hears_clips(request):
+            ticket.request, ticket.tracks = with_tracks(request)
+            request = ticket.request
         self._tickets[request.id] = ticket
         weight = sum(blob_of(item.source).nbytes for item in request.media if item.source is not None)
         if weight > HASH_INLINE:
@@ -201,7 +210,9 @@ class Preprocessor(Actor):
         """Pin the item's features, or wait for the flight that brings them. Raises RequestError."""
         request, item = ticket.request, ticket.request.media[index]
         digest = self._identify(request, item, ticket.digests[index], index)
-        processor, io = self._admission.options(request, item.modality)
+        processor, io = self._admission.options(request, index)
+        if index in ticket.tracks.values():
+            io = {**io, SOUND_TRACK: True}
         salt = key_salt(request.tenant, self.config.model.fingerprint)
         key = item_key(digest, item.modality, processor, io, salt)
         if not self._decoding.want(ticket, index, key, processor, io, salt):
@@ -233,6 +244,7 @@ class Preprocessor(Actor):
                 self.config.max_model_len,
                 tuple(ticket.timings),
                 ticket.sampling,
+                ticket.tracks,
             )
         except Exception as error:
             self._fail(ticket, _failure(error))
@@ -240,6 +252,8 @@ class Preprocessor(Actor):
         modalities = {entry.key: item.modality for entry, item in zip(entries, request.media, strict=True)}
         for entry in {entry.key: entry for entry in entries}.values():  # before Submit: Need must not find nothing
             decoded = entry.decoded
+            if not decoded.rows:
+                continue  # a clip without sound
             features = Features(entry.key, modalities[entry.key], decoded.rows, decoded.tensors, entry.ready)
             if self.send("encoder-cache", features):
                 entry.leases += 1
@@ -299,9 +313,9 @@ class Preprocessor(Actor):
 
     # workers
 
-    def _worker_gone(self, role: str) -> None:
+    def _worker_gone(self, role: str, outside: bool) -> None:
         """Its features are lost: who has them pinned wants them again."""
-        lost = self._decoding.worker_gone(role)
+        lost = self._decoding.worker_gone(role, outside)
         for ticket in list(self._tickets.values()):
             for index, entry in enumerate(ticket.entries):
                 if entry in lost and not ticket.over:

@@ -3,10 +3,10 @@
 import msgspec
 
 from ...protocol.errors import refuse
-from ...protocol.prepared import Item, Prepared, Timing
+from ...protocol.prepared import Item, Prepared, Span, Timing
 from ...protocol.request import Modality, Request
 from ...protocol.sampling import SamplingParams
-from .families.base import Family, Placed, Sized, expand
+from .families.base import Family, Piece, Placed, Sized, expand
 from .prompt import Rendered
 from .store import Entry
 
@@ -19,19 +19,27 @@ def assemble(
     context: int,
     timings: tuple[Timing, ...],
     asked: SamplingParams,
+    tracks: dict[int, int],
 ) -> Prepared:
-    """`entries` are by index of `request.media`; `asked`: its sampling with words and guide resolved. Raises
-    RequestError, for a prompt that is too long among others."""
+    """`entries` are by index of `request.media`, `tracks` say which of them is the sound of which clip; `asked`: its
+    sampling with words and guide resolved. Raises RequestError, for a prompt that is too long among others."""
+    heard = {clip: entries[sound] for clip, sound in tracks.items() if entries[sound].decoded.rows}
     order = {modality: rendered.order.get(modality, []) for modality in family.placeholders}
-    sized = {modality: [_sized(entries[index]) for index in indices] for modality, indices in order.items()}
+    sized = {
+        modality: [_sized(entries[index], heard.get(index), family) for index in indices] for modality, indices in order.items()
+    }
     token_ids, spans = expand(rendered.token_ids, family.placeholders, sized)
     check_length(len(token_ids), context)
     items: list[Item] = []
     placed: list[Placed] = []
     for modality, indices in order.items():
         for index, span, size in zip(indices, spans[modality], sized[modality], strict=True):
-            items.append(Item(entries[index].key, modality, size.rows, (span,)))
-            placed.append(Placed(modality, span.start, size.rows, size.grid, size.seconds_per_grid))
+            sound = heard.get(index)
+            rows = sound.decoded.rows if sound is not None else 0
+            items.append(Item(entries[index].key, modality, size.rows, _spans(span, size.pieces, modality)))
+            if sound is not None:
+                items.append(Item(sound.key, "audio", rows, _spans(span, size.pieces, "audio")))
+            placed.append(Placed(modality, span.start, size.rows, size.grid, size.seconds_per_grid, rows))
     items.sort(key=lambda item: item.spans[0].start)
     placed.sort(key=lambda item: item.start)
     positions, delta = family.positions(len(token_ids), token_ids, placed)
@@ -51,7 +59,7 @@ def assemble(
         position_delta=delta,
         sampling=msgspec.structs.replace(asked, max_tokens=most, min_tokens=min(asked.min_tokens, most)),
         eos_token_ids=family.checkpoint.info.eos_token_ids,
-        media_tokens=_count(sized),
+        media_tokens=_count(items),
         timings=timings,
     )
 
@@ -68,10 +76,28 @@ def check_length(tokens: int, context: int) -> None:
         )
 
 
-def _sized(entry: Entry) -> Sized:
+def _sized(entry: Entry, sound: Entry | None, family: Family) -> Sized:
     decoded = entry.decoded
-    return Sized(decoded.rows, decoded.grid, decoded.seconds_per_grid)
+    size = Sized(decoded.rows, decoded.grid, decoded.seconds_per_grid)
+    return size if sound is None else size._replace(pieces=family.interleaved(size, sound.decoded.rows))
 
 
-def _count(sized: dict[Modality, list[Sized]]) -> dict[str, int]:
-    return {modality: sum(size.rows for size in sizes) for modality, sizes in sized.items() if sizes}
+def _spans(run: Span, pieces: tuple[Piece, ...], modality: Modality) -> tuple[Span, ...]:
+    """Where the rows of one modality lie in a clip's run; a run without pieces is all its own."""
+    if not pieces:
+        return (run,)
+    spans: list[Span] = []
+    at = run.start
+    for piece in pieces:
+        if piece.modality == modality:
+            spans.append(Span(at, piece.length, piece.offset))
+        at += piece.length
+    return tuple(spans)
+
+
+def _count(items: list[Item]) -> dict[str, int]:
+    """Placeholder tokens per modality."""
+    counts: dict[str, int] = {}
+    for item in items:
+        counts[item.modality] = counts.get(item.modality, 0) + item.rows
+    return counts

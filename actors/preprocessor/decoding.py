@@ -4,6 +4,7 @@ No sockets here: the shell gives it ways to send, to kill, to be called later, a
 """
 
 import itertools
+import time
 from asyncio import TimerHandle
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,14 +17,15 @@ from ...protocol.edges.decode_worker_to_preprocessor import Decoded
 from ...protocol.edges.preprocessor_to_decode_worker import CheckGuide, Decode, FreeFeatures
 from ...protocol.errors import Failure, RequestError
 from ...protocol.guide import Guide
-from ...protocol.request import Embeds
+from ...protocol.request import Embeds, PackedEmbeds
 from ...protocol.wire import Message
+from ..quarantine import PROOF, Banned
 from .guides import TOO_LARGE, TOO_SLOW, KnownGuides
-from .pool import MAX_DEATHS, Flight, Pool
+from .pool import Flight, Pool
 from .store import NO_ROOM, Entry, FeatureStore
 from .ticket import Ticket, Waiter
 
-CUT_SECONDS = 1.0
+CUT_SECONDS = 0.2
 """How long a decode that nobody waits for any more may go on."""
 GUIDE_SECONDS = 15.0
 """Wall clock for one guide in a worker, which may have to read the vocabulary first; beyond it the worker is killed."""
@@ -41,6 +43,8 @@ class Shell:
     """All items of a ticket are there and pinned."""
     fail: Callable[[Ticket, Failure], None]
     """Ends the ticket, which calls `release`."""
+    clock: Callable[[], float] = time.monotonic
+    """Seconds."""
 
 
 class Decoding:
@@ -48,6 +52,7 @@ class Decoding:
 
     def __init__(self, config: PreprocessorConfig, shell: Shell) -> None:
         self.pool: Pool[Waiter] = Pool()
+        self._banned = Banned()
         self.store = FeatureStore(config.cache_bytes)
         self.guides = KnownGuides()
         self._seconds = config.media.decode_seconds
@@ -82,12 +87,14 @@ class Decoding:
         item = ticket.request.media[index]
         if item.source is None:
             return False
+        if self._banned.holds(key, self._shell.clock()):
+            raise RequestError(msgspec.structs.replace(_poison(item.modality), part=item.where))
         flight = self.pool.flight(key)
         if flight is not None:
             self.count["decode_hits"] += 1
         else:
             job = Decode(next(self._jobs), item, processor, io, salt)
-            flight = Flight(key, ticket.request.id, job, isinstance(item.source, Embeds))
+            flight = Flight(key, ticket.request.id, job, isinstance(item.source, Embeds | PackedEmbeds))
             self.pool.enqueue(flight)
         flight.waiters.append(Waiter(ticket, index))
         return True
@@ -183,17 +190,19 @@ class Decoding:
                 self._end(flight, failure)
         self.pump()
 
-    def worker_gone(self, worker: str) -> set[Entry]:
-        """Returns the features that died with it; who has them pinned must want them again."""
+    def worker_gone(self, worker: str, outside: bool = False) -> set[Entry]:
+        """Returns the features that died with it; who has them pinned must want them again. `outside`: it was killed."""
         self.count["worker_deaths"] += 1
-        flight = self.pool.remove_worker(worker)
+        flight = self.pool.remove_worker(worker, outside)
         lost = set(self.store.worker_gone(worker))
         if flight is not None:
             self._stop_timer(flight)
-            if not flight.over and flight.waiters and flight.deaths < MAX_DEATHS:
+            if not flight.over and flight.waiters and flight.evidence < PROOF:
                 self._repoint(flight)
                 self.pool.enqueue(flight, first=True)
             elif not flight.over:
+                if flight.evidence >= PROOF:
+                    self._banned.add(flight.key, self._shell.clock())
                 self._end(flight, _deadly(flight))
         return lost
 

@@ -13,7 +13,7 @@ from blake3 import blake3
 
 from ...protocol.blobs import BlobRef, Bytes
 from ...protocol.errors import refuse
-from ...protocol.request import Embeds, Encoded, Frames, Modality, Pixels, Samples, Source
+from ...protocol.request import Embeds, Encoded, FrameList, Frames, Modality, PackedEmbeds, Pixels, Samples, Source
 
 
 class _Hash(Protocol):
@@ -29,7 +29,7 @@ KEY_VERSION = "1"
 
 def blob_of(source: Source) -> BlobRef:
     match source:
-        case Encoded(blob) | Pixels(blob) | Frames(blob) | Samples(blob) | Embeds(blob):
+        case Encoded(blob) | Pixels(blob) | Frames(blob) | Samples(blob) | Embeds(blob) | FrameList(blob) | PackedEmbeds(blob):
             return blob
         case _:
             raise refuse("internal", "An item came without its bytes.")
@@ -48,8 +48,13 @@ def content_digest(hasher: str, source: Source, data: Bytes) -> str:
                 about.append(rate)
             case Frames():
                 about += [source.fps, source.duration, source.total_num_frames, source.frames_indices, source.do_sample_frames]
+            case FrameList():
+                facts = (source.fps, source.duration, source.total_num_frames, source.frames_indices, source.do_sample_frames)
+                about += [source.sizes, *facts]
             case Embeds(_, grid):
                 about.append(grid)
+            case PackedEmbeds(_, grid, grid_bytes):
+                about += [grid, grid_bytes]
         digest.update(json.dumps(about).encode())
     digest.update(data)
     return digest.hexdigest()

@@ -11,8 +11,6 @@ from ...protocol.edges.preprocessor_to_decode_worker import CheckGuide, Decode
 from ...protocol.request import MediaItem
 
 W = TypeVar("W")
-MAX_DEATHS = 2
-"""Workers that one item may take with it: the first death may be somebody else's fault."""
 
 
 @dataclass(eq=False)
@@ -27,6 +25,8 @@ class Flight(Generic[W]):
     waiters: list[W] = field(default_factory=list)
     worker: str | None = None
     deaths: int = 0
+    evidence: int = 0
+    """That it ends its workers: it was alone in each that died."""
     retries: int = 0
     """Times it was flown again for other reasons than a death."""
     stale: bool = False
@@ -83,12 +83,13 @@ class Pool(Generic[W]):
     def add_worker(self, role: str) -> None:
         self._workers.setdefault(role, None)
 
-    def remove_worker(self, role: str) -> Flight[W] | None:
+    def remove_worker(self, role: str, outside: bool = False) -> Flight[W] | None:
         """The worker is dead; returns what it was decoding, no longer in flight."""
         flight = self._workers.pop(role, None)
         if flight is not None:
             flight.worker = None
             flight.deaths += 1
+            flight.evidence += evidence(outside)
         return flight
 
     def start(self) -> list[Flight[W]]:

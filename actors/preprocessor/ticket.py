@@ -25,6 +25,8 @@ class Ticket:
     entries: list[Entry | None] = field(default_factory=list)
     unchecked: bool = False
     """A worker is looking at its guide."""
+    tracks: dict[int, int] = field(default_factory=dict)
+    """Clips whose sound is wanted: index of the clip, and of the item that its sound is."""
     over: bool = False
     """Answered or ended; what still comes for it is dropped."""
 

@@ -14,7 +14,6 @@ from ...protocol.edges.decode_worker_to_preprocessor import Decoded, DecodeFaile
 from ...protocol.edges.preprocessor_to_decode_worker import CheckGuide, Decode, FreeFeatures
 from ...protocol.errors import Failure, RequestError, refuse
 from ...protocol.prepared import Timing
-from ...protocol.request import Embeds
 from ..blocking import BlockingActor
 from ..launch import Launch
 from .checkpoint import read_checkpoint
@@ -122,25 +121,24 @@ class DecodeWorker(BlockingActor):
             data = bytes(view)
         digest = content_digest(self.config.hasher, item.source, data)
         made = self._decoder.features(item.modality, item.source, data, job.processor_kwargs, job.io_kwargs)
-        dtype = item.source.blob.dtype if isinstance(item.source, Embeds) else None
         return Decoded(
             job=job.job,
             digest=digest,
             key=item_key(digest, item.modality, job.processor_kwargs, job.io_kwargs, job.key_salt),
             rows=made.rows,
-            tensors=self._keep(job.job, made, dtype),
+            tensors=self._keep(job.job, made),
             grid=made.grid,
             seconds_per_grid=made.seconds_per_grid,
             timings=(Timing("decode", start, time.time(), item.modality),),
         )
 
-    def _keep(self, job: int, made: MediaFeatures, dtype: str | None) -> dict[str, BlobRef]:
+    def _keep(self, job: int, made: MediaFeatures) -> dict[str, BlobRef]:
         assert self._arena is not None
         held = self._held.setdefault(job, [])
         tensors: dict[str, BlobRef] = {}
         for name, array in made.tensors.items():
             try:
-                ref, view = self._arena.allocate(dtype or array.dtype.name, array.shape)
+                ref, view = self._arena.allocate(made.dtype or array.dtype.name, array.shape)
             except MemoryError as error:
                 raise refuse("overloaded", "Shared memory is full; try again later.", code=NO_ROOM) from error
             held.append(ref)

@@ -5,12 +5,13 @@ a refused request leaves nothing behind.
 """
 
 import binascii
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 from ...protocol.blobs import BlobRef, Bytes
 from ...protocol.errors import refuse
-from ...protocol.request import Encoded, MediaItem, Modality, Source, Url
+from ...protocol.request import Encoded, FrameList, MediaItem, Modality, Source, Url
+from ..clip_facts import read_facts
 
 MAX_ITEM_BYTES = 256 << 20
 """Decoded bytes of one item, as for a download."""
@@ -54,8 +55,11 @@ class Arena(Protocol):
     def drop_bytes(self, blob: BlobRef) -> None: ...
 
 
-def read_url(url: str, modality: Modality, where: str) -> bytes | Url:
-    """Raises RequestError 400 for what is no URL of a known kind, 413 for what is too large."""
+def read_url(url: str, modality: Modality, where: str, about: Mapping[str, Any] | None = None) -> bytes | Raw | Url:
+    """`about`: what the caller says of a list of frames.
+
+    Raises RequestError 400 for what is no URL of a known kind, 413 for what is too large.
+    """
     scheme, colon, rest = url.partition(":")
     kind = scheme.strip().lower()
     if not colon or kind not in SCHEMES:
@@ -67,8 +71,18 @@ def read_url(url: str, modality: Modality, where: str) -> bytes | Url:
     if not comma or "base64" not in (option.strip() for option in options):
         raise refuse("invalid_request", "Only base64 data URLs are supported: data:<type>;base64,<data>.", where, "invalid_url")
     if modality == "video" and media_type.strip() == "video/jpeg":
-        raise refuse("unsupported", "Frame lists (data:video/jpeg) are not supported yet.", where, "unsupported")
+        return read_frames(data, read_facts(about or {}, where), where)
     return read_base64(data, where)
+
+
+def read_frames(data: str, facts: dict[str, Any], where: str) -> Raw:
+    """A clip as pictures in base64 with commas between them."""
+    if len(data) // 4 * 3 > MAX_ITEM_BYTES:
+        raise refuse("too_large", f"The media is larger than {MAX_ITEM_BYTES >> 20} MiB.", where, "media_too_large")
+    frames = [read_base64(frame.strip(), where) for frame in data.split(",")]
+    whole = b"".join(frames)
+    sizes = tuple(len(frame) for frame in frames)
+    return Raw(whole, "uint8", (len(whole),), lambda blob: FrameList(blob, sizes, **facts))
 
 
 def read_base64(data: str, where: str) -> bytes:

@@ -9,6 +9,7 @@ import msgspec
 
 from ...protocol.errors import refuse
 from ...protocol.request import ChatMessage, Modality, Slot, Text
+from ..embeds import read_embeds
 from .media import Pending, Raw, read_base64, read_url
 from .schema import Message, check_numbers
 
@@ -148,9 +149,10 @@ def _read_embeds(kind: str, part: Mapping[str, Any], where: str, rules: Rules) -
     value = _given(part, kind, where)
     if value is None:
         return None
-    if rules.raw is not None and not isinstance(value, str):
-        return rules.raw(EMBED_TYPES[kind], value if isinstance(value, Mapping) else {kind: value}, where)
-    raise refuse("unsupported", f"Parts of type {kind} are not supported yet.", where, "unsupported")
+    entry = value if isinstance(value, Mapping) else {kind: value}
+    if rules.raw is None:
+        _string(entry.get(kind), f"{where}.{kind}")
+    return read_embeds(EMBED_TYPES[kind], {**part, **entry}, where)
 
 
 def _read_uuid(part: Mapping[str, Any], where: str) -> str | None:
@@ -163,14 +165,15 @@ def _read_uuid(part: Mapping[str, Any], where: str) -> str | None:
 
 
 def _read_url_field(part: Mapping[str, Any], field: str, modality: Modality, where: str, uuid: str | None) -> Any:
-    value, name = _given(part, field, where), field
+    value, name, about = _given(part, field, where), field, part
     if isinstance(value, Mapping):
+        about = {**part, **value}
         if value.get("detail") not in (None, "auto"):
             _warn_of_detail()
         value, name = value.get("url"), f"{field}.url"
         if value is None and uuid is None:
             raise refuse("invalid_request", "This field is required.", f"{where}.{name}", "missing_field")
-    return None if value is None else read_url(_string(value, f"{where}.{name}"), modality, where)
+    return None if value is None else read_url(_string(value, f"{where}.{name}"), modality, where, about)
 
 
 @cache

@@ -9,18 +9,20 @@ from numpy.typing import NDArray
 
 from ....protocol.config import MediaLimits
 from ....protocol.errors import refuse
-from .container import AUDIO_FORMATS, open_container, seconds_of
+from .container import AUDIO_FORMATS, VIDEO_FORMATS, open_container, seconds_of
 
-NOT_DECODABLE = "The sound cannot be decoded: it is no WAV, FLAC, OGG, Opus, MP3, M4A or WebM, or its data is damaged."
+NOT_DECODABLE = "The sound cannot be decoded: it is no WAV, FLAC, OGG, Opus, MP3, AAC, M4A or WebM, or its data is damaged."
 
 Wave = NDArray[np.float32]
 
 
-def decode_audio(data: bytes, rate: int, limits: MediaLimits) -> Wave:
-    """float32 [n] at `rate` samples per second."""
+def decode_audio(data: bytes, rate: int, limits: MediaLimits, of_clip: bool = False) -> Wave:
+    """float32 [n] at `rate` samples per second. `of_clip`: the file is a clip, and one without sound gives no samples."""
     pieces: list[Wave] = []
     count = 0
-    with open_container(data, AUDIO_FORMATS, NOT_DECODABLE) as container:
+    with open_container(data, AUDIO_FORMATS | VIDEO_FORMATS if of_clip else AUDIO_FORMATS, NOT_DECODABLE) as container:
+        if not container.streams.audio and of_clip:
+            return np.zeros(0, np.float32)
         if not container.streams.audio:
             raise refuse("unprocessable_media", "The file holds no sound.")
         stream = container.streams.audio[0]
@@ -38,6 +40,8 @@ def decode_audio(data: bytes, rate: int, limits: MediaLimits) -> Wave:
                 count += len(mono)
                 check_length(count / own_rate, count, limits)
                 pieces.append(mono)
+    if not count and of_clip:
+        return np.zeros(0, np.float32)
     if not count:
         raise refuse("unprocessable_media", "The file holds no sound.")
     return resample(np.concatenate(pieces), own_rate, rate)

@@ -8,7 +8,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ....protocol.config import MediaLimits
 from ....protocol.errors import refuse
-from .image_options import WHITE
+from .options import WHITE
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 """Decoders that may run. No formats that start programs, follow references or have a history of faults."""

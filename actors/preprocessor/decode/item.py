@@ -3,20 +3,23 @@
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ....protocol.blobs import ITEM_SIZE
 from ....protocol.config import MediaLimits
 from ....protocol.errors import refuse
-from ....protocol.request import Embeds, Encoded, Frames, Modality, Pixels, Samples, Source
+from ....protocol.request import Embeds, Encoded, FrameList, Frames, Modality, PackedEmbeds, Pixels, Samples, Source
 from ..families.base import Clip, Family, MediaFeatures
 from .audio import audio_of_samples, decode_audio
 from .embeds import check_embeds
 from .image import decode_image, image_of_pixels
-from .image_options import background_of
+from .options import CLIP_FACTS, SOUND_TRACK, background_of
 from .sampling import Sampling, sampling_of
-from .video import decode_video, frames_of_array
+from .unpack import grid_of, unpack
+from .video import decode_video, frames_of_array, frames_of_pictures
 
 Options = dict[str, Any]
+Array = NDArray[Any]
 
 
 class ItemDecoder:
@@ -30,14 +33,20 @@ class ItemDecoder:
     def features(self, modality: Modality, source: Source, data: bytes, processor: Options, io: Options) -> MediaFeatures:
         """`data` is the source's blob, copied: nobody can change it any more."""
         if isinstance(source, Embeds):
-            return self._embeds(modality, source, data)
+            kind = np.uint16 if source.blob.dtype == "bfloat16" else source.blob.dtype  # numpy has no bfloat16: its bits
+            given = np.frombuffer(data, kind).reshape(source.blob.shape)
+            return self._embeds(modality, source.blob.dtype, given, source.grid, processor)
+        if isinstance(source, PackedEmbeds):
+            return self._packed(modality, source, data, processor)
         match modality:
             case "image":
                 media: Any = self._image(source, data, io)
             case "video":
                 media = self._video(source, data, processor, io)
             case "audio":
-                media = self._audio(source, data)
+                media = self._audio(source, data, io)
+                if SOUND_TRACK in io and len(media) < self._family.sampling_rate // 20:  # less than the ear's smallest piece
+                    return MediaFeatures({}, 0)
         made = self._family.features(modality, media, processor, self._max_rows)
         if made.rows < 1:
             raise refuse("unprocessable_media", f"The {modality} is too short to hold anything.")
@@ -59,42 +68,86 @@ class ItemDecoder:
         fps = processor.get("fps", io.get("fps"))
         match source:
             case Encoded():
-                sampling = self._sampling(processor, io, self._limits.video_frames)
-                return Clip(decode_video(data, self._limits, sampling, bool(io.get("frame_recovery", False))), fps)
+                whole = self._sampling(processor, io, self._limits.video_frames)
+                return Clip(decode_video(data, self._limits, whole, bool(io.get("frame_recovery", False))), fps)
+            case FrameList(sizes=sizes):
+                facts = {name: value for name in CLIP_FACTS if (value := getattr(source, name)) is not None}
+                return self._frame_list(data, sizes, {**io, **facts}, processor)
             case Frames(blob, rate):
                 frames = np.frombuffer(data, _numeric(blob.dtype, "uint8")).reshape(blob.shape)
                 asked = processor.keys() & {"num_frames", "fps"} or io.keys() & {"num_frames", "fps"}
-                sampling = self._sampling(processor, io, None) if asked and source.do_sample_frames else None  # type: ignore[assignment]
+                wanted = asked and source.do_sample_frames and processor.get("do_sample_frames", True)
+                sampling = self._sampling(processor, io, None) if wanted else None
+                _check_facts(len(frames), source.frames_indices, source.total_num_frames)
                 return Clip(frames_of_array(frames, rate, self._limits, sampling), fps)
             case _:
                 raise refuse("invalid_request", "A video must be an encoded clip or frames.")
+
+    def _frame_list(self, data: bytes, sizes: tuple[int, ...], io: Options, processor: Options) -> Clip:
+        """`fps` among `io` says how far apart the frames are; they are sampled only where `do_sample_frames` says so."""
+        ends = np.cumsum(sizes).tolist()
+        pictures = [data[end - size : end] for size, end in zip(sizes, ends, strict=True)]
+        _check_facts(len(pictures), io.get("frames_indices"), io.get("total_num_frames"))
+        if processor.get("do_sample_frames", io.get("do_sample_frames", False)):
+            asked = {name: value for name, value in io.items() if name != "fps"}
+            sampling = self._sampling(processor, asked, self._limits.video_frames)
+        else:
+            sampling = Sampling(None, None, None, self._limits.video_seconds)
+        frames = frames_of_pictures(pictures, self._limits, sampling, io.get("fps"))
+        return Clip(frames, processor.get("fps", io.get("fps")))
 
     def _sampling(self, processor: Options, io: Options, default: int | None) -> Sampling:
         family = self._family
         return sampling_of(processor, io, default, family.sample_fps, family.max_frames, self._limits.video_seconds)
 
-    def _audio(self, source: Source, data: bytes) -> Any:
+    def _audio(self, source: Source, data: bytes, io: Options) -> Any:
         rate = self._family.sampling_rate
         match source:
             case Encoded():
-                return decode_audio(data, rate, self._limits)
+                return decode_audio(data, rate, self._limits, SOUND_TRACK in io)
             case Samples(blob, own_rate):
                 samples = np.frombuffer(data, _numeric(blob.dtype, "float32")).reshape(blob.shape)
                 return audio_of_samples(samples, own_rate, rate, self._limits)
             case _:
                 raise refuse("invalid_request", "A sound must be an encoded file or samples.")
 
-    def _embeds(self, modality: Modality, source: Embeds, data: bytes) -> MediaFeatures:
-        blob, grid = source.blob, source.grid
+    def _packed(self, modality: Modality, source: PackedEmbeds, data: bytes, processor: Options) -> MediaFeatures:
+        split = len(data) - source.grid_bytes
+        packed = unpack(data[:split], self._limits.embeds_bytes)
+        grid = source.grid or packed.grid
+        if source.grid_bytes:
+            grid = grid_of(unpack(data[split:], 1 << 20).values)
+        values = packed.values
+        if values.ndim == 3 and len(values) == 1:
+            values = values[0]
+        return self._embeds(modality, packed.dtype, values, grid, processor)
+
+    def _embeds(
+        self, modality: Modality, dtype: str, given: Array, grid: tuple[int, int, int] | None, processor: Options
+    ) -> MediaFeatures:
+        """`dtype` is that of the values; bfloat16 comes as its bits."""
         if grid is not None and min(grid) < 1:
             raise refuse("invalid_request", f"A grid must be three positive numbers, got {list(grid)}.")
         expected = self._family.rows_of(modality, grid)
-        hidden = self._family.checkpoint.info.hidden
-        rows = check_embeds(blob.dtype, blob.shape, data, hidden, expected, self._limits)
-        # bfloat16 travels as its bits; the worker writes the blob under the source's own type
-        kind = np.dtype(np.uint16 if blob.dtype == "bfloat16" else blob.dtype)
-        seconds = 1.0 if modality == "video" else 0.0
-        return MediaFeatures({"embeds": np.frombuffer(data, kind).reshape(blob.shape)}, rows, grid, seconds)
+        shape = tuple(given.shape)
+        rows = check_embeds(dtype, shape, given.data, self._family.embed_width, expected, self._limits)
+        if rows > self._max_rows:
+            raise refuse(
+                "invalid_request",
+                f"The item takes {rows} tokens, the model's context is {self._max_rows}.",
+                code="context_length_exceeded",
+            )
+        # As for a clip whose rate nobody names: two frames a patch, two frames a second.
+        seconds = 2 / processor.get("fps", 2.0) if modality == "video" else 0.0
+        return MediaFeatures({"embeds": given}, rows, grid, seconds, dtype)
+
+
+def _check_facts(frames: int, indices: Any, total: Any) -> None:
+    """What a caller says of his frames must fit them."""
+    if indices is not None and len(indices) != frames:
+        raise refuse("invalid_request", f"frames_indices must name each of the {frames} frames, got {len(indices)}.")
+    if total is not None and total < frames:
+        raise refuse("invalid_request", f"total_num_frames must be at least the {frames} frames given, got {total}.")
 
 
 def _numeric(dtype: str, expected: str) -> str:

@@ -1,5 +1,7 @@
 """Which frames of a clip are looked at: pure arithmetic."""
 
+from bisect import bisect_right
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from ....protocol.errors import refuse
@@ -30,8 +32,12 @@ def sampling_of(
     return Sampling(None if num == -1 else num, fps, model_max, min(max_duration, io.get("max_duration", max_duration)))
 
 
-def choose(total: int, rate: float | None, sampling: Sampling) -> list[int]:
-    """Indices of the frames to keep, rising, of `total` frames at `rate` per second."""
+def choose(total: int, rate: float | None, sampling: Sampling, times: Sequence[int] | None = None) -> list[int]:
+    """Indices of the frames to keep, rising, of `total` frames at `rate` per second on average.
+
+    `times` are when each is shown: then the frames seen at evenly spaced moments are kept, which at a constant rate are
+    evenly spaced frames. A clip that lasts longer than `max_duration` is looked at as often as one that lasts so long.
+    """
     if total < 1:
         raise refuse("unprocessable_media", "The clip holds no frames.")
     count = total
@@ -46,4 +52,8 @@ def choose(total: int, rate: float | None, sampling: Sampling) -> list[int]:
         return list(range(total))
     if count == 1:
         return [0]
-    return [int(index * (total - 1) / (count - 1)) for index in range(count)]
+    if times is None:
+        times = range(total)
+    first, last = times[0], times[-1]
+    moments = (first + index * (last - first) // (count - 1) for index in range(count))
+    return [bisect_right(times, moment) - 1 for moment in moments]

@@ -1,6 +1,6 @@
 """Clips: only the chosen frames are kept in memory."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import av
@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from ....protocol.config import MediaLimits
 from ....protocol.errors import refuse
-from .container import VIDEO_FORMATS, open_container, seconds_of
+from .container import VIDEO_FORMATS, cut_off, open_container, seconds_of
+from .image import decode_image
 from .sampling import Sampling, choose
 
 NOT_DECODABLE = "The video cannot be decoded: it is no MP4, WebM, Matroska, MOV, AVI or GIF, or its data is damaged."
@@ -26,11 +27,13 @@ def decode_video(data: bytes, limits: MediaLimits, sampling: Sampling, recover: 
         seconds = seconds_of(container, stream)
         if seconds is not None and seconds > limits.video_seconds:
             raise refuse("too_large", f"The video lasts {seconds:.0f} s; at most {limits.video_seconds:.0f} s are taken.")
-        packets = sum(1 for packet in container.demux(stream) if packet.size)
-        if not recover and stream.frames > packets:
+        shown = [packet.pts for packet in container.demux(stream) if packet.size]
+        packets = len(shown)
+        if not recover and (stream.frames > packets or cut_off(data)):
             raise refuse("unprocessable_media", DAMAGED)
         rate = float(stream.average_rate) if stream.average_rate else None
-        chosen = choose(packets, rate, sampling)
+        times = sorted(shown) if packets and None not in shown else None
+        chosen = choose(packets, rate, sampling, times)
         check_frames(len(chosen), width, height, limits)
     with open_container(data, VIDEO_FORMATS, NOT_DECODABLE) as container:  # from the start again: GIF cannot seek
         return _collect(_decoded(container, _stream(container), recover), chosen, recover)
@@ -43,6 +46,19 @@ def frames_of_array(frames: Frames, rate: float | None, limits: MediaLimits, sam
     chosen = choose(len(frames), rate, sampling) if sampling is not None else range(len(frames))
     check_frames(len(chosen), frames.shape[2], frames.shape[1], limits)
     return frames if len(chosen) == len(frames) else frames[list(chosen)]
+
+
+def frames_of_pictures(pictures: Sequence[bytes], limits: MediaLimits, sampling: Sampling, rate: float | None) -> Frames:
+    """[T, H, W, 3] of encoded pictures, one a frame; only the chosen ones are decoded."""
+    chosen = choose(len(pictures), rate, sampling)
+    kept: list[Frames] = []
+    for index in chosen:
+        frame = np.asarray(decode_image(pictures[index], limits))
+        check_frames(len(chosen), frame.shape[1], frame.shape[0], limits)
+        if kept and frame.shape != kept[0].shape:
+            raise refuse("unprocessable_media", "All frames of a clip must have one size.")
+        kept.append(frame)
+    return np.stack(kept)
 
 
 def check_frames(count: int, width: int, height: int, limits: MediaLimits) -> None:

@@ -41,6 +41,17 @@ class Placed:
     rows: int
     grid: Grid | None = None
     seconds_per_grid: float = 0.0
+    sound: int = 0
+    """Rows of the clip's own sound, which lies between its frames: the run is then that of `Family.interleaved`."""
+
+
+class Piece(NamedTuple):
+    """Some tokens of a clip that carries its sound: rows [offset, offset + length) of picture or sound, or a mark."""
+
+    token_id: int
+    modality: Modality | None
+    length: int = 1
+    offset: int = 0
 
 
 class Sized(NamedTuple):
@@ -49,6 +60,8 @@ class Sized(NamedTuple):
     rows: int
     grid: Grid | None = None
     seconds_per_grid: float = 0.0
+    pieces: tuple[Piece, ...] = ()
+    """Of a clip with its sound; else its run is `rows` placeholders."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +72,8 @@ class MediaFeatures:
     rows: int
     grid: Grid | None = None
     seconds_per_grid: float = 0.0
+    dtype: str | None = None
+    """Of the tensors where numpy has no such type: bfloat16, as its bits."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +104,20 @@ class Family(ABC):
     @abstractmethod
     def features(self, modality: Modality, media: Any, options: dict[str, Any], max_rows: int) -> MediaFeatures:
         """In a decode worker: `media` is a PIL image, a `Clip`, or float32 samples [n] at the model's rate."""
+
+    @property
+    def hears_clips(self) -> bool:
+        """Whether a clip's sound can be laid between its frames (`use_audio_in_video`)."""
+        return False
+
+    def interleaved(self, clip: Sized, sound: int) -> tuple[Piece, ...]:
+        """The run of a clip with `sound` rows of its own sound."""
+        raise NotImplementedError
+
+    @property
+    def embed_width(self) -> int:
+        """Columns of a ready-made embedding."""
+        return self.checkpoint.info.hidden
 
     @property
     def sampling_rate(self) -> int:
@@ -147,7 +176,15 @@ def expand(
             out.append(token)
             at += 1
             continue
-        rows = items[kind][len(spans[kind])].rows
+        rows, _, _, pieces = items[kind][len(spans[kind])]
+        if pieces:
+            if whole[kind]:
+                raise refuse("invalid_request", "A clip with its sound is named by one placeholder.")
+            spans[kind].append(Span(len(out), sum(piece.length for piece in pieces)))
+            for piece in pieces:
+                out.extend([piece.token_id] * piece.length)
+            at += 1
+            continue
         if whole[kind] and list(token_ids[at : at + rows]) != [token] * rows:
             raise refuse("invalid_request", f"A run of '{placeholders[kind].token}' has not the length of its item, {rows}.")
         spans[kind].append(Span(len(out), rows))

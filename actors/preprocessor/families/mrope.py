@@ -8,18 +8,19 @@ from numpy.typing import NDArray
 
 
 class Block(NamedTuple):
-    """A picture or clip in the prompt: merged grid `height` x `width` at each of `times`, from token `start` on."""
+    """A picture or clip in the prompt, from token `start` on."""
 
     start: int
-    times: NDArray[np.int64]
-    height: int
-    width: int
+    planes: NDArray[np.int64]
+    """[3, tokens], counted from where the block begins."""
     advance: int
     """How far the next token's position lies behind the block's first."""
 
-    @property
-    def rows(self) -> int:
-        return len(self.times) * self.height * self.width
+
+def planes(times: NDArray[np.int64], height: int, width: int) -> NDArray[np.int64]:
+    """[3, rows] of a merged grid `height` x `width` at each of `times`."""
+    grid = np.meshgrid(times, np.arange(height), np.arange(width), indexing="ij")
+    return np.stack(grid).reshape(3, -1)
 
 
 def positions(length: int, blocks: Sequence[Block]) -> tuple[bytes, int]:
@@ -30,9 +31,8 @@ def positions(length: int, blocks: Sequence[Block]) -> tuple[bytes, int]:
         text = block.start - at
         out[:, at : block.start] = np.arange(position, position + text)
         position += text
-        time, height, width = np.meshgrid(block.times, np.arange(block.height), np.arange(block.width), indexing="ij")
-        end = block.start + block.rows
-        out[:, block.start : end] = np.stack([time, height, width]).reshape(3, -1) + position
+        end = block.start + block.planes.shape[1]
+        out[:, block.start : end] = block.planes + position
         position += block.advance
         at = end
     out[:, at:] = np.arange(position, position + length - at)

@@ -28,7 +28,7 @@ class QwenVl(Family):
         for item in placed:
             assert item.grid is not None
             frames, height, width = item.grid[0], item.grid[1] // self.merge, item.grid[2] // self.merge
-            blocks.append(mrope.Block(item.start, np.arange(frames), height, width, max(height, width)))
+            blocks.append(mrope.Block(item.start, mrope.planes(np.arange(frames), height, width), max(height, width)))
         return mrope.positions(length, blocks) if blocks else (None, 0)
 
     def rows_of(self, modality: Modality, grid: Grid | None) -> int | None:
@@ -57,6 +57,6 @@ def load(checkpoint: Checkpoint, tokenizer: TextTokenizer) -> QwenVl:
             "image": placeholder(tokenizer, checkpoint.token_id("image_token_id"), *vision),
             "video": placeholder(tokenizer, checkpoint.token_id("video_token_id"), *vision),
         },
-        options={"image": _PIXELS, "video": _PIXELS | {"fps", "num_frames"}},
+        options={"image": _PIXELS, "video": _PIXELS | {"fps", "num_frames", "do_sample_frames"}},
         merge=int(checkpoint.config.get("vision_config", {}).get("spatial_merge_size", 2)),
     )

@@ -59,7 +59,7 @@ def test_S19_neither_data_nor_id(checkpoints: Checkpoints) -> None:
         {"max_pixels": True},
         {"fps": -1},
         {"num_frames": 1.5},
-        {"use_audio_in_video": True},
+        {"use_audio_in_video": "yes"},
     ],
 )
 def test_S50_processor_options(checkpoints: Checkpoints, options: dict[str, Any]) -> None:
@@ -89,11 +89,11 @@ def test_options_in_effect(checkpoints: Checkpoints) -> None:
     )
     asked = request(
         TextPrompt("x"),
-        (MediaItem("image", Encoded(NOWHERE), "here"),),
+        tuple(MediaItem(modality, Encoded(NOWHERE), "here") for modality in ("image", "video", "audio")),
         mm_processor_kwargs={"max_pixels": 9, "fps": 3, "use_audio_in_video": False},
         media_io_kwargs={"video": {"num_frames": 8}},
     )
     rules.check(asked)
-    assert rules.options(asked, "image") == ({"min_pixels": 5, "max_pixels": 9}, {})
-    assert rules.options(asked, "video") == ({"min_pixels": 5, "max_pixels": 9, "fps": 3}, {"num_frames": 8, "fps": 2})
-    assert rules.options(asked, "audio") == ({}, {})
+    assert rules.options(asked, 0) == ({"min_pixels": 5, "max_pixels": 9}, {})
+    assert rules.options(asked, 1) == ({"min_pixels": 5, "max_pixels": 9, "fps": 3}, {"num_frames": 8, "fps": 2})
+    assert rules.options(asked, 2) == ({}, {})

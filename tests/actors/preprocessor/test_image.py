@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from thespis.actors.preprocessor.decode.image import decode_image, image_of_pixels
-from thespis.actors.preprocessor.decode.image_options import WHITE, background_of
+from thespis.actors.preprocessor.decode.options import WHITE, background_of
 from thespis.protocol.config import MediaLimits
 from thespis.protocol.errors import RequestError
 

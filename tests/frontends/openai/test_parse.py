@@ -86,7 +86,7 @@ def test_S45_a_uuid_stands_for_the_data(part: dict[str, Any], kind: str) -> None
         ({"type": "image_url", "image_url": "data:image/png;base64,YQ"}, "", "invalid_base64"),
         ({"type": "image_url", "image_url": "data:image/png;base64,YQ==YQ=="}, "", "invalid_base64"),
         ({"type": "image_url", "image_url": "data:image/png;base64,é"}, "", "invalid_base64"),
-        ({"type": "video_url", "video_url": "data:video/jpeg;base64,YQ==,YQ=="}, "", "unsupported"),
+        ({"type": "video_url", "video_url": "data:video/jpeg;base64,YQ==,@@"}, "", "invalid_base64"),
         ({"type": "input_audio", "input_audio": "YQ=="}, ".input_audio", "wrong_type"),
         ({"type": "input_audio", "input_audio": {"format": "wav"}}, ".input_audio.data", "missing_field"),
         ({"type": "image_url", "image_url": DATA_URL, "uuid": "u" * 129}, ".uuid", "invalid_uuid"),

@@ -1,10 +1,14 @@
-"""The options of decoding a picture, checked where they arrive and read where it is decoded. No PIL here."""
+"""Options of decoding, checked where they arrive and read where an item is decoded. No decoder is imported here."""
 
 from typing import Any
 
 from ....protocol.errors import refuse
 
 WHITE = (255, 255, 255)
+SOUND_TRACK = "sound_track"
+"""Set by the shell alone: the item is the sound of a clip, which may have none."""
+CLIP_FACTS = ("fps", "duration", "total_num_frames", "frames_indices", "do_sample_frames")
+"""What a caller may say of frames that he brings."""
 
 
 def background_of(options: dict[str, Any]) -> tuple[int, int, int]:

@@ -1,0 +1,146 @@
+"""Ready-made embeddings as callers write them, on every face; and `encode_embeds`, which writes them for HTTP.
+
+Whether they fit the model is checked where nothing can be hurt: in a decode worker, before anything else reads them.
+"""
+
+import base64
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..protocol.errors import RequestError, refuse
+from ..protocol.request import Embeds, Modality, PackedEmbeds
+from .openai.media import Raw, read_base64
+
+Array = NDArray[Any]
+Grid = tuple[int, int, int]
+MOST_CHANNELS = 8
+"""Of a sound; an array with more on both axes is none."""
+
+
+def encode_embeds(embeds: Any, grid: Any = None) -> str:
+    """For an `image_embeds`, `video_embeds` or `audio_embeds` part: base64 of a safetensors file.
+
+    `embeds`: array or tensor [rows, hidden], floating point. `grid`: (t, h, w) in patches, for models that need it.
+    """
+    from safetensors.numpy import save
+
+    array = to_numpy(embeds)
+    tensors: dict[str, Array] = {"embeds": np.ascontiguousarray(array)}
+    if grid is not None:
+        tensors["grid_thw"] = np.asarray(to_numpy(grid) if is_array(grid) else grid, np.int64).reshape(-1)
+    return base64.b64encode(save(tensors)).decode()
+
+
+def is_array(value: Any) -> bool:
+    """An array of numpy's, or a tensor; torch itself is not imported."""
+    return isinstance(value, np.ndarray) or (hasattr(value, "detach") and hasattr(value, "numpy"))
+
+
+def to_numpy(value: Any) -> Array:
+    """Of an array or tensor, wherever it lies; what numpy has no type for becomes float32."""
+    if isinstance(value, np.ndarray):
+        return value
+    tensor = value.detach().cpu()
+    return np.asarray((tensor.float() if tensor.is_floating_point() else tensor).numpy())
+
+
+def looks_like_embeds(modality: Modality, value: Any) -> bool:
+    """Whether a bare array is no picture, clip or sound: a float array whose values or shape none of them has."""
+    if not is_array(value) or value.ndim not in (2, 3):
+        return False
+    if modality == "audio" and value.ndim == 2 and min(value.shape) <= MOST_CHANNELS:
+        return False
+    array = to_numpy(value)
+    if array.dtype.kind != "f" or not array.size:
+        return False
+    return modality == "audio" or (array.shape[-1] not in (1, 3, 4) and bool(array.min() < 0))
+
+
+def split_embeds(modality: Modality, given: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A dict for each item: of `(N, F, H)`, a list of `(F_i, H)`, or `(total, H)` with a grid `(N, 3)`. RequestError."""
+    name, where = f"{modality}_embeds", f"multi_modal_data['{modality}']"
+    value = given.get(name)
+    if isinstance(value, str):
+        return [dict(given)]
+    grids = _grids(given.get(f"{modality}_grid_thw"), modality, where)
+    if isinstance(value, list | tuple) and all(is_array(entry) for entry in value):
+        items = [to_numpy(entry) for entry in value]
+    elif is_array(value):
+        items = _split_array(to_numpy(value), grids, name, where)
+    else:
+        raise refuse("invalid_request", f"A dict of embeddings needs '{name}', an array or tensor.", part=where)
+    for what, count in (("grids", grids), ("image_sizes", given.get("image_sizes"))):
+        if count is not None and len(count) != len(items):
+            raise refuse("invalid_request", f"There are {len(items)} items in {name}, but {len(count)} {what}.", part=where)
+    rest = [{f"{modality}_grid_thw": grid} for grid in grids] if grids is not None else [{}] * len(items)
+    return [{name: item, **more} for item, more in zip(items, rest, strict=True)]
+
+
+def _split_array(array: Array, grids: list[Grid] | None, name: str, where: str) -> list[Array]:
+    if array.ndim == 3:
+        return list(array)
+    if array.ndim != 2 or grids is None or len(grids) < 2:
+        return [array]
+    cells = [math.prod(grid) for grid in grids]
+    rows = [len(array) * count / max(1, sum(cells)) for count in cells]  # each patch has as many rows in one as in another
+    if min(cells) < 1 or any(row != int(row) for row in rows):
+        text = f"The {len(array)} rows of {name} cannot be divided over grids of {', '.join(map(str, cells))} patches."
+        raise refuse("invalid_request", text, part=where)
+    return np.split(array, np.cumsum([int(row) for row in rows])[:-1])
+
+
+def read_embeds(modality: Modality, entry: Mapping[str, Any], where: str) -> Raw:
+    """One item: `{"image_embeds": ...}` with its grid where the model needs one. An array, a tensor, or base64 of a file."""
+    name = f"{modality}_embeds"
+    value, grid = entry.get(name), entry.get(f"{modality}_grid_thw")
+    if isinstance(value, str):
+        return _packed(value, grid, modality, where)
+    if not is_array(value):
+        raise refuse("invalid_request", f"A dict of embeddings needs '{name}', an array or tensor.", part=where)
+    array = to_numpy(value)
+    if array.ndim == 3 and len(array) == 1:
+        array = array[0]
+    if array.dtype.name not in ("float16", "float32"):  # refused later by name, unless it is another width of float
+        array = array.astype(np.float32) if array.dtype.kind == "f" else array
+    if array.dtype.name not in ("float16", "float32"):
+        raise refuse("invalid_request", f"Embeddings must be floating point, got {array.dtype.name}.", part=where)
+    thw = _grid(grid, modality, where)
+    whole = np.ascontiguousarray(array)
+    data: Any = whole.data.cast("B") if whole.size else b""
+    return Raw(data, array.dtype.name, array.shape, lambda blob: Embeds(blob, thw))
+
+
+def _packed(text: str, grid: Any, modality: Modality, where: str) -> Raw:
+    data = read_base64(text, where)
+    tail = read_base64(grid, where) if isinstance(grid, str) else b""
+    thw = None if isinstance(grid, str) else _grid(grid, modality, where)
+    whole = data + tail
+    return Raw(whole, "uint8", (len(whole),), lambda blob: PackedEmbeds(blob, thw, len(tail)))
+
+
+def _grid(grid: Any, modality: Modality, where: str) -> Grid | None:
+    grids = _grids(grid, modality, where)
+    if grids is not None and len(grids) != 1:
+        raise refuse("invalid_request", f"{modality}_grid_thw has one row (t, h, w) per item, got {len(grids)}.", part=where)
+    return grids[0] if grids else None
+
+
+def _grids(grid: Any, modality: Modality, where: str) -> list[Grid] | None:
+    """Of a grid (3,) or (N, 3)."""
+    if grid is None:
+        return None
+    try:
+        array = np.asarray(to_numpy(grid) if is_array(grid) else grid)
+    except ValueError:
+        raise _no_grid(modality, where) from None
+    if array.ndim not in (1, 2) or array.shape[-1] != 3 or array.dtype.kind not in "iu" or array.size > 1 << 16:
+        raise _no_grid(modality, where)
+    return [(int(t), int(h), int(w)) for t, h, w in array.reshape(-1, 3)]
+
+
+def _no_grid(modality: Modality, where: str) -> RequestError:
+    return refuse("invalid_request", f"{modality}_grid_thw must be whole numbers (t, h, w), one row per item.", part=where)
