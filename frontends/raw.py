@@ -88,6 +88,8 @@ def _of_pil(image: Any) -> tuple[Array, str]:
     image = ImageOps.exif_transpose(image)
     transparent = image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info
     wanted = ("RGBA", "LA") if transparent else ("RGB", "L")
+    if image.mode.startswith("I;16"):  # PIL would clip at 255
+        return (np.asarray(image) >> 8).astype(np.uint8)[..., None], "L"
     if image.mode not in wanted:
         image = image.convert(wanted[0])
     array = np.asarray(image)

@@ -57,6 +57,8 @@ def flatten(image: Image.Image, background: tuple[int, int, int]) -> Image.Image
         canvas = Image.new("RGBA", layer.size, (*background, 255))
         canvas.alpha_composite(layer)
         return canvas.convert("RGB")
+    if image.mode.startswith("I;16"):  # PIL would clip at 255
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
