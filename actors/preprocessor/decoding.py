@@ -17,7 +17,7 @@ from ...protocol.edges.decode_worker_to_preprocessor import Decoded
 from ...protocol.edges.preprocessor_to_decode_worker import CheckGuide, Decode, FreeFeatures
 from ...protocol.errors import Failure, RequestError
 from ...protocol.guide import Guide
-from ...protocol.request import Embeds, PackedEmbeds
+from ...protocol.request import Embeds, Modality, PackedEmbeds
 from ...protocol.wire import Message
 from ..quarantine import PROOF, Banned
 from .guides import TOO_LARGE, TOO_SLOW, KnownGuides
@@ -290,4 +290,8 @@ def _deadly(flight: Flight[Waiter]) -> Failure:
     """What killed two workers is not tried on a third."""
     if flight.item is None:
         return TOO_LARGE
-    return Failure("unprocessable_media", f"The {flight.item.modality} cannot be decoded: it ended the decoder twice.")
+    return _poison(flight.item.modality)
+
+
+def _poison(modality: Modality) -> Failure:
+    return Failure("unprocessable_media", f"The {modality} cannot be decoded: it ended the decoder twice.", code="poison")

@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 
 from ...protocol.edges.preprocessor_to_decode_worker import CheckGuide, Decode
 from ...protocol.request import MediaItem
+from ..quarantine import evidence
 
 W = TypeVar("W")
 

@@ -15,7 +15,7 @@ from thespis.actors.preprocessor.actor import Preprocessor
 from thespis.actors.preprocessor.identity import content_digest, item_key
 from thespis.protocol.blobs import Arena, BlobRef
 from thespis.protocol.edges.client_to_preprocessor import Prepare, Tokenize
-from thespis.protocol.edges.control import Kill, Peer
+from thespis.protocol.edges.control import Gone, Kill, Peer
 from thespis.protocol.edges.decode_worker_to_preprocessor import Decoded, DecodeFailed
 from thespis.protocol.edges.encoder_cache_to_preprocessor import FeaturesRead
 from thespis.protocol.edges.fetcher_to_preprocessor import Fetched
@@ -241,6 +241,27 @@ async def test_a_workers_death_is_retried_once(stage: Stage) -> None:
     stage.answer(stage.jobs[2])
     assert [submit.prepared.id for submit in stage.sent.of(Submit)] == ["b"]
     assert stage.actor.counters()["worker_deaths"] == 2
+
+
+async def test_what_ended_two_workers_is_refused_at_once_when_it_comes_again(stage: Stage) -> None:
+    stage.prepare("a", stage.picture(1))
+    for epoch in (1, 2):
+        stage.actor.on_gone(W, epoch)
+        stage.join(epoch=epoch + 1)
+    stage.prepare("again", stage.picture(1))
+    assert stage.failures()["again"].code == "poison"
+    assert len(stage.jobs) == 2
+    stage.prepare("other", stage.picture(2))
+    assert len(stage.jobs) == 3
+
+
+async def test_two_kills_from_outside_refuse_nothing(stage: Stage) -> None:
+    stage.prepare("a", stage.picture(1))
+    for epoch in (1, 2):
+        stage.actor.on_death(Gone(W, epoch, outside=True))
+        stage.join(epoch=epoch + 1)
+    stage.answer(stage.jobs[2])
+    assert [submit.prepared.id for submit in stage.sent.of(Submit)] == ["a"]
 
 
 async def test_features_that_died_with_their_worker_are_made_again(stage: Stage) -> None:
