@@ -86,14 +86,56 @@ def practice_shares(right: dict[str, float]) -> torch.Tensor:
     return torch.tensor([min(1.0, 0.15 + 3 * (1 - right[kind])) for kind in TRAINED_KINDS])
 
 
+@dataclass
+class Course:
+    """One stage's training under way, and where its checkpoint lies."""
+
+    network: Any
+    optimiser: torch.optim.Optimizer
+    scribe: Scribe
+    path: Path
+    seed: int
+    progress: Progress = field(default_factory=Progress)
+
+    def resume(self) -> None:
+        if not self.path.exists():
+            return
+        state = torch.load(self.path, weights_only=True)
+        self.network.load_state_dict(state["weights"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.progress = Progress(**state["progress"])
+
+    def save(self) -> None:
+        """Written beside and renamed, so that a kill in the middle leaves the last checkpoint whole."""
+        state = {
+            "weights": self.network.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "progress": vars(self.progress),
+        }
+        torch.save(state, self.path.with_suffix(".new"))
+        self.path.with_suffix(".new").rename(self.path)
+
+    def report(self, loss: float) -> None:
+        """What is due after this step: a line, a checkpoint, an exam."""
+        done = self.progress
+        if done.step % 25 == 0:
+            told = " ".join(f"{kind}={share:.2f}" for kind, share in done.right.items())
+            log.info("step %d, %.0f s, loss %.3f, right %s", done.step, done.seconds, loss, told)
+        if done.step % SAVE_EVERY == 0:
+            self.save()
+        if done.step % EXAM_EVERY == 0:
+            marks = examine(self.network, self.scribe, self.seed + done.step, 100)
+            log.info("exam at %d: %s", done.step, " ".join(f"{kind}={mark:.3f}" for kind, mark in marks.items()))
+
+
 def train(network: Any, tokenizer: Any, stage: Stage, path: Path, minutes: float, peak: float, seed: int) -> None:
     """Trains until `minutes` are spent, over all runs; goes on from the checkpoint at `path` if there is one."""
-    optimiser = optimiser_for(network, stage, peak)
-    progress = resume(network, optimiser, path)
-    scribe = Scribe(network, tokenizer)
+    course = Course(network, optimiser_for(network, stage, peak), Scribe(network, tokenizer), path, seed)
+    course.resume()
+    progress = course.progress
     shares: Any = practice_shares(progress.right)
     shares.share_memory_()
-    curriculum = Curriculum(scribe, shares, seed, encoded=stage == "language")
+    curriculum = Curriculum(course.scribe, shares, seed, encoded=stage == "language")
     ahead = Subset(curriculum, range(progress.step, MOST_STEPS))
     loader = DataLoader(ahead, batch_size=None, num_workers=1, prefetch_factor=3)
     stopped: list[int] = []
@@ -104,15 +146,15 @@ def train(network: Any, tokenizer: Any, stage: Stage, path: Path, minutes: float
         if part >= 1 or stopped:
             break
         rate = peak * min(1.0, (progress.step + 1) / WARM_UP) * cooled(part)
-        for group in optimiser.param_groups:
+        for group in course.optimiser.param_groups:
             group["lr"] = rate * group["share"]
-        loss = learn(network, optimiser, batches, progress)
+        loss = learn(network, course.optimiser, batches, progress)
         shares.copy_(practice_shares(progress.right))
         progress.step += 1
         progress.seconds += time.monotonic() - last
         last = time.monotonic()
-        report(network, scribe, optimiser, path, progress, loss, seed)
-    save(network, optimiser, path, progress)
+        course.report(loss)
+    course.save()
 
 
 def learn(network: Any, optimiser: torch.optim.Optimizer, batches: list[Batch], progress: Progress) -> float:
@@ -129,38 +171,3 @@ def learn(network: Any, optimiser: torch.optim.Optimizer, batches: list[Batch], 
     nn.utils.clip_grad_norm_(network.parameters(), 1.0)
     optimiser.step()
     return total
-
-
-def report(
-    network: Any,
-    scribe: Scribe,
-    optimiser: torch.optim.Optimizer,
-    path: Path,
-    progress: Progress,
-    loss: float,
-    seed: int,
-) -> None:
-    if progress.step % 25 == 0:
-        told = " ".join(f"{kind}={share:.2f}" for kind, share in progress.right.items())
-        log.info("step %d, %.0f s, loss %.3f, right %s", progress.step, progress.seconds, loss, told)
-    if progress.step % SAVE_EVERY == 0:
-        save(network, optimiser, path, progress)
-    if progress.step % EXAM_EVERY == 0:
-        marks = examine(network, scribe, seed + progress.step, 100)
-        log.info("exam at %d: %s", progress.step, " ".join(f"{kind}={mark:.3f}" for kind, mark in marks.items()))
-
-
-def save(network: Any, optimiser: torch.optim.Optimizer, path: Path, progress: Progress) -> None:
-    """Written beside and renamed, so that a kill in the middle leaves the last checkpoint whole."""
-    state = {"weights": network.state_dict(), "optimiser": optimiser.state_dict(), "progress": vars(progress)}
-    torch.save(state, path.with_suffix(".new"))
-    path.with_suffix(".new").rename(path)
-
-
-def resume(network: Any, optimiser: torch.optim.Optimizer, path: Path) -> Progress:
-    if not path.exists():
-        return Progress()
-    state = torch.load(path, weights_only=True)
-    network.load_state_dict(state["weights"])
-    optimiser.load_state_dict(state["optimiser"])
-    return Progress(**state["progress"])
