@@ -55,7 +55,9 @@ class Client:
     _loop: asyncio.AbstractEventLoop
 
     def __init__(self, run_dir: Path, name: str) -> None:
-        self._connection = Connection(run_dir, name, self._hear, self._hear_director, self._do_due, self._lose_engine)
+        self._connection = Connection(
+            run_dir, name, self._hear, self._hear_director, self._do_due, self._lose_engine, self._mend
+        )
         self._arena = Arena(run_dir, f"{self._connection.role}.0", 1 << 40)
         self._ledger = Ledger()
         self._ending: list[str] = []
@@ -272,7 +274,10 @@ class Client:
             case Deltas(deltas):
                 for delta in deltas:
                     entry = self._ledger.live(delta.id, delta.attempt)
-                    if entry is not None and (new := entry.accept(delta)) is not None:
+                    if entry is not None and entry.lacks(delta):
+                        self._again(entry, "resume")
+                        self._resume(entry)
+                    elif entry is not None and (new := entry.accept(delta)) is not None:
                         entry.stream.push(new)
             case PreparedCopy(prepared, submitted_to):
                 self._free(self._ledger.end_lease(prepared.id, prepared.attempt))
@@ -382,6 +387,16 @@ class Client:
             for entry in self._ledger.all():
                 entry.leased = False
                 self._free(entry)
+
+    def _mend(self) -> None:
+        """Messages are missing, and which requests they were about is not known: every one goes on under a new attempt."""
+        for entry in self._ledger.all():
+            if entry.over:  # the message that its media are free may be among them
+                entry.leased = False
+                self._free(entry)
+            else:
+                self._again(entry, "resume" if entry.prepared else "send")
+        self._do_due()
 
     def _lose_engine(self) -> None:
         self._die(EngineError("The engine has ended."))

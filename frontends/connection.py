@@ -1,6 +1,7 @@
 """A client's sockets: its link to the director, its inbox, and its edges to the actors. No request is known here."""
 
 import asyncio
+import logging
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -12,11 +13,13 @@ import zmq
 from ..actors.launch import Launch
 from ..actors.link import DirectorLink
 from ..actors.peers import Doors, PeerTable
-from ..protocol.channel import Outgoing
+from ..protocol.channel import Gap, Outgoing
 from ..protocol.config import ClientConfig
 from ..protocol.edges.control import End, Gone, Leave, Peers, Ready, Refused, Share
 from ..protocol.errors import EngineError
 from ..protocol.wire import Message
+
+log = logging.getLogger(__name__)
 
 ENDED_AT = ("fetcher", "preprocessor", "scheduler", "detokenizer")
 """Who keeps state by request id; the encoder-cache and the runner hear of an end from the scheduler."""
@@ -24,7 +27,8 @@ ENDED_AT = ("fetcher", "preprocessor", "scheduler", "detokenizer")
 
 class Connection:
     """Joins one engine as `client-<name>`. `on_message` gets what actors send, `on_director` what the director says (`Gone`
-    included, after the edge has been closed), `on_peers` is called when somebody has come, `on_dead` if the director ends."""
+    included, after the edge has been closed), `on_peers` is called when somebody has come, `on_dead` if the director ends,
+    `on_gap` if messages of a living actor are missing."""
 
     def __init__(
         self,
@@ -34,6 +38,7 @@ class Connection:
         on_director: Callable[[Any], None],
         on_peers: Callable[[], None],
         on_dead: Callable[[], None],
+        on_gap: Callable[[], None],
     ) -> None:
         self.role = f"client-{name}"
         self._launch = Launch(role=self.role, epoch=0, run_dir=str(run_dir), module="")
@@ -42,7 +47,7 @@ class Connection:
         self._peers = PeerTable(self._context, self.role, 0)
         self._controls: dict[str, Outgoing] = {}
         self._on_message, self._on_director = on_message, on_director
-        self._on_peers, self._on_dead = on_peers, on_dead
+        self._on_peers, self._on_dead, self._on_gap = on_peers, on_dead, on_gap
         self._present: dict[str, int] = {}
         """Epochs of who is there."""
         self._here = asyncio.Event()
@@ -112,7 +117,13 @@ class Connection:
                 frames = self._doors.inbox.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
-            received = self._doors.incoming.accept(frames)
+            try:
+                received = self._doors.incoming.accept(frames)
+            except Gap as gap:
+                log.warning("messages are missing, %s: what they were about is asked for again", gap)
+                self._doors.incoming.skip_to(frames)
+                self._on_gap()
+                received = self._doors.incoming.accept(frames)
             if received is not None:
                 self._on_message(received.message)
         self._loop.call_soon(self._drain_inbox)  # other tasks of the loop get a turn

@@ -64,6 +64,10 @@ class Entry(msgspec.Struct):
         progress.ended = new.finish_reason is not None
         return new
 
+    def lacks(self, delta: Delta) -> bool:
+        """Tokens before these have not come: nothing may be given to the caller over a hole."""
+        return delta.position > len(self.choices[delta.choice].token_ids)
+
     def so_far(self) -> tuple[ChoiceSoFar, ...]:
         return tuple(ChoiceSoFar(tuple(c.token_ids), c.released, c.ended) for c in self.choices)
 

@@ -100,6 +100,12 @@ class Incoming:
         self._fenced[role] = max(epoch, self._fenced.get(role, -1))
         self._expected.pop((role, epoch), None)
 
+    def skip_to(self, frames: list[bytes]) -> None:
+        """After a Gap: go on with `frames`. For whoever sends again from its own state what the lost messages were about."""
+        role, _, _ = frames[0].decode("utf-8", "replace").rpartition(".")
+        epoch, sequence = _HEADER.unpack(frames[1])
+        self._expected[role, epoch] = sequence
+
     def accept(self, frames: list[bytes]) -> Received | None:
         """The message in `frames`, or None where it must be dropped. Raises Gap."""
         if len(frames) != 3 or len(frames[1]) != _HEADER.size:

@@ -86,7 +86,8 @@ class Report:
             f"- requests: {sum(self.requests.values())} ({asked}), {v['tokens']} tokens delivered",
             f"- lost {v['lost']}, diverged {v['diverged']} (ties, counted apart: {v['tie']}), refused as poison {v['poison']}, "
             f"excused {v['excused']} (their own HTTP frontend was killed, or shared memory was full by intent)",
-            f"- orphans {len(self.orphans)}, segments left {len(self.segments)}, restarts of processes not struck {self.restarts}",
+            f"- orphans {len(self.orphans)}, segments left {len(self.segments)}, "
+            f"restarts of processes that were not struck {self.restarts}",
         ]
         for name, values in self._healths().items():
             lines.append(f"- /health was 503 after a {name}: p50 {statistics.median(values):.3f} s, max {max(values):.3f} s")

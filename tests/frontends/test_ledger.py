@@ -100,3 +100,12 @@ def test_a_lease_of_an_older_attempt_ends_nothing() -> None:
     ledger = Ledger()
     ledger.add(make(Encoded(BLOB)))
     assert ledger.end_lease("r", 1) is None
+
+
+def test_a_hole_is_noticed_before_anything_behind_it_is_delivered() -> None:
+    entry = make()
+    assert not entry.lacks(delta(0, 0, (1, 2), "ab"))
+    entry.accept(delta(0, 0, (1, 2), "ab"))
+    assert not entry.lacks(delta(1, 1, (2, 3), "bc"))
+    assert not entry.lacks(delta(2, 2, (), ""))
+    assert entry.lacks(delta(3, 3, (4,), "d"))

@@ -119,3 +119,13 @@ def test_roles_with_a_number_share_their_kinds_edge() -> None:
     incoming = Incoming("preprocessor")
     for role in ("decode-worker-0", "decode-worker-7"):
         assert incoming.accept(frames(f"{role}.1", 1, body=encode(failed))) == Received(role, 1, failed)
+
+
+def test_who_asks_again_for_what_is_missing_can_go_on_behind_it() -> None:
+    incoming = Incoming("fetcher")
+    with pytest.raises(Gap):
+        incoming.accept(frames(sequence=4))
+    incoming.skip_to(frames(sequence=4))
+    assert incoming.accept(frames(sequence=4)) is not None
+    assert incoming.accept(frames(sequence=3)) is None
+    assert incoming.accept(frames(sequence=5)) is not None

@@ -380,3 +380,14 @@ def test_who_gave_way_asks_again_when_the_other_has_gone() -> None:
     bench.encoder = True
     bench.run()
     assert list(bench.closed) == ["new"]
+
+
+def test_a_second_item_that_fails_finds_its_request_already_ended() -> None:
+    bench = Bench(encoder=False)
+    bench.submit(prepared("two", [5, 5, 0, 0], (item("cat", 2, 1), item("dog", 3, 1))))
+    assert bench.plan() is not None  # a step of it is under way when the answers come, so that it cannot leave yet
+    (holder,) = bench.needs
+    for key in ("cat", "dog"):
+        bench.policy.encode_failed(EncodeFailed(key, (holder,), Failure("too_large", "no")))
+    bench.deliver()
+    assert bench.rejected["two"].failure.kind == "too_large"
