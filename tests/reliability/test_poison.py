@@ -1,0 +1,95 @@
+"""Whatever a process dies of each time is refused after proof; the neighbours get their answers, kills refuse nobody."""
+
+import asyncio
+import os
+import signal
+
+import pytest
+from PIL import Image
+
+from thespis import AsyncLLM, SamplingParams
+from thespis.frontends.engine import start_engine
+from thespis.protocol.config import EngineConfig
+from thespis.protocol.errors import RequestError
+
+from ..fakes.fake_runner import expected
+from ..helpers.engines import FAKES
+
+pytestmark = pytest.mark.process
+POISON = [88, 87, 88, 87, 90]
+LONG = SamplingParams(max_tokens=200, temperature=0, ignore_eos=True)
+
+
+async def test_a_request_that_ends_the_runner_each_time_is_refused_and_its_neighbours_go_on() -> None:
+    engine = await asyncio.to_thread(
+        start_engine, EngineConfig(), modules={"gpu-runner": "poisoned_runner"}, python_path=[str(FAKES)]
+    )
+    with engine:
+        async with AsyncLLM(run_dir=engine.run_dir) as llm:
+            prompts = [[70 + n, 71, 72] for n in range(6)]
+            neighbours = [asyncio.create_task(llm.generate({"prompt_token_ids": p}, LONG)) for p in prompts]
+            with pytest.raises(RequestError) as refused:
+                await llm.generate({"prompt_token_ids": POISON}, LONG)
+            assert (refused.value.failure.code, refused.value.status, refused.value.retryable) == ("poison", 422, False)
+            for prompt, output in zip(prompts, await asyncio.gather(*neighbours), strict=True):
+                assert output.outputs[0].token_ids == expected(prompt, LONG, ())
+            before = (await llm.status()).restarts["gpu-runner"]
+            assert before <= 4
+            with pytest.raises(RequestError, match="not tried again"):
+                await llm.generate({"prompt_token_ids": POISON}, LONG)
+            status = await llm.status()
+            assert status.restarts["gpu-runner"] == before
+            assert status.stats["scheduler"]["suspects"] == 0
+
+
+async def test_kills_from_outside_refuse_nobody() -> None:
+    engine = await asyncio.to_thread(
+        start_engine, EngineConfig(), modules={"gpu-runner": "fake_runner"}, python_path=[str(FAKES)]
+    )
+    with engine:
+        async with AsyncLLM(run_dir=engine.run_dir) as llm:
+            params = LONG.replace(max_tokens=400)
+            prompts = [[70 + n, 71, 72] for n in range(3)]
+            running = [asyncio.create_task(llm.generate({"prompt_token_ids": p}, params)) for p in prompts]
+            for _ in range(4):
+                await asyncio.sleep(0.05)
+                status = await llm.status()
+                if "gpu-runner" in status.pids:
+                    os.kill(status.pids["gpu-runner"], signal.SIGKILL)
+                while (await llm.status()).roles["gpu-runner"] != "ready":
+                    await asyncio.sleep(0.02)
+            for prompt, output in zip(prompts, await asyncio.gather(*running), strict=True):
+                assert output.outputs[0].token_ids == expected(prompt, params, ())
+            assert (await llm.status()).stats["scheduler"]["poison"] == 0
+
+
+async def test_a_picture_that_ends_the_encoder_each_time_is_refused_and_others_are_not() -> None:
+    engine = await asyncio.to_thread(
+        start_engine,
+        EngineConfig(),
+        modules={"encoder-cache": "poisoned_encoder"},
+        forked=("decode-worker", "encoder-cache", "gpu-runner"),
+        python_path=[str(FAKES)],
+    )
+    short = SamplingParams(max_tokens=4, temperature=0)
+
+    def ask(colour: str, words: str) -> list[dict[str, object]]:
+        picture = {"type": "image_pil", "image_pil": Image.new("RGB", (56, 56), colour)}
+        return [{"role": "user", "content": [picture, {"type": "text", "text": words}]}]
+
+    with engine:
+        async with AsyncLLM(run_dir=engine.run_dir) as llm:
+            asked = [("red", "what?"), ("white", "what?"), ("blue", "what?"), ("white", "and this?")]
+            answers = await asyncio.gather(*(llm.generate(ask(*one), short) for one in asked), return_exceptions=True)
+            for (colour, _), answer in zip(asked, answers, strict=True):
+                if colour == "white":
+                    assert isinstance(answer, RequestError)
+                    assert answer.failure.code == "poison"
+                else:
+                    assert not isinstance(answer, BaseException)
+                    assert answer.outputs[0].token_ids
+            before = (await llm.status()).restarts["encoder-cache"]
+            assert before <= 4
+            with pytest.raises(RequestError):
+                await llm.generate(ask("white", "once more?"), short)
+            assert (await llm.status()).restarts["encoder-cache"] == before
