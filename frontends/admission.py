@@ -6,7 +6,10 @@ from collections import deque
 import msgspec
 
 from ..protocol.edges.control import Share
-from ..protocol.errors import refuse
+from ..protocol.errors import RequestError, refuse
+
+SMALL_BODY = 1 << 20
+"""Bytes of a request body that may well be text alone."""
 
 
 class Cost(msgspec.Struct, frozen=True):
@@ -50,8 +53,15 @@ class Admission:
     def try_take(self, cost: Cost) -> None:
         """Raises RequestError("overloaded") where the share is used up."""
         if self._waiting or not self._fits(cost):
-            raise refuse("overloaded", "The engine has as much work as it takes at once; try again later.", code="overloaded")
+            raise _full()
         self._add(cost)
+
+    def check(self, body_bytes: int) -> None:
+        """Before a body of this announced size is read: raises RequestError("overloaded") where no request of that size could
+        be taken now. Media in a body are base64, so three quarters of it may be media; a body without any is far smaller."""
+        media = body_bytes // 4 * 3 if body_bytes > SMALL_BODY else 0
+        if self._waiting or not self._fits(Cost(1, 1, media)):
+            raise _full()
 
     async def take(self, cost: Cost) -> None:
         if not self._waiting and self._fits(cost):
@@ -83,3 +93,7 @@ class Admission:
                 place.set_result(None)
             else:
                 return
+
+
+def _full() -> RequestError:
+    return refuse("overloaded", "The engine has as much work as it takes at once; try again later.", code="overloaded")

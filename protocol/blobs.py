@@ -6,6 +6,7 @@ books: a block is free again when its writer says so, which it does when the las
 Readers check offset, shape and dtype against the file before they map.
 """
 
+import contextlib
 import math
 import mmap
 import os
@@ -81,10 +82,8 @@ class _Segment:
         self.free = merged
 
     def close(self) -> None:
-        try:
+        with contextlib.suppress(BufferError):  # somebody still holds a view; the pages go with the process
             self.map.close()
-        except BufferError:  # somebody still holds a view; the pages go with the process
-            pass
         Path(self.path).unlink(missing_ok=True)  # the end of the run may have swept it before its writer did
 
 
@@ -185,6 +184,8 @@ class BlobReader:
                 raise BlobError("the segment is gone") from error
             try:
                 mapped = mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
+            except (OSError, ValueError) as error:  # no address space, or an empty file
+                raise BlobError("the segment cannot be mapped") from error
             finally:
                 os.close(fd)
             self._maps[ref.segment] = mapped

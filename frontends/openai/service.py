@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 from aiohttp import web
 
+from ...actors.preprocessor.checkpoint import operator_template, read_checkpoint
 from ...protocol.config import HttpConfig
 from ...protocol.errors import RequestError, refuse
 from ..client import Client
 from .door import CLOSED, Bodies, Keys
 from .metrics import Metrics
 from .schema import Body, decode, ignored_fields
+from .tool_parsers import OPEN, Style
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -71,6 +73,10 @@ class Service:
             if not self._busy:
                 self._idle.set()
 
+    def check_room(self, request: web.Request) -> None:
+        """By the headers alone: raises RequestError 429 where the engine has no place for a request of this size now."""
+        self.client.admission.check(request.content_length or 0)
+
     async def read(self, request: web.Request, schema: type[B], parse: Callable[[B], P]) -> tuple[B, P, dict[str, str]]:
         """The body, what `parse` (pure) makes of it, and headers that name what was ignored in it.
 
@@ -107,6 +113,16 @@ class Service:
             raise refuse("invalid_request", "A token id is outside the vocabulary.", "tokens", "out_of_range")
         text: str = self._tokenizer.decode(list(token_ids), skip_special_tokens=False)
         return text
+
+    @cached_property
+    def tool_style(self) -> Style:
+        """How the served model writes tool calls: as told, or as its chat template says."""
+        told = self.config.server.tool_call_parser
+        if told != "auto":
+            return "hermes" if told == "hermes" else "json"
+        given = self.config.engine.chat_template
+        template = operator_template(given) if given else read_checkpoint(self.config.model).chat_template
+        return "hermes" if OPEN in (template or OPEN) or "tools" not in (template or "") else "json"
 
     @cached_property
     def _tokenizer(self) -> "Tokenizer":

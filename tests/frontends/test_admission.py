@@ -21,6 +21,20 @@ def test_beyond_the_share_is_refused_at_once() -> None:
     assert caught.value.status == 429
 
 
+def test_a_body_that_could_not_be_taken_is_refused_by_its_length() -> None:
+    door = Admission(Share(2, 100, 3 << 20))
+    door.check(1 << 30)  # alone it would be let in, however large
+    door.try_take(ONE)
+    door.check(1000)
+    door.check(3 << 20)
+    with pytest.raises(RequestError):
+        door.check(5 << 20)
+    door.try_take(ONE)
+    with pytest.raises(RequestError):
+        door.check(0)
+    assert door.requests == 2, "nothing is taken by looking"
+
+
 def test_a_request_larger_than_the_share_runs_alone() -> None:
     door = Admission(Share(4, 5, 5))
     door.try_take(ONE)

@@ -8,13 +8,14 @@ from typing import Any
 
 import aiohttp
 
+from thespis.frontends.admission import Admission
 from thespis.frontends.openai.app import make_app
 from thespis.frontends.openai.main import drain, open_listener, serve_on
 from thespis.frontends.stream import Stream
 from thespis.protocol.blobs import BlobRef
 from thespis.protocol.checkpoint import ModelInfo
 from thespis.protocol.config import EngineConfig, HttpConfig, ServerConfig
-from thespis.protocol.edges.control import Status
+from thespis.protocol.edges.control import Share, Status
 from thespis.protocol.edges.detokenizer_to_client import Delta, Finished, Logprob, PositionLogprobs
 from thespis.protocol.edges.preprocessor_to_client import Tokenized
 from thespis.protocol.edges.scheduler_to_detokenizer import Usage
@@ -58,6 +59,7 @@ class FakeClient:
         self.submitted: list[tuple[Prompt, tuple[MediaItem, ...], SamplingParams, dict[str, Any]]] = []
         self.blobs: dict[int, bytes] = {}
         self.room = 1 << 30
+        self.admission = Admission(Share(1000, 1 << 40, 1 << 40))
         self.cancelled: list[str] = []
         self.cancel_seen = asyncio.Event()
         self._streams: dict[str, Stream] = {}
