@@ -104,9 +104,16 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     port: Annotated[int, doc("port to listen on; 0: any free one")] = 8000
     api_key: Annotated[tuple[str, ...], doc("keys that callers must send as a bearer token; default: none is asked")] = ()
     drain_timeout: Annotated[float, doc("seconds that accepted requests may take after SIGTERM")] = 30.0
+    tool_call_parser: Annotated[
+        str, doc("how the model writes tool calls: hermes, json, or auto (as its chat template says)")
+    ] = "auto"
     max_body_mb: Annotated[float, doc("MiB of one request's body")] = 256.0
     listen_fd: int | None = None
     """An already bound socket handed down by the command, so that the port is known before any process starts."""
+
+    def __post_init__(self) -> None:
+        if self.tool_call_parser not in ("auto", "hermes", "json"):
+            raise ValueError(f"tool_call_parser must be auto, hermes or json, got {self.tool_call_parser}.")
 
 
 class FetcherConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

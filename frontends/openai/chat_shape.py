@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..stream import ChoiceUpdate, Update
+from .calls import Calls
 from .logprobs import chat_logprobs, prompt_logprobs
 from .shape import DONE, Answer, Options, encode_json, trailer
 
@@ -16,6 +17,8 @@ class ChatShape:
         tail = b',"usage":null}\n\n' if options.include_usage else b"}\n\n"
         self._tail = b"]" + tail
         self._before = [self._head + b',"choices":[{"index":%d,"delta":{"content":' % i for i in range(options.n)]
+        self._calls = [] if options.tools is None else [Calls(options.tools) for _ in range(options.n)]
+        """Per choice, where there are tools: what finds calls in its text."""
         self._plain_after = b'},"logprobs":null,"finish_reason":null}' + self._tail
 
     def first(self, source: int, prompt_token_ids: Sequence[int]) -> bytes:
@@ -28,11 +31,17 @@ class ChatShape:
     def events(self, source: int, update: Update) -> bytes:
         out = b""
         for choice in update.choices:
+            calls: list[dict[str, Any]] = []
+            if self._calls:
+                choice, calls = self._calls[choice.index].split(choice)
             if self._options.logprobs is None and not self._options.return_token_ids:
                 if choice.text:
                     out += self._before[choice.index] + encode_json(choice.text) + self._plain_after
             elif choice.text or choice.token_ids:
                 out += self._rich(choice)
+            for call in calls:
+                entry = {"index": choice.index, "delta": {"tool_calls": [call]}, "logprobs": None, "finish_reason": None}
+                out += self._head + b',"choices":[' + encode_json(entry) + self._tail
             if choice.finish_reason is not None:
                 out += self._finish(choice)
         return out
@@ -47,7 +56,8 @@ class ChatShape:
         return body + b"}" + self._tail
 
     def _finish(self, choice: ChoiceUpdate) -> bytes:
-        end = {"index": choice.index, "delta": {}, "logprobs": None, "finish_reason": choice.finish_reason}
+        reason = self._calls[choice.index].reason(choice.finish_reason) if self._calls else choice.finish_reason
+        end = {"index": choice.index, "delta": {}, "logprobs": None, "finish_reason": reason}
         if choice.stop_reason is not None:
             end["stop_reason"] = choice.stop_reason
         return self._head + b',"choices":[' + encode_json(end) + self._tail
@@ -69,11 +79,17 @@ class ChatShape:
             "choices": [],
         }
         for index, choice in enumerate(answer.choices):
+            message: dict[str, Any] = {"role": "assistant", "content": choice.text, "refusal": None}
+            reason = choice.finish_reason
+            if options.tools is not None:
+                calls = Calls(options.tools)
+                message |= calls.whole(choice.text)
+                reason = calls.reason(reason)
             entry: dict[str, Any] = {
                 "index": index,
-                "message": {"role": "assistant", "content": choice.text, "refusal": None},
+                "message": message,
                 "logprobs": None if options.logprobs is None else chat_logprobs(choice.logprobs, options.logprobs),
-                "finish_reason": choice.finish_reason,
+                "finish_reason": reason,
                 "stop_reason": choice.stop_reason,
             }
             if options.return_token_ids:

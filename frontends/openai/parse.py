@@ -8,9 +8,12 @@ import msgspec
 from ...protocol.errors import refuse
 from ...protocol.request import ChatPrompt, Prompt, TextPrompt, TokenPrompt
 from ...protocol.sampling import SamplingParams
+from .guides import read_guide
 from .media import Pending
 from .parts import Rules, read_messages
 from .schema import ChatRequest, Common, CompletionRequest, TokenizeRequest
+from .tool_parsers import Style
+from .tools import ToolUse, read_tools, tool_guide
 
 MAX_PROMPTS = 1024
 COPIED = (
@@ -29,9 +32,12 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     mm_processor_kwargs: dict[str, Any] = {}
     media_io_kwargs: dict[str, dict[str, Any]] = {}
     priority: int = 0
+    tools: ToolUse | None = None
+    """The functions that the answer may call."""
 
 
-def parse_chat(request: ChatRequest, *, embeds: bool = False) -> Job:
+def parse_chat(request: ChatRequest, *, embeds: bool = False, style: Style = "hermes") -> Job:
+    """`style`: how the model writes tool calls."""
     messages, media = read_messages(request.messages, Rules(embeds))
     if request.echo:
         raise refuse("unsupported", "`echo` is not supported in chat yet.", "echo", "unsupported")
@@ -45,16 +51,25 @@ def parse_chat(request: ChatRequest, *, embeds: bool = False) -> Job:
             "invalid_request", "It excludes `add_generation_prompt`.", "continue_final_message", "contradicting_fields"
         )
     limit = request.max_completion_tokens if request.max_completion_tokens is not None else request.max_tokens
+    tools = read_tools(request.tools, request.tool_choice, request.parallel_tool_calls, style)
+    extra: dict[str, Any] = {"max_tokens": limit, "logprobs": (request.top_logprobs or 0) if request.logprobs else None}
+    guide = read_guide(request)
+    if tools is not None:
+        guide = tool_guide(tools, guide)
+        if style == "hermes" and request.skip_special_tokens is None:
+            extra["skip_special_tokens"] = False  # where the tags are special tokens, they must be seen
     return Job(
         prompt=ChatPrompt(
             messages=messages,
             add_generation_prompt=not go_on if generate is None else generate,
             continue_final_message=go_on,
+            tools=() if tools is None else tools.definitions,
             template=request.chat_template,
             template_kwargs=request.chat_template_kwargs or {},
         ),
         media=tuple(media),
-        sampling=_sampling(request, max_tokens=limit, logprobs=(request.top_logprobs or 0) if request.logprobs else None),
+        sampling=_sampling(request, structured_outputs=guide, **extra),
+        tools=tools,
         **_common(request),
     )
 
@@ -69,7 +84,7 @@ def parse_completion(request: CompletionRequest) -> list[Job]:
     }
     if request.echo and request.logprobs is not None and request.prompt_logprobs is None:
         extra["prompt_logprobs"] = request.logprobs
-    sampling, common = _sampling(request, **extra), _common(request)
+    sampling, common = _sampling(request, structured_outputs=read_guide(request), **extra), _common(request)
     prompts = _prompts(request.prompt)
     if len(prompts) > MAX_PROMPTS:
         raise refuse("invalid_request", f"At most {MAX_PROMPTS} prompts in one call.", "prompt", "too_many_prompts")
@@ -128,6 +143,8 @@ def _sampling(request: Common, **extra: Any) -> SamplingParams:
         raise refuse("invalid_request", "It is not available when `stream` is true.", "prompt_logprobs", "contradicting_fields")
     if request.stop is not None:
         given["stop"] = (request.stop,) if isinstance(request.stop, str) else tuple(request.stop)
+    if request.bad_words is not None:
+        given["bad_words"] = (request.bad_words,) if isinstance(request.bad_words, str) else tuple(request.bad_words)
     if request.stop_token_ids is not None:
         given["stop_token_ids"] = tuple(request.stop_token_ids)
     if request.allowed_token_ids is not None:

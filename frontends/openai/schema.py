@@ -58,16 +58,16 @@ class Common(Body, kw_only=True):
     mm_processor_kwargs: dict[str, Any] | None = None
     media_io_kwargs: dict[str, dict[str, Any]] | None = None
     user: str | None = None
-    # Not built yet, see NOT_YET.
-    bad_words: Any = None
-    best_of: int | None = None
+    bad_words: str | list[str] | None = None
+    response_format: dict[str, Any] | None = None
+    structured_outputs: dict[str, Any] | None = None
     guided_json: Any = None
-    guided_regex: Any = None
-    guided_choice: Any = None
-    guided_grammar: Any = None
+    guided_regex: str | None = None
+    guided_choice: list[str] | None = None
+    guided_grammar: str | None = None
+    # Not built yet, see NOT_YET.
+    best_of: int | None = None
     logits_processors: Any = None
-    response_format: Any = None
-    structured_outputs: Any = None
     truncate_prompt_tokens: int | None = None
     use_beam_search: bool | None = None
 
@@ -89,8 +89,9 @@ class ChatRequest(Common, kw_only=True):
     chat_template_kwargs: dict[str, Any] | None = None
     add_generation_prompt: bool | None = None
     continue_final_message: bool | None = None
-    tools: Any = None
-    tool_choice: Any = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
     functions: Any = None
     function_call: Any = None
     modalities: list[str] | None = None
@@ -120,19 +121,10 @@ class DetokenizeRequest(Body, kw_only=True):
 
 
 NOT_YET: dict[str, tuple[Any, ...]] = {
-    "bad_words": ([],),
     "best_of": (1,),
-    "guided_json": (),
-    "guided_regex": (),
-    "guided_choice": (),
-    "guided_grammar": (),
     "logits_processors": ([],),
-    "response_format": ({"type": "text"},),
-    "structured_outputs": (),
     "truncate_prompt_tokens": (),
     "use_beam_search": (False,),
-    "tools": ([],),
-    "tool_choice": ("none", "auto"),
     "functions": ([],),
     "function_call": ("none", "auto"),
     "modalities": (["text"],),

@@ -8,6 +8,7 @@ import msgspec
 from ...protocol.edges.detokenizer_to_client import Finished, PositionLogprobs
 from ...protocol.errors import Failure
 from ..stream import Update
+from .tools import ToolUse
 
 _json = msgspec.json.Encoder()
 encode_json = _json.encode
@@ -38,6 +39,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     return_token_ids: bool = False
     include_usage: bool = False
     return_timings: bool = False
+    tools: ToolUse | None = None
+    """The functions that the answer may call."""
     echo: tuple[str, ...] | None = None
     """Per prompt, the text that goes before each of its choices."""
 

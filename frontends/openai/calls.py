@@ -1,0 +1,65 @@
+"""One choice's tool calls in OpenAI's form: deltas while its text comes, or the whole message."""
+
+import secrets
+from typing import Any
+
+import msgspec
+
+from ..stream import ChoiceUpdate
+from .tool_parsers import make_parser
+from .tool_reader import Arguments, CallStart, Event, Words
+from .tools import ToolUse
+
+
+class Calls:
+    def __init__(self, tools: ToolUse) -> None:
+        self._parser = make_parser(tools.style, tools.schemas)
+        self._parallel = tools.parallel
+        self._count = 0
+
+    def split(self, choice: ChoiceUpdate) -> tuple[ChoiceUpdate, list[dict[str, Any]]]:
+        """The update with what of its text is text, and the deltas of its calls."""
+        over = choice.finish_reason is not None
+        text, deltas = self._told(self._events(choice.text, over))
+        return msgspec.structs.replace(choice, text=text), deltas
+
+    def reason(self, given: str | None) -> str | None:
+        """The finish reason: an answer that ended by itself, with a call, ended for the call."""
+        return "tool_calls" if given == "stop" and self._count else given
+
+    def whole(self, text: str) -> dict[str, Any]:
+        """`content` and, where there are any, `tool_calls` of a message."""
+        content, deltas = self._told(self._events(text, True))
+        calls: list[dict[str, Any]] = []
+        for delta in deltas:
+            if "id" in delta:
+                calls.append({key: value for key, value in delta.items() if key != "index"})
+            else:
+                calls[-1]["function"]["arguments"] += delta["function"]["arguments"]
+        return {"content": content or None, "tool_calls": calls} if calls else {"content": content}
+
+    def _events(self, text: str, over: bool) -> list[Event]:
+        return [*self._parser.feed(text), *(self._parser.finish() if over else ())]
+
+    def _told(self, events: list[Event]) -> tuple[str, list[dict[str, Any]]]:
+        """Where one call is allowed, those after it are left out."""
+        text = ""
+        deltas: list[dict[str, Any]] = []
+        for event in events:
+            match event:
+                case Words(words):
+                    text += words
+                case CallStart(name):
+                    self._count += 1
+                    if self._shown:
+                        function = {"name": name, "arguments": ""}
+                        id = f"call_{secrets.token_hex(12)}"
+                        deltas.append({"index": self._count - 1, "id": id, "type": "function", "function": function})
+                case Arguments(piece):
+                    if self._shown:
+                        deltas.append({"index": self._count - 1, "function": {"arguments": piece}})
+        return text, deltas
+
+    @property
+    def _shown(self) -> bool:
+        return self._parallel or self._count == 1
