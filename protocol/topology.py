@@ -1,4 +1,4 @@
-"""Who talks to whom: the edge table is data. The picture in the docs is printed from it (`python -m thespis.protocol.topology`)."""
+"""Who talks to whom: the edge table is data. `python -m thespis.protocol.topology` prints it as the picture in the docs."""
 
 from typing import Any, NamedTuple
 

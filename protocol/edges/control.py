@@ -25,7 +25,7 @@ class Ready(Message, frozen=True):
     """Endpoint of its data ROUTER."""
     control: str
     """Endpoint of its control ROUTER."""
-    notes: dict[str, int] = {}
+    notes: dict[str, int] = msgspec.field(default_factory=dict)
     """What others need to know of it: the GPU runner's `num_blocks`."""
 
 
