@@ -117,7 +117,7 @@ def _explained(guide: Guide, text: str) -> RequestError:
     what = {"regex": "regular expression", "grammar": "grammar"}.get(guide.kind, "JSON schema")
     if "TooComplex" in text or "too many expressions" in text or "too large" in text or "fuel" in text:
         return RequestError(TOO_LARGE)
-    found = re.match(r"Unimplemented keys: (\[[^\]]*\])", text)
+    found = re.search(r"Unimplemented keys: (\[[^\]]*\])", text)
     if found:
         return _refusal(f"The JSON schema uses keywords that are not supported: {_words(found[1])}.")
     for pattern, words in _EXPLANATIONS:

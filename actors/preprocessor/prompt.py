@@ -7,7 +7,7 @@ from ...protocol.errors import EngineError, refuse
 from ...protocol.request import ChatMessage, ChatPrompt, MediaItem, Modality, Prompt, Slot, Text, TextPrompt, TokenPrompt
 from .checkpoint import Checkpoint, operator_template
 from .families.base import Placeholder
-from .template import ChatTemplate, TemplateRefusal, compile_template, is_template_error
+from .template import ChatTemplate, TemplateRefusal, TemplateTooSlow, compile_template, is_template_error
 from .tokens import TextTokenizer, mark, unmark
 
 _CONTINUE = "CONTINUE_FINAL_MESSAGE_TAG "
@@ -110,6 +110,8 @@ class PromptRenderer:
             raise refuse(
                 "invalid_request", f"The chat template refuses this conversation: {unmark(str(error.message))[:300]}"
             ) from error
+        except TemplateTooSlow as error:
+            raise refuse("invalid_request", "The chat template takes too long to render this conversation.") from error
         except Exception as error:
             if not is_template_error(error):
                 raise

@@ -1,7 +1,10 @@
 """Chat templates: the one renderer. A sandboxed Jinja environment with exactly what transformers gives its templates."""
 
 import json
+import signal
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Literal
@@ -11,6 +14,7 @@ from jinja2 import nodes
 from jinja2.exceptions import SecurityError, TemplateError
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
+from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
@@ -20,6 +24,56 @@ ContentFormat = Literal["string", "openai"]
 
 class TemplateRefusal(TemplateError):
     """The template's own `raise_exception(text)`: the text is written for the caller."""
+
+
+class TemplateTooSlow(TemplateError):
+    """It was cut off."""
+
+
+CPU_SECONDS = 2.0
+"""That compiling or rendering one template may take."""
+MAX_REPEATED = 1 << 20
+"""Length that `*` may give a text or a list in a template."""
+
+
+@contextmanager
+def _limited() -> Iterator[None]:
+    """Raises TemplateTooSlow in the block when its time is over. CPU time, so that a loaded machine changes nothing; only the
+    main thread, where actors render, has signals.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def over(*_: object) -> None:
+        raise TemplateTooSlow("the template took too long")
+
+    before = signal.signal(signal.SIGVTALRM, over)
+    signal.setitimer(signal.ITIMER_VIRTUAL, CPU_SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0.0)
+        signal.signal(signal.SIGVTALRM, before)
+
+
+class _Sandbox(ImmutableSandboxedEnvironment):
+    """Also refuses single operations that would be endless, or fill the memory, where no time limit can reach them."""
+
+    intercepted_binops = frozenset({"*", "**", "%"})
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        sizes = [len(value) for value in (left, right) if isinstance(value, str | list | tuple)]
+        counts = [value for value in (left, right) if isinstance(value, int)]
+        if operator == "*" and sizes and counts and sizes[0] * counts[0] > MAX_REPEATED:
+            raise SecurityError("a chat template may not make a text or list that long")
+        if operator == "*" and len(counts) == 2 and sum(count.bit_length() for count in counts) > 1024:
+            raise SecurityError("a chat template may not make a number that large")
+        if operator == "**" and not (isinstance(right, int | float) and abs(right) <= 64):
+            raise SecurityError("a chat template may not raise to that power")
+        if operator == "%" and isinstance(left, str):
+            raise SecurityError("a chat template may not format with %")
+        return super().call_binop(context, operator, left, right)
 
 
 class _Generation(Extension):
@@ -71,7 +125,7 @@ def _tojson(value: Any, ensure_ascii: bool = False, indent: Any = None, separato
 
 
 def _environment() -> ImmutableSandboxedEnvironment:
-    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols])
+    environment = _Sandbox(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols])
     environment.filters["tojson"] = _tojson
     environment.globals["raise_exception"] = _raise_exception
     environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
@@ -84,6 +138,10 @@ class ChatTemplate:
     """One compiled template. Raises jinja2's TemplateError for one that is no template."""
 
     def __init__(self, source: str) -> None:
+        with _limited():
+            self._compile(source)
+
+    def _compile(self, source: str) -> None:
         environment = _environment()
         self.source = source
         self._template = environment.from_string(source)
@@ -95,7 +153,8 @@ class ChatTemplate:
         """The template's own words; a token spelled in them is one that it may write."""
 
     def render(self, **variables: Any) -> str:
-        return self._template.render(**variables)
+        with _limited():
+            return self._template.render(**variables)
 
 
 @lru_cache(maxsize=16)
@@ -105,7 +164,19 @@ def compile_template(source: str) -> ChatTemplate:
 
 def is_template_error(error: Exception) -> bool:
     """What rendering may raise: Jinja's own errors, and those of expressions in a template on data it did not expect."""
-    return isinstance(error, (jinja2.TemplateError, TypeError, ValueError, KeyError, AttributeError, ArithmeticError))
+    return isinstance(error, _RENDERING_ERRORS)
+
+
+_RENDERING_ERRORS = (
+    jinja2.TemplateError,
+    TypeError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+    MemoryError,
+)
 
 
 def _loops_over_content(tree: nodes.Template) -> bool:

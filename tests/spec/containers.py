@@ -50,6 +50,8 @@ def film(
         stream.width, stream.height, stream.pix_fmt = *size, made.pixels
         stream.time_base = Fraction(1, rate)
         ear = container.add_stream(sound_codec, rate=RATE) if sound is not None else None
+        if ear is not None:
+            ear.layout = "mono"
         for index in range(frames):
             frame: Any = av.VideoFrame.from_image(picture(1000 * seed + index, *size))
             frame.pts, frame.time_base = (times[index] if times else index), Fraction(1, rate)

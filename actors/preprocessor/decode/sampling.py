@@ -15,7 +15,7 @@ class Sampling(NamedTuple):
     fps: float | None
     """Frames per second; with `num_frames`, whichever gives fewer."""
     max_frames: int | None
-    """The model's own bound."""
+    """The model's own bound, where it samples by rate and nobody asks for a number."""
     max_duration: float
 
 
@@ -28,8 +28,11 @@ def sampling_of(
     fps = processor.get("fps", io.get("fps"))
     if asked is None and fps is None:
         fps = model_fps
+    by_rate = asked is None and model_fps is not None
     num = asked if asked is not None else (None if fps is not None and model_fps is not None else default_frames)
-    return Sampling(None if num == -1 else num, fps, model_max, min(max_duration, io.get("max_duration", max_duration)))
+    return Sampling(
+        None if num == -1 else num, fps, model_max if by_rate else None, min(max_duration, io.get("max_duration", max_duration))
+    )
 
 
 def choose(total: int, rate: float | None, sampling: Sampling, times: Sequence[int] | None = None) -> list[int]:

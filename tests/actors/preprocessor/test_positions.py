@@ -127,3 +127,41 @@ def test_whole_runs_are_taken_as_they_are() -> None:
 def test_runs_of_other_lengths_are_refused(ids: list[int]) -> None:
     with pytest.raises(RequestError):
         expand(ids, {"image": IMAGE}, {"image": [Sized(3)]})
+
+
+@MANY
+@given(
+    before=texts,
+    after=texts,
+    grid=grids,
+    sound=st.integers(1, 140),
+    seconds=st.sampled_from([0.5, 1.0, 1.25, 2.0]),
+    still=st.none() | grids,
+)
+def test_S33_a_clip_with_its_sound(
+    checkpoints: Checkpoints, before: list[int], after: list[int], grid: Any, sound: int, seconds: float, still: Any
+) -> None:
+    """Also between pictures; whichever of picture and sound lasts longer."""
+    folder = checkpoints("qwen_omni")
+    parts = _load(folder)
+    family, config = parts.family, parts.checkpoint.config
+    ids, placed = [*before, config["vision_start_token_id"]], []
+    size = Sized(grid[0] * grid[1] * grid[2] // 4, grid, seconds)
+    placed.append(Placed("video", len(ids), size.rows, grid, seconds, sound))
+    for piece in family.interleaved(size, sound):
+        ids += [piece.token_id] * piece.length
+    ids += [config["vision_end_token_id"], *after]
+    if still is not None:
+        layout, more = _lay_out(parts, [([], "image", still, None)])
+        placed += [Placed(item.modality, item.start + len(ids), item.rows, item.grid) for item in more]
+        ids += layout
+    expected = _model(folder).model.get_rope_index(
+        torch.tensor([ids]),
+        _grids(placed, "image"),
+        _grids(placed, "video"),
+        torch.ones(1, len(ids), dtype=torch.int),
+        True,
+        torch.tensor([4 * sound + 2]),
+        torch.tensor([seconds]),
+    )
+    _equal(family.positions(len(ids), ids, placed), expected, len(ids))
