@@ -1,6 +1,7 @@
 """Chat templates: the one renderer. A sandboxed Jinja environment with exactly what transformers gives its templates."""
 
 import json
+import re
 import signal
 import threading
 from collections.abc import Iterator
@@ -57,6 +58,10 @@ def _limited() -> Iterator[None]:
         signal.signal(signal.SIGVTALRM, before)
 
 
+_WIDE = re.compile(r"%[^A-Za-z%]*(\d{4}|\*)")
+"""A format whose result may be thousands of characters long."""
+
+
 class _Sandbox(ImmutableSandboxedEnvironment):
     """Also refuses single operations that would be endless, or fill the memory, where no time limit can reach them."""
 
@@ -69,10 +74,10 @@ class _Sandbox(ImmutableSandboxedEnvironment):
             raise SecurityError("a chat template may not make a text or list that long")
         if operator == "*" and len(counts) == 2 and sum(count.bit_length() for count in counts) > 1024:
             raise SecurityError("a chat template may not make a number that large")
-        if operator == "**" and not (isinstance(right, int | float) and abs(right) <= 64):
+        if operator == "**" and isinstance(left, int) and isinstance(right, int) and left.bit_length() * right > 4096:
             raise SecurityError("a chat template may not raise to that power")
-        if operator == "%" and isinstance(left, str):
-            raise SecurityError("a chat template may not format with %")
+        if operator == "%" and isinstance(left, str) and _WIDE.search(left):
+            raise SecurityError("a chat template may not format that wide")
         return super().call_binop(context, operator, left, right)
 
 
