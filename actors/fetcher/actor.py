@@ -3,12 +3,13 @@
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import aiohttp
 import anyio
 import msgspec
+from aiohttp.abc import AbstractResolver
 
 from ...protocol.blobs import ARENA_BYTES, Arena, BlobRef
 from ...protocol.config import FetcherConfig
@@ -20,6 +21,7 @@ from ...protocol.topology import CLIENT, kind_of
 from ..actor import Actor, run
 from ..launch import Launch
 from .board import Board, Cancel, Effect, Flight, Free, Give, Linger, Start, Tell
+from .connection import CheckedConnector, CheckedResolver
 from .download import Downloader
 from .policy import FetchError, Policy
 
@@ -40,12 +42,12 @@ class Fetcher(Actor):
     def __init__(
         self,
         launch: Launch,
-        policy: Policy | None = None,
-        resolver: aiohttp.abc.AbstractResolver | None = None,
-        connector: aiohttp.BaseConnector | None = None,
+        resolver: Callable[[Policy], AbstractResolver] = CheckedResolver,
+        connector: Callable[[Policy, AbstractResolver], aiohttp.BaseConnector] = CheckedConnector,
     ) -> None:
+        """Tests give makers of their own; the policy is always the operator's."""
         super().__init__(launch)
-        self._given = (policy, resolver, connector)
+        self._make_resolver, self._make_connector = resolver, connector
         self.board = Board()
         self.arena: Arena | None = None
         self._running: dict[Flight, anyio.CancelScope] = {}
@@ -59,9 +61,11 @@ class Fetcher(Actor):
         writer = f"{self.launch.role}.{self.launch.epoch}"
         limit = self.config.arena_bytes + self.config.arena_bytes // 4 + 4 * ARENA_BYTES  # fragments, half-filled segments
         try:
-            self.downloader = Downloader(self.config, *self._given)
+            policy = Policy(self.config.allowed_domains, self.config.allow_private)
         except ValueError as error:
             raise EngineError(f"allowed_media_domains: {error}") from None
+        resolver = self._make_resolver(policy)
+        self.downloader = Downloader(self.config, policy, resolver, self._make_connector(policy, resolver))
         self.arena = Arena(self.launch.directory, writer, limit)
         await self.downloader.open()
         return {}
