@@ -11,7 +11,7 @@ from thespis.protocol.edges.scheduler_to_gpu_runner import StepPlan
 POISON = (88, 87, 88, 87)
 
 
-class PoisonedRunner(FakeRunner):
+class PoisonedRunner(FakeRunner):  # type: ignore[misc]
     def on_message(self, sender: str, message: Any) -> None:
         if isinstance(message, StepPlan) and any(new.token_ids[: len(POISON)] == POISON for new in message.new):
             os.abort()

@@ -71,7 +71,7 @@ async def test_a_finished_stream_is_not_cancelled() -> None:
 
 async def test_a_reader_waits_until_something_comes() -> None:
     stream, _ = make()
-    reader = asyncio.create_task(anext(stream))  # type: ignore[arg-type]
+    reader = asyncio.create_task(anext(stream))
     await asyncio.sleep(0)
     assert not reader.done()
     stream.push(delta(0, 0, (1,), "a"))

@@ -116,8 +116,9 @@ def test_S9_a_flag_wins_over_its_variable(monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize("option", ["media_cache_max_size_mb", "media_cache_ttl_hours"])
 def test_S9_a_bound_of_the_cache_is_above_nothing(option: str) -> None:
+    given: dict[str, Any] = {option: 0.0}
     with pytest.raises(ValueError, match=option):
-        EngineConfig(**{option: 0.0})
+        EngineConfig(**given)
 
 
 def test_the_page_in_the_docs_is_the_one_of_the_code() -> None:

@@ -53,7 +53,9 @@ def film(
         if ear is not None:
             ear.layout = "mono"
         for index in range(frames):
-            frame: Any = av.VideoFrame.from_image(picture(1000 * seed + index, *size))
+            frame: Any = av.VideoFrame.from_image(  # type: ignore[no-untyped-call]
+                picture(1000 * seed + index, *size)
+            )
             frame.pts, frame.time_base = (times[index] if times else index), Fraction(1, rate)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))

@@ -1,7 +1,7 @@
 """S25 to S27, and pictures in every format."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -149,7 +149,7 @@ FORMATS: dict[str, Any] = {
 def test_S13_every_format_is_seen_as_pil_sees_it(face: Face, name: str) -> None:
     """By content: the media type of the URL lies."""
     content = FORMATS[name]()
-    upright = Image.open(io.BytesIO(content))
+    upright: Image.Image = Image.open(io.BytesIO(content))
     if name == "rotated":
         upright = upright.transpose(Image.Transpose.ROTATE_270)
     assert (
@@ -163,7 +163,7 @@ def test_S13_sixteen_bits_lose_their_lower_half(face: Face) -> None:
     assert ask(face, [part(sixteen_bits())]).token_ids == ask(face, [part(eight)]).token_ids
 
 
-REFUSED = {
+REFUSED: dict[str, Callable[[], bytes]] = {
     "jpeg2000": lambda: encoded(picture(1), "JPEG2000"),
     "eps": lambda: encoded(picture(1), "EPS"),
     "wmf": lambda: b"\xd7\xcd\xc6\x9a\x00\x00" + b"\x00" * 60,

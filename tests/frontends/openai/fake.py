@@ -12,7 +12,7 @@ from thespis.frontends.admission import Admission
 from thespis.frontends.openai.app import make_app
 from thespis.frontends.openai.main import drain, open_listener, serve_on
 from thespis.frontends.stream import Stream
-from thespis.protocol.blobs import BlobRef
+from thespis.protocol.blobs import BlobRef, Bytes
 from thespis.protocol.checkpoint import ModelInfo
 from thespis.protocol.config import EngineConfig, HttpConfig, ServerConfig
 from thespis.protocol.edges.control import Share, Status
@@ -65,7 +65,8 @@ class FakeClient:
         self._streams: dict[str, Stream] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def put_bytes(self, data: bytes) -> BlobRef:
+    def put_bytes(self, data: Bytes, dtype: str = "uint8", shape: tuple[int, ...] | None = None) -> BlobRef:
+        data = bytes(data)
         if sum(map(len, self.blobs.values())) + len(data) > self.room:
             raise RequestError(Failure("overloaded", "No room for media.", code="overloaded"))
         offset = len(self.submitted) * 1000 + len(self.blobs)
