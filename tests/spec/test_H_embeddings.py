@@ -177,13 +177,17 @@ def test_S39_S40_files_of_tensors(face: Face, made: Made) -> None:
     files = {} if made.grid is None else {f"{made.kind}_grid_thw": saved(made.grid)}
     name = f"{made.kind}_embeds"
     both = base64.b64encode(save({name: made.embeds, **({} if made.grid is None else {"image_grid_thw": made.grid})})).decode()
+    spelled: list[dict[str, Any]] = [
+        {"type": name, name: {name: saved(made.embeds), **files}},
+        {"type": "text", "text": "What?"},
+    ]
     for content in (
         made.part(saved(made.embeds), **numbers),
         made.part(saved(made.embeds[None]), **files),
         made.part(npy(made.embeds.numpy()), **numbers),
         made.part(encode_embeds(made.embeds, made.grid)),
         made.part(both),
-        [{"type": name, name: {name: saved(made.embeds), **files}}, {"type": "text", "text": "What?"}],
+        spelled,
     ):
         answer = ask(face, content)
         assert answer.prompt_token_ids == made.prompt_token_ids
