@@ -24,6 +24,8 @@ from .sampling import SamplerState, choose, chosen_logprobs
 from .sequences import Sequence, SequenceTable
 
 Read = Callable[[BlobRef], memoryview]
+NO_TOKEN = "The model's scores leave no token to choose for this request."
+DEAD_END = "The request's constraints leave no token to choose."
 Rows = dict[int, list[tuple[int, torch.Tensor]]]
 """By sequence: (prompt position, embedding rows [n, hidden]) to lay over the token embeddings."""
 
@@ -81,7 +83,7 @@ class Runner:
             known = self._table.get(seq)
             if known is not None:
                 known.fault = text
-        told = tuple(SequenceFault(seq, text) for seq, text in faults.items())
+        told = tuple(SequenceFault(seq, text, text == DEAD_END) for seq, text in faults.items())
         return StepResult(plan.step, sampled, prompt, told, time.perf_counter() - began)
 
     # before the model
@@ -201,7 +203,7 @@ class Runner:
         for row, i in enumerate(chosen):
             seq, sequence, token = batch.works[i].seq, batch.sequences[i], choices.tokens[row]
             if row in choices.failed:
-                faults[seq] = "The model's scores leave no token to choose for this request."
+                faults[seq] = NO_TOKEN if states[row].plain else DEAD_END
                 continue
             self._table.append_token(sequence.row, token)
             sequence.sampler.advance(token)

@@ -37,6 +37,12 @@ KEPT = 4096
 """Closed requests whose tokens are kept for a new detokenizer until the client acknowledges."""
 FAULT = Failure("internal", "The model could not compute this request; the others were not affected.")
 
+DEAD_END = Failure(
+    "invalid_request",
+    "What the request asks of its answer leaves no token to go on with: its grammar, bad_words, allowed_token_ids and "
+    "logit_bias exclude each other, or the grammar has become too large.",
+    code="dead_end",
+)
 ORPHANED = Failure("restarted", "The encoder was restarted while this request was computed: send it again.")
 
 
@@ -193,7 +199,7 @@ class Scheduler:
         flight = self.flights.popleft()
         parts = flight.parts
         sampled = {entry.seq: entry for entry in result.sampled}
-        faulty = {fault.seq for fault in result.faults}
+        faulty = {fault.seq: fault for fault in result.faults}
         scores = {entry.seq: entry for entry in result.prompt_logprobs}
         outputs: list[Output] = []
         for part in parts:
@@ -203,7 +209,9 @@ class Scheduler:
             if not seq.ended:  # else it was computed past an end: dropped
                 if part.number in faulty or (part.sample and part.number not in sampled):
                     self.tally.faults += 1
-                    self._fail(seq.request, ORPHANED if flight.orphaned else FAULT)
+                    fault = faulty.get(part.number)
+                    own = DEAD_END if fault is not None and fault.constrained else FAULT
+                    self._fail(seq.request, ORPHANED if flight.orphaned else own)
                 else:
                     self.batch.advance(seq, part.end)
                     if seq.doubt and part.end >= seq.doubt:

@@ -35,6 +35,8 @@ class SequenceFault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, arr
 
     seq: int
     text: str
+    constrained: bool = False
+    """The request's own constraints left no token to choose."""
 
 
 class StepResult(Message, frozen=True):

@@ -50,12 +50,19 @@ class Server(NamedTuple):
 
 
 @contextmanager
-def served(model: Path | str = "", *, api_key: tuple[str, ...] = (), **options: Any) -> Iterator[Server]:
+def served(
+    model: Path | str = "", *, api_key: tuple[str, ...] = (), tool_call_parser: str = "auto", **options: Any
+) -> Iterator[Server]:
     """`options`: fields of EngineConfig. Listens on a free port of this machine; asks with the first of the keys."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         config = EngineConfig(model=str(model), **options)
-        engine = start_engine(config, ServerConfig(host="127.0.0.1", port=port, api_key=api_key, listen_fd=listener.fileno()))
+        engine = start_engine(
+            config,
+            ServerConfig(
+                host="127.0.0.1", port=port, tool_call_parser=tool_call_parser, api_key=api_key, listen_fd=listener.fileno()
+            ),
+        )
     try:
         yield Server(f"http://127.0.0.1:{port}", engine, api_key[0] if api_key else None)
     finally:
