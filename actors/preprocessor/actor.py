@@ -69,9 +69,9 @@ class Preprocessor(Actor):
         checkpoint = read_checkpoint(self.config.model)
         self._tokenizer = tokenizer = TextTokenizer(checkpoint.tokenizer_file, checkpoint.tokenizer)
         self._family = load_family(checkpoint, tokenizer)
-        self._admission = Admission(self.config, self._family)
+        self._admission = Admission(self.config, self._family, tokenizer.longest)
         self._renderer = PromptRenderer(
-            checkpoint, tokenizer, self._family.placeholders, self.config.chat_template, self.config.trust_request_template
+            checkpoint, tokenizer, self._family.placeholders, self.config.chat_template
         )
         self._decoding = Decoding(self.config, Shell(self.send, self._kill, self._later, self._submit, self._fail))
         return {}
@@ -209,7 +209,7 @@ class Preprocessor(Actor):
     def _want(self, ticket: Ticket, index: int) -> None:
         """Pin the item's features, or wait for the flight that brings them. Raises RequestError."""
         request, item = ticket.request, ticket.request.media[index]
-        digest = self._identify(request, item, ticket.digests[index], index)
+        digest = self._identify(ticket, index)
         processor, io = self._admission.options(request, index)
         if index in ticket.tracks.values():
             io = {**io, SOUND_TRACK: True}
@@ -218,8 +218,10 @@ class Preprocessor(Actor):
         if not self._decoding.want(ticket, index, key, processor, io, salt):
             raise _cache_miss(request, index)
 
-    def _identify(self, request: Request, item: MediaItem, digest: str | None, index: int) -> str:
+    def _identify(self, ticket: Ticket, index: int) -> str:
         """The item's digest: of its bytes, or the one that its id is bound to."""
+        request, digest = ticket.request, ticket.digests[index]
+        item = request.media[index]
         if item.uuid is None:
             assert digest is not None
             return digest
@@ -228,6 +230,8 @@ class Preprocessor(Actor):
             if known is None:
                 raise _cache_miss(request, index)
             return known
+        if self._bindings.get(request.tenant, item.uuid) is None:
+            ticket.bound.append(item.uuid)
         if not self._bindings.bind(request.tenant, item.uuid, digest):
             raise refuse("conflict", f"The id {item.uuid!r} names other content already.", item.where, "uuid_conflict")
         return digest
@@ -286,6 +290,8 @@ class Preprocessor(Actor):
 
     def _fail(self, ticket: Ticket, failure: Failure) -> None:
         if not ticket.over:
+            for uuid in ticket.bound:
+                self._bindings.free(ticket.request.tenant, uuid)
             self._release(ticket)
             self._refuse(ticket.request, ticket.fetched, failure)
 

@@ -6,7 +6,20 @@ import msgspec
 
 from ...protocol.config import PreprocessorConfig
 from ...protocol.errors import EngineError, RequestError, refuse
-from ...protocol.request import MODALITIES, Embeds, Encoded, MediaItem, Modality, PackedEmbeds, Request, Url
+from ...protocol.request import (
+    MODALITIES,
+    ChatPrompt,
+    Embeds,
+    Encoded,
+    MediaItem,
+    Modality,
+    PackedEmbeds,
+    Prompt,
+    Request,
+    Text,
+    TextPrompt,
+    Url,
+)
 from .decode.options import CLIP_FACTS, background_of
 from .families.base import Family
 
@@ -25,9 +38,11 @@ SOUND_SWITCH = "use_audio_in_video"
 class Admission:
     """One engine's rules. Raises EngineError where the operator's own options break them."""
 
-    def __init__(self, config: PreprocessorConfig, family: Family) -> None:
+    def __init__(self, config: PreprocessorConfig, family: Family, longest_token: int | None = None) -> None:
         self._config = config
         self._family = family
+        self._most_text = None if longest_token is None else config.max_model_len * longest_token
+        """Characters; more cannot fit whatever they are, and need not be tokenised to know it."""
         self._known: frozenset[str] = frozenset().union(*family.options.values()) if family.options else frozenset()
         try:
             self._check_processor(config.processor_kwargs)
@@ -37,6 +52,10 @@ class Admission:
 
     def check(self, request: Request) -> None:
         """Raises RequestError naming the part."""
+        size = _characters(request.prompt)
+        if self._most_text is not None and size > self._most_text:
+            text = f"The prompt has {size} characters, far beyond the model's context of {self._config.max_model_len} tokens."
+            raise refuse("invalid_request", text, code="context_length_exceeded")
         counts: dict[Modality, int] = {}
         for item in request.media:
             if item.modality not in self._family.placeholders:
@@ -137,6 +156,16 @@ def _check_value(name: str, value: Any, part: str) -> None:
             fine, wanted = number and isinstance(value, int) and value >= 1, "a positive whole number"
     if not fine:
         raise refuse("invalid_request", f"{name} must be {wanted}.", part)
+
+
+def _characters(prompt: Prompt) -> int:
+    match prompt:
+        case TextPrompt(text):
+            return len(text)
+        case ChatPrompt(messages):
+            return sum(len(part.text) for message in messages for part in message.content if isinstance(part, Text))
+        case _:
+            return 0
 
 
 def with_tracks(request: Request) -> tuple[Request, dict[int, int]]:

@@ -34,11 +34,9 @@ class PromptRenderer:
         tokenizer: TextTokenizer,
         placeholders: dict[Modality, Placeholder],
         operator: str | None,
-        trust_request_template: bool,
     ) -> None:
         self._tokenizer = tokenizer
         self._placeholders = placeholders
-        self._trust = trust_request_template
         self._vocab = checkpoint.info.vocab
         source = operator_template(operator) if operator is not None else checkpoint.chat_template
         self._default: ChatTemplate | None = None
@@ -125,12 +123,6 @@ class PromptRenderer:
 
     def _template(self, prompt: ChatPrompt) -> ChatTemplate:
         if prompt.template is not None:
-            if not self._trust:
-                raise refuse(
-                    "unsupported",
-                    "A chat template in the request is refused; start with --trust-request-chat-template.",
-                    "chat_template",
-                )
             try:
                 return compile_template(prompt.template)
             except Exception as error:

@@ -124,3 +124,7 @@ class Bindings:
         if len(self._digests) > self._limit:
             self._digests.popitem(last=False)
         return True
+
+    def free(self, tenant: str, uuid: str) -> None:
+        """What was bound to it has turned out to be no medium."""
+        self._digests.pop((tenant, uuid), None)

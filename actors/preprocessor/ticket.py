@@ -23,6 +23,8 @@ class Ticket:
     """The request's, with words and guide as the runner wants them."""
     digests: list[str | None] = field(default_factory=list)
     entries: list[Entry | None] = field(default_factory=list)
+    bound: list[str] = field(default_factory=list)
+    """Ids that were bound for it: if it fails, they are free again."""
     unchecked: bool = False
     """A worker is looking at its guide."""
     tracks: dict[int, int] = field(default_factory=dict)

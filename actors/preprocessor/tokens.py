@@ -38,6 +38,8 @@ class TextTokenizer:
         self._controls: OrderedDict[tuple[str, frozenset[str]], re.Pattern[str]] = OrderedDict()
         self._newline = self._plain("\n")
         self._prefix, self._suffix = self._frame()
+        self.longest: int = max(map(len, self._tokenizer.get_vocab()), default=1)
+        """Characters that one token stands for, at most."""
 
     def token(self, token_id: int) -> str | None:
         text: str | None = self._tokenizer.id_to_token(token_id)

@@ -160,11 +160,8 @@ def expand(
         found = sum(1 for token in token_ids if token == placeholders[modality].token_id)
         rows = sum(item.rows for item in sized)
         if found not in (len(sized), rows):
-            raise refuse(
-                "invalid_request",
-                f"Found {found} '{placeholders[modality].token}' placeholders in input prompt; {len(sized)} {modality} items "
-                f"need one each, or {rows} in all.",
-            )
+            text = f"Found more '{placeholders[modality].token}' placeholders in input prompt than actual multimodal data items."
+            raise refuse("invalid_request", text)
         whole[modality] = found != len(sized)
     out: list[int] = []
     spans: dict[Modality, list[Span]] = {modality: [] for modality in items}

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from thespis.actors.preprocessor.admission import Admission
+from thespis.actors.preprocessor.admission import Admission, without_ids
 from thespis.protocol.errors import EngineError, RequestError
 from thespis.protocol.request import Embeds, Encoded, MediaItem, TextPrompt
 
 from ...helpers.checkpoints import Checkpoints
-from .parts import NOWHERE, config_of, item, load, request
+from .parts import NOWHERE, chat, config_of, item, load, request
 
 
 def admission(checkpoints: Checkpoints, family: Any = "qwen_omni", **engine: Any) -> Admission:
@@ -97,3 +97,27 @@ def test_options_in_effect(checkpoints: Checkpoints) -> None:
     assert rules.options(asked, 0) == ({"min_pixels": 5, "max_pixels": 9}, {})
     assert rules.options(asked, 1) == ({"min_pixels": 5, "max_pixels": 9, "fps": 3}, {"num_frames": 8, "fps": 2})
     assert rules.options(asked, 2) == ({}, {})
+
+
+def test_a_text_that_no_context_holds_is_not_tokenised(checkpoints: Checkpoints) -> None:
+    parts = load(checkpoints("qwen_omni"))
+    rules = Admission(config_of(checkpoints("qwen_omni"), max_model_len=64), parts.family, parts.tokenizer.longest)
+    most = 64 * parts.tokenizer.longest
+    for fits, prompt in (
+        (True, TextPrompt("x" * most)),
+        (False, TextPrompt("x" * (most + 1))),
+        (False, chat("x" * (most + 1))),
+    ):
+        if fits:
+            rules.check(request(prompt))
+        else:
+            with pytest.raises(RequestError, match="far beyond the model's context of 64 tokens"):
+                rules.check(request(prompt))
+
+
+@pytest.mark.parametrize(("cache", "prefix", "ignored"), [(0, False, True), (0, True, False), (4, False, False)])
+def test_S20_ids_are_ignored_where_nothing_is_kept(checkpoints: Checkpoints, cache: float, prefix: bool, ignored: bool) -> None:
+    config = config_of(checkpoints("llava"), mm_processor_cache_gb=cache, enable_prefix_caching=prefix)
+    assert config.ignore_ids is ignored
+    asked = request(TextPrompt("x"), (item(uuid="a"), MediaItem("image", None, "here", "b")))
+    assert [entry.uuid for entry in without_ids(asked).media] == [None, None]
