@@ -4,6 +4,7 @@ import asyncio
 import random
 import shutil
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -201,8 +202,9 @@ class Campaign:
         self.report.restarts += sum((await client.status()).restarts.values()) - struck
 
     async def _calm(self, client: Client, director: int) -> None:
-        """Watch the memory while nothing is killed."""
-        memory, end = Memory(), time.monotonic() + self.options.calm
+        """Watch the memory while nothing is killed; the first third is for new processes to grow warm."""
+        await asyncio.sleep(self.options.calm / 3)
+        memory, end = Memory(), time.monotonic() + self.options.calm * 2 / 3
         while time.monotonic() < end:
             memory.sample((await client.status()).pids)
             await asyncio.sleep(1.0)
@@ -212,9 +214,11 @@ class Campaign:
 
 def rounds(seed: int, http: bool) -> Iterator[Fault]:
     """Faults without end."""
-    draw = random.Random(seed)
+    draw, killed = random.Random(seed), Counter[str]()
     while True:
-        yield from draw_round(draw, http)
+        faults = draw_round(draw, http, killed)
+        killed.update(role for fault in faults for role in fault.roles)
+        yield from faults
 
 
 async def _until(true: Callable[[], bool], seconds: float) -> None:

@@ -1,7 +1,7 @@
 """Which faults come in which order: drawn from a seed, spaced within the restart budget. Pure."""
 
 import random
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from typing import Literal, NamedTuple
 
 Kind = Literal["kill", "pair", "chain", "stop", "full"]
@@ -18,7 +18,9 @@ ROLES = (
 )
 ARENAS = ("fetcher", "decode-worker-0", "encoder-cache")
 """Who needs shared memory of its own."""
-KILLS, WINDOW = 3, 60.0
+AGAIN = 0.2
+"""Of the chains meet the successor of the one they killed first."""
+KILLS, WINDOW = 4, 60.0
 """Of one role within so many seconds; the director gives up at 6."""
 
 
@@ -35,14 +37,18 @@ class Fault(NamedTuple):
         return f"{self.kind} {' '.join(self.roles)}{between}"
 
 
-def draw_round(draw: random.Random, http: bool) -> list[Fault]:
-    """Each role killed once, and one fault of every other kind, in any order. `http`: the frontend is one of the engine's."""
+def draw_round(draw: random.Random, http: bool, killed: Counter[str] | None = None) -> list[Fault]:
+    """Each role killed once, and one fault of every other kind, in any order. `http`: the frontend is one of the engine's.
+
+    `killed`: how often each has been struck in earlier rounds; who was least is the second in a pair or chain.
+    """
     roles = (*ROLES, "http") if http else ROLES
-    first, second = draw.sample(ROLES, 2)
+    order = sorted(draw.sample(ROLES, len(ROLES)), key=lambda role: (killed or Counter())[role])
     faults = [Fault("kill", (role,)) for role in roles]
-    faults.append(Fault("pair", (first, second)))
+    faults.append(Fault("pair", (order[1], order[0])))
     before = draw.choice([role for role in ROLES if role != "zygote"])  # nobody waits for a zygote
-    faults.append(Fault("chain", (before, draw.choice(ROLES)), draw.uniform(0.0, 0.4)))
+    second = before if draw.random() < AGAIN else order[2]
+    faults.append(Fault("chain", (before, second), draw.uniform(0.0, 0.4)))
     faults.append(Fault("stop", (draw.choice([role for role in roles if role != "zygote"]),)))
     faults.append(Fault("full", (draw.choice(ARENAS),)))
     draw.shuffle(faults)
