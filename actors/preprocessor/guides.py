@@ -147,5 +147,5 @@ _EXPLANATIONS: tuple[tuple[str, str], ...] = (
     (r"[Pp]ointer .* does not exist", "The {0} refers to a definition that it does not have."),
     (r'unknown name: "?([\w-]+)', "The {0} uses the rule {1}, which it does not define."),
     (r"no start rule|start rule|missing start", "The {0} has no rule `start`."),
-    (r"^at (\d+)\((\d+)\)", "The {0} is not valid at line {1}, column {2}."),
+    (r"^(?:at )?(\d+)\((\d+)\)", "The {0} is not valid at line {1}, column {2}."),
 )

@@ -284,10 +284,15 @@ def trusting(checkpoints: Checkpoints) -> Iterator[Server]:
 ENDLESS = "{% for a in range(99999) %}{% for b in range(99999) %}{% set x = b %}{% endfor %}{% endfor %}"
 
 
-def test_S43_a_template_in_the_request_is_refused(face: Face) -> None:
-    refused = refusal(face, "x", chat_template="{{ messages[0].content }}")
-    assert refused.status == 400
-    assert "--trust-request-chat-template" in refused.text
+def test_S43_a_template_in_the_request_is_refused(server: Server) -> None:
+    """Over HTTP: a Python caller owns the engine, and what he gives to `chat` is his own (S24)."""
+    template = "{{ messages[0].content }}"
+    for reply in (
+        server.chat("x", chat_template=template),
+        server.ask("/tokenize", {"messages": HELLO, "chat_template": template}),
+    ):
+        assert reply.status == 400
+        assert "--trust-request-chat-template" in reply.body["error"]["message"]
 
 
 def test_S43_a_trusted_template_renders_in_a_sandbox_with_a_time_limit(trusting: Server) -> None:

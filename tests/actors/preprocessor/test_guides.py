@@ -1,0 +1,78 @@
+"""Guides at the preprocessor: verdicts, words for what is wrong, and requests that wait for them."""
+
+from typing import Any
+
+import pytest
+
+from thespis.actors.preprocessor.guides import CODE, REMEMBERED, GuideChecker, KnownGuides
+from thespis.protocol.checkpoint import demo_model, inspect
+from thespis.protocol.errors import Failure, RequestError
+from thespis.protocol.guide import Guide, StructuredOutputsParams, as_guide
+
+
+@pytest.fixture(scope="module")
+def checker() -> GuideChecker:
+    info = inspect(demo_model())
+    return GuideChecker(info, f"{info.path}/tokenizer.json")
+
+
+def words(checker: GuideChecker, guide: Guide) -> str:
+    with pytest.raises(RequestError) as refused:
+        checker.check(guide)
+    assert (refused.value.status, refused.value.failure.code) == (400, CODE)
+    return refused.value.failure.text
+
+
+def test_a_good_guide_passes_and_gbnf_becomes_lark(checker: GuideChecker) -> None:
+    guide = StructuredOutputsParams(json={"type": "object"})
+    assert checker.check(guide) == guide
+    assert "start:" in checker.check(StructuredOutputsParams(grammar='root ::= "a"')).text
+
+
+@pytest.mark.parametrize(
+    ("outputs", "word"),
+    [
+        ({"json": {"type": "objekt"}}, "objekt"),
+        ({"json": {"unevaluatedItems": False}}, "unevaluatedItems"),
+        ({"regex": r"(a)\1"}, "regular expression"),
+        ({"regex": "(a{1000}){1000}"}, "memory"),
+        ({"grammar": "start: a\na: b"}, "rule b"),
+        ({"grammar": 'start: "a" )'}, "line 1"),
+    ],
+)
+def test_what_is_wrong_is_said_in_our_words(checker: GuideChecker, outputs: dict[str, Any], word: str) -> None:
+    guide = as_guide(outputs)
+    assert guide is not None
+    text = words(checker, guide)
+    assert word in text
+    assert len(text) < 200
+
+
+def test_a_guide_that_never_was_checked_for_size_is_not_looked_at(checker: GuideChecker) -> None:
+    assert "read" in words(checker, Guide("regex", "(" * 5000))
+    assert "read" in words(checker, Guide("json_schema", "[" * 100_000))
+
+
+def test_verdicts_are_remembered_but_not_a_workers_own_trouble() -> None:
+    known = KnownGuides()
+    good, bad = Guide("regex", "a"), Guide("regex", "b")
+    assert known.verdict(good) is None
+    known.learn(known.key(good), good)
+    known.learn(known.key(bad), Failure("restarted", "A worker died."))
+    assert known.verdict(good) == good
+    assert known.verdict(bad) is None
+    known.learn(known.key(bad), Failure("invalid_request", "No.", code=CODE))
+    assert isinstance(known.verdict(bad), Failure)
+    for number in range(REMEMBERED):
+        known.learn(str(number), good)
+    assert known.verdict(good) is None
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{}, {"json": {}, "regex": "a"}, {"regex": ""}, {"choice": "yes"}, {"choice": [1]}, {"json": "{"}, {"json": 3},
+     {"xml": "a"}, "json"],
+)  # fmt: skip
+def test_what_is_no_structured_output_is_a_value_error(given: Any) -> None:
+    with pytest.raises(ValueError, match="structured_outputs"):
+        as_guide(given)
