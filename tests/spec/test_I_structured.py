@@ -4,7 +4,9 @@ The model is a random one: that its answers parse and fit says that they are hel
 """
 
 import json
+import os
 import re
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -315,3 +317,20 @@ def test_S52_the_json_style_is_forced_and_parsed(trusting: Server) -> None:
     (call,) = reply.body["choices"][0]["message"]["tool_calls"]
     jsonschema.validate(json.loads(call["function"]["arguments"]), WEATHER["function"]["parameters"])
     assert reply.body["choices"][0]["finish_reason"] == "tool_calls"
+
+
+def test_S51_a_guide_survives_the_death_of_the_runner(trusting: Server) -> None:
+    schema = {"type": "array", "items": {"type": "integer", "minimum": 100, "maximum": 999}, "minItems": 60, "maxItems": 60}
+    before = pids(trusting)["gpu-runner"]
+    text = ""
+    with openai.OpenAI(base_url=f"{trusting.url}/v1", api_key="none", max_retries=0, timeout=90) as api:
+        stream = api.chat.completions.create(
+            model="tiny", messages=HELLO, stream=True, seed=4, max_tokens=900, extra_body={"guided_json": schema}
+        )
+        for chunk in stream:
+            text += chunk.choices[0].delta.content or ""
+            if before and len(text) > 20:
+                os.kill(before, signal.SIGKILL)
+                before = 0
+    assert not before
+    jsonschema.validate(json.loads(text), schema)
