@@ -31,7 +31,8 @@ ENVIRON = {
 }
 CLOSED = (
     "localhost", "private.example", "metadata.example", "cgnat.example", "mapped.example", "nat64.example",
-    "six-to-four.example", "special.example", "127.0.0.1", "10.0.0.5", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1", "[::1]",
+    "six-to-four.example", "special.example",
+    "127.0.0.1", "10.0.0.5", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1", "[::1]",
     "[::]", "[fd00::1]", "[fe80::1]", "[::ffff:127.0.0.1]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]",
 )  # fmt: skip
 ODD = (
