@@ -5,11 +5,13 @@ Beside the parts of the API a Python caller may give what he holds: `image_pil`,
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from ..protocol.errors import refuse
+from ..actors.preprocessor.checkpoint import operator_template
+from ..protocol.errors import EngineError, refuse
 from ..protocol.request import ChatPrompt
 from .inputs import Submission
 from .openai.parts import Rules, read_messages
@@ -25,7 +27,7 @@ _RULES = Rules(embeds=True, raw=read_raw)
 def read_chat(
     conversation: Conversation,
     *,
-    chat_template: str | None = None,
+    chat_template: str | Path | None = None,
     add_generation_prompt: bool | None = None,
     continue_final_message: bool = False,
     tools: Sequence[Mapping[str, Any]] | None = None,
@@ -44,12 +46,16 @@ def read_chat(
     except (TypeError, ValueError):
         raise refuse("invalid_request", "A conversation is a list of dicts with 'role' and 'content'.", "messages") from None
     chat, media = read_messages(messages, _RULES)
+    try:
+        template = None if chat_template is None else operator_template(str(chat_template))
+    except EngineError as error:
+        raise refuse("invalid_request", str(error), "chat_template") from None
     prompt = ChatPrompt(
         chat,
         add_generation_prompt=not continue_final_message if add_generation_prompt is None else add_generation_prompt,
         continue_final_message=continue_final_message,
         tools=tuple(dict(tool) for tool in tools or ()),
-        template=chat_template,
+        template=template,
         template_kwargs=dict(chat_template_kwargs or {}),
     )
     return Submission(prompt, tuple(media), dict(mm_processor_kwargs or {}), dict(media_io_kwargs or {}))

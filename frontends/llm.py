@@ -23,6 +23,8 @@ from .outputs import Collector, RequestOutput
 
 T = TypeVar("T")
 Params = SamplingParams | Sequence[SamplingParams] | None
+BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
+"""tqdm's own rate turns into seconds per request where it is slow; both rates stand in the postfix."""
 Reader = Callable[[], Submission]
 """Reads one prompt when its turn has come."""
 
@@ -66,7 +68,7 @@ class LLM:
         sampling_params: Params = None,
         use_tqdm: bool = True,
         *,
-        chat_template: str | None = None,
+        chat_template: str | Path | None = None,
         add_generation_prompt: bool | None = None,
         continue_final_message: bool = False,
         tools: Sequence[Mapping[str, Any]] | None = None,
@@ -150,7 +152,7 @@ async def _run_all(client: Client, readers: list[Reader], params: list[SamplingP
     outputs: list[RequestOutput | None] = [None] * len(readers)
     tokens = 0
     started = time.monotonic()
-    with tqdm(total=len(readers), desc="Requests", disable=not use_tqdm, dynamic_ncols=True) as bar:
+    with tqdm(total=len(readers), desc="Requests", disable=not use_tqdm, dynamic_ncols=True, bar_format=BAR) as bar:
 
         async def run_one(index: int, collector: Collector, stream: Any) -> None:
             nonlocal tokens
@@ -160,8 +162,11 @@ async def _run_all(client: Client, readers: list[Reader], params: list[SamplingP
             collector.output.prompt_token_ids = list(stream.prompt_token_ids)
             outputs[index] = collector.output
             tokens += sum(len(choice.token_ids) for choice in collector.output.outputs)
-            bar.set_postfix_str(f"{tokens / max(time.monotonic() - started, 1e-9):.0f} tokens/s", refresh=False)
             bar.update()
+            seconds = max(time.monotonic() - started, 1e-9)
+            bar.set_postfix_str(
+                f"{bar.n / seconds:.2f} requests/s, {tokens / seconds:.0f} tokens/s", refresh=bar.n == bar.total
+            )
 
         try:
             async with asyncio.TaskGroup() as group:

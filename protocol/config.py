@@ -88,9 +88,12 @@ class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             value = getattr(self, name)
             if value is not None and not 0 < value < 1 << 40:
                 raise ValueError(f"{name} must be above 0, got {value}.")
-        unknown = set(self.limit_mm_per_prompt) - {"image", "video", "audio"}
-        if unknown:
-            raise ValueError(f"Unsupported modality: {sorted(unknown)[0]}")
+        for modality, limit in self.limit_mm_per_prompt.items():
+            if modality not in ("image", "video", "audio"):
+                raise ValueError(f"Unsupported modality: {modality}")
+            count = limit.get("count", 0) if isinstance(limit, dict) else limit
+            if type(count) is not int or count < 0:
+                raise ValueError(f"limit_mm_per_prompt: {modality} must be a count, or a dict with one, got {limit}.")
 
     @property
     def name(self) -> str:
@@ -156,7 +159,6 @@ class PreprocessorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     model: ModelInfo
     max_model_len: int
     chat_template: str | None
-    trust_request_template: bool
     limits_per_prompt: dict[str, Any]
     io_kwargs: dict[str, dict[str, Any]]
     processor_kwargs: dict[str, Any]
@@ -289,7 +291,6 @@ def divide(engine: EngineConfig, model: ModelInfo, cuda: bool = False, server: S
             model=model,
             max_model_len=context,
             chat_template=engine.chat_template,
-            trust_request_template=engine.trust_request_chat_template,
             limits_per_prompt=engine.limit_mm_per_prompt,
             io_kwargs=engine.media_io_kwargs,
             processor_kwargs=engine.mm_processor_kwargs,

@@ -70,9 +70,7 @@ class Preprocessor(Actor):
         self._tokenizer = tokenizer = TextTokenizer(checkpoint.tokenizer_file, checkpoint.tokenizer)
         self._family = load_family(checkpoint, tokenizer)
         self._admission = Admission(self.config, self._family, tokenizer.longest)
-        self._renderer = PromptRenderer(
-            checkpoint, tokenizer, self._family.placeholders, self.config.chat_template
-        )
+        self._renderer = PromptRenderer(checkpoint, tokenizer, self._family.placeholders, self.config.chat_template)
         self._decoding = Decoding(self.config, Shell(self.send, self._kill, self._later, self._submit, self._fail))
         return {}
 

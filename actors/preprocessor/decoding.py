@@ -29,6 +29,9 @@ CUT_SECONDS = 0.2
 """How long a decode that nobody waits for any more may go on."""
 GUIDE_SECONDS = 15.0
 """Wall clock for one guide in a worker, which may have to read the vocabulary first; beyond it the worker is killed."""
+BYTES_GONE = Failure(
+    "invalid_request", "The request that brought this item's data has ended; send it with its data.", code="cache_miss"
+)
 
 
 @dataclass(frozen=True)
@@ -85,11 +88,11 @@ class Decoding:
             ticket.entries[index] = entry
             return True
         item = ticket.request.media[index]
-        if item.source is None:
+        flight = self.pool.flight(key)
+        if item.source is None and flight is None:
             return False
         if self._banned.holds(key, self._shell.clock()):
             raise RequestError(msgspec.structs.replace(_poison(item.modality), part=item.where))
-        flight = self.pool.flight(key)
         if flight is not None:
             self.count["decode_hits"] += 1
         else:
@@ -198,8 +201,8 @@ class Decoding:
         if flight is not None:
             self._stop_timer(flight)
             if not flight.over and flight.waiters and flight.evidence < PROOF:
-                self._repoint(flight)
-                self.pool.enqueue(flight, first=True)
+                if self._repoint(flight):
+                    self.pool.enqueue(flight, first=True)
             elif not flight.over:
                 if flight.evidence >= PROOF:
                     self._banned.add(flight.key, self._shell.clock())
@@ -234,23 +237,27 @@ class Decoding:
         flight.retries += 1
         if not flight.waiters or flight.retries > 1:
             self._end(flight, failure)
-        else:
-            self._repoint(flight)
+        elif self._repoint(flight):
             self.pool.enqueue(flight, first=True)
 
-    def _repoint(self, flight: Flight[Waiter]) -> None:
+    def _repoint(self, flight: Flight[Waiter]) -> bool:
+        """To the bytes of somebody who still waits. False: who waits named it by its id alone, and the flight has ended."""
         flight.stale = False
         if isinstance(flight.decode, Decode):
-            item = flight.waiters[0].item
-            assert item is not None
+            item = next((w.item for w in flight.waiters if w.item is not None and w.item.source is not None), None)
+            if item is None:
+                self._end(flight, BYTES_GONE)
+                return False
             flight.decode = msgspec.structs.replace(flight.decode, item=item)
         flight.decode = msgspec.structs.replace(flight.decode, job=next(self._jobs))
+        return True
 
     def _end(self, flight: Flight[Waiter], failure: Failure) -> None:
         """Every request that waits for it ends; each is told its own name for the item."""
         if flight.item is None:
             self.guides.learn(flight.key, failure)
         own_part = failure.part is not None and (flight.item is None or failure.part != flight.item.where)
+        self.pool.drop(flight)
         self.pool.finish(flight)
         flight.over = True
         waiters, flight.waiters = flight.waiters, []

@@ -87,6 +87,7 @@ class Service:
         def work() -> tuple[B, P, list[str]]:
             body = decode(schema, raw)
             self.check_model(body.model)
+            self._check_template(body)
             return body, parse(body), ignored_fields(schema, raw)
 
         body, parsed, ignored = await asyncio.to_thread(work) if len(raw) > LARGE else work()
@@ -106,6 +107,12 @@ class Service:
         """Raises RequestError 404 for a model that is not the one served here; no name means that one."""
         if name is not None and name != self.config.name:
             raise refuse("not_found", f"The served model is `{self.config.name}`.", "model", "model_not_found")
+
+    def _check_template(self, body: Body) -> None:
+        """A template is a program: other people's run here only if the operator says so."""
+        if getattr(body, "chat_template", None) is not None and not self.config.engine.trust_request_chat_template:
+            text = "A chat template in the request is refused; start with --trust-request-chat-template."
+            raise refuse("unsupported", text, "chat_template", "unsupported")
 
     def detokenize(self, token_ids: Sequence[int]) -> str:
         """Raises RequestError 400 for an id outside the vocabulary."""

@@ -46,6 +46,34 @@ def async_face(server: Server) -> Iterator[AsyncFace]:
     face.close()
 
 
+@pytest.fixture(scope="session")
+def spare(checkpoints: Checkpoints, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LLM]:
+    """A second engine, started as a user of vLLM would: every option of S11, no caches, sha512, four pictures."""
+    options: dict[str, Any] = {
+        "limit_mm_per_prompt": {"image": 4},
+        "max_model_len": 512,
+        "gpu_memory_utilization": 0.5,
+        "enforce_eager": True,
+        "trust_remote_code": True,
+        "media_io_kwargs": {"video": {"num_frames": 8}},
+        "mm_processor_kwargs": {"max_pixels": 84 * 112},
+        "enable_mm_embeds": False,
+        "allowed_local_media_path": tmp_path_factory.mktemp("media"),
+        "allowed_media_domains": ["example.org"],
+        "mm_processor_cache_gb": 0,
+        "enable_prefix_caching": False,
+        "mm_hasher_algorithm": "sha512",
+        "dtype": "auto",
+        "device": "auto",
+        "seed": 0,
+        "max_num_seqs": 8,
+        "max_num_batched_tokens": 256,
+        "chat_template": None,
+    }
+    with LLM(model=checkpoints("qwen_omni"), **options) as llm:
+        yield llm
+
+
 @pytest.fixture(params=FACES)
 def face(request: pytest.FixtureRequest) -> Face:
     """Each of the three in turn."""

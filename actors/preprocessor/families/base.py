@@ -160,7 +160,9 @@ def expand(
         found = sum(1 for token in token_ids if token == placeholders[modality].token_id)
         rows = sum(item.rows for item in sized)
         if found not in (len(sized), rows):
-            text = f"Found more '{placeholders[modality].token}' placeholders in input prompt than actual multimodal data items."
+            text = (
+                f"Found more '{placeholders[modality].token}' placeholders in input prompt than actual multimodal data items."
+            )
             raise refuse("invalid_request", text)
         whole[modality] = found != len(sized)
     out: list[int] = []

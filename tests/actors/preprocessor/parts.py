@@ -22,8 +22,8 @@ class Parts(NamedTuple):
     tokenizer: TextTokenizer
     family: Family
 
-    def renderer(self, template: str | None = None, trust: bool = False) -> PromptRenderer:
-        return PromptRenderer(self.checkpoint, self.tokenizer, self.family.placeholders, template, trust)
+    def renderer(self, template: str | None = None) -> PromptRenderer:
+        return PromptRenderer(self.checkpoint, self.tokenizer, self.family.placeholders, template)
 
 
 def load(folder: Path) -> Parts:

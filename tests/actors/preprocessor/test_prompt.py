@@ -137,12 +137,9 @@ def test_token_ids_outside_the_vocabulary(checkpoints: Checkpoints) -> None:
         _load(checkpoints("llava")).renderer().render(TokenPrompt((1, 10**6)), ())
 
 
-def test_a_requests_own_template_needs_trust(checkpoints: Checkpoints) -> None:
-    parts = _load(checkpoints("llava"))
+def test_a_requests_own_template_comes_first(checkpoints: Checkpoints) -> None:
     prompt = chat("hello", template=STRING_TEMPLATE)
-    with pytest.raises(RequestError, match="--trust-request-chat-template"):
-        parts.renderer().render(prompt, ())
-    assert parts.renderer(trust=True).render(prompt, ()).text == "user: hello\n"
+    assert _load(checkpoints("llava")).renderer().render(prompt, ()).text == "user: hello\n"
 
 
 def test_a_templates_refusal_is_told(checkpoints: Checkpoints) -> None:

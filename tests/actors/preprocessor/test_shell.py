@@ -209,6 +209,37 @@ async def test_S18_an_id_stands_for_content_that_is_held(stage: Stage) -> None:
     assert len(stage.jobs) == 1
 
 
+async def test_S18_an_id_stands_for_content_that_is_on_its_way(stage: Stage) -> None:
+    stage.prepare("a", stage.picture(1, uuid="sku"))
+    stage.prepare("b", MediaItem("image", None, "here", "sku"))
+    stage.answer(stage.jobs[0])
+    assert [submit.prepared.id for submit in stage.sent.of(Submit)] == ["a", "b"]
+    assert len(stage.jobs) == 1
+
+
+@pytest.mark.parametrize("waits_in_the_queue", [True, False])
+async def test_S18_who_brought_the_bytes_has_gone(stage: Stage, waits_in_the_queue: bool) -> None:
+    """The id alone is left: who named it is told to send the data, and nothing waits for ever."""
+    if waits_in_the_queue:
+        stage.prepare("busy", stage.picture(2))
+    stage.prepare("a", stage.picture(1, uuid="sku"))
+    stage.prepare("b", MediaItem("image", None, "here", "sku"))
+    stage.actor.on_end(("a",))
+    if not waits_in_the_queue:
+        stage.actor.on_message(W, DecodeFailed(stage.jobs[0].job, Failure("restarted", "The bytes have gone.")))
+    assert stage.failures()["b"].code == "cache_miss"
+    assert stage.failures()["b"].part == "here"
+    assert stage.actor._decoding.pool.waiting == 0
+
+
+async def test_S21_what_cannot_be_decoded_takes_no_id(stage: Stage) -> None:
+    stage.prepare("a", stage.picture(1, uuid="sku"))
+    stage.actor.on_message(W, DecodeFailed(stage.jobs[0].job, Failure("unprocessable_media", "Garbage.")))
+    stage.prepare("b", stage.picture(2, uuid="sku"))
+    stage.answer(stage.jobs[1])
+    assert stage.sent.of(Submit)[0].prepared.id == "b"
+
+
 async def test_S19_an_id_that_is_not_held(stage: Stage) -> None:
     stage.prepare("a", stage.picture(1), MediaItem("image", None, "here", "sku"))
     failure = stage.failures()["a"]

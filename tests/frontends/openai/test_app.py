@@ -255,3 +255,20 @@ async def test_the_whole_stream_ends_with_done() -> None:
         body = await stream_bytes(url, "/v1/completions", {"prompt": "x"})
     assert body.endswith(b"data: [DONE]\n\n")
     assert b'"finish_reason":"stop"' in body
+
+
+@pytest.mark.parametrize("path", [CHAT, "/tokenize"])
+async def test_S43_a_template_in_the_request_needs_the_operators_word(path: str) -> None:
+    asked = {**HELLO, "chat_template": "{{ messages[0].content }}"}
+    client = FakeClient()
+    async with served(client) as url:
+        status, text = await _posted(url, path, asked)
+        assert status == 400
+        assert "--trust-request-chat-template" in text
+    async with served(client, http_config(engine={"trust_request_chat_template": True})) as url:
+        assert (await _posted(url, path, asked))[0] == 200
+
+
+async def _posted(url: str, path: str, body: dict[str, Any]) -> tuple[int, str]:
+    async with aiohttp.ClientSession() as session, session.post(f"{url}{path}", json=body) as response:
+        return response.status, await response.text()
