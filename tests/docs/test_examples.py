@@ -1,0 +1,71 @@
+"""The Python of the pages in docs/ runs: the blocks of a page in order, in one namespace, beside one running engine.
+
+`LLM()` and `AsyncLLM()` without arguments join that engine instead of starting their own, and the address of the pages'
+server is that engine's. Everything else runs as it stands, in a folder that holds the bundled model.
+"""
+
+import ast
+import asyncio
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from thespis import LLM
+
+from ..helpers.serving import Server, served
+
+pytestmark = pytest.mark.process
+
+ROOT = Path(__file__).resolve().parents[2]
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PAGES = sorted(page.name for page in (ROOT / "docs").glob("*.md") if BLOCK.search(page.read_text()))
+ADDRESS = "http://127.0.0.1:8000"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with served("", enable_mm_embeds=True) as server:
+        yield server
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the reader stands: in a checkout, as far as the examples look at it."""
+    (tmp_path / "demo_model").symlink_to(ROOT / "demo_model")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_there_are_pages() -> None:
+    assert {"offline.md", "images.md"} <= set(PAGES)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_examples_of_a_page_run(page: str, server: Server, folder: Path) -> None:
+    names: dict[str, Any] = {"__name__": "__main__"}
+    text = (ROOT / "docs" / page).read_text()
+    with asyncio.Runner() as runner:
+        try:
+            for found in BLOCK.finditer(text):
+                line = text[: found.start(1)].count("\n")
+                run_block("\n" * line + beside(found[1], server), page, names, runner)
+        finally:
+            for value in names.values():
+                if isinstance(value, LLM):
+                    value.close()
+
+
+def beside(code: str, server: Server) -> str:
+    """The code, with the engine that runs already in place of one that would be started."""
+    return code.replace("LLM()", f"LLM(run_dir={str(server.run_dir)!r})").replace(ADDRESS, server.url)
+
+
+def run_block(code: str, page: str, names: dict[str, Any], runner: asyncio.Runner) -> None:
+    """Line numbers in a traceback are the page's. `await` may stand outside a function, as in a notebook."""
+    compiled = compile(code, page, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    outcome = eval(compiled, names)
+    if outcome is not None:
+        runner.run(outcome)

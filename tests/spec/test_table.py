@@ -1,0 +1,24 @@
+"""Every statement has its test, and the table that says so can be believed."""
+
+from thespis.scripts.spec_table import SECTIONS, STATEMENTS, Shown, all_tests, missing, tests_in
+
+MARKED = "import pytest\npytestmark = pytest.mark.process\ndef test_S5_x(): ...\ndef test_other(): ...\n"
+ONE_MARKED = "@pytest.mark.process\nasync def test_S6_x(): ...\ndef test_S7_y(): ...\n"
+
+
+def test_a_file_of_process_tests() -> None:
+    assert list(tests_in(MARKED, "a.py")) == [Shown(5, "a.py::test_S5_x", True)]
+
+
+def test_a_file_with_one_process_test() -> None:
+    assert [(shown.statement, shown.real) for shown in tests_in(ONE_MARKED, "a.py")] == [(6, True), (7, False)]
+
+
+def test_the_sections_hold_every_statement_once() -> None:
+    assert sorted(number for numbers in SECTIONS.values() for number in numbers) == list(STATEMENTS)
+
+
+def test_no_statement_is_without_a_test_on_real_processes() -> None:
+    table = all_tests()
+    assert missing(table) == []
+    assert set(table) == set(STATEMENTS)
