@@ -115,11 +115,11 @@ async def test_a_url_asked_by_two_at_once_is_fetched_once(llm: LLM) -> None:
 
     site = web.Application()
     site.router.add_get("/picture.png", answer)
+    before = await asyncio.to_thread(counted, llm)
     runner = web.AppRunner(site)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     port = runner.addresses[0][1]
-    before = await asyncio.to_thread(counted, llm)
     try:
         async with AsyncLLM(run_dir=llm.run_dir) as face:
             url = {"type": "image_url", "image_url": {"url": f"http://127.0.0.1:{port}/picture.png"}}
