@@ -37,7 +37,7 @@ class Shown(NamedTuple):
     """It is marked `process`: real actors, a public face."""
 
 
-def tests_in(source: str, place: str) -> Iterator[Shown]:
+def shown_in(source: str, place: str) -> Iterator[Shown]:
     """The tests of one file that are named after a statement."""
     tree = ast.parse(source)
     marks = [node for node in tree.body if isinstance(node, ast.Assign) and _names(node, "pytestmark")]
@@ -55,7 +55,7 @@ def _names(node: ast.Assign, name: str) -> bool:
 def all_tests(root: Path = ROOT) -> dict[int, list[Shown]]:
     table: dict[int, list[Shown]] = {statement: [] for statement in STATEMENTS}
     for file in sorted((root / "tests").rglob("test_*.py")):
-        for shown in tests_in(file.read_text(), str(file.relative_to(root))):
+        for shown in shown_in(file.read_text(), str(file.relative_to(root))):
             table.setdefault(shown.statement, []).append(shown)
     return table
 

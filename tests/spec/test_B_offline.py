@@ -138,6 +138,13 @@ def test_S12_a_bar_with_both_rates(llm: LLM, capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr().err == ""
 
 
+def test_S12_a_batch_that_is_larger_than_what_the_engine_holds_at_once(spare: LLM) -> None:
+    """`spare` takes 1 MiB of media at once; this is 1.5: prompts are fed as room comes free, and none is refused."""
+    prompts = [{"prompt": SHOWN, "multi_modal_data": {"image": picture(seed)}} for seed in range(160)]
+    outputs = spare.generate(prompts, SamplingParams(temperature=0, max_tokens=1), use_tqdm=False)
+    assert all(output.finished for output in outputs)
+
+
 def test_S13_pictures_arrays_and_tensors(llm: LLM) -> None:
     image = picture(11, 84, 56)
     array = np.asarray(image)

@@ -1,17 +1,17 @@
 """Every statement has its test, and the table that says so can be believed."""
 
-from thespis.scripts.spec_table import SECTIONS, STATEMENTS, Shown, all_tests, missing, tests_in
+from thespis.scripts.spec_table import SECTIONS, STATEMENTS, Shown, all_tests, missing, shown_in
 
 MARKED = "import pytest\npytestmark = pytest.mark.process\ndef test_S5_x(): ...\ndef test_other(): ...\n"
 ONE_MARKED = "@pytest.mark.process\nasync def test_S6_x(): ...\ndef test_S7_y(): ...\n"
 
 
 def test_a_file_of_process_tests() -> None:
-    assert list(tests_in(MARKED, "a.py")) == [Shown(5, "a.py::test_S5_x", True)]
+    assert list(shown_in(MARKED, "a.py")) == [Shown(5, "a.py::test_S5_x", True)]
 
 
 def test_a_file_with_one_process_test() -> None:
-    assert [(shown.statement, shown.real) for shown in tests_in(ONE_MARKED, "a.py")] == [(6, True), (7, False)]
+    assert [(shown.statement, shown.real) for shown in shown_in(ONE_MARKED, "a.py")] == [(6, True), (7, False)]
 
 
 def test_the_sections_hold_every_statement_once() -> None:
