@@ -48,7 +48,8 @@ def async_face(server: Server) -> Iterator[AsyncFace]:
 
 @pytest.fixture(scope="session")
 def spare(checkpoints: Checkpoints, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LLM]:
-    """A second engine, started as a user of vLLM would: every option of S11, no caches, sha512, four pictures a prompt, 1 MiB of media."""
+    """A second engine, started as a user of vLLM would: every option of S11, no caches, sha512, four pictures a
+    prompt, 1 MiB of media."""
     options: dict[str, Any] = {
         "limit_mm_per_prompt": {"image": 4},
         "max_model_len": 512,
