@@ -7,7 +7,11 @@ import msgspec
 
 from ..protocol.edges.control import Share
 from ..protocol.errors import RequestError, refuse
+from ..protocol.request import ChatPrompt, Prompt, Text, TextPrompt, TokenPrompt
+from ..protocol.sampling import SamplingParams
 
+OPEN_END_TOKENS = 1024
+"""What an answer without max_tokens counts."""
 SMALL_BODY = 1 << 20
 """Bytes of a request body that may well be text alone."""
 
@@ -97,3 +101,18 @@ class Admission:
 
 def _full() -> RequestError:
     return refuse("overloaded", "The engine has as much work as it takes at once; try again later.", code="overloaded")
+
+
+def estimate_tokens(prompt: Prompt, sampling: SamplingParams) -> int:
+    """Tokens of a request, its answers included, before the prompt is tokenised: text has one for four characters or so."""
+    return _prompt_tokens(prompt) + sampling.n * (sampling.max_tokens or OPEN_END_TOKENS)
+
+
+def _prompt_tokens(prompt: Prompt) -> int:
+    match prompt:
+        case TokenPrompt(token_ids):
+            return len(token_ids)
+        case TextPrompt(text):
+            return len(text) // 4 + 1
+        case ChatPrompt(messages):
+            return sum(len(p.text) for m in messages for p in m.content if isinstance(p, Text)) // 4 + 16 * len(messages)

@@ -8,32 +8,29 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import msgspec
 
 from ..protocol.blobs import Arena, BlobRef, Bytes
 from ..protocol.checkpoint import ModelInfo
-from ..protocol.edges.client_to_fetcher import Fetch
-from ..protocol.edges.client_to_preprocessor import Prepare, Tokenize
-from ..protocol.edges.client_to_scheduler import Ack, Resume
+from ..protocol.edges.client_to_preprocessor import Tokenize
+from ..protocol.edges.client_to_scheduler import Ack
 from ..protocol.edges.control import AskStatus, Gone, Refused, Reshare, Status
 from ..protocol.edges.detokenizer_to_client import Deltas, DetokenizeFailed, Finished, PromptText
 from ..protocol.edges.fetcher_to_client import Failed
 from ..protocol.edges.preprocessor_to_client import MediaDropped, PreparedCopy, PrepareFailed, Tokenized
 from ..protocol.edges.scheduler_to_client import MediaLost, Rejected
 from ..protocol.errors import EngineError, Failure, RequestError, refuse
-from ..protocol.prepared import Prepared
-from ..protocol.request import ChatPrompt, MediaItem, Prompt, Request, Text, TextPrompt, TokenPrompt
+from ..protocol.request import MediaItem, Prompt, Request
 from ..protocol.sampling import SamplingParams
-from .admission import Admission, Cost
+from .admission import Admission, Cost, estimate_tokens
 from .connection import Connection
-from .ledger import MAX_LOST, Entry, Ledger, Progress, blobs_of, needs_fetch
+from .delivery import Delivery
+from .ledger import Entry, Ledger, Progress, blobs_of
 from .stream import Stream
 
 ANSWER_SECONDS = 30.0
-OPEN_END_TOKENS = 1024
-"""What admission counts for an answer without max_tokens."""
 RESTARTED = Failure(
     "restarted", "A part of the engine was restarted while it worked on this request; send it again.", code="restarted"
 )
@@ -55,16 +52,13 @@ class Client:
     _loop: asyncio.AbstractEventLoop
 
     def __init__(self, run_dir: Path, name: str) -> None:
-        self._connection = Connection(
-            run_dir, name, self._hear, self._hear_director, self._do_due, self._lose_engine, self._mend
-        )
+        self._connection = Connection(run_dir, name, self._hear, self._hear_director, self._meet, self._lose_engine, self._mend)
         self._arena = Arena(run_dir, f"{self._connection.role}.0", 1 << 40)
         self._ledger = Ledger()
+        self._delivery = Delivery(self._connection, self._ledger)
         self._ending: list[str] = []
         self._tokenizing: dict[str, asyncio.Future[Tokenized]] = {}
         self._statuses: list[asyncio.Future[Status]] = []
-        self._schedulers_gone = 0
-        """The last epoch of the scheduler that is known to be dead."""
         self._freed = asyncio.Event()
         """Set when media have left the arena, or will never leave it."""
         self._dead: EngineError | None = None
@@ -158,26 +152,32 @@ class Client:
             priority=priority,
         )
         blobs = blobs_of(request)
-        cost = Cost(
-            1, estimate_tokens(prompt) + params.n * (params.max_tokens or OPEN_END_TOKENS), sum(blob.nbytes for blob in blobs)
-        )
+        cost = Cost(1, estimate_tokens(prompt, params), sum(blob.nbytes for blob in blobs))
         try:
-            self._raise_if_dead()
-            if wait:
-                await self.admission.take(cost)
-            else:
-                self.admission.try_take(cost)
+            await self._enter(cost, wait)
         except BaseException:
             for blob in blobs:
-                self._arena.free(blob)
+                self.drop_bytes(blob)
             raise
         stream = Stream(request.id, self.cancel)
         entry = Entry(request, stream, cost, blobs, [Progress() for _ in range(params.n)])
         self._ledger.add(entry)
-        self._send_in(entry)
+        self._delivery.start(entry)
         if deadline is not None:
             self._loop.call_later(max(0.0, deadline - time.time()), self._expire, request.id)
         return stream
+
+    async def _enter(self, cost: Cost, wait: bool) -> None:
+        self._raise_if_dead()
+        if not wait:
+            self.admission.try_take(cost)
+            return
+        await self.admission.take(cost)
+        try:
+            self._raise_if_dead()  # the engine may have ended while this one queued
+        except EngineError:
+            self.admission.give(cost)
+            raise
 
     async def tokenize(self, prompt: Prompt) -> Tokenized:
         """Token ids and text of a prompt without media, as the preprocessor would make them."""
@@ -206,6 +206,11 @@ class Client:
         if entry is not None:
             self._end(entry, Failure("cancelled", "The request was cancelled."))
 
+    def _expire(self, id: str) -> None:
+        entry = self._ledger.live(id)
+        if entry is not None:
+            self._end(entry, Failure("deadline", "The request's deadline has passed.", code="deadline"))
+
     async def status(self) -> Status:
         """What the director knows: readiness, pids, fresh counters of every role."""
         self._raise_if_dead()
@@ -233,40 +238,6 @@ class Client:
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         await self.close()
 
-    # the way in
-
-    def _send_in(self, entry: Entry) -> None:
-        """From the start; where the first process is not there, as soon as it is."""
-        request = entry.request
-        first = ("fetcher", Fetch(request)) if needs_fetch(request) else ("preprocessor", Prepare(request))
-        entry.leased = self._connection.send(*first)
-        entry.due = None if entry.leased else "send"
-
-    def _resume(self, entry: Entry) -> None:
-        """From what the ledger has: the prepared prompt and the tokens that were delivered."""
-        prepared = entry.stream.prepared
-        assert prepared is not None
-        message = Resume(msgspec.structs.replace(prepared, attempt=entry.request.attempt), entry.so_far())
-        entry.due = None if self._connection.send("scheduler", message) else "resume"
-
-    def _again(self, entry: Entry, due: Literal["send", "resume"]) -> None:
-        """A process died with a part of this request: a new attempt, which makes every message of the old one void."""
-        entry.request = msgspec.structs.replace(entry.request, attempt=entry.request.attempt + 1)
-        entry.due = due
-
-    def _do_due(self) -> None:
-        """Somebody has come: send what waited for him."""
-        for entry in self._ledger.live_ones():
-            if entry.due == "send":
-                self._send_in(entry)
-            elif entry.due == "resume":
-                self._resume(entry)
-
-    def _expire(self, id: str) -> None:
-        entry = self._ledger.live(id)
-        if entry is not None:
-            self._end(entry, Failure("deadline", "The request's deadline has passed.", code="deadline"))
-
     # the way back
 
     def _hear(self, message: Any) -> None:
@@ -275,15 +246,14 @@ class Client:
                 for delta in deltas:
                     entry = self._ledger.live(delta.id, delta.attempt)
                     if entry is not None and entry.lacks(delta):
-                        self._again(entry, "resume")
-                        self._resume(entry)
+                        self._delivery.resume_anew(entry)
                     elif entry is not None and (new := entry.accept(delta)) is not None:
                         entry.stream.push(new)
             case PreparedCopy(prepared, submitted_to):
                 self._free(self._ledger.end_lease(prepared.id, prepared.attempt))
                 entry = self._ledger.live(prepared.id, prepared.attempt)
-                if entry is not None:
-                    self._note_prepared(entry, prepared, submitted_to)
+                if entry is not None and not self._delivery.prepared(entry, prepared, submitted_to):
+                    self._end(entry, CHANGED)
             case Finished() as finished:
                 entry = self._ledger.live(finished.id, finished.attempt)
                 if entry is not None:
@@ -301,8 +271,8 @@ class Client:
                 self._free(self._ledger.end_lease(id, attempt))
             case MediaLost(id, attempt):
                 entry = self._ledger.live(id, attempt)
-                if entry is not None:
-                    self._lose_media(entry)
+                if entry is not None and not self._delivery.media_lost(entry):
+                    self._end(entry, RESTARTED)
             case Tokenized() as tokenized:
                 future = self._tokenizing.get(tokenized.id)
                 if future is not None and not future.done():
@@ -315,24 +285,6 @@ class Client:
         entry = self._ledger.live(id, attempt)
         if entry is not None:
             self._end(entry, failure)
-
-    def _note_prepared(self, entry: Entry, prepared: Prepared, submitted_to: int) -> None:
-        before = entry.stream.prepared
-        if before is not None and (before.token_ids, before.items) != (prepared.token_ids, prepared.items):
-            self._end(entry, CHANGED)
-            return
-        entry.stream.prepared = prepared
-        if submitted_to <= self._schedulers_gone:
-            self._resume(entry)
-
-    def _lose_media(self, entry: Entry) -> None:
-        """An embedding went with a process before it was read: its features are made again."""
-        entry.lost += 1
-        if entry.lost > MAX_LOST:
-            self._end(entry, RESTARTED)
-        else:
-            self._again(entry, "send")
-            self._send_in(entry)
 
     def _end(self, entry: Entry, outcome: Finished | Failure) -> None:
         """The one place where a request ends: exactly one terminal for its caller, `End` for every actor."""
@@ -377,26 +329,23 @@ class Client:
             case Refused(text):
                 self._die(EngineError(text))
 
+    def _meet(self) -> None:
+        self._delivery.do_due()
+
     def _mourn(self, role: str, epoch: int) -> None:
-        """Take up what a dead process had. `_do_due` goes on when its successor is there."""
-        for entry in self._ledger.caught_by(role):
-            self._again(entry, "resume" if entry.prepared else "send")
-        if role == "scheduler":
-            self._schedulers_gone = epoch
+        self._delivery.take_up(role, epoch)
         if role == "preprocessor":
-            for entry in self._ledger.all():
-                entry.leased = False
-                self._free(entry)
+            self._end_leases(self._ledger.all())
 
     def _mend(self) -> None:
-        """Messages are missing, and which requests they were about is not known: every one goes on under a new attempt."""
-        for entry in self._ledger.all():
-            if entry.over:  # the message that its media are free may be among them
-                entry.leased = False
-                self._free(entry)
-            else:
-                self._again(entry, "resume" if entry.prepared else "send")
-        self._do_due()
+        """Messages are missing; that media are free may have been among them."""
+        self._end_leases([entry for entry in self._ledger.all() if entry.over])
+        self._delivery.take_up_all()
+
+    def _end_leases(self, entries: list[Entry]) -> None:
+        for entry in entries:
+            entry.leased = False
+            self._free(entry)
 
     def _lose_engine(self) -> None:
         self._die(EngineError("The engine has ended."))
@@ -425,14 +374,3 @@ def _whole_way(entry: Entry, finished: Finished) -> Finished:
     """The timings of the way in, which the ledger has, before those of the way out."""
     before = entry.stream.prepared.timings if entry.stream.prepared is not None else ()
     return msgspec.structs.replace(finished, timings=before + finished.timings)
-
-
-def estimate_tokens(prompt: Prompt) -> int:
-    """Tokens of a prompt for admission, before it is tokenised: a quarter of its characters, as text usually has it."""
-    match prompt:
-        case TokenPrompt(token_ids):
-            return len(token_ids)
-        case TextPrompt(text):
-            return len(text) // 4 + 1
-        case ChatPrompt(messages):
-            return sum(len(p.text) for m in messages for p in m.content if isinstance(p, Text)) // 4 + 16 * len(messages)

@@ -111,8 +111,8 @@ class Family(ABC):
         return False
 
     def interleaved(self, clip: Sized, sound: int) -> tuple[Piece, ...]:
-        """The run of a clip with `sound` rows of its own sound."""
-        raise NotImplementedError
+        """The run of a clip with `sound` rows of its own sound. Raises TypeError unless `hears_clips`."""
+        raise TypeError(f"{type(self).__name__} lays no sound between frames")
 
     @property
     def embed_width(self) -> int:
