@@ -31,7 +31,7 @@ from ..protocol.errors import EngineError
 from ..protocol.wire import Decoder, Message, WireError
 from .launch import Launch
 from .link import DirectorLink
-from .peers import Doors, PeerTable
+from .peers import Doors, PeerTable, Strangers
 
 log = logging.getLogger(__name__)
 DRAIN_AT_ONCE = 256
@@ -48,6 +48,7 @@ class Actor:
         self.context: zmq.Context[Any] = zmq.Context()
         self.link = DirectorLink(self.context, launch.run_dir, launch.role, launch.epoch)
         self.peers = PeerTable(self.context, launch.role, launch.epoch)
+        self._strangers = Strangers(self.peers)
         self._control: Decoder[Any] = Decoder(FromDirector)
         self._stopping = asyncio.Event()
         self._fault: BaseException | None = None
@@ -145,7 +146,7 @@ class Actor:
             except zmq.Again:
                 return False
             received = doors.incoming.accept(frames)
-            if received is not None:
+            if received is not None and not self._strangers.keep(received):
                 self.on_message(received.sender, received.message)
         return True
 
@@ -172,8 +173,11 @@ class Actor:
                 case Peers() as table:
                     for role, peer in self.peers.update(table):
                         self.on_peer(role, peer)
+                    for received in self._strangers.introduced():
+                        self.on_message(received.sender, received.message)
                 case Gone(role, epoch) as gone:
                     self._doors.incoming.fence(role, epoch)
+                    self._strangers.gone(role, epoch)
                     self.peers.gone(gone)
                     self.on_death(gone)
                 case AskStats():

@@ -10,7 +10,7 @@ from ..protocol.errors import EngineError
 from ..protocol.wire import Decoder, Message, WireError
 from .launch import Launch
 from .link import DirectorLink
-from .peers import Doors, PeerTable
+from .peers import Doors, PeerTable, Strangers
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +23,7 @@ class BlockingActor:
         self.context: zmq.Context[Any] = zmq.Context()
         self.link = DirectorLink(self.context, launch.run_dir, launch.role, launch.epoch)
         self.peers = PeerTable(self.context, launch.role, launch.epoch)
+        self._strangers = Strangers(self.peers)
         self._control: Decoder[Any] = Decoder(FromDirector)
 
     def on_start(self, config: bytes) -> dict[str, int]:
@@ -85,7 +86,7 @@ class BlockingActor:
                 self._hear_control(doors.control.recv_multipart())
             if doors.inbox in waiting:  # one at a time: control comes first
                 received = doors.incoming.accept(doors.inbox.recv_multipart())
-                if received is not None:
+                if received is not None and not self._strangers.keep(received):
                     self.on_message(received.sender, received.message)
 
     def _hear_control(self, frames: list[bytes]) -> None:
@@ -102,8 +103,11 @@ class BlockingActor:
             case Peers() as table:
                 for role, peer in self.peers.update(table):
                     self.on_peer(role, peer)
+                for received in self._strangers.introduced():
+                    self.on_message(received.sender, received.message)
             case Gone(role, epoch) as gone:
                 self._doors.incoming.fence(role, epoch)
+                self._strangers.gone(role, epoch)
                 self.peers.gone(gone)
                 self.on_gone(role, epoch)
             case AskStats():

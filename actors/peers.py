@@ -5,7 +5,7 @@ from typing import Any
 
 import zmq
 
-from ..protocol.channel import Incoming, Outgoing, bind_inbox, socket_path
+from ..protocol.channel import Incoming, Outgoing, Received, bind_inbox, socket_path
 from ..protocol.edges.control import Gone, Peer, Peers
 from ..protocol.topology import CLIENT, edges_from, kind_of
 from ..protocol.wire import Message
@@ -76,6 +76,11 @@ class PeerTable:
         known = self._open.get(role)
         return 0 if known is None else known[0].epoch
 
+    def could_answer(self, role: str, epoch: int) -> bool:
+        """Whether this incarnation can be written to, or never is."""
+        known = self._open.get(role)
+        return kind_of(role) not in self._edges or (known is not None and known[0].epoch >= epoch)
+
     def __contains__(self, role: str) -> bool:
         return role in self._open
 
@@ -86,6 +91,31 @@ class PeerTable:
         for _, outgoing in self._open.values():
             outgoing.flush(linger_ms)
         self._open.clear()
+
+
+class Strangers:
+    """Messages that were quicker than the director's introduction of their sender. They wait for it: what they ask could not be
+    answered, and an answer that cannot be sent is a request that hangs."""
+
+    def __init__(self, peers: PeerTable) -> None:
+        self._peers = peers
+        self._waiting: list[Received] = []
+
+    def keep(self, received: Received) -> bool:
+        """True: its sender is not known yet, and it waits here. False: handle it now."""
+        if self._peers.could_answer(received.sender, received.epoch):
+            return False
+        self._waiting.append(received)
+        return True
+
+    def introduced(self) -> list[Received]:
+        """What can be handled now, in the order in which it came."""
+        waiting, self._waiting = self._waiting, []
+        return [received for received in waiting if not self.keep(received)]
+
+    def gone(self, role: str, epoch: int) -> None:
+        """It died unknown."""
+        self._waiting = [r for r in self._waiting if r.sender != role or r.epoch > epoch]
 
 
 class Doors:

@@ -19,7 +19,6 @@ from ...protocol.blobs import ARENA_BYTES, Arena, BlobError, BlobReader, BlobRef
 from ...protocol.config import EncoderCacheConfig
 from ...protocol.edges.control import Peer
 from ...protocol.edges.encoder_cache_to_preprocessor import FeaturesRead
-from ...protocol.edges.encoder_cache_to_scheduler import EncoderCacheToScheduler
 from ...protocol.edges.preprocessor_to_encoder_cache import Features
 from ...protocol.edges.scheduler_to_encoder_cache import Need, Release
 from ...protocol.errors import Failure
@@ -52,8 +51,6 @@ class EncoderCache(Actor):
         """Set when the queue may have something to encode."""
         self._thread = anyio.CapacityLimiter(1)
         self._watching = False
-        self._unsaid: list[EncoderCacheToScheduler] = []
-        """Answers for a scheduler that asked before the news of it came here."""
         self._encoded_items = self._encoded_batches = 0
 
     def load(self, config: EncoderCacheConfig) -> Encoder:
@@ -89,16 +86,11 @@ class EncoderCache(Actor):
     def on_peer(self, role: str, peer: Peer) -> None:
         if role == PREPROCESSOR:
             self._apply(self.store.source(True))
-        elif role == SCHEDULER:
-            unsaid, self._unsaid = self._unsaid, []
-            for answer in unsaid:
-                self.send(SCHEDULER, answer)
 
     def on_gone(self, role: str, epoch: int) -> None:
         writer = f"{role}.{epoch}"
         self.reader.forget(writer)
         if role == SCHEDULER:
-            self._unsaid.clear()
             self._apply(self.store.release_all())
         elif role == PREPROCESSOR:
             self._apply(self.store.source(False))
@@ -131,8 +123,7 @@ class EncoderCache(Actor):
                 case FeaturesRead():
                     self.send(PREPROCESSOR, effect)
                 case _:
-                    if not self.send(SCHEDULER, effect):
-                        self._unsaid.append(effect)
+                    self.send(SCHEDULER, effect)
         self._work.set()
         if self.store.waiting_for_features and not self._watching:
             self._watching = True

@@ -8,8 +8,6 @@ import msgspec
 from ...gpu_runtime.runner import Runner
 from ...protocol.blobs import BlobReader
 from ...protocol.config import RunnerConfig
-from ...protocol.edges.control import Peer
-from ...protocol.edges.gpu_runner_to_scheduler import StepResult
 from ...protocol.edges.scheduler_to_gpu_runner import Reset, StepPlan
 from ..blocking import BlockingActor
 from ..launch import Launch
@@ -24,8 +22,6 @@ class GpuRunner(BlockingActor):
         super().__init__(launch)
         self._runner: Runner | None = None
         self._blobs = BlobReader(launch.directory)
-        self._unsent: list[StepResult] = []
-        """Answers to a scheduler that can reach us while the director has not yet told us of it."""
         self._steps = 0
         self._tokens = 0
         self._sampled = 0
@@ -39,12 +35,6 @@ class GpuRunner(BlockingActor):
     def on_stop(self) -> None:
         self._blobs.close()
 
-    def on_peer(self, role: str, peer: Peer) -> None:
-        if role == "scheduler":
-            for result in self._unsent:
-                self.send(role, result)
-            self._unsent.clear()
-
     def on_gone(self, role: str, epoch: int) -> None:
         self._blobs.forget(f"{role}.{epoch}")
 
@@ -55,7 +45,6 @@ class GpuRunner(BlockingActor):
             case Reset():
                 assert self._runner is not None
                 self._runner.reset()
-                self._unsent.clear()
 
     def counters(self) -> dict[str, float]:
         return {
@@ -76,8 +65,7 @@ class GpuRunner(BlockingActor):
         self._max_batch = max(self._max_batch, len(plan.work))
         for fault in result.faults:
             log.warning("step %d: sequence %d: %s", plan.step, fault.seq, fault.text)
-        if not self.send("scheduler", result):
-            self._unsent.append(result)
+        self.send("scheduler", result)
 
 
 def main(launch: Launch) -> None:

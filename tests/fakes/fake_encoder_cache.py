@@ -9,7 +9,6 @@ from thespis.actors.blocking import BlockingActor
 from thespis.actors.launch import Launch
 from thespis.protocol.blobs import Arena
 from thespis.protocol.config import EncoderCacheConfig
-from thespis.protocol.edges.control import Peer
 from thespis.protocol.edges.encoder_cache_to_preprocessor import FeaturesRead
 from thespis.protocol.edges.encoder_cache_to_scheduler import Ready
 from thespis.protocol.edges.preprocessor_to_encoder_cache import Features
@@ -24,7 +23,6 @@ class FakeEncoderCache(BlockingActor):
         self._hidden, self._dtype = settings.model.hidden, settings.dtype
         self._arena = Arena(self.launch.directory, f"{self.launch.role}.{self.launch.epoch}", 1 << 30)
         self._zeros: dict[int, Any] = {}
-        self._unsent: list[Ready] = []
         self._held: set[str] = set()
         self._counts: Counter[str] = Counter()
         return {}
@@ -42,22 +40,12 @@ class FakeEncoderCache(BlockingActor):
                 self._held.add(holder)
                 self._counts["needs"] += 1
                 for key, count in zip(keys, rows, strict=True):
-                    self._answer(Ready(key, (holder,), self._block(count), hit=False))
+                    self.send("scheduler", Ready(key, (holder,), self._block(count), hit=False))
             case Release(holder):
                 self._held.discard(holder)
 
-    def on_peer(self, role: str, peer: Peer) -> None:
-        if role == "scheduler":
-            waiting, self._unsent = self._unsent, []
-            for ready in waiting:
-                self._answer(ready)
-
     def counters(self) -> dict[str, float]:
         return {**self._counts, "holders": len(self._held)}
-
-    def _answer(self, ready: Ready) -> None:
-        if not self.send("scheduler", ready):
-            self._unsent.append(ready)  # it knows us before we know it
 
     def _block(self, rows: int) -> Any:
         if rows not in self._zeros:

@@ -17,7 +17,6 @@ import msgspec
 from thespis.actors.blocking import BlockingActor
 from thespis.actors.launch import Launch
 from thespis.protocol.config import RunnerConfig
-from thespis.protocol.edges.control import Peer
 from thespis.protocol.edges.gpu_runner_to_scheduler import PromptLogprobs, Sampled, SequenceFault, StepResult, TokenLogprobs
 from thespis.protocol.edges.scheduler_to_gpu_runner import NewSequence, Reset, StepPlan, Work
 from thespis.protocol.sampling import SamplingParams
@@ -77,28 +76,18 @@ class FakeRunner(BlockingActor):
     def on_start(self, config: bytes) -> dict[str, int]:
         settings = msgspec.json.decode(config, type=RunnerConfig)
         self._states: dict[int, _State] = {}
-        self._unsent: list[StepResult] = []
         self._steps = 0
         self._rows = 0
         return {"num_blocks": settings.num_blocks or NUM_BLOCKS}
-
-    def on_peer(self, role: str, peer: Peer) -> None:
-        if role == "scheduler":
-            for result in self._unsent:
-                self.send(role, result)
-            self._unsent.clear()
 
     def on_message(self, sender: str, message: Any) -> None:
         match message:
             case Reset():
                 self._states.clear()
-                self._unsent.clear()
             case StepPlan():
                 if STEP_SECONDS:
                     time.sleep(STEP_SECONDS)
-                result = self.step(message)
-                if not self.send("scheduler", result):
-                    self._unsent.append(result)  # it knows us before we know it
+                self.send("scheduler", self.step(message))
 
     def counters(self) -> dict[str, float]:
         return {"steps": self._steps, "sequences": len(self._states), "embedding_rows": self._rows}

@@ -1,0 +1,56 @@
+"""Who can be written to, and what happens to messages that are quicker than the news of their sender."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import zmq
+
+from thespis.actors.peers import PeerTable, Strangers
+from thespis.protocol.channel import Received
+from thespis.protocol.edges.control import Gone, Peer, Peers
+
+
+def table(tmp_path: Path, **epochs: int) -> Peers:
+    return Peers({role.replace("_", "-"): Peer(e, 1, f"ipc://{tmp_path}/{role}", "") for role, e in epochs.items()})
+
+
+@pytest.fixture
+def peers() -> Iterator[PeerTable]:
+    """Of a decode worker, which writes to the preprocessor."""
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    made = PeerTable(context, "decode-worker-0", 2)
+    yield made
+    made.close(0)
+    context.term()
+
+
+def test_a_message_waits_until_its_sender_can_be_answered(peers: PeerTable, tmp_path: Path) -> None:
+    strangers = Strangers(peers)
+    early = [Received("preprocessor", 3, "first"), Received("preprocessor", 3, "second")]
+    assert [strangers.keep(received) for received in early] == [True, True]
+    assert strangers.introduced() == []
+    peers.update(table(tmp_path, preprocessor=3))
+    assert strangers.introduced() == early
+    assert strangers.introduced() == []
+    assert not strangers.keep(Received("preprocessor", 3, "third"))
+
+
+def test_the_older_incarnation_is_no_introduction_for_the_newer(peers: PeerTable, tmp_path: Path) -> None:
+    strangers = Strangers(peers)
+    peers.update(table(tmp_path, preprocessor=3))
+    assert strangers.keep(Received("preprocessor", 4, "early"))
+
+
+def test_who_is_never_answered_needs_no_introduction(peers: PeerTable) -> None:
+    assert not Strangers(peers).keep(Received("fetcher", 1, "anything"))
+
+
+def test_what_died_unknown_is_forgotten(peers: PeerTable, tmp_path: Path) -> None:
+    strangers = Strangers(peers)
+    strangers.keep(Received("preprocessor", 3, "of the dead"))
+    strangers.keep(Received("preprocessor", 4, "of its successor"))
+    strangers.gone("preprocessor", 3)
+    peers.gone(Gone("preprocessor", 3))
+    peers.update(table(tmp_path, preprocessor=4))
+    assert [received.message for received in strangers.introduced()] == ["of its successor"]
