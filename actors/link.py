@@ -1,6 +1,7 @@
 """A process's link to the director: Hello, Ready, heartbeats, and what the director says."""
 
 import os
+import secrets
 import threading
 from typing import Any
 
@@ -16,20 +17,24 @@ HELLO_SECONDS = 30.0
 
 
 class DirectorLink:
-    """One DEALER to the director. `hello` blocks (at start only); afterwards `socket` is polled by the owner's loop."""
+    """One DEALER to the director. `hello` blocks (at start only); afterwards `socket` is polled by the owner's loop.
+
+    Its zmq identity is drawn: a second process under the same name is refused and takes nothing from the first.
+    """
 
     def __init__(self, context: "zmq.Context[Any]", run_dir: str, role: str, epoch: int) -> None:
         self.role, self.epoch = role, epoch
         self._context = context
         self._endpoint = director_endpoint(run_dir)
         self._decoder: Decoder[Any] = Decoder(FromDirector)
+        self._identity = f"{role}.{epoch}.{secrets.token_hex(4)}"
         self.socket = self._connect("")
         self._beating = threading.Event()
         self._heart: threading.Thread | None = None
 
     def _connect(self, suffix: str) -> "zmq.Socket[bytes]":
         socket: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
-        socket.setsockopt(zmq.IDENTITY, f"{self.role}.{self.epoch}{suffix}".encode())
+        socket.setsockopt(zmq.IDENTITY, f"{self._identity}{suffix}".encode())
         socket.setsockopt(zmq.LINGER, 1000)
         socket.setsockopt(zmq.SNDTIMEO, 1000)
         socket.connect(self._endpoint)
@@ -41,7 +46,7 @@ class DirectorLink:
         if not self.socket.poll(int(HELLO_SECONDS * 1000)):
             raise TimeoutError("no director answers in the run directory")
         answer = self._decoder.decode(self.socket.recv())
-        assert isinstance(answer, Welcome | Refused)
+        assert isinstance(answer, Welcome | Refused)  # the director knows this identity from the Hello only
         return answer
 
     def start_heartbeats(self) -> None:

@@ -138,9 +138,10 @@ class Director:
 
     # messages
 
-    def send(self, role: str, epoch: int, message: Message) -> None:
-        """To one incarnation; one that is not there hears nothing."""
-        self._answer(f"{role}.{epoch}".encode(), message)
+    def send(self, one: Member | Guest, message: Message) -> None:
+        """To one that has said Hello; others hear nothing."""
+        if one.identity is not None:
+            self._answer(one.identity, message)
 
     def _answer(self, identity: bytes, message: Message) -> None:
         try:
@@ -150,8 +151,9 @@ class Director:
         self._drain_soon()  # a send may swallow the socket's readiness
 
     def tell_all(self, message: Message) -> None:
-        for role, peer in self.roster.table().peers.items():
-            self.send(role, peer.epoch, message)
+        for one in self.roster.everyone.values():
+            if one.peer is not None:
+                self.send(one, message)
 
     def _drain_soon(self) -> None:
         if not self._draining:
@@ -179,7 +181,7 @@ class Director:
     def _hear(self, identity: bytes, message: Any) -> None:
         match message:
             case Hello():
-                self._answer(identity, self._greet(message))
+                self._answer(identity, self._greet(message, identity))
             case Heartbeat(role, epoch):
                 if (member := self._member(role, epoch)) is not None:
                     member.heard = self._loop.time()
@@ -212,7 +214,7 @@ class Director:
         member = self.roster.members.get(role)
         return member if member is not None and member.epoch == epoch and member.state != "gone" else None
 
-    def _greet(self, hello: Hello) -> Welcome | Refused:
+    def _greet(self, hello: Hello, identity: bytes) -> Welcome | Refused:
         if hello.version != VERSION:
             return Refused(
                 f"{hello.role} speaks version {hello.version} of the protocol, the engine speaks version {VERSION}. {MEND}"
@@ -220,20 +222,20 @@ class Director:
         if self._over.is_set():
             return Refused("The engine is ending.")
         if kind_of(hello.role) == CLIENT:
-            return self._greet_guest(hello)
+            return self._greet_guest(hello, identity)
         member = self._member(hello.role, hello.epoch)
         if member is None or member.pid not in (None, hello.pid):
             return Refused(f"{hello.role}.{hello.epoch} is not expected; another incarnation has its place.")
-        member.greeted, member.heard = True, self._loop.time()
+        member.identity, member.heard = identity, self._loop.time()
         member.pid = hello.pid  # it may be quicker than the zygote's report
         return Welcome(encode_config(self.division.roles[hello.role]))
 
     # clients
 
-    def _greet_guest(self, hello: Hello) -> Welcome | Refused:
+    def _greet_guest(self, hello: Hello, identity: bytes) -> Welcome | Refused:
         if hello.role in self.roster.guests:
             return Refused(f"A client with the name {hello.role.removeprefix('client-')} is here already.")
-        guest = Guest(hello.epoch, hello.pid)
+        guest = Guest(hello.epoch, hello.pid, identity)
         self.roster.guests[hello.role] = guest
         guest.watch = self.company.undertaker.watch(
             hello.pid, lambda pid, status: self._guest_gone(hello.role, guest), ours=False
@@ -256,7 +258,7 @@ class Director:
     def _reshare(self, besides: str | None = None) -> None:
         for role, guest in self.roster.guests.items():
             if role != besides:
-                self.send(role, guest.epoch, Reshare(self._share()))
+                self.send(guest, Reshare(self._share()))
 
     # readiness and death
 

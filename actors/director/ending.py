@@ -27,15 +27,15 @@ async def end_in_order(director: "Director") -> None:
     server = director.config.server
     if http is not None and http.state == "ready" and server is not None and director.fatal is None:
         http.retired = True
-        director.send("http", http.epoch, Stop())
+        director.send(http, Stop())
         await _until(director, lambda: http.pid is None, server.drain_timeout, hasten=True)
     company.closing = True
     status = director.status(ended=director.fatal or ENDED)
-    for role, guest in director.roster.guests.items():
-        director.send(role, guest.epoch, status)
+    for guest in director.roster.guests.values():
+        director.send(guest, status)
     for member in company.alive:
         if member.state == "ready":
-            director.send(member.role, member.epoch, Stop())
+            director.send(member, Stop())
         elif member.pid is not None:  # it would hear Stop only when it has finished loading
             kill(member.pid)
     company.close_zygote()

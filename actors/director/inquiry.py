@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from ...protocol.edges.control import AskStats
 from ...protocol.wire import Message
-from .roster import Roster
+from .roster import Member, Roster
 
 PATIENCE_SECONDS = 0.5
 """Whoever computes for longer than this is answered for with the counters it sent last."""
@@ -14,7 +14,7 @@ PATIENCE_SECONDS = 0.5
 class Inquiry:
     """Each asker gets counters that were read after it asked, as far as their processes answer in time."""
 
-    def __init__(self, roster: Roster, send: Callable[[str, int, Message], None], answer: Callable[[bytes], None]) -> None:
+    def __init__(self, roster: Roster, send: Callable[[Member, Message], None], answer: Callable[[bytes], None]) -> None:
         self._roster, self._send, self._answer = roster, send, answer
         self._loop = asyncio.get_running_loop()
         self._open: dict[int, tuple[bytes, dict[str, int]]] = {}
@@ -29,7 +29,7 @@ class Inquiry:
             if member.state == "ready" and role != asker:
                 self._owed[role] = self._owed.get(role, 0) + 1
                 missing[role] = self._owed[role]
-                self._send(role, member.epoch, AskStats())
+                self._send(member, AskStats())
         self._number += 1
         self._open[self._number] = (identity, missing)
         self._loop.call_later(PATIENCE_SECONDS, self._close, self._number)

@@ -39,8 +39,8 @@ class Member:
     state: State = "gone"
     heard: float = 0.0
     """When it was last heard of; a lease runs from here."""
-    greeted: bool = False
-    """It has said Hello."""
+    identity: bytes | None = None
+    """Of its link to the director; set when it has said Hello."""
     peer: Peer | None = None
     """Set when ready."""
     restarts: int = 0
@@ -58,7 +58,7 @@ class Member:
     def begin(self, now: float) -> int:
         """A new incarnation; returns its epoch."""
         self.epoch += 1
-        self.pid, self.state, self.heard, self.greeted, self.peer = None, "starting", now, False, None
+        self.pid, self.state, self.heard, self.identity, self.peer = None, "starting", now, None, None
         self.excused, self.fatal, self.silent, self.stopped = False, None, False, False
         return self.epoch
 
@@ -72,6 +72,8 @@ class Guest:
 
     epoch: int
     pid: int
+    identity: bytes
+    """Of its link to the director."""
     peer: Peer | None = None
     watch: int = -1
     """The undertaker's handle on its process."""
@@ -88,16 +90,19 @@ class Roster:
     def ready(self) -> bool:
         return all(member.state == "ready" for member in self.members.values())
 
+    @property
+    def everyone(self) -> dict[str, Member | Guest]:
+        return {**self.members, **self.guests}
+
     def table(self) -> Peers:
-        everyone: dict[str, Member | Guest] = {**self.members, **self.guests}
-        return Peers({role: one.peer for role, one in everyone.items() if one.peer is not None})
+        return Peers({role: one.peer for role, one in self.everyone.items() if one.peer is not None})
 
     def overdue(self, now: float, lease: float, hello: float) -> list[Member]:
         """Living processes not heard for `lease` seconds, or that did not say Hello within `hello` seconds."""
         return [
             member
             for member in self.members.values()
-            if member.pid is not None and now - member.heard > (lease if member.greeted else hello)
+            if member.pid is not None and now - member.heard > (hello if member.identity is None else lease)
         ]
 
 

@@ -124,6 +124,14 @@ def test_a_name_is_taken_once(start: StartEngine) -> None:
         assert isinstance(second.welcome, Refused)
 
 
+def test_whoever_is_refused_takes_nothing_from_the_first_of_its_name(start: StartEngine) -> None:
+    engine = start()
+    with Spectator(engine.run_dir, "twin") as first:
+        with Spectator(engine.run_dir, "twin"):
+            pass
+        assert first.status().ready
+
+
 def test_another_protocol_version_is_refused_with_both_versions_and_the_mend(start: StartEngine) -> None:
     engine = start()
     with Spectator(engine.run_dir) as spectator:

@@ -21,8 +21,8 @@ class Desk:
         self.answered: list[bytes] = []
         self.inquiry = Inquiry(self.roster, self._send, self.answered.append)
 
-    def _send(self, role: str, epoch: int, message: Message) -> None:
-        self.asked.append(role)
+    def _send(self, member: Member, message: Message) -> None:
+        self.asked.append(member.role)
 
 
 async def test_an_answer_waits_for_the_counters_of_everybody_but_the_asker() -> None:

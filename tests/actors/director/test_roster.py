@@ -29,8 +29,8 @@ def test_each_incarnation_has_an_epoch_of_its_own_and_nothing_of_the_last() -> N
 def test_the_table_holds_who_is_ready_clients_included() -> None:
     ready, starting = member("scheduler"), member("fetcher")
     ready.peer = Peer(1, 7, "in", "ctl", {"num_blocks": 9})
-    client = Guest(0, 8, Peer(0, 8, "c", "d"))
-    roster = Roster({"scheduler": ready, "fetcher": starting}, {"client-a": client, "client-b": Guest(0, 9)})
+    client = Guest(0, 8, b"a", Peer(0, 8, "c", "d"))
+    roster = Roster({"scheduler": ready, "fetcher": starting}, {"client-a": client, "client-b": Guest(0, 9, b"b")})
     assert set(roster.table().peers) == {"scheduler", "client-a"}
     assert not roster.ready
 
@@ -39,7 +39,7 @@ def test_silence_is_measured_from_hello_by_the_lease_and_before_it_by_the_start(
     greeted, new, unmade = member("a"), member("b"), member("c")
     for one in (greeted, new, unmade):
         one.begin(100.0)
-    greeted.pid, new.pid, greeted.greeted = 1, 2, True
+    greeted.pid, new.pid, greeted.identity = 1, 2, b"a"
     roster = Roster({"a": greeted, "b": new, "c": unmade})
     assert roster.overdue(109.9, lease=10.0, hello=60.0) == []
     assert roster.overdue(110.1, lease=10.0, hello=60.0) == [greeted]
