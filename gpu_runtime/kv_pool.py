@@ -25,6 +25,11 @@ class KvPool:
         self.slots: list[torch.Tensor] = [layer.flatten(0, 1) for layer in self.blocks]
         """Per layer, by slot = block * block_size + offset: [slots, 2, kv_heads, head_dim]."""
 
+    def blocks_in(self, nbytes: int) -> int:
+        """How many blocks of one layer fit into so many bytes."""
+        block = self.blocks[0][0]
+        return nbytes // (block.numel() * block.itemsize)
+
     def clear(self, slots: torch.Tensor) -> None:
         """Zero what a faulty sequence wrote: its blocks go to others, who mask what they have not written yet."""
         for layer in self.slots:

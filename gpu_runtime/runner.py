@@ -13,7 +13,7 @@ from ..protocol.config import RunnerConfig
 from ..protocol.edges.gpu_runner_to_scheduler import PromptLogprobs, Sampled, SequenceFault, StepResult
 from ..protocol.edges.scheduler_to_gpu_runner import Embed, NewSequence, StepPlan, Work
 from .attention.paged import PagedAttention
-from .attention.step import lay_out
+from .attention.step import CPU_CACHE_BYTES, lay_out
 from .batch import Batch, build_batch
 from .guiding import Guides
 from .kv_pool import KvPool
@@ -165,7 +165,8 @@ class Runner:
         """Hidden states [tokens, hidden]."""
         widest = -(-int((batch.starts + batch.counts).max()) // self._block_size)
         tables = self._table.blocks[:, :widest][batch.rows]
-        layout = lay_out(batch.starts, batch.counts, tables, batch.slots, self._block_size, self._device)
+        most = self._pool.blocks_in(CPU_CACHE_BYTES) if self._device.type == "cpu" else None
+        layout = lay_out(batch.starts, batch.counts, tables, batch.slots, self._block_size, self._device, most)
         self._attention.begin(layout)
         x = self._model.embed(torch.from_numpy(batch.tokens).to(self._device))
         if embeds:
