@@ -31,9 +31,10 @@ PROMPT, NEW, MANY = 32, 128, 32
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        engine = EngineConfig(model=str(make_bench_checkpoint(Path(folder))), device="cpu", runner_threads=1)
+        engine = EngineConfig(model=str(make_bench_checkpoint(Path(folder))), device=arguments.device, runner_threads=1)
         config = divide(engine, inspect(engine.model)).roles["gpu-runner"]
         assert isinstance(config, RunnerConfig)
         with serving(engine, ServerConfig(port=0)) as server:

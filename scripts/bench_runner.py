@@ -30,13 +30,14 @@ def main() -> None:
     parser.add_argument("model", nargs="?", help="folder of a checkpoint; default: a random one of shape S")
     parser.add_argument("--steps", type=int, default=60, help="decode steps per figure")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
     parser.add_argument("--plain", action="store_true", help="transformers' own modules instead of the fused decoder")
     parser.add_argument("--temperature", type=float, default=0.0)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         model = arguments.model or str(make_bench_checkpoint(Path(folder)))
         info = inspect(model)
-        engine = EngineConfig(model=model, device="cpu", runner_threads=arguments.threads)
+        engine = EngineConfig(model=model, device=arguments.device, runner_threads=arguments.threads)
         config = divide(engine, info).roles["gpu-runner"]
         assert isinstance(config, RunnerConfig)
         began = time.perf_counter()
@@ -46,7 +47,11 @@ def main() -> None:
         rows = [
             _measure(runner, config, count, context, arguments.steps, sampling) for context in CONTEXTS for count in SEQUENCES
         ]
-    json.dump({"load_seconds": round(load, 3), "threads": arguments.threads, "steps": rows}, sys.stdout, indent=2)
+    json.dump(
+        {"load_seconds": round(load, 3), "device": arguments.device, "threads": arguments.threads, "steps": rows},
+        sys.stdout,
+        indent=2,
+    )
     print()
 
 

@@ -12,6 +12,7 @@ import pytest
 from thespis import LLM, AsyncLLM, SamplingParams
 
 from ..helpers.checkpoints import FAMILIES, Checkpoints, Family
+from ..helpers.environment import DEVICE
 from ..helpers.reference import Media, Reference, reference_for
 from ..helpers.serving import Server, served
 from .cases import Solved, solve_all
@@ -26,7 +27,7 @@ BLOCKS = 104
 """Room for ten of the long requests as they begin and for four as they end: those that run outgrow it."""
 PRESSURE: dict[str, Any] = {
     "dtype": "float32",
-    "device": "cpu",
+    "device": DEVICE,
     "max_model_len": 256,
     "block_size": BLOCK,
     "kv_cache_gb": (BLOCKS + 0.5) * BLOCK_BYTES / (1 << 30),

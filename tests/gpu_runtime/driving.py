@@ -17,6 +17,7 @@ from thespis.protocol.edges.gpu_runner_to_scheduler import StepResult
 from thespis.protocol.edges.scheduler_to_gpu_runner import Embed, NewSequence, StepPlan, Work
 from thespis.protocol.sampling import SamplingParams
 
+from ..helpers.environment import DEVICE
 from ..helpers.reference import NO_MEDIA, Media, Reference
 
 BLOCK = 4
@@ -25,7 +26,7 @@ GREEDY = SamplingParams(temperature=0.0)
 
 
 def runner_config(folder: Path, **changes: Any) -> RunnerConfig:
-    engine = EngineConfig(model=str(folder), device="cpu", runner_threads=1, block_size=BLOCK, kv_cache_gb=0.01, **changes)
+    engine = EngineConfig(model=str(folder), device=DEVICE, runner_threads=1, block_size=BLOCK, kv_cache_gb=0.01, **changes)
     config = divide(engine, inspect(folder)).roles["gpu-runner"]
     assert isinstance(config, RunnerConfig)
     return config
@@ -196,4 +197,4 @@ class Driver:
 
 
 def encoder_for(folder: Path) -> Encoder:
-    return load_encoder(inspect(folder), "float32", "cpu", 1)
+    return load_encoder(inspect(folder), "float32", DEVICE, 1)

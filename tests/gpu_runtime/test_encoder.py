@@ -7,6 +7,7 @@ from thespis.gpu_runtime.encoder import load_encoder
 from thespis.protocol.checkpoint import inspect
 
 from ..helpers.checkpoints import Checkpoints, Family
+from ..helpers.environment import DEVICE
 from ..helpers.reference import reference_for
 
 Tensors = dict[str, torch.Tensor]
@@ -45,7 +46,7 @@ def test_batched_equals_alone_equals_transformers(
     family: Family, modality: str, items: list[Tensors], checkpoints: Checkpoints
 ) -> None:
     folder = checkpoints(family)
-    encoder = load_encoder(inspect(folder), "float32", "cpu", 1)
+    encoder = load_encoder(inspect(folder), "float32", DEVICE, 1)
     model = reference_for(folder).model
     together = encoder.encode(modality, items)
     assert len(together) == len(items)
@@ -58,5 +59,5 @@ def test_batched_equals_alone_equals_transformers(
 
 
 def test_the_encoder_holds_no_language_model(checkpoints: Checkpoints) -> None:
-    encoder = load_encoder(inspect(checkpoints("qwen_vl")), "float32", "cpu", 1)
+    encoder = load_encoder(inspect(checkpoints("qwen_vl")), "float32", DEVICE, 1)
     assert [name for name, _ in encoder._model.named_children()] == ["visual"]
