@@ -36,6 +36,10 @@ class Admission:
     def requests(self) -> int:
         return self._requests
 
+    @property
+    def taken(self) -> Cost:
+        return Cost(self._requests, self._tokens, self._media)
+
     def reshare(self, share: Share) -> None:
         self.share = share
         self._admit_waiting()

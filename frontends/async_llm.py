@@ -103,7 +103,7 @@ class AsyncLLM:
     async def _submit(self, prompt: AsyncInput, params: SamplingParams, options: dict[str, Any]) -> tuple[Stream, Submission]:
         client = self._running()
         given = read_any(prompt, {name: value for name, value in options.items() if name not in ("priority", "deadline")})
-        await client.room(given.nbytes)
+        await client.room(given.nbytes, options.get("deadline"))
         stream = await client.submit(
             given.prompt,
             place(given.media, client),

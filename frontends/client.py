@@ -26,8 +26,9 @@ from ..protocol.request import MediaItem, Prompt, Request
 from ..protocol.sampling import SamplingParams
 from .admission import Admission, Cost, estimate_tokens
 from .connection import Connection
+from .deadline import LATE, before
 from .delivery import Delivery
-from .ledger import Entry, Ledger, Progress, blobs_of
+from .ledger import Entry, Ledger, Progress, blobs_of, needs_fetch
 from .stream import Stream
 
 ANSWER_SECONDS = 30.0
@@ -111,12 +112,13 @@ class Client:
         self._arena.free(blob)
         self._freed.set()
 
-    async def room(self, nbytes: int) -> None:
-        """Wait until media of this size can be put: a batch queues where a service refuses."""
-        while nbytes and self._arena.used and self._arena.used + nbytes > self.admission.share.media_bytes:
-            self._raise_if_dead()
-            self._freed.clear()
-            await self._freed.wait()
+    async def room(self, nbytes: int, deadline: float | None = None) -> None:
+        """Wait until media of this size can be put: a batch queues where a service refuses. Raises RequestError too late."""
+        async with before(deadline):
+            while nbytes and self._arena.used and self._arena.used + nbytes > self.admission.share.media_bytes:
+                self._raise_if_dead()
+                self._freed.clear()
+                await self._freed.wait()
 
     async def submit(
         self,
@@ -154,7 +156,8 @@ class Client:
         blobs = blobs_of(request)
         cost = Cost(1, estimate_tokens(prompt, params), sum(blob.nbytes for blob in blobs))
         try:
-            await self._enter(cost, wait)
+            async with before(deadline):
+                await self._enter(cost, wait)
         except BaseException:
             for blob in blobs:
                 self.drop_bytes(blob)
@@ -209,7 +212,18 @@ class Client:
     def _expire(self, id: str) -> None:
         entry = self._ledger.live(id)
         if entry is not None:
-            self._end(entry, Failure("deadline", "The request's deadline has passed.", code="deadline"))
+            self._end(entry, LATE)
+
+    def counters(self) -> dict[str, float]:
+        """What this client's requests hold of it now."""
+        taken = self.admission.taken
+        return {
+            "open_requests": len(self._ledger.all()),
+            "admitted_requests": taken.requests,
+            "admitted_tokens": taken.tokens,
+            "admitted_media_bytes": taken.media_bytes,
+            "arena_bytes_used": self._arena.used,
+        }
 
     async def status(self) -> Status:
         """What the director knows: readiness, pids, fresh counters of every role."""
@@ -289,6 +303,8 @@ class Client:
     def _end(self, entry: Entry, outcome: Finished | Failure) -> None:
         """The one place where a request ends: exactly one terminal for its caller, `End` for every actor."""
         entry.over = True
+        if entry.due == "send":
+            entry.leased = False  # nobody has been told of this attempt, and an earlier one is void
         if isinstance(outcome, Finished):
             entry.stream.finish(outcome)
             self._connection.send("scheduler", Ack((entry.request.id,)))
@@ -336,6 +352,8 @@ class Client:
         self._delivery.take_up(role, epoch)
         if role == "preprocessor":
             self._end_leases(self._ledger.all())
+        elif role == "fetcher":  # what was over there is answered for by nobody
+            self._end_leases([entry for entry in self._ledger.all() if entry.over and needs_fetch(entry.request)])
 
     def _mend(self) -> None:
         """Messages are missing; that media are free may have been among them."""

@@ -21,8 +21,10 @@ from ..protocol.wire import Message
 
 log = logging.getLogger(__name__)
 
-ENDED_AT = ("fetcher", "preprocessor", "scheduler", "detokenizer")
-"""Who keeps state by request id; the encoder-cache and the runner hear of an end from the scheduler."""
+NEEDED = ("fetcher", "preprocessor", "scheduler", "detokenizer")
+"""Who must be there for a client to join."""
+ENDED_AT = (*NEEDED, "encoder-cache")
+"""Who keeps something by request id; the runner hears of an end from the scheduler."""
 
 
 class Connection:
@@ -153,7 +155,7 @@ class Connection:
                     self._controls[role].close()
                 self._controls[role] = Outgoing(self._context, self.role, 0, peer.control, 65536)
         self._present = {role: peer.epoch for role, peer in table.peers.items()}
-        if self.present(ENDED_AT):
+        if self.present(NEEDED):
             self._here.set()
         self._on_peers()
 

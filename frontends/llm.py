@@ -20,6 +20,7 @@ from .inputs import PromptInput, Submission, read_prompt
 from .openai.media import place
 from .options import engine_config
 from .outputs import Collector, RequestOutput
+from .stream import Stream
 
 T = TypeVar("T")
 Params = SamplingParams | Sequence[SamplingParams] | None
@@ -150,15 +151,16 @@ async def _run_all(client: Client, readers: list[Reader], params: list[SamplingP
     from tqdm import tqdm
 
     outputs: list[RequestOutput | None] = [None] * len(readers)
+    begun: set[Stream] = set()
     tokens = 0
     started = time.monotonic()
     with tqdm(total=len(readers), desc="Requests", disable=not use_tqdm, dynamic_ncols=True, bar_format=BAR) as bar:
 
-        async def run_one(index: int, collector: Collector, stream: Any) -> None:
+        async def run_one(index: int, collector: Collector, stream: Stream) -> None:
             nonlocal tokens
-            async with stream:
-                async for update in stream:
-                    collector.add(update, time.time())
+            async for update in stream:
+                collector.add(update, time.time())
+            begun.remove(stream)
             collector.output.prompt_token_ids = list(stream.prompt_token_ids)
             outputs[index] = collector.output
             tokens += sum(len(choice.token_ids) for choice in collector.output.outputs)
@@ -181,8 +183,12 @@ async def _run_all(client: Client, readers: list[Reader], params: list[SamplingP
                         media_io_kwargs=given.media_io_kwargs,
                         wait=True,
                     )
+                    begun.add(stream)
                     collector = Collector(stream.id, given.text, sampling.n, time.time())
                     group.create_task(run_one(index, collector, stream))
         except BaseExceptionGroup as group_error:
             raise group_error.exceptions[0] from None
+        finally:
+            for stream in begun:  # by the batch and not by each task: one that never ran its first line would cancel nothing
+                await stream.cancel()
     return [output for output in outputs if output is not None]

@@ -53,6 +53,11 @@ class Runner:
         # One step ahead, a sequence may be computed one token past its end.
         self._table = SequenceTable(config.max_num_seqs, config.max_model_len + 2, config.block_size, self._pool.padding)
 
+    @property
+    def sequences(self) -> int:
+        """Known, and not dropped."""
+        return len(self._table)
+
     def reset(self) -> None:
         """Forget every sequence."""
         self._table.clear()

@@ -23,8 +23,10 @@ from ...protocol.edges.preprocessor_to_encoder_cache import Features
 from ...protocol.edges.scheduler_to_encoder_cache import Need, Release
 from ...protocol.errors import Failure
 from ...protocol.prepared import Timing
+from ...protocol.topology import CLIENT, kind_of
 from ..actor import Actor, run
 from ..launch import Launch
+from ..tombstones import Tombstones
 from .batching import Job, choose
 from .compute import Encoder, Tensors, Views, as_bytes, copy, encode
 from .entries import Effect, Free
@@ -51,6 +53,7 @@ class EncoderCache(Actor):
         """Set when the queue may have something to encode."""
         self._thread = anyio.CapacityLimiter(1)
         self._watching = False
+        self._over = Tombstones()
         self._encoded_items = self._encoded_batches = 0
 
     def load(self, config: EncoderCacheConfig) -> Encoder:
@@ -80,8 +83,16 @@ class EncoderCache(Actor):
                 self._apply(self.store.need(message, time.monotonic()))
             case Release(holder):
                 self._apply(self.store.release(holder))
+            case Features(request) if request in self._over:
+                self.send(PREPROCESSOR, FeaturesRead((message.key,)))
             case Features():
                 self._apply(self.store.features(message))
+
+    def on_end(self, ids: tuple[str, ...]) -> None:
+        """What the scheduler asked for in their name it gives back itself."""
+        self._over.add(ids)
+        ended = set(ids)
+        self._apply(self.store.unlease(lambda features: features.request in ended))
 
     def on_peer(self, role: str, peer: Peer) -> None:
         if role == PREPROCESSOR:
@@ -92,6 +103,8 @@ class EncoderCache(Actor):
         self.reader.forget(writer)
         if role == SCHEDULER:
             self._apply(self.store.release_all())
+        elif kind_of(role) == CLIENT:
+            self._apply(self.store.unlease(lambda features: features.client == role))
         elif role == PREPROCESSOR:
             self._apply(self.store.source(False))
             if PREPROCESSOR in self.peers:  # its successor was faster than the news of its death
@@ -112,6 +125,8 @@ class EncoderCache(Actor):
             "lost": store.lost_count,
             "failed": store.failed_count,
             "waiting_for_space": store.claims,
+            "pinned": store.pinned,
+            "features_waiting": store.features_waiting,
         }
 
     def _apply(self, effects: Iterable[Effect]) -> None:

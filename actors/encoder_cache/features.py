@@ -47,12 +47,12 @@ class FeatureBooks:
             read.extend(self.give_back(key))
         return tuple(read)
 
-    def void(self, of_writer: Callable[[str], bool]) -> tuple[list[str], tuple[str, ...]]:
-        """Forget what lies in a dead writer's segments: the keys of which nothing is left, and the leases that end."""
+    def drop(self, which: Callable[[Features], bool]) -> tuple[list[str], tuple[str, ...]]:
+        """Forget some leases: the keys of which nothing is left, and the leases that end."""
         empty: list[str] = []
         read: list[str] = []
         for key, leases in list(self._records.items()):
-            alive = [f for f in leases if not any(of_writer(ref.segment) for ref in f.tensors.values())]
+            alive = [features for features in leases if not which(features)]
             read.extend([key] * (len(leases) - len(alive)))
             self.bytes_used -= sum(map(_nbytes, leases)) - sum(map(_nbytes, alive))
             if alive:

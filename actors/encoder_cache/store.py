@@ -57,6 +57,15 @@ class Store:
     def claims(self) -> int:
         return len(self._claims)
 
+    @property
+    def pinned(self) -> int:
+        """Entries that somebody holds or waits for."""
+        return len(self._entries) - len(self._unpinned)
+
+    @property
+    def features_waiting(self) -> int:
+        return len(self._features)
+
     # what the scheduler says
 
     def need(self, message: Need, now: float) -> list[Effect]:
@@ -113,7 +122,11 @@ class Store:
 
     def void(self, of_writer: Callable[[str], bool]) -> list[Effect]:
         """A decode worker is gone, and features in its segments with it."""
-        empty, read = self._features.void(of_writer)
+        return self.unlease(lambda features: any(of_writer(ref.segment) for ref in features.tensors.values()))
+
+    def unlease(self, which: Callable[[Features], bool]) -> list[Effect]:
+        """Give these back unread, because their request is over or their bytes are gone. Who waits for them loses them."""
+        empty, read = self._features.drop(which)
         if read:
             self._out.append(FeaturesRead(read))
         for key in empty:

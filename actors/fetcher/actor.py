@@ -104,6 +104,7 @@ class Fetcher(Actor):
             "refused": self._refused,
             "failed": self._failed,
             "open_requests": len(self.board),
+            "in_flight": len(self._running),
             "held_bytes": self._bytes,
             "cache_hits": cache.hits if cache is not None else 0,
             "cache_bytes": cache.nbytes if cache is not None else 0,

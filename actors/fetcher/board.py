@@ -13,6 +13,9 @@ from ...protocol.request import Encoded, MediaItem, Modality, Request, Url
 from ..tombstones import Tombstones
 
 
+DROPPED = Failure("cancelled", "The request was cancelled.")
+
+
 class Flight:
     """One download and those who wait for it or read it."""
 
@@ -107,7 +110,9 @@ class Board:
     def open(self, request: Request) -> list[Effect]:
         """A higher attempt replaces a lower one; the same or a lower one again changes nothing."""
         earlier = [trip for trip in self._trips.values() if trip.request.id == request.id]
-        if request.id in self._over or any(trip.request.attempt >= request.attempt for trip in earlier):
+        if request.id in self._over:
+            return [_dropped(request)]
+        if any(trip.request.attempt >= request.attempt for trip in earlier):
             return []
         effects = [effect for trip in earlier if not trip.sent for effect in self._drop(trip)]
         trip = self._trips[request.id, request.attempt] = Trip(request)
@@ -163,10 +168,11 @@ class Board:
         return [] if trip is None else self._drop(trip)
 
     def end(self, ids: tuple[str, ...]) -> list[Effect]:
-        """Idempotent."""
+        """Idempotent. Whose bytes nobody has begun to read is told so; for the others the preprocessor says it."""
         self._over.add(ids)
         ended = set(ids)
-        return self._end([trip for trip in self._trips.values() if trip.request.id in ended])
+        trips = [trip for trip in self._trips.values() if trip.request.id in ended]
+        return self._end(trips) + [_dropped(trip.request) for trip in trips if not trip.sent]
 
     def client_gone(self, client: str) -> list[Effect]:
         trips = [trip for trip in self._trips.values() if trip.request.client == client]
@@ -206,6 +212,11 @@ class Board:
         if flight.joinable:
             flight.joinable = False
             del self._flights[flight.modality, flight.url]
+
+
+def _dropped(request: Request) -> Tell:
+    """The answer to `End` for a request that was still here: no byte of its media is read any more."""
+    return Tell(request.client, Failed(request.id, request.attempt, DROPPED))
 
 
 def _where(request: Request, flight: Flight) -> str | None:

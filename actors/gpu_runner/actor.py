@@ -53,6 +53,7 @@ class GpuRunner(BlockingActor):
             "sampled": self._sampled,
             "step_seconds": self._seconds,
             "max_batch": self._max_batch,
+            "sequences": self._runner.sequences if self._runner is not None else 0,
         }
 
     def _step(self, plan: StepPlan) -> None:

@@ -79,7 +79,7 @@ class Preprocessor(Actor):
         self._reader.close()
 
     def counters(self) -> dict[str, float]:
-        return {**self._count, **self._decoding.counters()}
+        return {**self._count, "open_requests": len(self._tickets), **self._decoding.counters()}
 
     # messages
 
@@ -256,7 +256,9 @@ class Preprocessor(Actor):
             decoded = entry.decoded
             if not decoded.rows:
                 continue  # a clip without sound
-            features = Features(entry.key, modalities[entry.key], decoded.rows, decoded.tensors, entry.ready)
+            features = Features(
+                request.id, request.client, entry.key, modalities[entry.key], decoded.rows, decoded.tensors, entry.ready
+            )
             if self.send("encoder-cache", features):
                 entry.leases += 1
         submitted_to = 0

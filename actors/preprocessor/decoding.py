@@ -69,6 +69,8 @@ class Decoding:
             **self.count,
             "cache_bytes": self.store.bytes,
             "cache_items": len(self.store),
+            "cache_pins": self.store.pins,
+            "features_leased": self.store.leases,
             "decodes_waiting": self.pool.waiting,
             "decodes_running": self.pool.running,
         }

@@ -47,6 +47,14 @@ class FeatureStore:
     def __len__(self) -> int:
         return len(self._entries)
 
+    @property
+    def pins(self) -> int:
+        return sum(entry.pins for entry in self._entries.values())
+
+    @property
+    def leases(self) -> int:
+        return sum(entry.leases for entry in self._entries.values())
+
     def get(self, key: str) -> Entry | None:
         entry = self._entries.get(key)
         if entry is not None:

@@ -71,7 +71,8 @@ class Planner:
         if not draft.parts:
             if idle:
                 self._give_way()
-            return None
+            if not idle or not self._batch.drops:
+                return None  # else the runner, with nothing to compute, is told what it may forget
         return self._finish(draft), draft.parts
 
     def ask_ahead(self, now: float) -> None:

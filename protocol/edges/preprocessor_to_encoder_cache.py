@@ -9,6 +9,9 @@ from ..wire import Message
 class Features(Message, frozen=True):
     """What the encoder needs for one item. The blobs are leased until `FeaturesRead` names `key`."""
 
+    request: str
+    """For whom they were made: at its end they are given back unread."""
+    client: str
     key: str
     modality: Modality
     rows: int

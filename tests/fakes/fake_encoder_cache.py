@@ -33,7 +33,7 @@ class FakeEncoderCache(BlockingActor):
 
     def on_message(self, sender: str, message: Any) -> None:
         match message:
-            case Features(key):
+            case Features(key=key):
                 self._counts["features"] += 1
                 self.send("preprocessor", FeaturesRead((key,)))
             case Need(holder, keys, rows):

@@ -63,7 +63,7 @@ class Stage:
     def features(self, key: str, value: float, rows: int = 2, ready: bool = False) -> None:
         data = torch.full((rows, HIDDEN) if ready else (rows,), value, dtype=torch.float32)
         ref = self.arena.put(data.numpy().tobytes(), "float32", tuple(data.shape))
-        message = Features(key, "image", rows, {"embeds" if ready else "pixel_values": ref}, ready)
+        message = Features("r", "client-a", key, "image", rows, {"embeds" if ready else "pixel_values": ref}, ready)
         self.cache.on_message("preprocessor", message)
 
     def need(self, holder: str, *keys: str, rows: int = 2) -> None:
@@ -204,3 +204,20 @@ async def test_holders_end_with_the_scheduler(tmp_path: Path) -> None:
         here.features("b", 2.0)
         here.need("y", "b")
         assert [ready.key for ready in await here.sent.until(Ready, 2)] == ["a", "b"]
+
+
+async def test_features_of_a_request_that_is_over_are_given_back_at_once(tmp_path: Path) -> None:
+    async with stage(tmp_path) as here:
+        here.features("a", 1.0)
+        here.cache.on_end(("r",))
+        here.cache.on_end(("r",))
+        here.features("b", 1.0)
+        assert here.sent.of(FeaturesRead) == [FeaturesRead(("a",)), FeaturesRead(("b",))]
+        assert here.cache.counters()["features_waiting"] == 0
+
+
+async def test_features_of_a_client_that_is_gone_are_given_back(tmp_path: Path) -> None:
+    async with stage(tmp_path) as here:
+        here.features("a", 1.0)
+        here.cache.on_gone("client-a", 0)
+        assert here.sent.of(FeaturesRead) == [FeaturesRead(("a",))]

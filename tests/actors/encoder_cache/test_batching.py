@@ -6,7 +6,10 @@ from thespis.protocol.edges.preprocessor_to_encoder_cache import Features
 
 kinds = st.tuples(st.sampled_from(["image", "video", "audio"]), st.booleans(), st.integers(1, 60))
 queues = st.lists(kinds, max_size=20).map(
-    lambda rows: [Job(str(n), size, Features(str(n), kind, size, {}, ready)) for n, (kind, ready, size) in enumerate(rows)]  # type: ignore[arg-type]
+    lambda rows: [
+        Job(str(n), size, Features("r", "client-a", str(n), kind, size, {}, ready))
+        for n, (kind, ready, size) in enumerate(rows)
+    ]  # type: ignore[arg-type]
 )
 
 

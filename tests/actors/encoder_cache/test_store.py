@@ -31,8 +31,8 @@ def need(holder: str, *keys: str) -> Need:
     return Need(holder, keys, tuple(ROWS[key] for key in keys))
 
 
-def features(key: str, segment: str = "w.0-1") -> Features:
-    return Features(key, "image", ROWS[key], {"pixel_values": BlobRef(segment, 0, "uint8", (100,))})
+def features(key: str, segment: str = "w.0-1", request: str = "r") -> Features:
+    return Features(request, "client-a", key, "image", ROWS[key], {"pixel_values": BlobRef(segment, 0, "uint8", (100,))})
 
 
 def encode(books: Store, key: str) -> list[Effect]:
@@ -320,3 +320,13 @@ def test_one_failure_answers_everybody_who_waits(order: list[str]) -> None:
     books.read("a")
     assert books.failed("a", FAULT) == [EncodeFailed("a", tuple(order), FAULT)]
     assert books.bytes_used == 0
+
+
+def test_features_go_with_their_request_and_who_needs_them_loses_them() -> None:
+    books = store()
+    for key, request in (("a", "r"), ("b", "r"), ("b", "s"), ("c", "r")):
+        books.features(features(key, request=request))
+    books.need(need("x", "b", "c"), 0.0)
+    assert books.unlease(lambda one: one.request == "r") == [FeaturesRead(("a", "b", "c")), Lost("c", ("x",))]
+    assert [job.key for job in books.queue()] == ["b"]
+    assert books.unlease(lambda one: one.request == "r") == []

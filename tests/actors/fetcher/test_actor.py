@@ -12,6 +12,7 @@ from aiohttp.test_utils import TestServer
 
 from thespis.actors.fetcher import actor as shell
 from thespis.actors.fetcher.actor import Fetcher
+from thespis.actors.fetcher.board import DROPPED
 from thespis.actors.launch import Launch
 from thespis.protocol.blobs import BlobReader
 from thespis.protocol.config import FetcherConfig
@@ -126,7 +127,7 @@ async def test_an_ended_request_stops_its_download(tmp_path: Path) -> None:
         await asyncio.sleep(0.05)
         assert (len(here.fetcher._running), here.fetcher.counters()["held_bytes"]) == (0, 0)
         here.gate.set()
-        assert here.sent == []
+        assert here.sent == [("client-a", Failed("r", 0, DROPPED))]
 
 
 async def test_bytes_are_freed_when_read_and_no_longer_shared(tmp_path: Path, monkeypatch: Any) -> None:

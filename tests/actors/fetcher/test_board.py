@@ -6,8 +6,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from thespis.actors.fetcher.board import Board, Cancel, Effect, Flight, Free, Give, Linger, Start, Tell
+from thespis.actors.fetcher.board import DROPPED, Board, Cancel, Effect, Flight, Free, Give, Linger, Start, Tell
 from thespis.protocol.blobs import BlobRef
+from thespis.protocol.edges.fetcher_to_client import Failed
 from thespis.protocol.request import Encoded, MediaItem, Request, TextPrompt, Url
 from thespis.protocol.sampling import SamplingParams
 
@@ -42,6 +43,10 @@ def test_S9_the_same_url_is_downloaded_once_for_all() -> None:
     assert given_ids(board.open(request("t", "http://a/"))) == ["t"], "what has just landed is shared too"
 
 
+def dropped(id: str) -> Tell:
+    return Tell("client-a", Failed(id, 0, DROPPED))
+
+
 def test_a_request_goes_on_when_its_last_download_is_there() -> None:
     board = Board()
     first, second = started(board.open(request("r", "http://a/", "http://b/")))
@@ -72,8 +77,8 @@ def test_a_download_is_cancelled_only_when_all_its_requests_are_gone() -> None:
     board = Board()
     [flight] = started(board.open(request("r", "http://a/")))
     board.open(request("s", "http://a/"))
-    assert board.end(("r",)) == []
-    assert board.end(("s",)) == [Cancel(flight)]
+    assert board.end(("r",)) == [dropped("r")]
+    assert board.end(("s",)) == [Cancel(flight), dropped("s")]
 
 
 def test_the_bytes_go_when_the_last_reader_has_read_them() -> None:
@@ -113,7 +118,7 @@ def test_what_could_not_be_delivered_waits_for_a_preprocessor() -> None:
 def test_work_after_the_end_is_dropped() -> None:
     board = Board()
     board.end(("r",))
-    assert board.open(request("r", "http://a/")) == []
+    assert board.open(request("r", "http://a/")) == [dropped("r")], "its own bytes are free again"
 
 
 def test_a_higher_attempt_replaces_a_lower_one() -> None:

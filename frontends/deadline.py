@@ -1,0 +1,20 @@
+"""A request's deadline, wherever it waits."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from ..protocol.errors import Failure, RequestError
+
+LATE = Failure("deadline", "The request's deadline has passed.", code="deadline")
+
+
+@asynccontextmanager
+async def before(deadline: float | None) -> AsyncIterator[None]:
+    """Until `deadline` (unix seconds; None: no end). Raises RequestError where that was too short."""
+    try:
+        async with asyncio.timeout(None if deadline is None else max(0.0, deadline - time.time())):
+            yield
+    except TimeoutError:
+        raise RequestError(LATE) from None

@@ -1,0 +1,31 @@
+"""The real encoder-cache, whose encoder takes a moment over every batch."""
+
+import time
+
+import torch
+
+from thespis.actors.actor import run
+from thespis.actors.encoder_cache.actor import EncoderCache
+from thespis.actors.encoder_cache.compute import Encoder, Tensors
+from thespis.actors.launch import Launch
+from thespis.protocol.config import EncoderCacheConfig
+
+SECONDS = 2.0
+
+
+class HoldingEncoder:
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
+
+    def encode(self, modality: str, items: list[Tensors]) -> list[torch.Tensor]:
+        time.sleep(SECONDS)
+        return self._encoder.encode(modality, items)
+
+
+class HoldingEncoderCache(EncoderCache):
+    def load(self, config: EncoderCacheConfig) -> Encoder:
+        return HoldingEncoder(super().load(config))
+
+
+def main(launch: Launch) -> None:
+    run(HoldingEncoderCache(launch))
