@@ -12,6 +12,8 @@ from ...protocol.prepared import Timing
 from ...protocol.request import Encoded, MediaItem, Modality, Request, Url
 from ..tombstones import Tombstones
 
+DROPPED = Failure("cancelled", "The request was cancelled.")
+
 
 DROPPED = Failure("cancelled", "The request was cancelled.")
 

@@ -1,4 +1,4 @@
-"""S55: a caller of the server who goes away. Every stage and every other way of going is in reliability/test_cancellation.py."""
+"""S55: a caller of the server who goes away. All stages and other ways of going: reliability/test_cancellation.py."""
 
 import http.client
 import json

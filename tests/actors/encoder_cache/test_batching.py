@@ -1,16 +1,18 @@
+from typing import Any
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thespis.actors.encoder_cache.batching import Job, choose
 from thespis.protocol.edges.preprocessor_to_encoder_cache import Features
 
+
+def job(key: str, modality: Any, ready: bool, rows: int) -> Job:
+    return Job(key, rows, Features("r", "client-a", key, modality, rows, {}, ready))
+
+
 kinds = st.tuples(st.sampled_from(["image", "video", "audio"]), st.booleans(), st.integers(1, 60))
-queues = st.lists(kinds, max_size=20).map(
-    lambda rows: [
-        Job(str(n), size, Features("r", "client-a", str(n), kind, size, {}, ready))
-        for n, (kind, ready, size) in enumerate(rows)
-    ]  # type: ignore[arg-type]
-)
+queues = st.lists(kinds, max_size=20).map(lambda rows: [job(str(n), *kind) for n, kind in enumerate(rows)])
 
 
 @settings(deadline=None)
