@@ -209,6 +209,12 @@ class Client:
         if entry is not None:
             self._end(entry, Failure("cancelled", "The request was cancelled."))
 
+    def end_all(self, failure: Failure) -> None:
+        """End every request that is under way."""
+        for entry in self._ledger.all():
+            if not entry.over:
+                self._end(entry, failure)
+
     def _expire(self, id: str) -> None:
         entry = self._ledger.live(id)
         if entry is not None:
@@ -239,9 +245,7 @@ class Client:
         if self._closed:
             return
         self._closed = True
-        for entry in self._ledger.all():
-            if not entry.over:
-                self._end(entry, Failure("cancelled", "The client was closed."))
+        self.end_all(Failure("cancelled", "The client was closed."))
         self._flush_ends()
         await self._connection.leave(in_order=self._dead is None)
         self._arena.close()
@@ -373,8 +377,7 @@ class Client:
         gone = Failure("restarted", "The engine has ended.", code="engine_dead")
         for entry in self._ledger.all():
             entry.leased = False
-            if not entry.over:
-                self._end(entry, gone)
+        self.end_all(gone)
         for future in self._statuses:
             if not future.done():
                 future.set_exception(error)

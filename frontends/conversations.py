@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from ..actors.preprocessor.checkpoint import operator_template
+from ..actors.preprocessor.template_source import operator_template
 from ..protocol.errors import EngineError, refuse
 from ..protocol.request import ChatPrompt
 from .inputs import Submission

@@ -18,6 +18,7 @@ import msgspec
 from ..actors.director.config import Announcement, DirectorConfig
 from ..actors.director.preload import preload_for
 from ..actors.director.run_dir import is_running, make_run_dir, remove_run
+from ..actors.preprocessor.template_source import chat_template_of, no_template
 from ..protocol.checkpoint import inspect
 from ..protocol.config import EngineConfig, ServerConfig, divide
 from ..protocol.errors import EngineError
@@ -105,8 +106,12 @@ def start_engine(
     `modules`, `forked`, `preload`, `python_path`: see `DirectorConfig`; for engines of fakes.
     Raises EngineError with a text for the person at the keyboard.
     """
+    model = inspect(config.model)
+    template = chat_template_of(model, config.chat_template)
+    if server is not None and template is None:
+        raise no_template(model)
     directions = DirectorConfig(
-        engine=config,
+        engine=msgspec.structs.replace(config, chat_template=template),  # read once: a restarted process gets the same one
         server=server,
         modules=dict(modules or {}),
         forked=None if forked is None else tuple(forked),
@@ -116,7 +121,6 @@ def start_engine(
         face_pid=os.getpid(),
         keep=keep,
     )
-    model = inspect(config.model)
     divide(config, model, server=server)
     preload_for(directions, model)
     run_dir = make_run_dir()

@@ -77,7 +77,9 @@ class LLM:
         mm_processor_kwargs: Mapping[str, Any] | None = None,
         media_io_kwargs: Mapping[str, Any] | None = None,
     ) -> list[RequestOutput]:
-        """One conversation or several, in the OpenAI form; `chat_template` (a file or Jinja), else the model's, renders them.
+        """One conversation or several, in the OpenAI form.
+
+        `chat_template` (a file, Jinja, or the name of a built-in one), else the model's, renders them.
 
         Beside the API's parts: `image_pil`, and `image`, `video`, `audio` with what `multi_modal_data` takes. Without
         `add_generation_prompt` an answer begins unless the final message is continued. Raises RequestError like `generate`.

@@ -44,7 +44,9 @@ class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     runner_threads: Annotated[int, doc("CPU threads of the GPU runner; 0: half of the cores, at least 1")] = 0
     encoder_threads: Annotated[int, doc("CPU threads of the encoder; 0: the rest of the cores, at least 1")] = 0
     trust_remote_code: Annotated[bool, doc("accepted for compatibility; no code from a checkpoint is ever run")] = False
-    chat_template: Annotated[str | None, doc("file or literal Jinja; default: the checkpoint's own")] = None
+    chat_template: Annotated[
+        str | None, doc("file, literal Jinja or the name of a built-in one; default: the checkpoint's own, else its family's")
+    ] = None
     trust_request_chat_template: Annotated[bool, doc("let a request bring its own chat template")] = False
     limit_mm_per_prompt: Annotated[dict[str, Any], doc("items per prompt and modality, as JSON; default 999 each")] = {}
     media_io_kwargs: Annotated[dict[str, dict[str, Any]], doc("options of decoding per modality, as JSON")] = {}
@@ -159,6 +161,7 @@ class PreprocessorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     model: ModelInfo
     max_model_len: int
     chat_template: str | None
+    """Its source."""
     limits_per_prompt: dict[str, Any]
     io_kwargs: dict[str, dict[str, Any]]
     processor_kwargs: dict[str, Any]

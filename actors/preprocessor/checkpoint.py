@@ -1,4 +1,4 @@
-"""The preprocessor's view of a checkpoint folder: model configuration, processors' configurations, chat template.
+"""The preprocessor's view of a checkpoint folder: model configuration, processors' configurations.
 
 Plain JSON, read without transformers. Both layouts are known: `processor_config.json` with every sub-processor inside, and
 the hub's older `preprocessor_config.json` (image and sound merged) with `video_preprocessor_config.json` beside it.
@@ -29,7 +29,6 @@ class Checkpoint:
     audio: Json
     tokenizer: Json
     """tokenizer_config.json."""
-    chat_template: str | None
 
     @property
     def tokenizer_file(self) -> str:
@@ -61,33 +60,7 @@ def read_checkpoint(info: ModelInfo) -> Checkpoint:
         video=video,
         audio=audio,
         tokenizer=tokenizer,
-        chat_template=_chat_template(folder, processor, tokenizer),
     )
-
-
-def operator_template(value: str) -> str:
-    """`--chat-template`: a file's content, or the literal itself. Raises EngineError for a path that does not exist."""
-    if "{{" in value or "{%" in value or "\n" in value:
-        return value
-    try:
-        return Path(value).expanduser().read_text()
-    except OSError as error:
-        raise EngineError(f"The chat template {value!r} is neither a readable file nor a Jinja template.") from error
-
-
-def _chat_template(folder: Path, processor: Json, tokenizer: Json) -> str | None:
-    """The processor's comes first, the tokenizer's second."""
-    file = folder / "chat_template.jinja"
-    if file.exists():
-        return file.read_text()
-    for source in (_json(folder, "chat_template.json"), processor, tokenizer):
-        template = source.get("chat_template")
-        if isinstance(template, str):
-            return template
-        if isinstance(template, list):  # several named ones
-            named = {entry["name"]: entry["template"] for entry in template}
-            return str(named.get("default") or next(iter(named.values())))
-    return None
 
 
 def _json(folder: Path, name: str) -> Json:

@@ -5,7 +5,7 @@ from typing import Any
 
 from ...protocol.errors import EngineError, refuse
 from ...protocol.request import ChatMessage, ChatPrompt, MediaItem, Modality, Prompt, Slot, Text, TextPrompt, TokenPrompt
-from .checkpoint import Checkpoint, operator_template
+from .checkpoint import Checkpoint
 from .families.base import Placeholder
 from .template import ChatTemplate, TemplateRefusal, TemplateTooSlow, compile_template, is_template_error
 from .tokens import TextTokenizer, mark, unmark
@@ -33,16 +33,16 @@ class PromptRenderer:
         checkpoint: Checkpoint,
         tokenizer: TextTokenizer,
         placeholders: dict[Modality, Placeholder],
-        operator: str | None,
+        template: str | None,
     ) -> None:
+        """`template`: the Jinja source that chats are rendered by; None: the model has none."""
         self._tokenizer = tokenizer
         self._placeholders = placeholders
         self._vocab = checkpoint.info.vocab
-        source = operator_template(operator) if operator is not None else checkpoint.chat_template
         self._default: ChatTemplate | None = None
-        if source is not None:
+        if template is not None:
             try:
-                self._default = compile_template(source)
+                self._default = compile_template(template)
             except Exception as error:
                 if not is_template_error(error):
                     raise
@@ -130,7 +130,12 @@ class PromptRenderer:
                     raise
                 raise refuse("invalid_request", "The chat template is no valid Jinja template.", "chat_template") from error
         if self._default is None:
-            raise refuse("unsupported", "This model has no chat template: start with --chat-template, a file or literal Jinja.")
+            raise refuse(
+                "unsupported",
+                "This model has no chat template: give one as a file, as literal Jinja, or by a built-in one's name.",
+                "chat_template",
+                "no_chat_template",
+            )
         return self._default
 
     def _content(self, message: ChatMessage, media: tuple[MediaItem, ...], template: ChatTemplate, control: Any) -> Any:

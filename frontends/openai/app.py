@@ -4,8 +4,7 @@ from aiohttp import web
 
 from ...protocol.config import HttpConfig
 from ..client import Client
-from .door import OPEN_PATHS, Handler, error_response, failure_of, unauthorized
-from .generate import SERVER
+from .door import OPEN_PATHS, SERVER, Handler, error_response, failure_of, unauthorized
 from .handlers import chat_completions, completions
 from .service import SERVICE, TENANT, Service
 from .utility import detokenize, health, live, metrics, models, one_model, tokenize, version

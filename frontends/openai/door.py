@@ -15,6 +15,8 @@ log = logging.getLogger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+SERVER = "thespis"
+"""Instead of a list of what this is made of and in which versions."""
 OPEN_PATHS = frozenset({"/health", "/live"})
 """Answered without a key: probes carry none."""
 RETRY_AFTER_SECONDS = {429: 1, 503: 2}
@@ -22,6 +24,7 @@ CLOSED = Failure("restarted", "The server is shutting down; send the request aga
 INTERNAL = Failure("internal", "Internal error.", code="internal_error")
 ENGINE_GONE = Failure("restarted", "The engine is not there at the moment; send the request again.", code="engine_dead")
 NO_PATH = Failure("not_found", "There is nothing at this path.", code="unknown_path")
+NO_HTTP = Failure("invalid_request", "This is no HTTP request that can be read.", code="invalid_http")
 NO_METHOD = Failure("invalid_request", "This path does not take that method.", code="method_not_allowed")
 
 
@@ -115,6 +118,14 @@ def failure_of(error: Exception) -> tuple[Failure, int]:
 def error_response(failure: Failure, status: int) -> web.Response:
     headers = {"Retry-After": str(math.ceil(RETRY_AFTER_SECONDS[status]))} if status in RETRY_AFTER_SECONDS else {}
     return web.Response(body=encode_json(error_body(failure)), status=status, content_type="application/json", headers=headers)
+
+
+def no_request(status: int) -> web.Response:
+    """To bytes that are no HTTP request, and to what went wrong outside of every handler."""
+    response = error_response(INTERNAL, 500) if status >= 500 else error_response(NO_HTTP, 400)
+    response.headers["Server"] = SERVER
+    response.force_close()
+    return response
 
 
 def unauthorized() -> web.Response:

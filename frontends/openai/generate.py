@@ -11,7 +11,7 @@ from aiohttp import web
 from ...protocol.errors import RequestError
 from ..client import Client
 from ..stream import Stream, Update
-from .door import failure_of
+from .door import SERVER, failure_of
 from .media import place
 from .metrics import Metrics
 from .parse import Job
@@ -19,8 +19,6 @@ from .shape import DONE, Answer, Shape, error_event
 
 log = logging.getLogger(__name__)
 
-SERVER = "thespis"
-"""Instead of a list of what this is made of and in which versions."""
 SSE_HEADERS = {
     "Server": SERVER,
     "Content-Type": "text/event-stream; charset=utf-8",

@@ -3,6 +3,8 @@
 import asyncio
 import logging
 import socket
+from functools import partial
+from typing import Any
 
 import msgspec
 from aiohttp import web
@@ -14,6 +16,7 @@ from ...protocol.config import HttpConfig, ServerConfig
 from ...protocol.errors import EngineError
 from ..client import Client
 from .app import make_app
+from .door import CLOSED, no_request
 from .service import SERVICE
 
 log = logging.getLogger(__name__)
@@ -66,10 +69,26 @@ def open_listener(server: ServerConfig) -> socket.socket:
 
 async def serve_on(app: web.Application, listener: socket.socket) -> web.AppRunner:
     """Start answering. A caller that goes away cancels its handler, and with it the request."""
-    runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=1.0)
+    runner = _Runner(app, handler_cancellation=True, shutdown_timeout=1.0)
     await runner.setup()
     await web.SockSite(runner, listener, backlog=BACKLOG).start()
     return runner
+
+
+class _Handler(web.RequestHandler):
+    """Answers what is no HTTP in our own words: aiohttp's tell its version and the exception's text."""
+
+    def handle_error(self, request: web.BaseRequest, status: int = 500, *_: object, **__: object) -> web.StreamResponse:
+        log.info("what a caller sent is no HTTP")
+        return no_request(status)
+
+
+class _Runner(web.AppRunner):
+    @property
+    def server(self) -> Any:
+        """What makes a protocol for each connection."""
+        manager = super().server
+        return manager and partial(_Handler, manager, loop=asyncio.get_running_loop(), access_log=None)  # type: ignore[arg-type]
 
 
 async def drain(app: web.Application, runner: web.AppRunner, seconds: float) -> None:
@@ -83,6 +102,7 @@ async def drain(app: web.Application, runner: web.AppRunner, seconds: float) -> 
             await service.idle()
     except TimeoutError:
         log.warning("%d requests were cut off at shutdown", service.busy)
+        service.client.end_all(CLOSED)  # each caller is told, a stream by its last event
     await runner.cleanup()
 
 

@@ -101,10 +101,12 @@ def parse_tokenize(request: TokenizeRequest) -> Prompt:
     if media:
         raise refuse("unsupported", "Media are not supported here yet.", media[0].where, "unsupported")
     go_on, generate = bool(request.continue_final_message), request.add_generation_prompt
+    tools = read_tools(request.tools, None, None, "hermes")
     return ChatPrompt(
         messages=messages,
         add_generation_prompt=not go_on if generate is None else generate,
         continue_final_message=go_on,
+        tools=() if tools is None else tools.definitions,
         template=request.chat_template,
         template_kwargs=request.chat_template_kwargs or {},
     )

@@ -1,7 +1,8 @@
 """What callers send, as msgspec Structs: names and types of the OpenAI API and vLLM's additions to it.
 
-Unknown fields are ignored with a warning (`ignored_fields`), as OpenAI clients expect. What would change the answer but is
-not built yet is listed in `NOT_YET` and refused, never ignored. Content parts stay plain JSON here: `parts.py` reads them,
+Unknown fields are ignored with a warning (`ignored_fields`), as OpenAI clients expect, but for those whose names say that
+they bound what an answer costs or may hold (`MATTERS`). What would change the answer but is not built yet is listed in
+`NOT_YET`; both are refused, never ignored. Content parts stay plain JSON here: `parts.py` reads them,
 so that an error can name the part.
 """
 
@@ -110,6 +111,7 @@ class CompletionRequest(Common, kw_only=True):
 class TokenizeRequest(Body, kw_only=True):
     prompt: str | None = None
     messages: list[Message] | None = None
+    tools: list[dict[str, Any]] | None = None
     add_generation_prompt: bool | None = None
     continue_final_message: bool | None = None
     chat_template: str | None = None
@@ -133,6 +135,14 @@ NOT_YET: dict[str, tuple[Any, ...]] = {
     "documents": ([],),
 }
 """Fields that are refused, with the values that change nothing and are taken all the same."""
+
+MATTERS = re.compile(
+    r"(max|min|limit|stop|bad|banned|blocked|forbidden|allowed|guided|structured)_(?!decoding_backend$)\w+"
+    r"|(\w+_)?(limits?|budgets?|timeout|deadline)"
+    r"|moderation|guardrails?|grammar|regex|json_schema|structural_tag|cache_salt"
+)
+"""Unknown fields that are refused: who bounds length, time, cost or content by them, or keeps tenants apart, must hear that it
+would not happen. `max_new_tokens`, `stop_words`, `thinking_token_budget`, `guided_whitespace_pattern`, `cache_salt`."""
 
 FREE_FORM = ("mm_processor_kwargs", "media_io_kwargs", "chat_template_kwargs")
 
@@ -186,7 +196,14 @@ def wrong_field(text: str, root: str = "") -> RequestError:
 
 
 def ignored_fields(schema: type[msgspec.Struct], body: bytes) -> list[str]:
-    """Names at the top of the body that the schema does not know; only those that are plain words, at most 16."""
+    """Names at the top of the body that the schema does not know; only those that are plain words, at most 16.
+
+    Raises RequestError 400 for one that could cost money or safety.
+    """
     given = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     unknown = [name for name in given if name not in schema.__struct_fields__]
+    for name in unknown:
+        if len(name) <= 64 and MATTERS.fullmatch(name) and bytes(given[name]) != b"null":
+            text = "This field is not known here, and to ignore it could cost more, or allow more, than you mean."
+            raise refuse("unsupported", text, name, "unknown_field")
     return [name for name in unknown if re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,63}", name)][:16]

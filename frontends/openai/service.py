@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 from aiohttp import web
 
-from ...actors.preprocessor.checkpoint import operator_template, read_checkpoint
 from ...protocol.config import HttpConfig
 from ...protocol.errors import RequestError, refuse
 from ..client import Client
@@ -127,9 +126,8 @@ class Service:
         told = self.config.server.tool_call_parser
         if told != "auto":
             return "hermes" if told == "hermes" else "json"
-        given = self.config.engine.chat_template
-        template = operator_template(given) if given else read_checkpoint(self.config.model).chat_template
-        return "hermes" if OPEN in (template or OPEN) or "tools" not in (template or "") else "json"
+        template = self.config.engine.chat_template or OPEN
+        return "hermes" if OPEN in template or "tools" not in template else "json"
 
     @cached_property
     def _tokenizer(self) -> "Tokenizer":

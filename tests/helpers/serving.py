@@ -4,7 +4,7 @@ import json
 import socket
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,23 +12,22 @@ from typing import Any, NamedTuple
 from thespis.frontends.engine import EngineHandle, start_engine
 from thespis.protocol.config import EngineConfig, ServerConfig
 
+from .engines import FAKES
+
 
 class Reply(NamedTuple):
     status: int
     body: Any
     """Decoded JSON, or the text of what is none."""
+    headers: Mapping[str, str]
+    """As they were written."""
 
 
-class Server(NamedTuple):
-    url: str
-    engine: EngineHandle
-    key: str | None = None
-    """What callers send as their bearer token, where the server asks for one."""
+class Caller:
+    """Who calls a server, with the key that it asks for."""
 
-    @property
-    def run_dir(self) -> Path:
-        """Where AsyncLLM joins it."""
-        return self.engine.run_dir
+    def __init__(self, url: str, key: str | None = None) -> None:
+        self.url, self.key = url, key
 
     def ask(self, path: str, body: dict[str, Any] | None = None, timeout: float = 60.0, key: str | None = None) -> Reply:
         """GET, or POST of JSON; every status is an answer. `key`: another caller's."""
@@ -38,10 +37,17 @@ class Server(NamedTuple):
             request.add_header("Authorization", f"Bearer {key or self.key}")
         try:
             with urllib.request.urlopen(request, timeout=timeout) as response:
-                return Reply(response.status, _read(response.read()))
+                return Reply(response.status, _read(response.read()), dict(response.headers))
         except urllib.error.HTTPError as refusal:
             with refusal:
-                return Reply(refusal.code, _read(refusal.read()))
+                return Reply(refusal.code, _read(refusal.read()), dict(refusal.headers))
+
+    def stream(self, path: str, body: dict[str, Any]) -> bytes:
+        """The bytes of a streamed answer, whole."""
+        reply = self.ask(path, {**body, "stream": True})
+        assert reply.status == 200, reply
+        assert isinstance(reply.body, str)
+        return reply.body.encode()
 
     def chat(self, content: Any, **options: Any) -> Reply:
         """One user message, greedy."""
@@ -49,11 +55,31 @@ class Server(NamedTuple):
         return self.ask("/v1/chat/completions", {"messages": [message], "temperature": 0, "max_tokens": 8, **options})
 
 
+class Server(Caller):
+    """An engine of these tests, and its first caller."""
+
+    def __init__(self, url: str, engine: EngineHandle, key: str | None = None) -> None:
+        super().__init__(url, key)
+        self.engine = engine
+
+    @property
+    def run_dir(self) -> Path:
+        """Where AsyncLLM joins it."""
+        return self.engine.run_dir
+
+
 @contextmanager
 def served(
-    model: Path | str = "", *, api_key: tuple[str, ...] = (), tool_call_parser: str = "auto", **options: Any
+    model: Path | str = "",
+    *,
+    api_key: tuple[str, ...] = (),
+    tool_call_parser: str = "auto",
+    modules: dict[str, str] | None = None,
+    **options: Any,
 ) -> Iterator[Server]:
-    """`options`: fields of EngineConfig. Listens on a free port of this machine; asks with the first of the keys."""
+    """`options`: fields of EngineConfig; `modules`: fakes, by role. Listens on a free port of this machine; asks with the first
+    of the keys.
+    """
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         config = EngineConfig(model=str(model), **options)
@@ -62,6 +88,8 @@ def served(
             ServerConfig(
                 host="127.0.0.1", port=port, tool_call_parser=tool_call_parser, api_key=api_key, listen_fd=listener.fileno()
             ),
+            modules=modules,
+            python_path=[str(FAKES)],
         )
     try:
         yield Server(f"http://127.0.0.1:{port}", engine, api_key[0] if api_key else None)

@@ -7,6 +7,7 @@ from thespis.actors.preprocessor.checkpoint import Checkpoint, read_checkpoint
 from thespis.actors.preprocessor.families.base import Family
 from thespis.actors.preprocessor.families.loading import load_family
 from thespis.actors.preprocessor.prompt import PromptRenderer
+from thespis.actors.preprocessor.template_source import chat_template_of
 from thespis.actors.preprocessor.tokens import TextTokenizer
 from thespis.protocol.blobs import BlobRef
 from thespis.protocol.checkpoint import inspect
@@ -23,7 +24,9 @@ class Parts(NamedTuple):
     family: Family
 
     def renderer(self, template: str | None = None) -> PromptRenderer:
-        return PromptRenderer(self.checkpoint, self.tokenizer, self.family.placeholders, template)
+        return PromptRenderer(
+            self.checkpoint, self.tokenizer, self.family.placeholders, chat_template_of(self.checkpoint.info, template)
+        )
 
 
 def load(folder: Path) -> Parts:
@@ -33,7 +36,9 @@ def load(folder: Path) -> Parts:
 
 
 def config_of(folder: Path, **engine: Any) -> PreprocessorConfig:
-    made = divide(EngineConfig(model=str(folder), **engine), inspect(folder)).roles["preprocessor"]
+    info = inspect(folder)
+    engine["chat_template"] = chat_template_of(info, engine.get("chat_template"))
+    made = divide(EngineConfig(model=str(folder), **engine), info).roles["preprocessor"]
     assert isinstance(made, PreprocessorConfig)
     return made
 

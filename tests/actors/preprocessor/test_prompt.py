@@ -163,7 +163,7 @@ def test_a_template_that_breaks_ends_one_request(checkpoints: Checkpoints, templ
 
 
 @pytest.mark.parametrize(
-    ("value", "said"), [("no/such/file.jinja", "neither a readable file"), ("{% for %}", "no valid Jinja")]
+    ("value", "said"), [("no/such/file.jinja", "neither a file that exists"), ("{% for %}", "no valid Jinja")]
 )
 def test_an_operators_bad_template_is_told_at_start(checkpoints: Checkpoints, value: str, said: str) -> None:
     with pytest.raises(EngineError, match=said):

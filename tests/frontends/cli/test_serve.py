@@ -5,13 +5,8 @@ import base64
 import io
 import json
 import os
-import re
 import signal
 import socket
-import subprocess
-import sys
-import threading
-import time
 import wave
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,72 +21,36 @@ from thespis.frontends.cli.bench import measure
 from thespis.frontends.cli.main import build_parser
 from thespis.frontends.openai.main import serve_on
 
+from ...helpers.commands import ServeCommand, refused_start
+
 CHAT = "/v1/chat/completions"
 
 
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-P", "-m", "thespis", *arguments]
-
-
-class Served:
-    """A `thespis serve` of this test's own."""
-
-    def __init__(self, *arguments: str) -> None:
-        self.process = subprocess.Popen(
-            command("serve", "--port", "0", *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        assert self.process.stdout is not None
-        self.log = ""
-        self._reader = threading.Thread(target=self._read)
-        self._reader.start()
-        line = self.process.stdout.readline()
-        found = re.search(r"(http://\S+)/v1", line)
-        assert found is not None, (line, self.log)
-        self.url = found[1]
-
-    def _read(self) -> None:
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            self.log += line
-
-    def end(self, number: int = signal.SIGTERM) -> int:
-        self.process.send_signal(number)
-        return self.wait()
-
-    def wait(self) -> int:
-        code = self.process.wait(30)
-        self._reader.join()
-        for pipe in (self.process.stdout, self.process.stderr):
-            assert pipe is not None
-            pipe.close()
-        return code
-
-
 @pytest.fixture(scope="module")
-def server() -> Iterator[Served]:
-    served = Served("--allow-private-media")
+def server() -> Iterator[ServeCommand]:
+    served = ServeCommand("--allow-private-media")
     yield served
     if served.process.poll() is None:
         assert served.end() == 0
 
 
-def api(server: Served) -> openai.AsyncOpenAI:
+def api(server: ServeCommand) -> openai.AsyncOpenAI:
     return openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0)
 
 
-async def post(server: Served, path: str, body: object) -> tuple[int, dict[str, object]]:
+async def post(server: ServeCommand, path: str, body: object) -> tuple[int, dict[str, object]]:
     async with aiohttp.ClientSession() as session, session.post(server.url + path, json=body) as response:
         return response.status, await response.json()
 
 
-async def metrics(server: Served) -> dict[str, float]:
+async def metrics(server: ServeCommand) -> dict[str, float]:
     """By name with labels, as they are written."""
     async with aiohttp.ClientSession() as session, session.get(f"{server.url}/metrics") as response:
         lines = (await response.text()).splitlines()
     return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))}
 
 
-async def pids(server: Served) -> dict[str, int]:
+async def pids(server: ServeCommand) -> dict[str, int]:
     found = await metrics(server)
     return {name.split('"')[1]: int(pid) for name, pid in found.items() if name.startswith("thespis_process_pid{")}
 
@@ -118,7 +77,7 @@ CONTENT = [
 
 
 @pytest.mark.process
-async def test_the_official_client_gets_the_same_answer_streamed_and_not(server: Served) -> None:
+async def test_the_official_client_gets_the_same_answer_streamed_and_not(server: ServeCommand) -> None:
     asked: dict[str, object] = {"model": "demo_model", "messages": [{"role": "user", "content": CONTENT}], "temperature": 0}
     async with api(server) as client:
         whole = await client.chat.completions.create(**asked, max_tokens=8)  # type: ignore[call-overload]
@@ -130,7 +89,7 @@ async def test_the_official_client_gets_the_same_answer_streamed_and_not(server:
 
 
 @pytest.mark.process
-async def test_a_picture_by_url_is_the_same_picture(server: Served) -> None:
+async def test_a_picture_by_url_is_the_same_picture(server: ServeCommand) -> None:
     async def give(request: web.Request) -> web.Response:
         return web.Response(body=base64.b64decode(picture().partition(",")[2]), content_type="image/png")
 
@@ -161,7 +120,7 @@ async def test_a_picture_by_url_is_the_same_picture(server: Served) -> None:
 
 
 @pytest.mark.process
-async def test_S55_a_caller_that_goes_away_frees_its_place(server: Served) -> None:
+async def test_S55_a_caller_that_goes_away_frees_its_place(server: ServeCommand) -> None:
     body = {"prompt": "x", "max_tokens": 4000, "ignore_eos": True, "stream": True}
     async with aiohttp.ClientSession() as session:
         response = await session.post(f"{server.url}/v1/completions", json=body)
@@ -189,7 +148,7 @@ async def test_S55_a_caller_that_goes_away_frees_its_place(server: Served) -> No
     ],
 )
 async def test_bad_input_has_its_status_and_costs_no_process(
-    server: Served, path: str, body: dict[str, object], status: int, param: str | None
+    server: ServeCommand, path: str, body: dict[str, object], status: int, param: str | None
 ) -> None:
     before = await pids(server)
     found, answer = await post(server, path, body)
@@ -201,7 +160,7 @@ async def test_bad_input_has_its_status_and_costs_no_process(
 
 
 @pytest.mark.process
-async def test_bench_counts_every_token(server: Served) -> None:
+async def test_bench_counts_every_token(server: ServeCommand) -> None:
     given = ["bench", "serve", "--base-url", server.url, "--streams", "1,4", "--max-tokens", "16", "--requests", "4", "--json"]
     levels = await measure(build_parser("bench").parse_args(given))
     assert [level.tokens for level in levels] == [64, 64]
@@ -209,7 +168,7 @@ async def test_bench_counts_every_token(server: Served) -> None:
 
 
 @pytest.mark.process
-async def test_a_killed_http_frontend_comes_back_on_the_same_port(server: Served) -> None:
+async def test_a_killed_http_frontend_comes_back_on_the_same_port(server: ServeCommand) -> None:
     before = await pids(server)
     os.kill(before["http"], signal.SIGKILL)
 
@@ -231,7 +190,7 @@ async def test_a_killed_http_frontend_comes_back_on_the_same_port(server: Served
 
 
 @pytest.mark.process
-async def test_at_sigterm_an_open_stream_is_finished_and_the_exit_code_is_0(server: Served) -> None:
+async def test_at_sigterm_an_open_stream_is_finished_and_the_exit_code_is_0(server: ServeCommand) -> None:
     body = {"prompt": "x", "max_tokens": 400, "ignore_eos": True, "stream": True, "return_token_ids": True}
     async with aiohttp.ClientSession() as session, session.post(f"{server.url}/v1/completions", json=body) as response:
         first = await response.content.readany()
@@ -243,25 +202,15 @@ async def test_at_sigterm_an_open_stream_is_finished_and_the_exit_code_is_0(serv
     assert await asyncio.to_thread(server.wait) == 0
 
 
-def refused(*arguments: str) -> str:
-    """What `serve` says when it ends at once."""
-    began = time.monotonic()
-    ended = subprocess.run(command("serve", *arguments), capture_output=True, text=True, timeout=15)
-    assert ended.returncode == 1
-    assert time.monotonic() - began < 10
-    assert "Traceback" not in ended.stderr
-    return ended.stderr
-
-
 def test_an_unknown_model_path_is_said_at_once(tmp_path: Path) -> None:
-    assert f"No model at '{tmp_path / 'none'}'" in refused(str(tmp_path / "none"), "--port", "0")
+    assert f"No model at '{tmp_path / 'none'}'" in refused_start(str(tmp_path / "none"), "--port", "0")
 
 
 def test_a_folder_that_is_no_checkpoint_is_said_at_once(tmp_path: Path) -> None:
-    assert "no config.json" in refused(str(tmp_path), "--port", "0")
+    assert "no config.json" in refused_start(str(tmp_path), "--port", "0")
 
 
 def test_a_taken_port_is_said_at_once() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        text = refused("--port", str(taken.getsockname()[1]))
+        text = refused_start("--port", str(taken.getsockname()[1]))
     assert "choose another with --port" in text

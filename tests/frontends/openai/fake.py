@@ -116,6 +116,10 @@ class FakeClient:
         usage = Usage(len(PROMPT_IDS), 2, {"image": 4}, 0)
         stream.finish(Finished(stream.id, 0, usage, len(words) * sampling.n, (TIMING,)))
 
+    def end_all(self, failure: Failure) -> None:
+        for stream in self._streams.values():
+            stream.fail(failure)
+
     async def tokenize(self, prompt: Prompt) -> Tokenized:
         return Tokenized("t", PROMPT_IDS, "rendered")
 

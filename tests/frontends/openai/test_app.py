@@ -117,6 +117,45 @@ async def test_unknown_paths_and_methods_speak_json_too() -> None:
         assert (status, json.loads(text)["error"]["code"]) == (405, "method_not_allowed")
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x16\x03\x01 this is no HTTP\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost : x\r\n\r\n",
+        b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\n\r\n",
+    ],
+)
+async def test_S56_what_is_no_http_is_answered_in_our_own_words(sent: bytes) -> None:
+    async with served(FakeClient()) as url:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+        writer.write(sent)
+        async with asyncio.timeout(5):
+            head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        writer.close()
+    assert head.startswith((b"HTTP/1.1 400 ", b"HTTP/1.0 400 "))
+    assert b"\r\nServer: thespis\r\n" in head
+    assert json.loads(body)["error"]["code"] == "invalid_http"
+
+
+async def test_S56_requests_that_are_cut_at_shutdown_are_told() -> None:
+    client = FakeClient()
+    client.pace, client.words = 0.05, ["x"] * 10_000
+    async with aiohttp.ClientSession() as session:
+        async with served(client) as url:
+            stream = await session.post(f"{url}{CHAT}", json={**HELLO, "stream": True})
+            whole = asyncio.create_task(session.post(f"{url}{CHAT}", json=HELLO))
+            while len(client.submitted) < 2:
+                await asyncio.sleep(0.01)
+        *_, event, done, end = (await stream.read()).split(b"\n\n")
+        assert (done, end) == (b"data: [DONE]", b"")
+        name, _, data = event.partition(b"\n")
+        assert name == b"event: error"
+        assert json.loads(data[6:])["error"]["code"] == "shutting_down"
+        async with await whole as response:
+            assert (response.status, response.headers["Retry-After"]) == (503, "2")
+            assert (await response.json())["error"]["code"] == "shutting_down"
+
+
 async def test_S49_ignored_fields_are_named_in_a_header_and_once_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     async with served(FakeClient()) as url:
         for _ in range(2):

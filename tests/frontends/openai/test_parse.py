@@ -2,6 +2,7 @@
 
 import base64
 import json
+import typing
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from thespis.frontends.openai import media as media_module
 from thespis.frontends.openai.media import Pending, place, read_base64
 from thespis.frontends.openai.parse import parse_chat, parse_completion
-from thespis.frontends.openai.schema import NOT_YET, ChatRequest, CompletionRequest, decode, ignored_fields
+from thespis.frontends.openai.schema import MATTERS, NOT_YET, ChatRequest, CompletionRequest, decode, ignored_fields
 from thespis.protocol.blobs import BlobRef
 from thespis.protocol.errors import Failure, RequestError
 from thespis.protocol.request import ChatPrompt, Encoded, Slot, Text, TextPrompt, TokenPrompt, Url
@@ -222,6 +223,36 @@ def test_a_completion_without_a_proper_prompt_is_refused(prompt: Any) -> None:
 
 def test_S49_unknown_fields_are_found_by_name() -> None:
     assert ignored_fields(ChatRequest, b'{"messages":[],"service_tier":"x","a b":1}') == ["service_tier"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "max_new_tokens",
+        "min_length",
+        "stop_words",
+        "thinking_token_budget",
+        "timeout",
+        "guided_whitespace_pattern",
+        "cache_salt",
+    ],
+)
+def test_S49_unknown_fields_that_bound_cost_or_content_are_refused(name: str) -> None:
+    failure = refused(lambda: ignored_fields(ChatRequest, json.dumps({"messages": [], name: 1}).encode()))
+    assert (failure.part, failure.code) == (name, "unknown_field")
+    assert ignored_fields(ChatRequest, json.dumps({"messages": [], name: None}).encode()) == [name]
+
+
+def test_S49_no_field_of_the_official_client_is_refused_for_its_name() -> None:
+    from openai.types import completion_create_params as completions
+    from openai.types.chat import completion_create_params as chats
+
+    for given, schema in (
+        (chats.CompletionCreateParamsNonStreaming, ChatRequest),
+        (completions.CompletionCreateParamsNonStreaming, CompletionRequest),
+    ):
+        names = typing.get_type_hints(given)
+        assert {name for name in names if name not in schema.__struct_fields__ and MATTERS.fullmatch(name)} <= {"moderation"}
 
 
 def test_the_size_is_checked_before_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
