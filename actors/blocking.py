@@ -22,7 +22,7 @@ class BlockingActor:
         self.launch = launch
         self.context: zmq.Context[Any] = zmq.Context()
         self.link = DirectorLink(self.context, launch.run_dir, launch.role, launch.epoch)
-        self.peers = PeerTable(self.context, launch.role, launch.epoch)
+        self.peers = PeerTable(self.context, launch.role, launch.epoch, self.link.send)
         self._strangers = Strangers(self.peers)
         self._control: Decoder[Any] = Decoder(FromDirector)
 

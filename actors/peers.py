@@ -1,12 +1,13 @@
 """The outgoing edges of one process, kept in step with the director's table."""
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import zmq
 
-from ..protocol.channel import Incoming, Outgoing, Received, bind_inbox, socket_path
-from ..protocol.edges.control import Gone, Peer, Peers
+from ..protocol.channel import ChannelFull, Incoming, Outgoing, Received, bind_inbox, socket_path
+from ..protocol.edges.control import Deaf, Gone, Peer, Peers
 from ..protocol.topology import CLIENT, edges_from, kind_of
 from ..protocol.wire import Message
 from .launch import Launch
@@ -18,9 +19,13 @@ MAX_EARLY = 4096
 
 
 class PeerTable:
-    """Who can be written to. `update` connects new incarnations, `gone` closes dead ones."""
+    """Who can be written to. `update` connects new incarnations, `gone` closes dead ones.
 
-    def __init__(self, context: "zmq.Context[Any]", role: str, epoch: int) -> None:
+    A full edge is its reader's fault: it is closed at once, `report` tells the director, and what follows is what follows a
+    death. Admission keeps far below every bound, so only a process that hangs, or is stopped, lets its edge fill.
+    """
+
+    def __init__(self, context: "zmq.Context[Any]", role: str, epoch: int, report: Callable[[Deaf], None]) -> None:
         self._context = context
         self._role, self._epoch = role, epoch
         self._edges = edges_from(role)
@@ -28,6 +33,9 @@ class PeerTable:
         self._early: dict[str, list[Message]] = {}
         """For clients whose request was quicker than the news of them."""
         self._departed = Tombstones()
+        self._report = report
+        self._deaf: dict[str, int] = {}
+        """Epochs of those whose edge was full."""
 
     def update(self, table: Peers) -> list[tuple[str, Peer]]:
         """Connect to every peer that this process writes to; returns the new incarnations."""
@@ -35,13 +43,13 @@ class PeerTable:
         for role, peer in table.peers.items():
             edge = self._edges.get(kind_of(role))
             known = self._open.get(role)
-            if edge is None or (known is not None and known[0].epoch >= peer.epoch):
+            if edge is None or (known is not None and known[0].epoch >= peer.epoch) or self._is_deaf(role, peer.epoch):
                 continue
             if known is not None:
                 known[1].close()
             self._open[role] = (peer, Outgoing(self._context, self._role, self._epoch, peer.inbox, edge.bound))
             for message in self._early.pop(role, ()):
-                self._open[role][1].send(message)
+                self.send(role, message)
             fresh.append((role, peer))
         return fresh
 
@@ -50,6 +58,8 @@ class PeerTable:
         if kind_of(message.role) == CLIENT:
             self._departed.add((message.role,))
             self._early.pop(message.role, None)
+        if self._is_deaf(message.role, message.epoch):
+            del self._deaf[message.role]
         known = self._open.get(message.role)
         if known is None or known[0].epoch > message.epoch:
             return False
@@ -68,8 +78,24 @@ class PeerTable:
         if known is None:
             log.info("no %s to send %s to", role, type(message).__name__)
             return False
-        known[1].send(message)
+        try:
+            known[1].send(message)
+        except ChannelFull:
+            self._give_up(role)
+            return False
         return True
+
+    def _give_up(self, role: str) -> None:
+        peer, outgoing = self._open.pop(role)
+        log.error("%s.%d does not take its messages: the edge to it is full", role, peer.epoch)
+        outgoing.close()
+        self._deaf[role] = peer.epoch
+        if kind_of(role) == CLIENT:
+            self._departed.add((role,))
+        self._report(Deaf(role, peer.epoch))
+
+    def _is_deaf(self, role: str, epoch: int) -> bool:
+        return self._deaf.get(role, -1) >= epoch
 
     def epoch_of(self, role: str) -> int:
         """0: it is not there."""
@@ -79,7 +105,8 @@ class PeerTable:
     def could_answer(self, role: str, epoch: int) -> bool:
         """Whether this incarnation can be written to, or never is."""
         known = self._open.get(role)
-        return kind_of(role) not in self._edges or (known is not None and known[0].epoch >= epoch)
+        there = known is not None and known[0].epoch >= epoch
+        return there or kind_of(role) not in self._edges or self._is_deaf(role, epoch)
 
     def __contains__(self, role: str) -> bool:
         return role in self._open

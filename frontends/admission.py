@@ -6,7 +6,7 @@ from collections import deque
 import msgspec
 
 from ..protocol.edges.control import Share
-from ..protocol.errors import RequestError, refuse
+from ..protocol.errors import Failure, RequestError, refuse
 from ..protocol.request import ChatPrompt, Prompt, Text, TextPrompt, TokenPrompt
 from ..protocol.sampling import SamplingParams
 
@@ -31,6 +31,7 @@ class Admission:
         self.share = share
         self._requests = self._tokens = self._media = 0
         self._waiting: deque[tuple[Cost, asyncio.Future[None]]] = deque()
+        self._closed: Failure | None = None
 
     @property
     def requests(self) -> int:
@@ -39,6 +40,18 @@ class Admission:
     @property
     def taken(self) -> Cost:
         return Cost(self._requests, self._tokens, self._media)
+
+    @property
+    def closed(self) -> bool:
+        return self._closed is not None
+
+    def close(self, why: Failure) -> None:
+        """For good: whoever waits, and whoever comes, is refused for this reason."""
+        self._closed = why
+        waiting, self._waiting = self._waiting, deque()
+        for _, place in waiting:
+            if not place.done():
+                place.set_exception(RequestError(why))
 
     def reshare(self, share: Share) -> None:
         self.share = share
@@ -60,6 +73,7 @@ class Admission:
 
     def try_take(self, cost: Cost) -> None:
         """Raises RequestError("overloaded") where the share is used up."""
+        self.check_open()
         if self._waiting or not self._fits(cost):
             raise _full()
         self._add(cost)
@@ -67,11 +81,18 @@ class Admission:
     def check(self, body_bytes: int) -> None:
         """Before a body of this announced size is read: raises RequestError("overloaded") where no request of that size could
         be taken now. Media in a body are base64, so three quarters of it may be media; a body without any is far smaller."""
+        self.check_open()
         media = body_bytes // 4 * 3 if body_bytes > SMALL_BODY else 0
         if self._waiting or not self._fits(Cost(1, 1, media)):
             raise _full()
 
+    def check_open(self) -> None:
+        """Raises RequestError once the door is closed."""
+        if self._closed is not None:
+            raise RequestError(self._closed)
+
     async def take(self, cost: Cost) -> None:
+        self.check_open()
         if not self._waiting and self._fits(cost):
             self._add(cost)
             return
@@ -80,7 +101,7 @@ class Admission:
         try:
             await place
         except asyncio.CancelledError:
-            if place.done() and not place.cancelled():
+            if place.done() and not place.cancelled() and place.exception() is None:
                 self.give(cost)  # admitted in the moment of cancellation
             raise
 

@@ -16,7 +16,7 @@ from ..protocol.blobs import Arena, BlobRef, Bytes
 from ..protocol.checkpoint import ModelInfo
 from ..protocol.edges.client_to_preprocessor import Tokenize
 from ..protocol.edges.client_to_scheduler import Ack
-from ..protocol.edges.control import AskStatus, Gone, Refused, Reshare, Status
+from ..protocol.edges.control import AskStatus, Drain, Drained, Gone, Refused, Reshare, Status
 from ..protocol.edges.detokenizer_to_client import Deltas, DetokenizeFailed, Finished, PromptText
 from ..protocol.edges.fetcher_to_client import Failed
 from ..protocol.edges.preprocessor_to_client import MediaDropped, PreparedCopy, PrepareFailed, Tokenized
@@ -35,6 +35,11 @@ ANSWER_SECONDS = 30.0
 RESTARTED = Failure(
     "restarted", "A part of the engine was restarted while it worked on this request; send it again.", code="restarted"
 )
+GONE = Failure("restarted", "The engine has ended.", code="engine_dead")
+CLOSED = Failure("restarted", "The engine is shutting down; send the request again.", code="shutting_down")
+"""Of what comes while the engine drains."""
+CUT = Failure("restarted", "The engine shut down before this request was done; send it again.", code="shutting_down")
+"""Of what was under way for longer than draining may take."""
 CHANGED = Failure(
     "restarted", "The media of this request had to be read again and have changed; send it again.", code="media_changed"
 )
@@ -72,12 +77,13 @@ class Client:
         Raises EngineError where it refuses, TimeoutError where none answers.
         """
         client = cls(run_dir, name or f"{os.getpid()}-{secrets.token_hex(4)}")
-        config, share = await client._connection.join(patience)
+        config, share = await client._connection.greet()
         client.model, client.model_name, client.max_model_len = config.model, config.name, config.max_model_len
         client._roles = config.roles
         client.admission = Admission(share)
         client._random = random.Random(config.seed)
         client._loop = asyncio.get_running_loop()
+        await client._connection.join(patience)
         return client
 
     # what callers use
@@ -86,6 +92,16 @@ class Client:
     def ready(self) -> bool:
         """Every actor of the engine is there."""
         return self._dead is None and self._connection.present(self._roles)
+
+    @property
+    def draining(self) -> bool:
+        """The engine is about to end: what was accepted finishes, nothing new is taken."""
+        return self.admission.closed
+
+    def drain(self) -> None:
+        """Take nothing new from now on."""
+        self.admission.close(CLOSED)
+        self._freed.set()
 
     @property
     def inflight(self) -> int:
@@ -117,6 +133,7 @@ class Client:
         async with before(deadline):
             while nbytes and self._arena.used and self._arena.used + nbytes > self.admission.share.media_bytes:
                 self._raise_if_dead()
+                self.admission.check_open()
                 self._freed.clear()
                 await self._freed.wait()
 
@@ -315,6 +332,7 @@ class Client:
         else:
             entry.stream.fail(outcome)
         self.admission.give(entry.cost)
+        self._tell_if_drained()
         if not self._ending:
             self._loop.call_soon(self._flush_ends)
         self._ending.append(entry.request.id)
@@ -333,12 +351,19 @@ class Client:
 
     # the director
 
+    def _tell_if_drained(self) -> None:
+        if self.draining and not self._ledger.live_ones():
+            self._connection.ask(Drained(self._connection.role, 0))
+
     def _hear_director(self, message: Any) -> None:
         match message:
             case Gone(role, epoch):
                 self._mourn(role, epoch)
             case Reshare(share):
                 self.admission.reshare(share)
+            case Drain():
+                self.drain()
+                self._tell_if_drained()
             case Status() as status:
                 waiting, self._statuses = self._statuses, []
                 for future in waiting:
@@ -374,7 +399,7 @@ class Client:
 
     def _die(self, error: EngineError) -> None:
         self._dead = error
-        gone = Failure("restarted", "The engine has ended.", code="engine_dead")
+        gone = CUT if self.draining else GONE
         for entry in self._ledger.all():
             entry.leased = False
         self.end_all(gone)

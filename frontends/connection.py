@@ -13,9 +13,9 @@ import zmq
 from ..actors.launch import Launch
 from ..actors.link import DirectorLink
 from ..actors.peers import Doors, PeerTable
-from ..protocol.channel import Gap, Outgoing
+from ..protocol.channel import ChannelFull, Gap, Outgoing
 from ..protocol.config import ClientConfig
-from ..protocol.edges.control import End, Gone, Leave, Peers, Ready, Refused, Share
+from ..protocol.edges.control import Deaf, End, Gone, Leave, Peers, Ready, Refused, Share
 from ..protocol.errors import EngineError
 from ..protocol.wire import Message
 
@@ -46,7 +46,7 @@ class Connection:
         self._launch = Launch(role=self.role, epoch=0, run_dir=str(run_dir), module="")
         self._context: zmq.Context[Any] = zmq.Context()
         self._link = DirectorLink(self._context, str(run_dir), self.role, 0)
-        self._peers = PeerTable(self._context, self.role, 0)
+        self._peers = PeerTable(self._context, self.role, 0, self.ask)
         self._controls: dict[str, Outgoing] = {}
         self._on_message, self._on_director = on_message, on_director
         self._on_peers, self._on_dead, self._on_gap = on_peers, on_dead, on_gap
@@ -55,12 +55,16 @@ class Connection:
         self._here = asyncio.Event()
         self._director = _open_director(run_dir)
 
-    async def join(self, patience: float | None) -> tuple[ClientConfig, Share]:
-        """Say Hello and wait at most `patience` seconds for every actor. Raises EngineError, TimeoutError."""
+    async def greet(self) -> tuple[ClientConfig, Share]:
+        """Say Hello; what the director answers. Raises EngineError, TimeoutError."""
         welcome = await asyncio.to_thread(self._link.hello)
         if isinstance(welcome, Refused):
             raise EngineError(welcome.text)
         assert welcome.share is not None
+        return msgspec.json.decode(welcome.config, type=ClientConfig), welcome.share
+
+    async def join(self, patience: float | None) -> None:
+        """After `greet`: listen, and wait at most `patience` seconds for every actor. Raises TimeoutError."""
         self._doors = Doors(self._context, self._launch)
         self._loop = asyncio.get_running_loop()
         self._link.start_heartbeats()
@@ -71,7 +75,6 @@ class Connection:
         self._link.send(Ready(self.role, 0, self._doors.inbox_endpoint, self._doors.control_endpoint))
         async with asyncio.timeout(patience):
             await self._here.wait()
-        return msgspec.json.decode(welcome.config, type=ClientConfig), welcome.share
 
     def present(self, roles: Iterable[str]) -> bool:
         return all(role in self._present for role in roles)
@@ -91,8 +94,12 @@ class Connection:
 
     def end(self, ids: tuple[str, ...]) -> None:
         """Tell every actor that these requests are over."""
-        for control in self._controls.values():
-            control.send(End(ids))
+        for role, control in list(self._controls.items()):
+            try:
+                control.send(End(ids))
+            except ChannelFull:
+                self._controls.pop(role).close()
+                self.ask(Deaf(role, self._present.get(role, 0)))
 
     async def leave(self, in_order: bool) -> None:
         for fd in (self._doors.inbox.FD, self._link.socket.FD, self._director):

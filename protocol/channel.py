@@ -21,7 +21,7 @@ MAX_PATH = 107
 
 
 class ChannelFull(Exception):
-    """An edge has reached its bound: a fault, never waited on."""
+    """An edge has reached its bound: a fault of its reader, never waited on."""
 
 
 class Gap(Exception):

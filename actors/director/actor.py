@@ -18,6 +18,8 @@ from ...protocol.channel import bind_inbox
 from ...protocol.config import Division, encode_config
 from ...protocol.edges.control import (
     AskStatus,
+    Deaf,
+    Drained,
     Fatal,
     Gone,
     Heartbeat,
@@ -46,6 +48,7 @@ from .roster import Guest, Member, split_share
 log = logging.getLogger(__name__)
 
 DRAIN_AT_ONCE = 256
+NOT_READ = "This client did not read what the engine sent it, and was given up; connect again."
 MEND = "Install the same version of thespis on both sides, then start the engine again."
 
 
@@ -126,6 +129,7 @@ class Director:
             self.fatal = text
             self._announce(Announcement("fatal", text))
             self._over.set()
+            self.company.changed.set()
 
     def _tick(self, before: float) -> None:
         now = self._loop.time()
@@ -192,14 +196,19 @@ class Director:
             case Fatal(role, epoch, text):
                 self._hear_fatal(role, epoch, text)
             case Leave(role, epoch):
-                guest = self.roster.guests.get(role)
-                if guest is not None and guest.epoch == epoch:
+                if (guest := self._guest(role, epoch)) is not None:
                     self.company.undertaker.forget(guest.watch)
                     self._guest_gone(role, guest)
             case AskStatus(role):
                 self._inquiry.ask(identity, role)
             case Kill(role, epoch):
                 self.company.kill(role, epoch, excused=True)
+            case Drained(role, epoch):
+                if (guest := self._guest(role, epoch)) is not None:
+                    guest.drained = True
+                    self.company.changed.set()
+            case Deaf(role, epoch):
+                self._end_deaf(role, epoch)
 
     def _hear_fatal(self, role: str, epoch: int, text: str) -> None:
         """At the start it is the end. Later it is one more death, and the text only told if the role is given up."""
@@ -214,12 +223,16 @@ class Director:
         member = self.roster.members.get(role)
         return member if member is not None and member.epoch == epoch and member.state != "gone" else None
 
+    def _guest(self, role: str, epoch: int) -> Guest | None:
+        guest = self.roster.guests.get(role)
+        return guest if guest is not None and guest.epoch == epoch else None
+
     def _greet(self, hello: Hello, identity: bytes) -> Welcome | Refused:
         if hello.version != VERSION:
             return Refused(
                 f"{hello.role} speaks version {hello.version} of the protocol, the engine speaks version {VERSION}. {MEND}"
             )
-        if self._over.is_set():
+        if self.company.closing or (self._over.is_set() and kind_of(hello.role) == CLIENT):
             return Refused("The engine is ending.")
         if kind_of(hello.role) == CLIENT:
             return self._greet_guest(hello, identity)
@@ -249,8 +262,22 @@ class Director:
         del self.roster.guests[role]
         self.company.bury(role, guest.epoch)
         self._gone(role, guest.epoch, True)
+        self.company.changed.set()
         self._reshare()
         self._stop_if_unused()
+
+    def _end_deaf(self, role: str, epoch: int) -> None:
+        """It does not read what its peers send. An actor is replaced; a client is told, when it reads again."""
+        log.warning("%s.%d does not take its messages", role, epoch)
+        guest = self._guest(role, epoch)
+        if guest is None:
+            self.company.end_silent(role, epoch)
+        elif (host := self.company.host_of(guest.pid)) is not None:
+            self.company.end_silent(host.role, host.epoch)
+        else:
+            self.send(guest, Refused(NOT_READ))
+            self.company.undertaker.forget(guest.watch)
+            self._guest_gone(role, guest)
 
     def _share(self) -> Share:
         return split_share(self.division.share, len(self.roster.guests))

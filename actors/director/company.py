@@ -165,13 +165,23 @@ class Company:
             member.excused = excused
             kill(member.pid)
 
+    def end_silent(self, role: str, epoch: int) -> None:
+        """End one incarnation that hangs."""
+        member = self.roster.members.get(role)
+        if member is not None and member.epoch == epoch and member.pid is not None:
+            if not member.silent:
+                member.silent, member.stopped = True, is_stopped(member.pid)
+            self.kill(role, epoch)
+
+    def host_of(self, pid: int) -> Member | None:
+        """The role whose process this is."""
+        return next((member for member in self.alive if member.pid == pid), None)
+
     def check_leases(self) -> None:
         """Kill who is silent: it may be stopped, and must be reaped before anything it could write is reused."""
         for member in self.roster.overdue(self._loop.time(), self._config.lease_seconds, HELLO_SECONDS):
             log.warning("%s.%d is silent and is replaced", member.role, member.epoch)
-            if not member.silent and member.pid is not None:
-                member.silent, member.stopped = True, is_stopped(member.pid)
-            self.kill(member.role, member.epoch)
+            self.end_silent(member.role, member.epoch)
         zygote = self._zygote
         if zygote is not None and zygote.is_silent(HELLO_SECONDS, self._config.lease_seconds):
             log.warning("the zygote is silent and is replaced")

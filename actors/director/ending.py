@@ -1,11 +1,12 @@
-"""How an engine ends: the HTTP frontend drains first, then everybody stops, then whoever is left is killed."""
+"""How an engine ends: what was accepted finishes first, then everybody stops, then whoever is left is killed."""
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ...protocol.edges.control import Stop
+from ...protocol.edges.control import Drain, Stop
 from .processes import kill, reap_all
 
 if TYPE_CHECKING:
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+LAST_WORDS_SECONDS = 2.0
+"""For the HTTP frontend to tell its callers of an end that came before theirs."""
 STOP_SECONDS = 5.0
 """From Stop to SIGKILL."""
 REAP_SECONDS = 5.0
@@ -23,16 +26,15 @@ ENDED = "The engine was stopped."
 async def end_in_order(director: "Director") -> None:
     """End every process of the engine and reap it."""
     company = director.company
-    http = director.roster.members.get("http")
-    server = director.config.server
-    if http is not None and http.state == "ready" and server is not None and director.fatal is None:
-        http.retired = True
-        director.send(http, Stop())
-        await _until(director, lambda: http.pid is None, server.drain_timeout, hasten=True)
+    if director.config.server is not None and director.fatal is None:
+        await _drain(director, director.config.server.drain_timeout)
     company.closing = True
     status = director.status(ended=director.fatal or ENDED)
     for guest in director.roster.guests.values():
         director.send(guest, status)
+    await _end_http(director, LAST_WORDS_SECONDS)  # before the others: it tells its callers what it heard just now
+    if director.config.server is not None and director.config.server.listen_fd is not None:
+        os.close(director.config.server.listen_fd)  # nobody answers there any more, so nobody need wait
     for member in company.alive:
         if member.state == "ready":
             director.send(member, Stop())
@@ -46,6 +48,31 @@ async def end_in_order(director: "Director") -> None:
             kill(member.pid)
     await _until(director, lambda: not company.alive and company.zygote_pid is None, REAP_SECONDS)
     reap_all()
+
+
+async def _drain(director: "Director", seconds: float) -> None:
+    """No client submits anything new; what was accepted has `seconds` to finish, and who dies meanwhile is replaced."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    guests = director.roster.guests
+    for guest in guests.values():
+        director.send(guest, Drain())
+    if (http := director.roster.members.get("http")) is not None:
+        http.retired = True  # its callers would be gone
+
+    def done() -> bool:
+        return director.fatal is not None or all(guest.drained for guest in guests.values())
+
+    await _until(director, done, seconds, hasten=True)
+    if director.fatal is None:
+        await _end_http(director, deadline - asyncio.get_running_loop().time(), hasten=True)
+
+
+async def _end_http(director: "Director", seconds: float, hasten: bool = False) -> None:
+    """It ends when its last answer has been read; until then it goes on refusing what is new."""
+    http = director.roster.members.get("http")
+    if http is not None and http.state == "ready":
+        director.send(http, Stop())
+        await _until(director, lambda: http.pid is None, seconds, hasten)
 
 
 async def _until(director: "Director", done: Callable[[], bool], seconds: float, hasten: bool = False) -> None:

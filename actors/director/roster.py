@@ -77,6 +77,8 @@ class Guest:
     peer: Peer | None = None
     watch: int = -1
     """The undertaker's handle on its process."""
+    drained: bool = False
+    """It has been asked to drain, and nothing of it is under way any more."""
 
 
 @dataclass

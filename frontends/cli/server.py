@@ -59,6 +59,7 @@ def serving(engine: EngineConfig, server: ServerConfig, *, inherit_log: bool = F
         port = listener.getsockname()[1]
         settings = msgspec.structs.replace(server, port=port, listen_fd=listener.fileno())
         handle = start_engine(engine, settings, inherit_log=inherit_log)
+        listener.close()  # the engine's own from here on: what it closes is closed
         shown = f"[{server.host}]" if ":" in server.host else server.host
         running = Serving(handle, f"http://{shown}:{port}")
         try:

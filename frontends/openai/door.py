@@ -20,7 +20,6 @@ SERVER = "thespis"
 OPEN_PATHS = frozenset({"/health", "/live"})
 """Answered without a key: probes carry none."""
 RETRY_AFTER_SECONDS = {429: 1, 503: 2}
-CLOSED = Failure("restarted", "The server is shutting down; send the request again.", code="shutting_down")
 INTERNAL = Failure("internal", "Internal error.", code="internal_error")
 ENGINE_GONE = Failure("restarted", "The engine is not there at the moment; send the request again.", code="engine_dead")
 NO_PATH = Failure("not_found", "There is nothing at this path.", code="unknown_path")

@@ -14,30 +14,26 @@ from ...actors.actor import Actor, run
 from ...actors.launch import Launch
 from ...protocol.config import HttpConfig, ServerConfig
 from ...protocol.errors import EngineError
-from ..client import Client
+from ..client import CUT, Client
 from .app import make_app
-from .door import CLOSED, no_request
+from .door import no_request
 from .service import SERVICE
 
 log = logging.getLogger(__name__)
 BACKLOG = 1024
-MARGIN_SECONDS = 1.0
-"""The director waits `drain_timeout` for this process; it cuts what is left a little before that, and says so."""
 
 
 class Http(Actor):
-    """Listens as long as it lives; at Stop it takes nothing new and lets what is under way finish."""
+    """Listens as long as it lives: while the engine drains, to refuse what is new and to finish what was accepted."""
 
     def __init__(self, launch: Launch) -> None:
         super().__init__(launch)
         self._client: Client | None = None
         self._runner: web.AppRunner | None = None
         self._app: web.Application | None = None
-        self._drain_seconds = 0.0
 
     async def on_start(self, config: bytes) -> dict[str, int]:
         settings = msgspec.json.decode(config, type=HttpConfig)
-        self._drain_seconds = max(0.1, settings.server.drain_timeout - MARGIN_SECONDS)
         listener = open_listener(settings.server)
         self._client = await Client.connect(self.launch.directory, f"http-{self.launch.epoch}", patience=None)
         self._app = make_app(self._client, settings)
@@ -46,7 +42,7 @@ class Http(Actor):
 
     async def on_stop(self) -> None:
         if self._app is not None and self._runner is not None:
-            await drain(self._app, self._runner, self._drain_seconds)
+            await close(self._app, self._runner)  # for as long as the director waits
         if self._client is not None:
             await self._client.close()
 
@@ -91,18 +87,16 @@ class _Runner(web.AppRunner):
         return manager and partial(_Handler, manager, loop=asyncio.get_running_loop(), access_log=None)  # type: ignore[arg-type]
 
 
-async def drain(app: web.Application, runner: web.AppRunner, seconds: float) -> None:
-    """Refuse what is new, wait for what is under way, cut what is left after `seconds`."""
+async def close(app: web.Application, runner: web.AppRunner, seconds: float | None = None) -> None:
+    """Refuse what is new, wait for what is under way, at most `seconds`, then stop listening."""
     service = app[SERVICE]
-    service.draining = True
-    for site in list(runner.sites):
-        await site.stop()
+    service.client.drain()
     try:
         async with asyncio.timeout(seconds):
             await service.idle()
     except TimeoutError:
         log.warning("%d requests were cut off at shutdown", service.busy)
-        service.client.end_all(CLOSED)  # each caller is told, a stream by its last event
+        service.client.end_all(CUT)  # each caller is told, a stream by its last event
     await runner.cleanup()
 
 

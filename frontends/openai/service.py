@@ -13,8 +13,8 @@ from aiohttp import web
 
 from ...protocol.config import HttpConfig
 from ...protocol.errors import RequestError, refuse
-from ..client import Client
-from .door import CLOSED, Bodies, Keys
+from ..client import CLOSED, Client
+from .door import Bodies, Keys
 from .metrics import Metrics
 from .schema import Body, decode, ignored_fields
 from .tool_parsers import OPEN, Style
@@ -40,12 +40,15 @@ class Service:
         self.bodies = Bodies(limit, 2 * limit)
         self.metrics = Metrics()
         self.started = int(time.time())
-        self.draining = False
-        """Set by the shell at Stop; nothing new is accepted from then on."""
         self._warned: set[str] = set()
         self._busy = 0
         self._idle = asyncio.Event()
         self._idle.set()
+
+    @property
+    def draining(self) -> bool:
+        """Nothing new is accepted any more."""
+        return self.client.draining
 
     @property
     def busy(self) -> int:

@@ -72,7 +72,21 @@ class Kill(Message, frozen=True):
     epoch: int
 
 
-ToDirector = Hello | Ready | Heartbeat | Stats | Fatal | Leave | AskStatus | Kill
+class Drained(Message, frozen=True):
+    """A client's answer to `Drain`, when nothing of what it had is under way any more."""
+
+    role: str
+    epoch: int
+
+
+class Deaf(Message, frozen=True):
+    """This incarnation takes its messages no more: the edge to it is full, and is closed. It ends, as after its lease."""
+
+    role: str
+    epoch: int
+
+
+ToDirector = Hello | Ready | Heartbeat | Stats | Fatal | Leave | AskStatus | Kill | Drained | Deaf
 
 
 # director -> process
@@ -131,6 +145,10 @@ class AskStats(Message, frozen=True):
     """Answered with `Stats`."""
 
 
+class Drain(Message, frozen=True):
+    """To clients: submit nothing new; answered with `Drained`, perhaps much later."""
+
+
 class Stop(Message, frozen=True):
     """End in order."""
 
@@ -155,4 +173,4 @@ class End(Message, frozen=True):
     ids: tuple[str, ...]
 
 
-FromDirector = Welcome | Refused | Peers | Gone | Reshare | AskStats | Stop | Status | End
+FromDirector = Welcome | Refused | Peers | Gone | Reshare | AskStats | Drain | Stop | Status | End

@@ -8,7 +8,13 @@ import zmq
 
 from thespis.actors.peers import PeerTable, Strangers
 from thespis.protocol.channel import Received
-from thespis.protocol.edges.control import Gone, Peer, Peers
+from thespis.protocol.edges.control import Deaf, Gone, Peer, Peers
+from thespis.protocol.edges.decode_worker_to_preprocessor import DecodeFailed
+from thespis.protocol.errors import Failure
+from thespis.protocol.topology import edges_from
+
+REPORTS: list[Deaf] = []
+"""What the director was told."""
 
 
 def table(tmp_path: Path, **epochs: int) -> Peers:
@@ -19,10 +25,11 @@ def table(tmp_path: Path, **epochs: int) -> Peers:
 def peers() -> Iterator[PeerTable]:
     """Of a decode worker, which writes to the preprocessor."""
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    made = PeerTable(context, "decode-worker-0", 2)
+    made = PeerTable(context, "decode-worker-0", 2, REPORTS.append)
     yield made
     made.close(0)
     context.term()
+    REPORTS.clear()
 
 
 def test_a_message_waits_until_its_sender_can_be_answered(peers: PeerTable, tmp_path: Path) -> None:
@@ -54,3 +61,28 @@ def test_what_died_unknown_is_forgotten(peers: PeerTable, tmp_path: Path) -> Non
     peers.gone(Gone("preprocessor", 3))
     peers.update(table(tmp_path, preprocessor=4))
     assert [received.message for received in strangers.introduced()] == ["of its successor"]
+
+
+def fill(peers: PeerTable) -> None:
+    """Until the edge to a preprocessor that never reads takes nothing more."""
+    bound = edges_from("decode-worker-0")["preprocessor"].bound
+    sent = [peers.send("preprocessor", DecodeFailed(job, Failure("internal", "x"))) for job in range(bound + 1)]
+    assert sent == [True] * bound + [False]
+
+
+def test_a_full_edge_is_reported_once_and_ends_nobody_but_its_reader(peers: PeerTable, tmp_path: Path) -> None:
+    peers.update(table(tmp_path, preprocessor=3))
+    fill(peers)
+    assert [Deaf("preprocessor", 3)] == REPORTS
+    assert not peers.send("preprocessor", DecodeFailed(0, Failure("internal", "x")))
+    assert [Deaf("preprocessor", 3)] == REPORTS
+
+
+def test_a_deaf_incarnation_is_never_written_to_again_and_its_successor_is(peers: PeerTable, tmp_path: Path) -> None:
+    peers.update(table(tmp_path, preprocessor=3))
+    fill(peers)
+    assert peers.update(table(tmp_path, preprocessor=3)) == []
+    assert "preprocessor" not in peers
+    assert not Strangers(peers).keep(Received("preprocessor", 3, "its last words"))
+    peers.gone(Gone("preprocessor", 3))
+    assert [role for role, _ in peers.update(table(tmp_path, preprocessor=4))] == ["preprocessor"]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from thespis.frontends.admission import Admission, Cost
 from thespis.protocol.edges.control import Share
-from thespis.protocol.errors import RequestError
+from thespis.protocol.errors import Failure, RequestError
 
 ONE = Cost(1, 10, 100)
 
@@ -80,6 +80,22 @@ async def test_a_larger_share_admits_who_waits() -> None:
     door.reshare(Share(2, 100, 1000))
     await waiter
     assert door.requests == 2
+
+
+async def test_a_closed_door_refuses_who_waits_and_who_comes() -> None:
+    door = Admission(Share(1, 100, 1000))
+    door.try_take(ONE)
+    waiter = asyncio.create_task(door.take(ONE))
+    await asyncio.sleep(0)
+    door.close(Failure("restarted", "Closed.", code="shutting_down"))
+    with pytest.raises(RequestError, match="Closed"):
+        await waiter
+    with pytest.raises(RequestError, match="Closed"):
+        door.try_take(ONE)
+    with pytest.raises(RequestError, match="Closed"):
+        door.check(0)
+    door.give(ONE)
+    assert door.requests == 0
 
 
 @given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 600)), max_size=40))

@@ -12,7 +12,7 @@ import pytest
 
 from thespis.frontends.engine import EngineHandle, find_engine
 from thespis.protocol.config import ServerConfig
-from thespis.protocol.edges.control import Gone, Hello, Kill, Refused, Reshare, Status, Welcome
+from thespis.protocol.edges.control import Deaf, Drain, Drained, Gone, Hello, Kill, Refused, Reshare, Status, Welcome
 from thespis.protocol.errors import EngineError
 
 from ...helpers.engines import (
@@ -89,6 +89,25 @@ def test_a_kill_that_was_asked_for_costs_no_budget(start: StartEngine) -> None:
             spectator.peers(decode_worker_0=epoch)
             spectator.send(Kill("decode-worker-0", epoch))
         assert spectator.peers(decode_worker_0=8).peers["decode-worker-0"].epoch == 8
+
+
+def test_an_actor_that_does_not_read_is_replaced(start: StartEngine) -> None:
+    engine = start()
+    with Spectator(engine.run_dir) as spectator:
+        spectator.send(Deaf("scheduler", 1))
+        spectator.wait(lambda message: message == Gone("scheduler", 1, False))
+        assert spectator.peers(scheduler=2).peers["scheduler"].epoch == 2
+        spectator.send(Deaf("scheduler", 1))  # late: its successor lives on
+        assert spectator.status().roles["scheduler"] == "ready"
+
+
+def test_a_client_that_does_not_read_is_given_up_and_told(start: StartEngine) -> None:
+    engine = start()
+    with Spectator(engine.run_dir) as spectator, Spectator(engine.run_dir, "deaf") as deaf:
+        spectator.send(Deaf("client-deaf", 0))
+        spectator.wait(lambda message: message == Gone("client-deaf", 0, True))
+        refused = deaf.wait(lambda message: isinstance(message, Refused))
+        assert "connect again" in refused.text
 
 
 def test_clients_divide_the_admission_and_their_death_is_told(start: StartEngine) -> None:
@@ -185,6 +204,8 @@ def test_the_http_frontend_ends_first_while_the_others_work(start: StartEngine) 
     with Spectator(engine.run_dir) as spectator:
         assert spectator.status().roles["http"] == "ready"
         engine.process.terminate()
+        spectator.wait(lambda message: isinstance(message, Drain))
+        spectator.send(Drained(spectator.role, 0))
         assert spectator.wait(lambda message: isinstance(message, Gone)) == Gone("http", 1)
         ended = spectator.wait(lambda message: isinstance(message, Status))
         assert {state for role, state in ended.roles.items() if role != "http"} == {"ready"}

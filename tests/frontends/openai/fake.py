@@ -10,7 +10,7 @@ import aiohttp
 
 from thespis.frontends.admission import Admission
 from thespis.frontends.openai.app import make_app
-from thespis.frontends.openai.main import drain, open_listener, serve_on
+from thespis.frontends.openai.main import close, open_listener, serve_on
 from thespis.frontends.stream import Stream
 from thespis.protocol.blobs import BlobRef, Bytes
 from thespis.protocol.checkpoint import ModelInfo
@@ -59,6 +59,7 @@ class FakeClient:
         self.submitted: list[tuple[Prompt, tuple[MediaItem, ...], SamplingParams, dict[str, Any]]] = []
         self.blobs: dict[int, bytes] = {}
         self.room = 1 << 30
+        self.draining = False
         self.admission = Admission(Share(1000, 1 << 40, 1 << 40))
         self.cancelled: list[str] = []
         self.cancel_seen = asyncio.Event()
@@ -72,6 +73,9 @@ class FakeClient:
         offset = len(self.submitted) * 1000 + len(self.blobs)
         self.blobs[offset] = data
         return BlobRef("/dev/shm/fake", offset, "uint8", (len(data),))
+
+    def drain(self) -> None:
+        self.draining = True
 
     def drop_bytes(self, blob: BlobRef) -> None:
         del self.blobs[blob.offset]
@@ -143,12 +147,13 @@ async def served(client: FakeClient, config: HttpConfig | None = None) -> AsyncI
     settings = config or http_config()
     listener = open_listener(settings.server)
     port = listener.getsockname()[1]
+    client.draining = False
     app = make_app(client, settings)  # type: ignore[arg-type]
     runner = await serve_on(app, listener)
     try:
         yield f"http://127.0.0.1:{port}"
     finally:
-        await drain(app, runner, 1.0)
+        await close(app, runner, 1.0)
 
 
 async def post(url: str, path: str, body: Any, **more: Any) -> tuple[int, Any, Mapping[str, str]]:
