@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional as F
+from transformers.models.qwen2_5_omni import modeling_qwen2_5_omni as modeling
 from transformers.models.qwen2_5_omni.configuration_qwen2_5_omni import Qwen2_5OmniThinkerConfig
-from transformers.models.qwen2_5_omni.modeling_qwen2_5_omni import Qwen2_5OmniThinkerModel
 
 from ..family import Tensors
 from ..patches import encode_patches
@@ -21,8 +21,14 @@ RENAMES = (
 
 
 def build(config: dict[str, Any]) -> nn.Module:
-    thinker = config.get("thinker_config", config)
-    return Qwen2_5OmniThinkerModel(Qwen2_5OmniThinkerConfig.from_dict(thinker))
+    thinker = Qwen2_5OmniThinkerConfig.from_dict(config.get("thinker_config", config))
+    if hasattr(modeling, "Qwen2_5OmniThinkerModel"):
+        return modeling.Qwen2_5OmniThinkerModel(thinker)
+    # transformers before 5.23 has no class without the head; there the text model is called `model`.
+    whole = modeling.Qwen2_5OmniThinkerForConditionalGeneration(thinker)
+    whole.language_model = whole.model
+    del whole.model
+    return whole
 
 
 def encode(model: Any, modality: str, items: list[Tensors]) -> list[torch.Tensor]:

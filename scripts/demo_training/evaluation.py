@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoFeatureExtractor, AutoImageProcessor, AutoTokenizer
+from transformers import AutoFeatureExtractor, AutoTokenizer, Qwen2VLImageProcessorPil
 from transformers import Qwen2_5OmniThinkerForConditionalGeneration as Thinker
 
 from .clips import mp4_bytes, mp4_frames
@@ -19,7 +19,7 @@ from .words import KINDS
 
 Answers = dict[str, list[bool]]
 SEEDS = (101, 202, 303)
-LOADERS: tuple[Any, ...] = (Thinker, AutoTokenizer, AutoImageProcessor, AutoFeatureExtractor)
+LOADERS: tuple[Any, ...] = (Thinker, AutoTokenizer, Qwen2VLImageProcessorPil, AutoFeatureExtractor)
 
 
 class Checkpoint:
@@ -29,7 +29,7 @@ class Checkpoint:
         network, tokenizer, images, sounds = LOADERS
         self.network: Any = network.from_pretrained(folder, dtype=torch.float32)
         self.tokenizer: Any = tokenizer.from_pretrained(folder)
-        self.images: Any = images.from_pretrained(folder, backend="pil")
+        self.images: Any = images.from_pretrained(folder)
         self.sounds: Any = sounds.from_pretrained(folder)
 
     def answer(self, sample: Sample) -> str:

@@ -18,7 +18,7 @@ from thespis.protocol.edges.scheduler_to_gpu_runner import Embed, NewSequence, S
 from thespis.protocol.sampling import SamplingParams
 
 from ..helpers.environment import DEVICE
-from ..helpers.reference import NO_MEDIA, Media, Reference
+from ..helpers.reference import NO_MEDIA, Media, Reference, rope_owner
 
 BLOCK = 4
 """Small, so that short contexts have several blocks."""
@@ -51,8 +51,9 @@ def make_prompt(reference: Reference, encoder: Encoder, text: str, media: Media 
             token = getattr(reference.model.config, f"{modality}_token_id")
             rows = torch.cat(encoder.encode(modality, [{name: inputs[name] for name in names if name in inputs}]))
             _place(prompt, [i for i, t in enumerate(prompt.token_ids) if t == token], rows)
-    if hasattr(reference.model.model, "get_rope_index") and any(media):
-        prompt.positions, prompt.delta = _rotary(reference.model.model, inputs)
+    owner = rope_owner(reference.model)
+    if owner is not None and any(media):
+        prompt.positions, prompt.delta = _rotary(owner, inputs)
     return prompt
 
 

@@ -16,7 +16,8 @@ import torch
 import torch.nn.functional as F
 import transformers
 from PIL import Image
-from transformers import processing_utils, video_processing_utils
+from transformers import processing_utils
+from transformers.image_processing_base import ImageProcessingMixin
 from transformers.models.qwen2_vl import image_processing_pil_qwen2_vl as qwen_pixels
 
 from .media import RATE, Pixels, Sound
@@ -25,7 +26,7 @@ SAFE_GAP = 1e-3
 """Of the best logit before the second. Recomputing moves logits by up to 5e-5; below 1e-4 a difference would be a tie."""
 _hf: Any = transformers
 _qwen_pixels: Any = qwen_pixels
-_Base: Any = video_processing_utils.VideoProcessorMixin
+_Base: Any = ImageProcessingMixin
 
 
 class Media(NamedTuple):
@@ -122,6 +123,11 @@ class Reference:
         return dict(self._processor(**given))
 
 
+def rope_owner(model: Any) -> Any | None:
+    """The part of a whole model that has `get_rope_index`: which one it is has changed between versions of transformers."""
+    return next((part for part in (model, model.model) if hasattr(part, "get_rope_index")), None)
+
+
 @functools.cache
 def reference_for(folder: Path) -> Reference:
     return Reference(folder)
@@ -130,9 +136,14 @@ def reference_for(folder: Path) -> Reference:
 def _processor(folder: Path, tokenizer: Any) -> Any:
     """The family's HF processor. Built by hand: its own loader asks for torchvision as soon as clips are possible."""
     family = _hf.AutoConfig.from_pretrained(folder).model_type
-    images = _hf.AutoImageProcessor.from_pretrained(folder)
     if family == "llava":
-        return _hf.LlavaProcessor.from_pretrained(folder)
+        own = json.loads((folder / "processor_config.json").read_text())
+        settings = {name: own[name] for name in ("patch_size", "vision_feature_select_strategy", "num_additional_image_tokens")}
+        images = _hf.CLIPImageProcessorPil.from_pretrained(folder)
+        return _hf.LlavaProcessor(
+            image_processor=images, tokenizer=tokenizer, chat_template=tokenizer.chat_template, **settings
+        )
+    images = _hf.Qwen2VLImageProcessorPil.from_pretrained(folder)
     # The class that this check looks for is not exported without torchvision; its base is.
     processing_utils.MODALITY_TO_BASE_CLASS_MAPPING["video_processor"] = "ImageProcessingMixin"
     clips = ClipProcessor(_clip_settings(folder))

@@ -16,6 +16,7 @@ from thespis.protocol.errors import RequestError
 from thespis.protocol.prepared import Span
 
 from ...helpers.checkpoints import Checkpoints
+from ...helpers.reference import rope_owner
 from .parts import Parts, load
 
 _hf: Any = transformers
@@ -28,10 +29,10 @@ MANY = settings(max_examples=60, deadline=None, suppress_health_check=[HealthChe
 
 @functools.cache
 def _model(folder: Path) -> Any:
-    """On meta: positions need the configuration alone."""
+    """What has `get_rope_index`, on meta: positions need the configuration alone."""
     config = _hf.AutoConfig.from_pretrained(folder)
     with torch.device("meta"):
-        return _hf.AutoModelForImageTextToText.from_config(config)
+        return rope_owner(_hf.AutoModelForImageTextToText.from_config(config))
 
 
 def _lay_out(parts: Parts, layout: list[Any]) -> tuple[list[int], list[Placed]]:
@@ -77,7 +78,7 @@ def test_qwen_vl(checkpoints: Checkpoints, layout: list[Any]) -> None:
     kinds = torch.zeros(1, len(ids), dtype=torch.int)
     for item in placed:
         kinds[0, item.start : item.start + item.rows] = 1 if item.modality == "image" else 2
-    expected = _model(folder).model.get_rope_index(
+    expected = _model(folder).get_rope_index(
         torch.tensor([ids]), kinds, _grids(placed, "image"), _grids(placed, "video"), torch.ones(1, len(ids), dtype=torch.int)
     )
     _equal(parts.family.positions(len(ids), ids, placed), expected, len(ids))
@@ -90,7 +91,7 @@ def test_qwen_omni(checkpoints: Checkpoints, layout: list[Any]) -> None:
     parts = _load(folder)
     ids, placed = _lay_out(parts, layout)
     sounds = [4 * item.rows + 2 for item in placed if item.modality == "audio"]  # mel frames that make so many rows
-    expected = _model(folder).model.get_rope_index(
+    expected = _model(folder).get_rope_index(
         torch.tensor([ids]),
         _grids(placed, "image"),
         _grids(placed, "video"),
@@ -155,7 +156,7 @@ def test_S33_a_clip_with_its_sound(
         layout, more = _lay_out(parts, [([], "image", still, None)])
         placed += [Placed(item.modality, item.start + len(ids), item.rows, item.grid) for item in more]
         ids += layout
-    expected = _model(folder).model.get_rope_index(
+    expected = _model(folder).get_rope_index(
         torch.tensor([ids]),
         _grids(placed, "image"),
         _grids(placed, "video"),

@@ -73,11 +73,12 @@ def test_S46_words_that_spell_special_tokens_stay_words(checkpoints: Checkpoints
     text = f"Write {token}{token} and {tokenizer.eos_token}, please \U000f0000{token}\U000f0001"
     made = parts.renderer().render(chat(text, 0), (item(),))
     assert made.token_ids.count(parts.family.placeholders["image"].token_id) == 1
-    theirs = [{"role": "user", "content": [{"type": "text", "text": text}, {"type": "image"}]}]
-    expected = tokenizer.apply_chat_template(
-        theirs, tokenize=True, return_dict=True, add_generation_prompt=True, sanitize_control_tokens=True
-    )
-    assert made.token_ids == expected["input_ids"]
+    theirs = [{"role": "user", "content": [{"type": "text", "text": "\x01"}, {"type": "image"}]}]
+    around = tokenizer.apply_chat_template(theirs, tokenize=False, add_generation_prompt=True).split("\x01")
+    before, after = (tokenizer(piece, add_special_tokens=False)["input_ids"] for piece in around)
+    plain = text.replace("\U000f0000", "").replace("\U000f0001", "")  # our own marks around such words
+    words = tokenizer(plain, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+    assert made.token_ids == [*before, *words, *after]
     assert "\U000f0000" not in made.text
 
 
