@@ -20,7 +20,6 @@ Ids = list[Annotated[int, msgspec.Meta(ge=0, lt=1 << 31)]]
 
 class StreamOptions(msgspec.Struct, kw_only=True):
     include_usage: bool | None = None
-    continuous_usage_stats: bool | None = None
 
 
 class Body(msgspec.Struct, kw_only=True):
@@ -196,7 +195,7 @@ def wrong_field(text: str, root: str = "") -> RequestError:
 
 
 def ignored_fields(schema: type[msgspec.Struct], body: bytes) -> list[str]:
-    """Names at the top of the body that the schema does not know; only those that are plain words, at most 16.
+    """Names in the body and in its `stream_options` that the schema does not know; only plain words, at most 16.
 
     Raises RequestError 400 for one that could cost money or safety.
     """
@@ -206,4 +205,7 @@ def ignored_fields(schema: type[msgspec.Struct], body: bytes) -> list[str]:
         if len(name) <= 64 and MATTERS.fullmatch(name) and bytes(given[name]) != b"null":
             text = "This field is not known here, and to ignore it could cost more, or allow more, than you mean."
             raise refuse("unsupported", text, name, "unknown_field")
-    return [name for name in unknown if re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,63}", name)][:16]
+    if "stream_options" in given and bytes(given["stream_options"]) != b"null":
+        options = msgspec.json.decode(given["stream_options"], type=dict[str, msgspec.Raw])
+        unknown += [f"stream_options.{name}" for name in options if name not in StreamOptions.__struct_fields__]
+    return [name for name in unknown if re.fullmatch(r"(stream_options\.)?[A-Za-z][A-Za-z0-9_]{0,63}", name)][:16]

@@ -1,5 +1,6 @@
 """An engine with its HTTP face, for tests: `with served(folder) as server: server.ask("/v1/models")`."""
 
+import http.client
 import json
 import socket
 import urllib.error
@@ -44,10 +45,22 @@ class Caller:
 
     def stream(self, path: str, body: dict[str, Any]) -> bytes:
         """The bytes of a streamed answer, whole."""
-        reply = self.ask(path, {**body, "stream": True})
-        assert reply.status == 200, reply
-        assert isinstance(reply.body, str)
-        return reply.body.encode()
+        with self.streaming(path, body) as response:
+            assert response.status == 200
+            return response.read()
+
+    @contextmanager
+    def streaming(self, path: str, body: dict[str, Any]) -> Iterator[http.client.HTTPResponse]:
+        """A streamed answer whose first bytes have been read or not, as the test likes."""
+        host, port = self.url.removeprefix("http://").split(":")
+        connection = http.client.HTTPConnection(host, int(port), timeout=60)
+        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {self.key}"} if self.key else {})
+        try:
+            connection.request("POST", path, json.dumps({**body, "stream": True}), headers)
+            with connection.getresponse() as response:
+                yield response
+        finally:
+            connection.close()
 
     def chat(self, content: Any, **options: Any) -> Reply:
         """One user message, greedy."""
