@@ -17,7 +17,7 @@ from ..protocol.checkpoint import ModelInfo
 from ..protocol.edges.client_to_preprocessor import Tokenize
 from ..protocol.edges.client_to_scheduler import Ack
 from ..protocol.edges.control import AskStatus, Drain, Drained, Gone, Refused, Reshare, Status
-from ..protocol.edges.detokenizer_to_client import Deltas, DetokenizeFailed, Finished, PromptText
+from ..protocol.edges.detokenizer_to_client import Delta, Deltas, DetokenizeFailed, Finished, PromptText
 from ..protocol.edges.fetcher_to_client import Failed
 from ..protocol.edges.preprocessor_to_client import MediaDropped, PreparedCopy, PrepareFailed, Tokenized
 from ..protocol.edges.scheduler_to_client import MediaLost, Rejected
@@ -28,7 +28,7 @@ from .admission import Admission, Cost, estimate_tokens
 from .connection import Connection
 from .deadline import LATE, before
 from .delivery import Delivery
-from .ledger import Entry, Ledger, Progress, blobs_of, needs_fetch
+from .ledger import Early, Entry, Ledger, Progress, blobs_of, needs_fetch
 from .stream import Stream
 
 ANSWER_SECONDS = 30.0
@@ -279,24 +279,17 @@ class Client:
         match message:
             case Deltas(deltas):
                 for delta in deltas:
-                    entry = self._ledger.live(delta.id, delta.attempt)
-                    if entry is not None and entry.lacks(delta):
-                        self._delivery.resume_anew(entry)
-                    elif entry is not None and (new := entry.accept(delta)) is not None:
-                        entry.stream.push(new)
+                    self._hear_of(delta)
+            case Finished() | PromptText():
+                self._hear_of(message)
             case PreparedCopy(prepared, submitted_to):
                 self._free(self._ledger.end_lease(prepared.id, prepared.attempt))
                 entry = self._ledger.live(prepared.id, prepared.attempt)
                 if entry is not None and not self._delivery.prepared(entry, prepared, submitted_to):
                     self._end(entry, CHANGED)
-            case Finished() as finished:
-                entry = self._ledger.live(finished.id, finished.attempt)
-                if entry is not None:
-                    self._end(entry, _whole_way(entry, finished))
-            case PromptText(id, attempt, entries):
-                entry = self._ledger.live(id, attempt)
-                if entry is not None:
-                    entry.stream.push_prompt(entries)
+                elif entry is not None:
+                    for early in entry.take_early():
+                        self._hear_of(early)
             case PrepareFailed(id, attempt, failure) | Failed(id, attempt, failure):
                 self._free(self._ledger.end_lease(id, attempt))
                 self._fail(id, attempt, failure)
@@ -312,6 +305,25 @@ class Client:
                 future = self._tokenizing.get(tokenized.id)
                 if future is not None and not future.done():
                     future.set_result(tokenized)
+
+    def _hear_of(self, message: Early) -> None:
+        """What is told of a prompt that the ledger has; what has come before its prompt, on another edge, waits for it."""
+        entry = self._ledger.live(message.id, message.attempt)
+        if entry is None:
+            return
+        if not entry.prepared:
+            entry.early.append(message)
+            return
+        match message:
+            case Finished():
+                self._end(entry, _whole_way(entry, message))
+            case PromptText(entries=entries):
+                entry.stream.push_prompt(entries)
+            case Delta() if entry.lacks(message):
+                self._delivery.resume_anew(entry)
+            case Delta():
+                if (new := entry.accept(message)) is not None:
+                    entry.stream.push(new)
 
     def _fail(self, id: str, attempt: int, failure: Failure) -> None:
         waiting = self._tokenizing.get(id)

@@ -79,6 +79,7 @@ class Delivery:
     def _again(self, entry: Entry, due: Literal["send", "resume"]) -> None:
         """A new attempt, which makes every message of the old one void."""
         entry.request = msgspec.structs.replace(entry.request, attempt=entry.request.attempt + 1)
+        entry.early = []
         entry.due = due
 
     def _resume(self, entry: Entry) -> None:

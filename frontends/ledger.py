@@ -7,7 +7,7 @@ import msgspec
 
 from ..protocol.blobs import BlobRef
 from ..protocol.edges.client_to_scheduler import ChoiceSoFar
-from ..protocol.edges.detokenizer_to_client import Delta
+from ..protocol.edges.detokenizer_to_client import Delta, Finished, PromptText
 from ..protocol.request import Request, Url
 from .admission import Cost
 from .stream import Stream
@@ -23,6 +23,10 @@ class Progress(msgspec.Struct):
     released: int = 0
     """Characters."""
     ended: bool = False
+
+
+Early = Delta | PromptText | Finished
+"""What a detokenizer tells of a request."""
 
 
 class Entry(msgspec.Struct):
@@ -42,10 +46,16 @@ class Entry(msgspec.Struct):
     """What must be done for it as soon as the process it goes to is there."""
     lost: int = 0
     """Times that its media went with a process."""
+    early: list[Early] = []
+    """Of this attempt: what has overtaken the prepared prompt."""
 
     @property
     def prepared(self) -> bool:
         return self.stream.prepared is not None
+
+    def take_early(self) -> list[Early]:
+        taken, self.early = self.early, []
+        return taken
 
     def accept(self, delta: Delta) -> Delta | None:
         """Note what is delivered. What a replay sends a second time is cut off: tokens by position, text by offset."""

@@ -1,5 +1,6 @@
 """S11 to S15: the offline `LLM` and its `generate`."""
 
+import asyncio
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from PIL import Image
 
 from thespis import LLM, SamplingParams
+from thespis.protocol.edges.preprocessor_to_client import PreparedCopy
 from thespis.protocol.errors import RequestError
 
 from ..helpers.checkpoints import Checkpoints
@@ -126,6 +128,28 @@ def test_S12_what_an_output_tells(llm: LLM) -> None:
     assert output.finished
     assert output.metrics.finished is not None
     assert 0 < (output.metrics.ttft or 0) <= output.metrics.finished - output.metrics.arrival
+
+
+def test_S12_the_prompts_ids_are_there_however_late_they_come(async_face: AsyncFace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They come from another process than the text, which may be quicker."""
+    connection = async_face.llm._client._connection  # type: ignore[union-attr]
+    hear, loop = connection._on_message, async_face.run(_loop())
+
+    def later(message: Any) -> None:
+        if isinstance(message, PreparedCopy):
+            loop.call_later(0.5, hear, message)
+        else:
+            hear(message)
+
+    monkeypatch.setattr(connection, "_on_message", later)
+    output = async_face.run(async_face.llm.generate("Hello", GREEDY))
+    assert len(output.prompt_token_ids) == len("Hello")
+    assert len(output.outputs[0].token_ids) == 8
+    assert {timing.stage for timing in output.metrics.timings} >= {"preprocess", "decode"}
+
+
+async def _loop() -> asyncio.AbstractEventLoop:
+    return asyncio.get_running_loop()
 
 
 def test_S12_a_bar_with_both_rates(llm: LLM, capsys: pytest.CaptureFixture[str]) -> None:
