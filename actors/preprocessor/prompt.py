@@ -1,5 +1,6 @@
 """From a request's prompt to token ids with one placeholder token per item: chat template, tokenisation, checks."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +9,7 @@ from ...protocol.request import ChatMessage, ChatPrompt, MediaItem, Modality, Pr
 from .checkpoint import Checkpoint
 from .families.base import Placeholder
 from .template import ChatTemplate, TemplateRefusal, TemplateTooSlow, compile_template, is_template_error
-from .tokens import TextTokenizer, mark, unmark
+from .tokens import TextTokenizer, mark, mark_texts, unmark
 
 _CONTINUE = "CONTINUE_FINAL_MESSAGE_TAG "
 
@@ -85,11 +86,13 @@ class PromptRenderer:
         template = self._template(prompt)
         always = frozenset(placeholder.token for placeholder in self._placeholders.values())
         control = self._tokenizer.control_tokens(template.literals, always)
+        texts = [part.text for message in prompt.messages for part in message.content if isinstance(part, Text)]
+        marked = iter(mark_texts(texts, control))
         messages = [
             {
                 **mark(message.extra, control),
                 "role": mark(message.role, control),
-                "content": self._content(message, media, template, control),
+                "content": self._content(message, media, template, marked),
             }
             for message in prompt.messages
         ]
@@ -138,16 +141,17 @@ class PromptRenderer:
             )
         return self._default
 
-    def _content(self, message: ChatMessage, media: tuple[MediaItem, ...], template: ChatTemplate, control: Any) -> Any:
+    def _content(
+        self, message: ChatMessage, media: tuple[MediaItem, ...], template: ChatTemplate, texts: Iterator[str]
+    ) -> list[dict[str, Any]] | str:
+        """As the template wants it: a list of parts, or lines. `texts`: the conversation's, marked, from this message on."""
         if template.format == "openai":
             return [
-                {"type": "text", "text": mark(part.text, control)}
-                if isinstance(part, Text)
-                else {"type": media[part.index].modality}
+                {"type": "text", "text": next(texts)} if isinstance(part, Text) else {"type": media[part.index].modality}
                 for part in message.content
             ]
         return "\n".join(
-            mark(part.text, control) if isinstance(part, Text) else self._placeholders[media[part.index].modality].text
+            next(texts) if isinstance(part, Text) else self._placeholders[media[part.index].modality].text
             for part in message.content
         )
 

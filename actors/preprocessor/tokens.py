@@ -2,8 +2,8 @@
 
 import re
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from tokenizers import Tokenizer
 
@@ -14,6 +14,15 @@ _OPEN, _CLOSE = "\U000f0000", "\U000f0001"
 
 TEMPLATES = 16
 """Templates whose patterns are kept; a request may bring its own."""
+
+
+class Control(NamedTuple):
+    """The tokens that a caller's words must not become."""
+
+    pattern: re.Pattern[str]
+    """Any of them, the longest first."""
+    longest: int
+    """Characters."""
 
 
 class TextTokenizer:
@@ -35,7 +44,7 @@ class TextTokenizer:
         added = self._tokenizer.get_added_tokens_decoder().values()
         self._added = tuple(token.content for token in added)
         self.special_tokens = frozenset(token.content for token in added if token.special)
-        self._controls: OrderedDict[tuple[str, frozenset[str]], re.Pattern[str]] = OrderedDict()
+        self._controls: OrderedDict[tuple[str, frozenset[str]], Control] = OrderedDict()
         self._newline = self._plain("\n")
         self._prefix, self._suffix = self._frame()
         self.longest: int = max(map(len, self._tokenizer.get_vocab()), default=1)
@@ -62,7 +71,7 @@ class TextTokenizer:
         found.pop((), None)
         return tuple(found)
 
-    def control_tokens(self, literals: str, always: frozenset[str]) -> re.Pattern[str]:
+    def control_tokens(self, literals: str, always: frozenset[str]) -> Control:
         """What in a caller's words must stay text: special tokens, `always`, and added tokens that the template writes."""
         known = self._controls.get((literals, always))
         if known is not None:
@@ -71,10 +80,10 @@ class TextTokenizer:
         tokens |= {token for token in self._added if token in literals and not token.isspace()}
         longest_first = sorted(tokens, key=len, reverse=True)
         pattern = re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
-        self._controls[literals, always] = pattern
+        self._controls[literals, always] = control = Control(pattern, max(map(len, tokens), default=0))
         if len(self._controls) > TEMPLATES:
             self._controls.popitem(last=False)
-        return pattern
+        return control
 
     def encode_marked(self, text: str, add_special_tokens: bool) -> list[int]:
         """Like `encode`, but what `mark` has marked becomes plain text. Text without marks is encoded in one piece."""
@@ -97,8 +106,8 @@ class TextTokenizer:
             ids = self._after_newline(piece)
         finally:
             self._tokenizer.encode_special_tokens = False
-        if token is not None and token in ids:  # an added token that is not special: broken in two it is none
-            return self._after_newline(piece[:1]) + self._after_newline(piece[1:])
+        if token is not None and token in ids:  # an added token that is not special: letter by letter it is none
+            return [number for letter in piece for number in self._after_newline(letter)]
         return ids
 
     def _after_newline(self, piece: str) -> list[int]:
@@ -117,20 +126,40 @@ class TextTokenizer:
         return [], []
 
 
-def mark(value: Any, control: re.Pattern[str]) -> Any:
-    """Mark control tokens in a string, or in every string within a list or dict."""
+def mark(value: Any, control: Control) -> Any:
+    """Mark control tokens in a string, or in every string within a list or dict, names of fields included."""
     match value:
         case str():
-            clean = value.replace(_OPEN, "").replace(_CLOSE, "")  # nobody brings marks of his own
-            return control.sub(lambda found: f"{_OPEN}{found[0]}{_CLOSE}", clean)
+            return control.pattern.sub(lambda found: f"{_OPEN}{found[0]}{_CLOSE}", _without_marks(value))
         case Mapping():
-            return {key: mark(entry, control) for key, entry in value.items()}
+            return {mark(key, control): mark(entry, control) for key, entry in value.items()}
         case list() | tuple():
             return [mark(entry, control) for entry in value]
         case _:
             return value
 
 
+def mark_texts(texts: Sequence[str], control: Control) -> list[str]:
+    """Mark texts that a template may write one behind the other, trimmed or not: what they spell together is broken apart."""
+    clean = [_without_marks(text) for text in texts]
+    seams = zip(_spelled_over(clean, control), _spelled_over([text.strip() for text in clean], control), strict=True)
+    return [(_CLOSE if any(seam) else "") + mark(text, control) for text, seam in zip(clean, seams, strict=True)]
+
+
+def _spelled_over(texts: Sequence[str], control: Control) -> list[bool]:
+    """Of each text: a control token begins before it and reaches into it."""
+    whole, seam, found = "".join(texts), 0, []
+    for text in texts:
+        matches = (control.pattern.match(whole, start) for start in range(max(0, seam - control.longest + 1), seam))
+        found.append(any(match is not None and match.end() > seam for match in matches))
+        seam += len(text)
+    return found
+
+
+def _without_marks(text: str) -> str:
+    return text.replace(_OPEN, "").replace(_CLOSE, "")  # nobody brings marks of his own
+
+
 def unmark(text: str) -> str:
     """The text as the caller would read it."""
-    return text.replace(_OPEN, "").replace(_CLOSE, "")
+    return _without_marks(text)
