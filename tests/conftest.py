@@ -1,10 +1,11 @@
-"""What every test shares: threads, order, time limits, tiny checkpoints, and the search for what was left behind."""
+"""What every test shares: threads, order, time limits, tiny checkpoints, and the search for what was left behind or told."""
 
 import shutil
 from collections.abc import Iterator
 
 import pytest
 
+from .helpers.bodies import Answers, recorded
 from .helpers.checkpoints import Checkpoints
 from .helpers.environment import BEGAN, HERE
 from .helpers.leaks import left_behind, settle
@@ -37,6 +38,21 @@ def nothing_is_orphaned(request: pytest.FixtureRequest, nothing_is_left_behind: 
     if any(item.get_closest_marker("process") for item in request.session.items if item.path == request.path):
         left = settle(lambda: left_behind(BEGAN, idle=False))
         assert not left, f"the tests of this module left behind: {left}"
+
+
+@pytest.fixture(scope="session")
+def answers() -> Iterator[Answers]:
+    """Whatever a server answers to this process."""
+    with recorded() as answers:
+        yield answers
+
+
+@pytest.fixture(autouse=True)
+def no_answer_tells_a_secret(answers: Answers) -> Iterator[None]:
+    """S56, in every test: no path, address, object repr or traceback in a body."""
+    yield
+    _, told = answers.look()
+    assert not told, f"a caller was told: {told}"
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """An engine whose fetcher lives on an internet of a table, its three faces, and the web site that it meets there."""
 
 import os
-import re
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -14,17 +13,11 @@ from thespis import LLM, AsyncLLM
 from thespis.frontends.engine import start_engine
 from thespis.protocol.config import EngineConfig, ServerConfig
 
+from ..helpers.bodies import SECRETS
 from ..helpers.engines import FAKES
 from ..helpers.serving import Server
 from .faces import Answer, AsyncFace, Face, HttpFace, OfflineFace, Refused, ask
 from .web import Site, part
-
-SECRETS = re.compile(
-    r"\b\d{1,3}(\.\d{1,3}){3}\b|::|/tmp|/etc|/root|/home|/work|site-packages"
-    r"|Traceback|Error\(|<[a-z_.]+ object| at 0x|errno|aiohttp",
-    re.IGNORECASE,
-)
-"""Addresses, paths, exceptions and reprs: what no caller is told."""
 
 
 class Stage(NamedTuple):

@@ -17,6 +17,7 @@ import pytest
 
 from thespis import LLM, SamplingParams, StructuredOutputsParams
 
+from ..helpers.bodies import SECRETS
 from ..helpers.checkpoints import Checkpoints
 from ..helpers.engines import Spectator
 from ..helpers.serving import Server, served
@@ -141,7 +142,7 @@ def test_S51_a_bad_guide_is_a_400_and_nobody_notices(server: Server, face: Face,
     assert refused.status == 400
     assert word in refused.text
     assert refused.code in ("invalid_grammar", "out_of_range")
-    assert not re.search(r"0x[0-9a-f]{6}|Traceback|<state>|\.py|/work|/root|/tmp", refused.text)
+    assert not SECRETS.search(refused.text.replace("<state>", " object at 0x0"))
     assert pids(server) == before
     assert ask(face, "x", structured_outputs={"choice": ["ok"]}).text == "ok"
 
