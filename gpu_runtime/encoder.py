@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from ..protocol.checkpoint import ModelInfo
+from .device import prepare
 from .family import Family, Tensors, build_on_meta, load_family
 from .weights import Checkpoint, load_part, read_config
 
@@ -31,10 +32,9 @@ class Encoder:
 
 def load_encoder(model: ModelInfo, dtype: str, device: str, threads: int) -> Encoder:
     """Read the towers. Raises EngineError where the checkpoint does not hold them."""
-    torch.set_num_threads(threads)
+    place = prepare(device, threads)
     family = load_family(model.model_type)
     kind = getattr(torch, dtype)
-    place = torch.device(device)
     checkpoint = Checkpoint(model.path, family.RENAMES)
     whole = build_on_meta(family, read_config(model.path), family.TOWERS)
     for tower in family.TOWERS:

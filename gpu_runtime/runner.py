@@ -15,6 +15,7 @@ from ..protocol.edges.scheduler_to_gpu_runner import Embed, NewSequence, StepPla
 from .attention.paged import PagedAttention
 from .attention.step import CPU_CACHE_BYTES, lay_out
 from .batch import Batch, build_batch
+from .device import prepare
 from .guiding import Guides
 from .kv_pool import KvPool
 from .language_model import load_language_model
@@ -38,8 +39,7 @@ class Runner:
 
         `fused=False` runs transformers' own modules also for the architectures that have a fused decoder.
         """
-        torch.set_num_threads(config.threads)
-        self._device = torch.device(config.device)
+        self._device = prepare(config.device, config.threads)
         self._dtype: torch.dtype = getattr(torch, config.dtype)
         self._block_size = config.block_size
         self._model = load_language_model(config.model, self._dtype, self._device, fused)
