@@ -6,7 +6,7 @@ from typing import Literal
 import msgspec
 
 from ..protocol.edges.detokenizer_to_client import Finished, PositionLogprobs
-from ..protocol.prepared import Timing
+from ..protocol.prepared import EffectiveOptions, Timing
 from .stream import Update
 
 
@@ -40,6 +40,9 @@ class RequestMetrics(msgspec.Struct):
     cached_tokens: int = 0
     preemptions: int = 0
     media_tokens: dict[str, int] = {}
+    """By modality."""
+    media_options: EffectiveOptions = {}
+    """What the request's own came to under the operator's ceilings, by kind and modality."""
 
     @property
     def ttft(self) -> float | None:
@@ -99,7 +102,7 @@ class Collector:
         metrics = self.output.metrics
         metrics.finished, metrics.timings = now, finished.timings
         metrics.cached_tokens, metrics.preemptions = finished.usage.cached_tokens, finished.usage.preemptions
-        metrics.media_tokens = finished.usage.media_tokens
+        metrics.media_tokens, metrics.media_options = finished.usage.media_tokens, finished.usage.media_options
         self.output.finished = True
 
 

@@ -21,6 +21,10 @@ def doc(text: str) -> msgspec.Meta:
     return msgspec.Meta(description=text)
 
 
+LIMITED_SIZES = {"image": ("width", "height"), "video": ("num_frames", "width", "height"), "audio": ()}
+"""What a limit per prompt may say of an item beside the count of items: the most that requests may ask for."""
+
+
 class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What `LLM(...)`, `AsyncLLM(...)` and `thespis serve` take. Raises ValueError naming the field."""
 
@@ -48,7 +52,9 @@ class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         str | None, doc("file, literal Jinja or the name of a built-in one; default: the checkpoint's own, else its family's")
     ] = None
     trust_request_chat_template: Annotated[bool, doc("let a request bring its own chat template")] = False
-    limit_mm_per_prompt: Annotated[dict[str, Any], doc("items per prompt and modality, as JSON; default 999 each")] = {}
+    limit_mm_per_prompt: Annotated[
+        dict[str, Any], doc("items per prompt and modality, and their sizes, as JSON; default 999 each")
+    ] = {}
     media_io_kwargs: Annotated[dict[str, dict[str, Any]], doc("options of decoding per modality, as JSON")] = {}
     mm_processor_kwargs: Annotated[dict[str, Any], doc("options of the model's processor, as JSON")] = {}
     mm_processor_cache_gb: Annotated[float, doc("GiB of prepared features kept for reuse; 0 switches the cache off")] = 4.0
@@ -93,13 +99,23 @@ class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         for modality, limit in self.limit_mm_per_prompt.items():
             if modality not in ("image", "video", "audio"):
                 raise ValueError(f"Unsupported modality: {modality}")
-            count = limit.get("count", 0) if isinstance(limit, dict) else limit
-            if type(count) is not int or count < 0:
-                raise ValueError(f"limit_mm_per_prompt: {modality} must be a count, or a dict with one, got {limit}.")
+            _check_limit(modality, limit)
 
     @property
     def name(self) -> str:
         return self.served_model_name or Path(self.model).name
+
+
+def _check_limit(modality: str, limit: Any) -> None:
+    """One entry of `limit_mm_per_prompt`. Raises ValueError."""
+    given = limit if isinstance(limit, dict) else {"count": limit}
+    count = given.get("count", 0)
+    if type(count) is not int or count < 0:
+        raise ValueError(f"limit_mm_per_prompt: {modality} must be a count, or a dict with one, got {limit}.")
+    sizes = {name: size for name, size in given.items() if name != "count"}
+    if not sizes.keys() <= set(LIMITED_SIZES[modality]) or not all(type(size) is int and size > 0 for size in sizes.values()):
+        known = ", ".join(("count", *LIMITED_SIZES[modality]))
+        raise ValueError(f"limit_mm_per_prompt: of {modality} there are {known}, as positive numbers; got {limit}.")
 
 
 class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -1,5 +1,7 @@
 """The prepared request: token ids, placeholder spans, positions. What the scheduler runs and what a resume starts from."""
 
+from typing import Any
+
 import msgspec
 
 from .request import Modality
@@ -42,6 +44,10 @@ class Timing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like
     detail: str = ""
 
 
+EffectiveOptions = dict[str, dict[str, dict[str, Any]]]
+"""Options in effect by kind (`mm_processor_kwargs`, `media_io_kwargs`) and modality."""
+
+
 class Prepared(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What the preprocessor made of a `Request`; enough, with the output tokens so far, to go on anywhere."""
 
@@ -63,4 +69,6 @@ class Prepared(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     eos_token_ids: tuple[int, ...]
     media_tokens: dict[str, int] = {}
     """Placeholder tokens per modality, for usage."""
+    media_options: EffectiveOptions = {}
+    """What those that the request asked for came to, for usage."""
     timings: tuple[Timing, ...] = ()

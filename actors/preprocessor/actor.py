@@ -153,7 +153,7 @@ class Preprocessor(Actor):
             self._refuse(request, fetched, _failure(error))
             return
         ticket = Ticket(request, fetched, rendered, [*timings, Timing("preprocess", start, time.time())], sampling)
-        if self._admission.hears_clips(request):
+        if self._admission.options.hears_clips(request):
             ticket.request, ticket.tracks = with_tracks(request)
             request = ticket.request
         self._tickets[request.id] = ticket
@@ -208,7 +208,7 @@ class Preprocessor(Actor):
         """Pin the item's features, or wait for the flight that brings them. Raises RequestError."""
         request, item = ticket.request, ticket.request.media[index]
         digest = self._identify(ticket, index)
-        processor, io = self._admission.options(request, index)
+        processor, io = self._admission.options.of(request, index)
         if index in ticket.tracks.values():
             io = {**io, SOUND_TRACK: True}
         salt = key_salt(request.tenant, self.config.model.fingerprint)
@@ -247,6 +247,7 @@ class Preprocessor(Actor):
                 tuple(ticket.timings),
                 ticket.sampling,
                 ticket.tracks,
+                self._admission.options.in_effect(request),
             )
         except Exception as error:
             self._fail(ticket, _failure(error))

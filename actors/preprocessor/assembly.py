@@ -3,7 +3,7 @@
 import msgspec
 
 from ...protocol.errors import refuse
-from ...protocol.prepared import Item, Prepared, Span, Timing
+from ...protocol.prepared import EffectiveOptions, Item, Prepared, Span, Timing
 from ...protocol.request import Modality, Request
 from ...protocol.sampling import SamplingParams
 from .families.base import Family, Piece, Placed, Sized, expand
@@ -20,9 +20,11 @@ def assemble(
     timings: tuple[Timing, ...],
     asked: SamplingParams,
     tracks: dict[int, int],
+    options: EffectiveOptions,
 ) -> Prepared:
     """`entries` are by index of `request.media`, `tracks` say which of them is the sound of which clip; `asked`: its
-    sampling with words and guide resolved. Raises RequestError, for a prompt that is too long among others."""
+    sampling with words and guide resolved; `options`: of its media, in effect. Raises RequestError, for a prompt that is
+    too long among others."""
     heard = {clip: entries[sound] for clip, sound in tracks.items() if entries[sound].decoded.rows}
     order = {modality: rendered.order.get(modality, []) for modality in family.placeholders}
     sized = {
@@ -60,6 +62,7 @@ def assemble(
         sampling=msgspec.structs.replace(asked, max_tokens=most, min_tokens=min(asked.min_tokens, most)),
         eos_token_ids=family.checkpoint.info.eos_token_ids,
         media_tokens=_count(items),
+        media_options=options,
         timings=timings,
     )
 

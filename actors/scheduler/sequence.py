@@ -68,7 +68,9 @@ class Request:
 
     def usage(self) -> Usage:
         prepared = self.prepared
-        return Usage(len(prepared.token_ids), self.cached_tokens, prepared.media_tokens, self.preemptions)
+        return Usage(
+            len(prepared.token_ids), self.cached_tokens, prepared.media_tokens, self.preemptions, prepared.media_options
+        )
 
     def stages(self) -> tuple[Timing, ...]:
         """Where the time went in this process, and in the encoder for it."""

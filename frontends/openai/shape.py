@@ -7,6 +7,7 @@ import msgspec
 
 from ...protocol.edges.detokenizer_to_client import Finished, PositionLogprobs
 from ...protocol.errors import Failure
+from ...protocol.prepared import EffectiveOptions
 from ..stream import Update
 from .tools import ToolUse
 
@@ -99,11 +100,13 @@ class Shape(Protocol):
 def usage(answers: Sequence[Answer]) -> dict[str, Any]:
     prompt, cached, completion = 0, 0, 0
     media: dict[str, int] = {}
+    options: EffectiveOptions = {}
     for finished in (answer.finished for answer in answers):
         if finished is not None:
             prompt += finished.usage.prompt_tokens
             cached += finished.usage.cached_tokens
             completion += finished.completion_tokens
+            options = options or finished.usage.media_options
             for modality, count in finished.usage.media_tokens.items():
                 media[f"{modality}_tokens"] = media.get(f"{modality}_tokens", 0) + count
     return {
@@ -111,6 +114,7 @@ def usage(answers: Sequence[Answer]) -> dict[str, Any]:
         "completion_tokens": completion,
         "total_tokens": prompt + completion,
         "prompt_tokens_details": {"cached_tokens": cached, **media},
+        **({"media_options": options} if options else {}),
     }
 
 

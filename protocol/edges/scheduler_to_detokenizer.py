@@ -4,7 +4,7 @@ from typing import Literal
 
 import msgspec
 
-from ..prepared import Timing
+from ..prepared import EffectiveOptions, Timing
 from ..sampling import SamplingParams
 from ..wire import Message
 from .gpu_runner_to_scheduler import TokenLogprobs
@@ -47,6 +47,7 @@ class Usage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=
     cached_tokens: int
     media_tokens: dict[str, int]
     preemptions: int
+    media_options: EffectiveOptions = {}
 
 
 class Outputs(Message, frozen=True):

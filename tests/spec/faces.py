@@ -38,6 +38,8 @@ class Answer(NamedTuple):
     media_tokens: dict[str, int]
     """By modality."""
     cached_tokens: int
+    media_options: dict[str, Any]
+    """In effect, where the request asked for any."""
 
 
 class Refused(Exception):
@@ -144,6 +146,7 @@ class HttpFace:
             choice["finish_reason"],
             {name.removesuffix("_tokens"): count for name, count in details.items()},
             cached,
+            usage.get("media_options", {}),
         )
 
 
@@ -157,6 +160,7 @@ def _answer(output: RequestOutput) -> Answer:
         choice.finish_reason,
         metrics.media_tokens,
         metrics.cached_tokens,
+        metrics.media_options,
     )
 
 

@@ -7,6 +7,8 @@ from ....protocol.errors import refuse
 WHITE = (255, 255, 255)
 SOUND_TRACK = "sound_track"
 """Set by the shell alone: the item is the sound of a clip, which may have none."""
+MOST_FRAMES = "most_frames"
+"""Set by the shell alone: the operator's ceiling, where nobody asks for a number of frames."""
 CLIP_FACTS = ("fps", "duration", "total_num_frames", "frames_indices", "do_sample_frames")
 """What a caller may say of frames that he brings."""
 

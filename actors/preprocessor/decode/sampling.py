@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from ....protocol.errors import refuse
+from .options import MOST_FRAMES
 
 
 class Sampling(NamedTuple):
@@ -15,7 +16,7 @@ class Sampling(NamedTuple):
     fps: float | None
     """Frames per second; with `num_frames`, whichever gives fewer."""
     max_frames: int | None
-    """The model's own bound, where it samples by rate and nobody asks for a number."""
+    """The model's own bound, where it samples by rate and nobody asks for a number, and the operator's."""
     max_duration: float
 
 
@@ -30,8 +31,12 @@ def sampling_of(
         fps = model_fps
     by_rate = asked is None and model_fps is not None
     num = asked if asked is not None else (None if fps is not None and model_fps is not None else default_frames)
+    bounds = [bound for bound in (model_max if by_rate else None, io.get(MOST_FRAMES)) if bound is not None]
     return Sampling(
-        None if num == -1 else num, fps, model_max if by_rate else None, min(max_duration, io.get("max_duration", max_duration))
+        None if num == -1 else num,
+        fps,
+        min(bounds, default=None),
+        min(max_duration, io.get("max_duration", max_duration)),
     )
 
 

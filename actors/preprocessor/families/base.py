@@ -114,6 +114,10 @@ class Family(ABC):
         """The run of a clip with `sound` rows of its own sound. Raises TypeError unless `hears_clips`."""
         raise TypeError(f"{type(self).__name__} lays no sound between frames")
 
+    def pixel_range(self, modality: Modality) -> tuple[int, int] | None:
+        """Least and most pixels of a picture or frame where nobody says otherwise; None: the model takes one size."""
+        return None
+
     @property
     def embed_width(self) -> int:
         """Columns of a ready-made embedding."""

@@ -6,10 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....protocol.errors import refuse
+from ....protocol.request import Modality
 from .base import Clip, Grid, MediaFeatures
 
 VIDEO_SIZE = {"shortest_edge": 128 * 28 * 28, "longest_edge": 768 * 28 * 28}
 """Pixels per frame where the checkpoint says nothing."""
+IMAGE_SIZE = {"shortest_edge": 56 * 56, "longest_edge": 28 * 28 * 1280}
+"""Pixels per picture where the checkpoint says nothing, as in transformers."""
 PIXEL_OPTIONS = frozenset({"min_pixels", "max_pixels"})
 
 
@@ -87,6 +90,20 @@ def video_size(config: dict[str, Any]) -> dict[str, int]:
     low = config.get("min_pixels") or size.get("shortest_edge") or VIDEO_SIZE["shortest_edge"]
     high = config.get("max_pixels") or size.get("longest_edge") or VIDEO_SIZE["longest_edge"]
     return {"shortest_edge": int(low), "longest_edge": int(high)}
+
+
+def pixel_range(modality: Modality, image: dict[str, Any], video: dict[str, Any]) -> tuple[int, int] | None:
+    """`Family.pixel_range` of what the checkpoint says of pictures and of clips."""
+    match modality:
+        case "image":
+            size = {**IMAGE_SIZE, **(image.get("size") or {})}
+            low, high = image.get("min_pixels") or size["shortest_edge"], image.get("max_pixels") or size["longest_edge"]
+            return int(low), int(high)
+        case "video":
+            size = video_size(video)
+            return size["shortest_edge"], size["longest_edge"]
+        case _:
+            return None
 
 
 def pixel_bounds(size: dict[str, int], options: dict[str, Any]) -> dict[str, int]:

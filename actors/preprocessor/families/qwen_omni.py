@@ -87,6 +87,11 @@ class QwenOmni(Family):
             raise refuse("invalid_request", f"Embeddings of {modality} items need their grid (t, h, w).")
         return grid[0] * grid[1] * grid[2] // self.merge**2
 
+    def pixel_range(self, modality: Modality) -> tuple[int, int] | None:
+        from . import pixels
+
+        return pixels.pixel_range(modality, self.checkpoint.image, self.checkpoint.video)
+
     def features(self, modality: Modality, media: Any, options: dict[str, Any], max_rows: int) -> MediaFeatures:
         from . import pixels, sound
 

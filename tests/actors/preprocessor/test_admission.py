@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from thespis.actors.preprocessor.admission import Admission, without_ids
-from thespis.protocol.errors import EngineError, RequestError
-from thespis.protocol.request import Embeds, Encoded, MediaItem, TextPrompt
+from thespis.protocol.errors import RequestError
+from thespis.protocol.request import Embeds, MediaItem, TextPrompt
 
 from ...helpers.checkpoints import Checkpoints
 from .parts import NOWHERE, chat, config_of, item, load, request
@@ -48,55 +48,6 @@ def test_S19_neither_data_nor_id(checkpoints: Checkpoints) -> None:
     empty = MediaItem("image", None, "here")
     text = "multi_modal_data['image'][1] is empty but multi_modal_uuids['image'][1] is missing."
     assert refused(admission(checkpoints), item("audio"), item(), empty).text == text
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"unheard_of": 1},
-        {"min_pixels": 0},
-        {"max_pixels": "many"},
-        {"max_pixels": True},
-        {"fps": -1},
-        {"num_frames": 1.5},
-        {"use_audio_in_video": "yes"},
-    ],
-)
-def test_S50_processor_options(checkpoints: Checkpoints, options: dict[str, Any]) -> None:
-    rules = admission(checkpoints)
-    assert refused(rules, mm_processor_kwargs=options).part == "mm_processor_kwargs"
-    with pytest.raises(EngineError):
-        admission(checkpoints, mm_processor_kwargs=options)
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"picture": {}},
-        {"image": {"num_frames": 1}},
-        {"image": {"rgba_background_color": [1, 2]}},
-        {"video": {"num_frames": 0}},
-        {"video": {"frame_recovery": 1}},
-    ],
-)
-def test_S50_decoding_options(checkpoints: Checkpoints, options: dict[str, Any]) -> None:
-    assert refused(admission(checkpoints), media_io_kwargs=options).part == "media_io_kwargs"
-
-
-def test_options_in_effect(checkpoints: Checkpoints) -> None:
-    rules = admission(
-        checkpoints, mm_processor_kwargs={"min_pixels": 5, "fps": 1}, media_io_kwargs={"video": {"num_frames": 4, "fps": 2}}
-    )
-    asked = request(
-        TextPrompt("x"),
-        tuple(MediaItem(modality, Encoded(NOWHERE), "here") for modality in ("image", "video", "audio")),
-        mm_processor_kwargs={"max_pixels": 9, "fps": 3, "use_audio_in_video": False},
-        media_io_kwargs={"video": {"num_frames": 8}},
-    )
-    rules.check(asked)
-    assert rules.options(asked, 0) == ({"min_pixels": 5, "max_pixels": 9}, {})
-    assert rules.options(asked, 1) == ({"min_pixels": 5, "max_pixels": 9, "fps": 3}, {"num_frames": 8, "fps": 2})
-    assert rules.options(asked, 2) == ({}, {})
 
 
 def test_a_text_that_no_context_holds_is_not_tokenised(checkpoints: Checkpoints) -> None:

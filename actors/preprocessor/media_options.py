@@ -1,0 +1,181 @@
+"""Options of decoding and of the model's processor: which there are, what they may be, and what they come to for one item.
+
+A request's own go before the operator's, never beyond the operator's ceilings: what costs is clamped, not refused. Pure.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from ...protocol.config import PreprocessorConfig
+from ...protocol.errors import EngineError, RequestError, refuse
+from ...protocol.request import MODALITIES, Encoded, MediaItem, Modality, Request
+from .decode.options import CLIP_FACTS, MOST_FRAMES, background_of
+from .families.base import Family
+
+Options = dict[str, Any]
+
+IO_OPTIONS: dict[Modality, frozenset[str]] = {
+    "image": frozenset({"rgba_background_color"}),
+    "video": frozenset({"num_frames", "max_duration", "frame_recovery", *CLIP_FACTS}),
+    "audio": frozenset(),
+}
+SOUND_SWITCH = "use_audio_in_video"
+"""A processor option of the prompt, not of its items: it puts more of them there."""
+COSTLY = ("max_pixels", "num_frames", "fps", "max_duration")
+"""Options of which the operator's own value is a ceiling."""
+
+
+class MediaOptions:
+    """One engine's. Raises EngineError where the operator's own are none."""
+
+    def __init__(self, config: PreprocessorConfig, family: Family) -> None:
+        self._config = config
+        self._family = family
+        self._known: frozenset[str] = frozenset().union(*family.options.values()) if family.options else frozenset()
+        try:
+            self._check_processor(config.processor_kwargs)
+            self._check_io(config.io_kwargs)
+        except RequestError as error:
+            raise EngineError(error.failure.text) from error
+        self._ceilings: dict[Modality, Options] = {modality: _ceilings(config, modality) for modality in MODALITIES}
+
+    def check(self, request: Request) -> None:
+        """Raises RequestError naming an option that is unknown, or is not what it must be."""
+        self._check_processor(request.mm_processor_kwargs)
+        self._check_io(request.media_io_kwargs)
+        rates = request.mm_processor_kwargs.get("fps")
+        clips = sum(1 for item in request.media if item.modality == "video")
+        if isinstance(rates, list) and len(rates) != clips:
+            text = f"fps is one number, or one per video: got {len(rates)} for {clips} videos."
+            raise refuse("invalid_request", text, "mm_processor_kwargs")
+
+    def hears_clips(self, request: Request) -> bool:
+        """Whether the sound of clips is wanted."""
+        asked = request.mm_processor_kwargs.get(SOUND_SWITCH)
+        return bool(self._config.processor_kwargs.get(SOUND_SWITCH) if asked is None else asked)
+
+    def of(self, request: Request, index: int) -> tuple[Options, Options]:
+        """(processor, io) options in effect for one item, irrelevant ones left out."""
+        item = request.media[index]
+        asked = {name: value for name, value in request.mm_processor_kwargs.items() if value is not None}
+        processor = {**self._config.processor_kwargs, **asked}
+        if isinstance(processor.get("fps"), list):  # one per clip, as qwen-vl-utils returns them
+            nth = sum(1 for earlier in request.media[:index] if earlier.modality == "video")
+            processor["fps"] = processor["fps"][nth] if item.modality == "video" else None
+        relevant = self._family.options.get(item.modality, frozenset())
+        processor = {name: value for name, value in processor.items() if name in relevant and value is not None}
+        io = {**self._config.io_kwargs.get(item.modality, {}), **request.media_io_kwargs.get(item.modality, {})}
+        return self._below_ceilings(item, processor, io)
+
+    def in_effect(self, request: Request) -> dict[str, dict[str, Options]]:
+        """What `of` came to, by kind of option and modality, for a request that asked for any: one value, or one per item."""
+        if not request.mm_processor_kwargs and not request.media_io_kwargs:
+            return {}
+        found: dict[str, dict[str, Options]] = {"mm_processor_kwargs": {}, "media_io_kwargs": {}}
+        for modality in MODALITIES:
+            each = [self.of(request, index) for index, item in enumerate(request.media) if item.modality == modality]
+            processor, io = _together(pair[0] for pair in each), _together(pair[1] for pair in each)
+            if MOST_FRAMES in io:
+                io["num_frames"] = io.pop(MOST_FRAMES)
+            if modality == "video" and each and self.hears_clips(request):
+                processor[SOUND_SWITCH] = True
+            for kind, options in (("mm_processor_kwargs", processor), ("media_io_kwargs", io)):
+                if options:
+                    found[kind][modality] = options
+        return {kind: options for kind, options in found.items() if options}
+
+    def _below_ceilings(self, item: MediaItem, processor: Options, io: Options) -> tuple[Options, Options]:
+        ceilings = dict(self._ceilings[item.modality])
+        if item.source is not None and not isinstance(item.source, Encoded):
+            ceilings.pop("fps", None)  # it says how far apart the frames are that the caller brings
+        elif "num_frames" in ceilings and "num_frames" not in processor and "num_frames" not in io:
+            io[MOST_FRAMES] = ceilings["num_frames"]
+        for options in (processor, io):
+            for name, most in ceilings.items():
+                value = options.get(name)
+                if value is not None and (value == -1 or value > most):
+                    options[name] = most
+        own, most = self._family.pixel_range(item.modality), ceilings.get("max_pixels")
+        if own is not None and most is not None:
+            if own[1] > most:
+                processor.setdefault("max_pixels", most)
+            if processor.get("max_pixels") == most and processor.get("min_pixels", own[0]) > most:
+                processor["min_pixels"] = most
+        return processor, io
+
+    def _check_processor(self, options: Options) -> None:
+        for name, value in options.items():
+            if name == SOUND_SWITCH:
+                if value not in (True, False, None):
+                    raise refuse("invalid_request", f"{name} must be true or false.", "mm_processor_kwargs")
+                if value and not self._family.hears_clips:
+                    raise refuse("unsupported", f"{name}: this model hears no clips.", "mm_processor_kwargs")
+            elif name == "fps" and isinstance(value, list) and name in self._known:
+                for rate in value:
+                    _check_value(name, rate, "mm_processor_kwargs")
+            elif name not in self._known:
+                known = ", ".join(sorted(self._known)) or "none"
+                raise refuse("invalid_request", f"Unknown option {name!r}; this model's are: {known}.", "mm_processor_kwargs")
+            elif value is not None:
+                _check_value(name, value, "mm_processor_kwargs")
+
+    def _check_io(self, options: dict[str, Options]) -> None:
+        for modality, values in options.items():
+            if modality not in MODALITIES or not isinstance(values, dict):
+                raise refuse("invalid_request", f"Unsupported modality: {modality}", "media_io_kwargs")
+            for name, value in values.items():
+                if name not in IO_OPTIONS[modality]:
+                    known = ", ".join(sorted(IO_OPTIONS[modality])) or "none"
+                    raise refuse("invalid_request", f"Unknown {modality} option {name!r}; known: {known}.", "media_io_kwargs")
+                if name == "rgba_background_color":
+                    background_of(values)
+                else:
+                    _check_value(name, value, "media_io_kwargs")
+
+
+def _ceilings(config: PreprocessorConfig, modality: Modality) -> Options:
+    """The least of what the operator says of it anywhere: as an option, or as the size of `limit_mm_per_prompt`."""
+    sources = [config.processor_kwargs, config.io_kwargs.get(modality, {})]
+    limit = config.limits_per_prompt.get(modality)
+    if isinstance(limit, dict):
+        sources.append({"num_frames": limit.get("num_frames")})
+        if "width" in limit and "height" in limit:
+            sources.append({"max_pixels": limit["width"] * limit["height"]})
+    found: Options = {}
+    for name in COSTLY:
+        values = [value for source in sources if isinstance(value := source.get(name), int | float) and value > 0]
+        if values:
+            found[name] = min(values)
+    return found
+
+
+def _together(each: Iterable[Options]) -> Options:
+    """One value for each option where all items have the same, else one per item."""
+    items = list(each)
+    names = dict.fromkeys(name for options in items for name in options)
+    together: Options = {}
+    for name in names:
+        values = [options.get(name) for options in items]
+        together[name] = values[0] if all(value == values[0] for value in values) else values
+    return together
+
+
+def _check_value(name: str, value: Any, part: str) -> None:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    match name:
+        case "frame_recovery" | "do_sample_frames":
+            fine, wanted = isinstance(value, bool), "true or false"
+        case "fps" | "max_duration" | "duration":
+            fine, wanted = number and 0 < value < 1e6, "a positive number"
+        case "frames_indices":
+            whole = isinstance(value, list | tuple) and all(type(v) is int and 0 <= v < 1 << 40 for v in value)
+            fine, wanted = whole, "a list of whole numbers"
+        case "num_frames":
+            fine, wanted = (
+                number and isinstance(value, int) and (value == -1 or value >= 1),
+                "a positive whole number, or -1 for all",
+            )
+        case _:
+            fine, wanted = number and isinstance(value, int) and value >= 1, "a positive whole number"
+    if not fine:
+        raise refuse("invalid_request", f"{name} must be {wanted}.", part)
