@@ -9,6 +9,13 @@ less, three are needed, and it is forgotten as soon as the suspect gets past the
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from ..protocol.errors import Failure
+
+POISON = Failure(
+    "unprocessable",
+    "This request ended the process that worked on it more than once, while nothing else was there: it is not tried again.",
+    code="poison",
+)
 OWN, OUTSIDE, PROOF = 3, 2, 6
 """Evidence that one death alone in the process gives, by how it came, and the sum that is proof."""
 KEPT_SECONDS = 600.0

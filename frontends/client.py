@@ -6,15 +6,15 @@ import random
 import secrets
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import msgspec
 
-from ..protocol.blobs import Arena, BlobRef, Bytes
+from ..protocol.blobs import Arena, BlobRef, Bytes, read_once
 from ..protocol.checkpoint import ModelInfo
-from ..protocol.edges.client_to_preprocessor import Tokenize
 from ..protocol.edges.client_to_scheduler import Ack
 from ..protocol.edges.control import AskStatus, Drain, Drained, Gone, Refused, Reshare, Status
 from ..protocol.edges.detokenizer_to_client import Delta, Deltas, DetokenizeFailed, Finished, PromptText
@@ -30,11 +30,9 @@ from .deadline import LATE, before
 from .delivery import Delivery
 from .ledger import Early, Entry, Ledger, Progress, blobs_of, needs_fetch
 from .stream import Stream
+from .suspects import Suspects, outline
+from .tokenizing import ANSWER_SECONDS, RESTARTED, Tokenizing
 
-ANSWER_SECONDS = 30.0
-RESTARTED = Failure(
-    "restarted", "A part of the engine was restarted while it worked on this request; send it again.", code="restarted"
-)
 GONE = Failure("restarted", "The engine has ended.", code="engine_dead")
 CLOSED = Failure("restarted", "The engine is shutting down; send the request again.", code="shutting_down")
 """Of what comes while the engine drains."""
@@ -61,9 +59,10 @@ class Client:
         self._connection = Connection(run_dir, name, self._hear, self._hear_director, self._meet, self._lose_engine, self._mend)
         self._arena = Arena(run_dir, f"{self._connection.role}.0", 1 << 40)
         self._ledger = Ledger()
-        self._delivery = Delivery(self._connection, self._ledger)
+        self._suspects = Suspects(partial(read_once, run_dir))
+        self._delivery = Delivery(self._connection, self._ledger, self._suspects)
         self._ending: list[str] = []
-        self._tokenizing: dict[str, asyncio.Future[Tokenized]] = {}
+        self._tokenizing = Tokenizing(self._connection)
         self._statuses: list[asyncio.Future[Status]] = []
         self._freed = asyncio.Event()
         """Set when media have left the arena, or will never leave it."""
@@ -173,6 +172,7 @@ class Client:
         blobs = blobs_of(request)
         cost = Cost(1, estimate_tokens(prompt, params), sum(blob.nbytes for blob in blobs))
         try:
+            self._refuse_poison(request)
             async with before(deadline):
                 await self._enter(cost, wait)
         except BaseException:
@@ -202,23 +202,9 @@ class Client:
     async def tokenize(self, prompt: Prompt) -> Tokenized:
         """Token ids and text of a prompt without media, as the preprocessor would make them."""
         self._raise_if_dead()
-        id = secrets.token_hex(12)
-        request = Request(
-            id=id,
-            client=self._connection.role,
-            arrival=time.time(),
-            prompt=prompt,
-            sampling=SamplingParams(seed=0, max_tokens=1),
-        )
-        future: asyncio.Future[Tokenized] = self._loop.create_future()
-        self._tokenizing[id] = future
-        try:
-            if not self._connection.send("preprocessor", Tokenize(request)):
-                raise RequestError(RESTARTED)
-            async with asyncio.timeout(ANSWER_SECONDS):
-                return await future
-        finally:
-            self._tokenizing.pop(id, None)
+        request = self._tokenizing.request(prompt)
+        self._refuse_poison(request)
+        return await self._tokenizing.ask(request)
 
     async def cancel(self, id: str) -> None:
         """End a request wherever it is. Idempotent."""
@@ -283,6 +269,7 @@ class Client:
             case Finished() | PromptText():
                 self._hear_of(message)
             case PreparedCopy(prepared, submitted_to):
+                self._delivery.passed(prepared.id, submitted_to)
                 self._free(self._ledger.end_lease(prepared.id, prepared.attempt))
                 entry = self._ledger.live(prepared.id, prepared.attempt)
                 if entry is not None and not self._delivery.prepared(entry, prepared, submitted_to):
@@ -302,9 +289,7 @@ class Client:
                 if entry is not None and not self._delivery.media_lost(entry):
                     self._end(entry, RESTARTED)
             case Tokenized() as tokenized:
-                future = self._tokenizing.get(tokenized.id)
-                if future is not None and not future.done():
-                    future.set_result(tokenized)
+                self._tokenizing.hear(tokenized)
 
     def _hear_of(self, message: Early) -> None:
         """What is told of a prompt that the ledger has; what has come before its prompt, on another edge, waits for it."""
@@ -326,9 +311,7 @@ class Client:
                     entry.stream.push(new)
 
     def _fail(self, id: str, attempt: int, failure: Failure) -> None:
-        waiting = self._tokenizing.get(id)
-        if waiting is not None and not waiting.done():
-            waiting.set_exception(RequestError(failure))
+        self._tokenizing.fail(id, failure)
         entry = self._ledger.live(id, attempt)
         if entry is not None:
             self._end(entry, failure)
@@ -349,6 +332,7 @@ class Client:
             self._loop.call_soon(self._flush_ends)
         self._ending.append(entry.request.id)
         self._free(entry)
+        self._delivery.ended(entry.request.id)
 
     def _free(self, entry: Entry | None) -> None:
         if entry is not None:
@@ -369,8 +353,8 @@ class Client:
 
     def _hear_director(self, message: Any) -> None:
         match message:
-            case Gone(role, epoch):
-                self._mourn(role, epoch)
+            case Gone(role, epoch, outside):
+                self._mourn(role, epoch, outside)
             case Reshare(share):
                 self.admission.reshare(share)
             case Drain():
@@ -387,14 +371,35 @@ class Client:
                 self._die(EngineError(text))
 
     def _meet(self) -> None:
+        self._suspects.met(self._connection.others)
         self._delivery.do_due()
 
-    def _mourn(self, role: str, epoch: int) -> None:
-        self._delivery.take_up(role, epoch)
+    def _mourn(self, role: str, epoch: int, outside: bool) -> None:
+        asked = self._tokenizing.requests if role == "preprocessor" else []
+        names = {f"tokenize {outline(request)}": request for request in asked}  # the caller, not the ledger, repeats them
+        guilty = self._delivery.take_up(role, epoch, outside, names)
+        self._suspects.born(role, self._connection.others)
+        if guilty is not None:
+            entry = self._ledger.live(guilty)
+            self._convict(names[guilty] if entry is None else entry.request)
         if role == "preprocessor":
+            self._tokenizing.preprocessor_gone()
             self._end_leases(self._ledger.all())
         elif role == "fetcher":  # what was over there is answered for by nobody
             self._end_leases([entry for entry in self._ledger.all() if entry.over and needs_fetch(entry.request)])
+
+    def _convict(self, request: Request) -> None:
+        """Refuse it, and everything that is the same work."""
+        self._suspects.ban(request, time.monotonic())
+        for entry in self._ledger.live_ones():
+            refused = self._suspects.refusal(entry.request, time.monotonic())
+            if refused is not None:
+                self._end(entry, refused)
+
+    def _refuse_poison(self, request: Request) -> None:
+        refused = self._suspects.refusal(request, time.monotonic())
+        if refused is not None:
+            raise RequestError(refused)
 
     def _mend(self) -> None:
         """Messages are missing; that media are free may have been among them."""

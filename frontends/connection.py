@@ -17,6 +17,7 @@ from ..protocol.channel import ChannelFull, Gap, Outgoing
 from ..protocol.config import ClientConfig
 from ..protocol.edges.control import Deaf, End, Gone, Leave, Peers, Ready, Refused, Share
 from ..protocol.errors import EngineError
+from ..protocol.topology import CLIENT, kind_of
 from ..protocol.wire import Message
 
 log = logging.getLogger(__name__)
@@ -82,6 +83,11 @@ class Connection:
     def epoch_of(self, role: str) -> int:
         """0: it is not there."""
         return self._present.get(role, 0)
+
+    @property
+    def others(self) -> bool:
+        """Other clients are in the engine."""
+        return any(kind_of(role) == CLIENT and role != self.role for role in self._present)
 
     def send(self, role: str, message: Message) -> bool:
         """False where `role` is not there now."""

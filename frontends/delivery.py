@@ -1,28 +1,39 @@
 """How requests of the ledger get into the pipeline, and in again when a process has died with a part of them."""
 
+from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
 
-from ..protocol.edges.client_to_fetcher import Fetch
+from ..protocol.edges.client_to_fetcher import Fetch, Withdraw
 from ..protocol.edges.client_to_preprocessor import Prepare
 from ..protocol.edges.client_to_scheduler import Resume
 from ..protocol.prepared import Prepared
 from .connection import Connection
 from .ledger import MAX_LOST, Entry, Ledger, needs_fetch
+from .suspects import Suspects
 
 
 class Delivery:
     """Sends entries in, from the start or from what was delivered; what cannot be sent now is due when its receiver comes."""
 
-    def __init__(self, connection: Connection, ledger: Ledger) -> None:
+    def __init__(self, connection: Connection, ledger: Ledger, suspects: Suspects) -> None:
         self._connection = connection
         self._ledger = ledger
+        self._suspects = suspects
+        self._submitted: set[str] = set()
+        """Given to the scheduler that lives by the preprocessor, whatever has become of that attempt."""
         self._schedulers_gone = 0
         """The last epoch of the scheduler that is known to be dead."""
 
     def start(self, entry: Entry) -> None:
-        """From the start."""
+        """From the start, or as soon as it may go."""
+        way = ("fetcher", "preprocessor") if needs_fetch(entry.request) else ("preprocessor",)
+        if not self._may_go(entry, *way):
+            entry.due, entry.leased = "send", False
+            return
+        if not entry.request.attempt and not self._may_go(entry, "scheduler"):
+            self._again(entry, "send")  # a first attempt would be given to the scheduler without asking here
         request = entry.request
         first = ("fetcher", Fetch(request)) if needs_fetch(request) else ("preprocessor", Prepare(request))
         entry.leased = self._connection.send(*first)
@@ -35,6 +46,23 @@ class Delivery:
                 self.start(entry)
             elif entry.due == "resume":
                 self._resume(entry)
+
+    def _may_go(self, entry: Entry, *way: str) -> bool:
+        return self._suspects.may_go(entry.request.id, way, lambda id: self._ledger.live(id) is not None)
+
+    def passed(self, id: str, submitted_to: int) -> None:
+        """Some attempt of it has been prepared."""
+        if submitted_to > self._schedulers_gone:
+            self._submitted.add(id)
+        if not self._suspects.quiet:
+            self._suspects.passed(id)
+            self.do_due()
+
+    def ended(self, id: str) -> None:
+        self._submitted.discard(id)
+        if not self._suspects.quiet:
+            self._suspects.ended(id)
+            self.do_due()
 
     def prepared(self, entry: Entry, prepared: Prepared, submitted_to: int) -> bool:
         """Note the prepared prompt. False where it differs from that of an earlier attempt: its media have changed."""
@@ -60,12 +88,22 @@ class Delivery:
         self.start(entry)
         return True
 
-    def take_up(self, role: str, epoch: int) -> None:
-        """What a dead process had goes on when its successor is there."""
-        for entry in self._ledger.caught_by(role):
-            self._go_on(entry)
+    def take_up(self, role: str, epoch: int, outside: bool, besides: Iterable[str]) -> str | None:
+        """What a dead process had goes on when its successor is there, or when it may. Returns who is proved to be the cause.
+
+        `besides`: what it had of this client that is in no ledger.
+        """
+        caught = list(self._ledger.caught_by(role))
+        in_hand = [entry.request.id for entry in caught if not entry.due and (role == "scheduler" or not entry.prepared)]
         if role == "scheduler":
             self._schedulers_gone = epoch
+            in_hand, self._submitted = list(dict.fromkeys([*in_hand, *self._submitted])), set()
+        guilty = self._suspects.died(role, [*in_hand, *besides], outside)
+        for entry in caught:
+            if role == "preprocessor" and not self._suspects.quiet and needs_fetch(entry.request):
+                self._connection.send("fetcher", Withdraw(entry.request.id, entry.request.attempt))
+            self._go_on(entry)
+        return guilty
 
     def take_up_all(self) -> None:
         """Messages are missing, and which requests they were about is not known: every one goes on under a new attempt."""
@@ -84,6 +122,9 @@ class Delivery:
 
     def _resume(self, entry: Entry) -> None:
         """From what the ledger has: the prepared prompt and the tokens that were delivered."""
+        if not self._may_go(entry, "scheduler"):
+            entry.due = "resume"
+            return
         prepared = entry.stream.prepared
         assert prepared is not None
         message = Resume(msgspec.structs.replace(prepared, attempt=entry.request.attempt), entry.so_far())

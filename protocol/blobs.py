@@ -210,6 +210,16 @@ class BlobReader:
         self._maps.clear()
 
 
+def read_once(run_dir: Path, ref: BlobRef) -> bytes:
+    """A copy, with no map kept. Raises BlobError."""
+    reader = BlobReader(run_dir)
+    try:
+        with reader.view(ref) as view:
+            return bytes(view)
+    finally:
+        reader.close()
+
+
 def segment_prefix(run_dir: Path) -> str:
     """How this run's segments begin: the run directory's name is unique on the machine (it is made by mkdtemp)."""
     return f"{PREFIX}{run_dir.name}-"

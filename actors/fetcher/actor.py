@@ -13,7 +13,7 @@ from aiohttp.abc import AbstractResolver
 
 from ...protocol.blobs import ARENA_BYTES, Arena, BlobRef
 from ...protocol.config import FetcherConfig
-from ...protocol.edges.client_to_fetcher import Fetch
+from ...protocol.edges.client_to_fetcher import Fetch, Withdraw
 from ...protocol.edges.control import Peer
 from ...protocol.edges.preprocessor_to_fetcher import MediaRead
 from ...protocol.errors import EngineError
@@ -79,6 +79,8 @@ class Fetcher(Actor):
         match message:
             case Fetch(request):
                 self._apply(self.board.open(request))
+            case Withdraw(id, attempt):
+                self._apply(self.board.withdraw(id, attempt))
             case MediaRead(id, attempt):
                 self._apply(self.board.read(id, attempt))
 

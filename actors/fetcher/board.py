@@ -169,6 +169,11 @@ class Board:
         trip = self._trips.get((id, attempt))
         return [] if trip is None else self._drop(trip)
 
+    def withdraw(self, id: str, attempt: int) -> list[Effect]:
+        """These attempts are void, and a later one is welcome. Idempotent."""
+        trips = [trip for trip in self._trips.values() if trip.request.id == id and trip.request.attempt <= attempt]
+        return [effect for trip in trips if not trip.sent for effect in self._drop(trip)]
+
     def end(self, ids: tuple[str, ...]) -> list[Effect]:
         """Idempotent. Whose bytes nobody has begun to read is told so; for the others the preprocessor says it."""
         self._over.add(ids)

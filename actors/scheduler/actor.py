@@ -78,6 +78,8 @@ class SchedulerActor(Actor):
                 self.policy.runner_lost(now, gone.outside)
             case "encoder-cache" if ENCODER not in self.peers:
                 self.policy.encoder_lost(now, gone.outside)
+            case "detokenizer" if DETOKENIZER not in self.peers:
+                self.policy.detokenizer_lost(now, gone.outside)
             case "client":
                 self.policy.client_gone(role)
                 self.policy.outbox.clients[:] = [entry for entry in self.policy.outbox.clients if entry[0] != role]
@@ -91,11 +93,10 @@ class SchedulerActor(Actor):
         while (plan := self.policy.schedule(now)) is not None:
             self.send(RUNNER, plan)
         outbox = self.policy.outbox
-        for message in outbox.detokenizer:
+        for message in self.policy.for_detokenizer():
             self.send(DETOKENIZER, message)
         for wish in outbox.encoder:
             self.send(ENCODER, wish)
-        outbox.detokenizer.clear()
         outbox.encoder.clear()
         if outbox.clients:  # a request can come before the news of its client
             outbox.clients[:] = [(client, answer) for client, answer in outbox.clients if not self._answer(client, answer)]

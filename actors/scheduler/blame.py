@@ -1,8 +1,9 @@
-"""Requests and items that may be what the runner and the encoder die of: whom to run alone, whom to refuse, when.
+"""Requests and items that may be what runner, encoder and detokenizer die of: whom to run alone, whom to refuse, when.
 
 For the runner the suspects are requests, by id: those in the steps in flight at its death. For the encoder they are items,
 by key: those asked for and not there. A suspect request gets the batch for itself until it is past the place where the runner
-died; a suspect item is asked for by itself, for nobody, until the encoder has survived it.
+died; a suspect item is asked for by itself, for nobody, until the encoder has survived it. For the detokenizer they are the
+requests that it was told of; it is told of one suspect alone until that one is over.
 """
 
 from collections.abc import Iterable
@@ -12,14 +13,9 @@ import msgspec
 
 from ...protocol.errors import Failure
 from ...protocol.prepared import Prepared
-from ..quarantine import Banned, Quarantine
+from ..quarantine import POISON, Banned, Quarantine
 from .sequence import Request, Sequence
 
-POISON = Failure(
-    "unprocessable",
-    "This request ended the process that worked on it more than once, while nothing else was there: it is not tried again.",
-    code="poison",
-)
 POISON_ITEM = Failure(
     "unprocessable_media",
     "An item of this request ended the encoder more than once, while nothing else was there: it is not tried again.",
@@ -28,13 +24,18 @@ POISON_ITEM = Failure(
 
 
 class Blame:
-    """Both quarantines and both lists of what is refused at the door."""
+    """The quarantines, and what is refused at the door."""
 
     def __init__(self) -> None:
         self.requests = Quarantine()
         self.items = Quarantine()
+        self.texts = Quarantine()
         self._banned = Banned()
         self.refused = 0
+
+    @property
+    def suspects(self) -> int:
+        return sum(len(one.suspects) for one in (self.requests, self.items, self.texts))
 
     def refusal(self, prepared: Prepared, now: float) -> Failure | None:
         """Why this request, or an item of it, is not tried."""
@@ -63,6 +64,18 @@ class Blame:
         guilty = self.items.died(sorted(keys), outside)
         if guilty is not None:
             self._ban(guilty, now)
+
+    def detokenizer_died(self, told: Iterable[Request], now: float) -> None:
+        """By its own doing."""
+        by_id = {request.id: request for request in told}
+        guilty = self.texts.died(by_id, outside=False)
+        if guilty is not None:
+            self._ban(fingerprint(by_id[guilty].prepared), now)
+
+    def over(self, id: str) -> None:
+        """Its client wants no more of it."""
+        self.requests.ended(id)
+        self.texts.ended(id)
 
     def got_through(self, seq: Sequence) -> None:
         """`seq` has been answered where the runner died, or has ended."""

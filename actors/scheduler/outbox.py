@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, field
 
 from ...protocol.edges.scheduler_to_client import SchedulerToClient
-from ...protocol.edges.scheduler_to_detokenizer import SchedulerToDetokenizer
+from ...protocol.edges.scheduler_to_detokenizer import Outputs, SchedulerToDetokenizer
 from ...protocol.edges.scheduler_to_encoder_cache import SchedulerToEncoderCache
 
 
@@ -14,6 +14,17 @@ class Outbox:
     detokenizer: list[SchedulerToDetokenizer] = field(default_factory=list)
     encoder: list[SchedulerToEncoderCache] = field(default_factory=list)
     clients: list[tuple[str, SchedulerToClient]] = field(default_factory=list)
+
+
+def about(id: str, messages: list[SchedulerToDetokenizer]) -> list[SchedulerToDetokenizer]:
+    """What of these is about one request."""
+    found: list[SchedulerToDetokenizer] = []
+    for message in messages:
+        if not isinstance(message, Outputs):
+            found += [message] if message.id == id else []
+        elif own := tuple(output for output in message.outputs if output.id == id):
+            found.append(Outputs(own))
+    return found
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from ...protocol.edges.detokenizer_to_scheduler import Stopped
 from ...protocol.edges.encoder_cache_to_scheduler import EncodeFailed, Lost, Ready
 from ...protocol.edges.gpu_runner_to_scheduler import PromptLogprobs, Sampled, StepResult
 from ...protocol.edges.scheduler_to_client import MediaLost, Rejected
-from ...protocol.edges.scheduler_to_detokenizer import Close, Open, Output, Outputs, PromptScores
+from ...protocol.edges.scheduler_to_detokenizer import Close, Open, Output, Outputs, PromptScores, SchedulerToDetokenizer
 from ...protocol.edges.scheduler_to_gpu_runner import StepPlan
 from ...protocol.errors import Failure
 from ...protocol.prepared import Prepared
@@ -25,7 +25,7 @@ from .door import refusal, resolve_max_tokens
 from .finishing import ending
 from .isolation import Isolation
 from .media import Embeddings
-from .outbox import Outbox, Tally
+from .outbox import Outbox, Tally, about
 from .planner import Part, Planner
 from .prefix import HashChain
 from .replay import so_far
@@ -71,6 +71,8 @@ class Scheduler:
         self.blame = Blame()
         self.isolation = Isolation(self.blame, self.batch, self.media, self.planner, self.requests)
         self._encoder_here = False
+        self._only_told: str | None = None
+        """The one request that the detokenizer may hear of, because it is suspected to end it."""
         self.flights: deque[Flight] = deque()
         self._closed: dict[str, None] = {}
         self._over = Tombstones()
@@ -120,17 +122,20 @@ class Scheduler:
         ids = tuple(ids)
         self._over.add(ids)
         for id in ids:
-            self.blame.requests.ended(id)
+            self.blame.over(id)
             request = self.requests.get(id)
             if request is not None:
                 self.tally.aborted += not request.closed
                 self._drop(request)
+        self._tell_next()
 
     def acknowledge(self, ids: Iterable[str]) -> None:
         """The client has every token of these; nothing need be kept."""
         for id in ids:
             if id in self._closed:
+                self.blame.over(id)
                 self._drop(self.requests[id])
+        self._tell_next()
 
     def client_gone(self, client: str) -> None:
         self.end([id for id, request in self.requests.items() if request.prepared.client == client])
@@ -248,13 +253,33 @@ class Scheduler:
                 self.tally.rejected += 1
                 self._fail(request, refused)
 
+    def detokenizer_lost(self, now: float, outside: bool) -> None:
+        """`outside`: it was killed, no request is to blame."""
+        if outside:
+            return
+        told = [request for request in self.requests.values() if self._only_told in (None, request.id)]
+        self.blame.detokenizer_died(told, now)
+        self._fail_banned(now, closed=True)
+
     def detokenizer_joined(self) -> None:
-        """A new detokenizer knows nothing: every request that the client has not acknowledged is told again."""
+        """A new detokenizer knows nothing: what the client has not acknowledged is told again; a suspect, alone."""
         self.outbox.detokenizer.clear()  # what it holds was meant for the one before, and is in the replay
+        self._only_told = self.blame.texts.first(lambda id: id in self.requests)
         for request in self.requests.values():
-            self._replay(request)
-            if request.closed:
-                self.outbox.detokenizer.append(_closing(request))
+            if self._only_told in (None, request.id):
+                self._replay(request)
+                if request.closed:
+                    self.outbox.detokenizer.append(_closing(request))
+
+    def _tell_next(self) -> None:
+        """It has survived the one that it was told of alone: the next one, or all, are told now."""
+        if self._only_told is not None and self._only_told not in self.requests:
+            self.detokenizer_joined()
+
+    def for_detokenizer(self) -> list[SchedulerToDetokenizer]:
+        """What it is to be told now; the rest of the outbox is told when its turn comes, from what is kept of each request."""
+        said, self.outbox.detokenizer = self.outbox.detokenizer, []
+        return said if self._only_told is None else about(self._only_told, said)
 
     def counters(self) -> dict[str, float]:
         pool = self.batch.pool
@@ -263,7 +288,7 @@ class Scheduler:
             "running": len(self.batch.running),
             "waiting": len(self.batch.waiting),
             "kept": len(self._closed),
-            "suspects": len(self.blame.requests.suspects) + len(self.blame.items.suspects),
+            "suspects": self.blame.suspects,
             "poison": self.blame.refused,
             "embeddings_asked_or_held": self.media.holders,
             "kv_blocks_used": pool.used if pool is not None else 0,
@@ -340,9 +365,10 @@ class Scheduler:
         if len(self._closed) > KEPT:
             self._drop(self.requests[next(iter(self._closed))])
 
-    def _fail_banned(self, now: float) -> None:
+    def _fail_banned(self, now: float, closed: bool = False) -> None:
+        """`closed`: those too that are computed and only wait for their text."""
         for request in tuple(self.requests.values()):
-            refused = None if request.closed else self.blame.refusal(request.prepared, now)
+            refused = None if request.closed and not closed else self.blame.refusal(request.prepared, now)
             if refused is not None:
                 self.tally.rejected += 1
                 self._fail(request, refused)

@@ -10,4 +10,11 @@ class Fetch(Message, frozen=True):
     request: Request
 
 
-ClientToFetcher = Fetch
+class Withdraw(Message, frozen=True):
+    """This attempt, and those before it, are not wanted; a higher one may come. Void where it has gone on already."""
+
+    id: str
+    attempt: int
+
+
+ClientToFetcher = Fetch | Withdraw

@@ -43,24 +43,29 @@ async def test_a_request_that_ends_the_runner_each_time_is_refused_and_its_neigh
 
 
 async def test_kills_from_outside_refuse_nobody() -> None:
+    """Nobody else is there, and the same request is in hand at each of them."""
     engine = await asyncio.to_thread(
-        start_engine, EngineConfig(), modules={"gpu-runner": "fake_runner"}, python_path=[str(FAKES)]
+        start_engine,
+        EngineConfig(),
+        modules={"gpu-runner": "fake_runner", "encoder-cache": "fake_encoder_cache", "decode-worker": "plain"},
+        python_path=[str(FAKES)],
     )
     with engine:
         async with AsyncLLM(run_dir=engine.run_dir) as llm:
             params = LONG.replace(max_tokens=400)
             prompts = [[70 + n, 71, 72] for n in range(3)]
             running = [asyncio.create_task(llm.generate({"prompt_token_ids": p}, params)) for p in prompts]
-            for _ in range(4):
+            for role in ("gpu-runner", "scheduler", "detokenizer") * 4:
                 await asyncio.sleep(0.05)
                 status = await llm.status()
-                if "gpu-runner" in status.pids:
-                    os.kill(status.pids["gpu-runner"], signal.SIGKILL)
-                while (await llm.status()).roles["gpu-runner"] != "ready":
+                os.kill(status.pids[role], signal.SIGKILL)
+                while (await llm.status()).restarts[role] == status.restarts[role] or not llm._running().ready:
                     await asyncio.sleep(0.02)
             for prompt, output in zip(prompts, await asyncio.gather(*running), strict=True):
                 assert output.outputs[0].token_ids == expected(prompt, params, ())
-            assert (await llm.status()).stats["scheduler"]["poison"] == 0
+            status = await llm.status()
+            assert status.stats["scheduler"]["poison"] == status.stats["scheduler"]["suspects"] == 0
+            assert (llm._running()._suspects.refused, llm._running()._suspects.quiet) == (0, True)
 
 
 async def test_a_picture_that_ends_the_encoder_each_time_is_refused_and_others_are_not() -> None:

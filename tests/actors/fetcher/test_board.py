@@ -138,6 +138,16 @@ def test_a_client_that_is_gone_takes_its_requests_along() -> None:
     assert given_ids(board.landed(flight, BLOB, SPAN)) == ["s"]
 
 
+def test_what_is_withdrawn_is_void_and_a_later_attempt_is_welcome() -> None:
+    board = Board()
+    [flight] = started(board.open(request("r", "http://a/")))
+    assert board.withdraw("r", 0) == [Cancel(flight)]
+    assert board.withdraw("r", 0) == []
+    assert started(board.open(request("r", "http://a/", attempt=1)))
+    assert board.withdraw("r", 0) == []
+    assert len(board) == 1
+
+
 class BoardMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()

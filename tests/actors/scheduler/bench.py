@@ -106,6 +106,14 @@ class Bench:
         self.policy.runner_lost()
         self.deliver()
 
+    def lose_detokenizer(self, outside: bool) -> None:
+        """Its successor is told anew."""
+        self.policy.detokenizer_lost(self.time, outside)
+        for told in (self.opened, self.tokens, self.finishes, self.closed, self.scores):
+            told.clear()
+        self.policy.detokenizer_joined()
+        self.deliver()
+
     def lose_encoder(self) -> None:
         self.needs.clear()
         self.given.clear()
@@ -202,7 +210,7 @@ class Bench:
 
     def deliver(self) -> None:
         outbox = self.policy.outbox
-        for message in outbox.detokenizer:
+        for message in self.policy.for_detokenizer():
             match message:
                 case Open():
                     self.opened.append(message)
@@ -231,7 +239,6 @@ class Bench:
                 self.rejected[answer.id] = answer
             else:
                 self.lost.append(answer)
-        outbox.detokenizer.clear()
         outbox.encoder.clear()
         outbox.clients.clear()
         if self.encoder:

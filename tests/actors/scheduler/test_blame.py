@@ -216,3 +216,60 @@ def test_an_item_that_ends_the_encoder_is_refused_and_its_neighbours_are_not() -
     bench.submit(prepared("other words", [8, 0, 0], (item("bad", 1, 2),)))
     assert bench.rejected["other words"].failure.code == "poison"
     bench.assert_empty()
+
+
+def answer_all(bench: Bench, bad: str = "") -> tuple[int, list[str]]:
+    """A detokenizer that dies when it is told of `bad`, and else has told everybody's client; its deaths, and who was told."""
+    deaths, told = 0, []
+    while bench.policy.requests:
+        open = [opened.id for opened in bench.opened if opened.id in bench.policy.requests]
+        assert open, "nobody is told of anything"
+        if bad in open:
+            deaths += 1
+            bench.lose_detokenizer(outside=False)
+        else:
+            assert bench.closed.keys() >= set(open)
+            assert all(bench.tokens[id, 0] == oracle(bench.policy.requests[id].prepared, 0) for id in open)
+            told += open
+            bench.policy.end(open)
+            bench.deliver()
+    return deaths, told
+
+
+def test_a_request_that_ends_the_detokenizer_is_refused_and_the_others_are_told_whole() -> None:
+    bench = Bench()
+    bench.submit(*(prepared(f"r{n}", [5, 6, n], max_tokens=4) for n in range(4)))
+    bench.run()
+    deaths, told = answer_all(bench, "r1")
+    assert deaths == 4
+    assert bench.rejected.keys() == {"r1"}
+    assert bench.rejected["r1"].failure.code == "poison"
+    assert sorted(told) == ["r0", "r2", "r3"]
+    assert bench.policy.blame.suspects == 0
+    bench.submit(prepared("the same again", [5, 6, 1], max_tokens=4))
+    assert bench.rejected["the same again"].failure.code == "poison"
+
+
+def test_who_comes_while_a_suspect_is_told_alone_waits_for_his_turn() -> None:
+    bench = Bench()
+    bench.submit(prepared("first", [5, 6], max_tokens=4), prepared("second", [5, 7], max_tokens=4))
+    for _ in range(2):
+        bench.lose_detokenizer(outside=False)
+    bench.submit(prepared("third", [5, 8], max_tokens=4))
+    bench.run()
+    assert {opened.id for opened in bench.opened} == {name[0] for name in bench.tokens} == bench.closed.keys() == {"first"}
+    for number, id in enumerate(("first", "second")):
+        bench.policy.end([id])
+        bench.deliver()
+        assert [opened.id for opened in bench.opened][number + 1 :] == (["second"] if id == "first" else ["third"])
+    assert bench.tokens["third", 0] == oracle(prepared("third", [5, 8], max_tokens=4), 0)
+
+
+def test_kills_of_the_detokenizer_refuse_nobody() -> None:
+    bench = Bench()
+    bench.submit(prepared("r", [5, 6], max_tokens=4))
+    bench.run()
+    for _ in range(9):
+        bench.lose_detokenizer(outside=True)
+    assert answer_all(bench) == (0, ["r"])
+    assert not bench.rejected
