@@ -2,6 +2,8 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import msgspec
 
@@ -32,6 +34,8 @@ class Admission:
         self._requests = self._tokens = self._media = 0
         self._waiting: deque[tuple[Cost, asyncio.Future[None]]] = deque()
         self._closed: Failure | None = None
+        self._expected_requests = self._expected_media = 0
+        """Of bodies that are being read."""
 
     @property
     def requests(self) -> int:
@@ -53,12 +57,17 @@ class Admission:
             if not place.done():
                 place.set_exception(RequestError(why))
 
+    @property
+    def expected(self) -> int:
+        """Bodies that are being read."""
+        return self._expected_requests
+
     def reshare(self, share: Share) -> None:
         self.share = share
         self._admit_waiting()
 
     def _fits(self, cost: Cost) -> bool:
-        if self._requests == 0:
+        if self._requests == 0 and cost.requests == 1:
             return True  # a request larger than the share runs alone rather than never
         return (
             self._requests + cost.requests <= self.share.requests
@@ -78,13 +87,23 @@ class Admission:
             raise _full()
         self._add(cost)
 
-    def check(self, body_bytes: int) -> None:
-        """Before a body of this announced size is read: raises RequestError("overloaded") where no request of that size could
-        be taken now. Media in a body are base64, so three quarters of it may be media; a body without any is far smaller."""
+    @contextmanager
+    def expecting(self, body_bytes: int) -> Iterator[None]:
+        """While a body of this announced size is read. Raises RequestError("overloaded") where no request of that size could be
+        taken now, beside those whose bodies are being read already. Media in a body are base64, so three quarters of it may be
+        media; a body without any is far smaller."""
         self.check_open()
         media = body_bytes // 4 * 3 if body_bytes > SMALL_BODY else 0
-        if self._waiting or not self._fits(Cost(1, 1, media)):
+        beside = self._expected_media if media else 0  # what a large body is waited for does not concern a small one
+        if self._waiting or not self._fits(Cost(1 + self._expected_requests, 1, media + beside)):
             raise _full()
+        self._expected_requests += 1
+        self._expected_media += media
+        try:
+            yield
+        finally:
+            self._expected_requests -= 1
+            self._expected_media -= media
 
     def check_open(self) -> None:
         """Raises RequestError once the door is closed."""

@@ -23,6 +23,9 @@ def doc(text: str) -> msgspec.Meta:
 
 LIMITED_SIZES = {"image": ("width", "height"), "video": ("num_frames", "width", "height"), "audio": ()}
 """What a limit per prompt may say of an item beside the count of items: the most that requests may ask for."""
+LEAST_REQUESTS = 128
+"""In the engine at once, unless told otherwise. As many wait as run, so that a flood's last request is answered a batch later:
+a deeper queue makes everybody wait, and nobody's answer come sooner."""
 
 
 class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -74,7 +77,10 @@ class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     media_cache_ttl_hours: Annotated[
         float | None, doc("hours for which a download is kept; default: THESPIS_MEDIA_CACHE_TTL_HOURS, else 24")
     ] = None
-    max_requests: Annotated[int, doc("requests in the engine at once, over all clients; beyond: 429")] = 1024
+    max_requests: Annotated[
+        int | None,
+        doc("requests in the engine at once, over all clients; beyond: 429; default: twice max_num_seqs, at least 128"),
+    ] = None
     max_inflight_tokens: Annotated[int, doc("prompt and output tokens of all accepted requests together")] = 4_000_000
     max_media_gb: Annotated[float, doc("GiB of media of all accepted requests together")] = 1.0
 
@@ -82,7 +88,7 @@ class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         if not self.model:
             msgspec.structs.force_setattr(self, "model", str(demo_model()))
         for name in ("max_num_seqs", "max_num_batched_tokens", "block_size", "decode_workers", "max_requests"):
-            if getattr(self, name) < 1:
+            if (value := getattr(self, name)) is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
         if self.max_model_len is not None and self.max_model_len < 1:
             raise ValueError(f"max_model_len must be at least 1, got {self.max_model_len}.")
@@ -365,7 +371,8 @@ def divide(engine: EngineConfig, model: ModelInfo, cuda: bool = False, server: S
     )
     if server is not None:
         roles["http"] = HttpConfig(model=model, name=engine.name, max_model_len=context, server=server, engine=engine)
-    share = Share(engine.max_requests, engine.max_inflight_tokens, int(engine.max_media_gb * (1 << 30)))
+    requests = engine.max_requests or max(LEAST_REQUESTS, 2 * engine.max_num_seqs)
+    share = Share(requests, engine.max_inflight_tokens, int(engine.max_media_gb * (1 << 30)))
     return Division(roles=roles, share=share, max_model_len=context, name=engine.name)
 
 

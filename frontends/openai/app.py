@@ -1,10 +1,23 @@
 """The aiohttp application: paths, and one middleware that lets callers in and turns what goes wrong into answers."""
 
+import time
+
 from aiohttp import web
 
 from ...protocol.config import HttpConfig
 from ..client import Client
-from .door import OPEN_PATHS, SERVER, Handler, error_response, failure_of, unauthorized
+from .connections import Connection
+from .door import (
+    BODY_WANTED,
+    OPEN_PATHS,
+    RETRY_AFTER_SECONDS,
+    SERVER,
+    Handler,
+    error_response,
+    expect,
+    failure_of,
+    unauthorized,
+)
 from .handlers import chat_completions, completions
 from .service import SERVICE, TENANT, Service
 from .utility import detokenize, health, live, metrics, models, one_model, tokenize, version
@@ -18,12 +31,12 @@ def make_app(client: Client, config: HttpConfig) -> web.Application:
     app[SERVICE] = Service(client, config)
     app.add_routes(
         [
-            web.post("/v1/chat/completions", chat_completions),
-            web.post("/v1/completions", completions),
+            web.post("/v1/chat/completions", chat_completions, expect_handler=expect),
+            web.post("/v1/completions", completions, expect_handler=expect),
             web.get("/v1/models", models),
             web.get("/v1/models/{name:.+}", one_model),
-            web.post("/tokenize", tokenize),
-            web.post("/detokenize", detokenize),
+            web.post("/tokenize", tokenize, expect_handler=expect),
+            web.post("/detokenize", detokenize, expect_handler=expect),
             web.get("/health", health),
             web.get("/live", live),
             web.get("/version", version),
@@ -41,7 +54,17 @@ async def _door(request: web.Request, handler: Handler) -> web.StreamResponse:
         response.headers["Server"] = SERVER
     if request.path in METRICS_PATHS:
         service.metrics.requests.labels(request.path, str(response.status)).inc()
+        if response.status in RETRY_AFTER_SECONDS and BODY_WANTED not in request and not response.prepared:
+            await _write_refusal(request, response, service)
     return response
+
+
+async def _write_refusal(request: web.Request, response: web.StreamResponse, service: Service) -> None:
+    """Here rather than by aiohttp, so that the time it took is known."""
+    await response.prepare(request)
+    await response.write_eof()
+    if isinstance(request.protocol, Connection):
+        service.metrics.refusal.observe(time.perf_counter() - request.protocol.heard)
 
 
 async def _answer(request: web.Request, handler: Handler, service: Service) -> web.StreamResponse:

@@ -1,5 +1,6 @@
 """The HTTP door: who may come in, how large a body may be, and what an error looks like from outside."""
 
+import asyncio
 import logging
 import math
 from collections.abc import Awaitable, Callable
@@ -19,7 +20,12 @@ SERVER = "thespis"
 """Instead of a list of what this is made of and in which versions."""
 OPEN_PATHS = frozenset({"/health", "/live"})
 """Answered without a key: probes carry none."""
+BODY_WANTED: web.RequestKey[bool] = web.RequestKey("body_wanted", bool)
+"""Set on a request whose body is being read, or has been."""
 RETRY_AFTER_SECONDS = {429: 1, 503: 2}
+PATIENCE_SECONDS = 20.0
+"""For the next piece of a body: one that never comes must not keep the place that it was given."""
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 INTERNAL = Failure("internal", "Internal error.", code="internal_error")
 ENGINE_GONE = Failure("restarted", "The engine is not there at the moment; send the request again.", code="engine_dead")
 NO_PATH = Failure("not_found", "There is nothing at this path.", code="unknown_path")
@@ -50,11 +56,15 @@ class Keys:
         return given if known and scheme.lower() == "bearer" else None
 
 
+async def expect(request: web.Request) -> None:
+    """A caller who asks before he sends his body is told to go on where it is read, after all that can refuse him."""
+
+
 class Bodies:
     """Reads request bodies within two limits, of one and of all that are being held together."""
 
-    def __init__(self, max_bytes: int, max_total: int) -> None:
-        self._max, self._max_total = max_bytes, max_total
+    def __init__(self, max_bytes: int, max_total: int, patience: float = PATIENCE_SECONDS) -> None:
+        self._max, self._max_total, self._patience = max_bytes, max_total, patience
         self._held = 0
 
     async def read(self, request: web.Request) -> bytes:
@@ -66,10 +76,14 @@ class Bodies:
             raise self._full()
         held = announced
         self._held += held
+        request[BODY_WANTED] = True
         try:
+            if request.headers.get("Expect", "").lower() == "100-continue":
+                await request.writer.write(CONTINUE)
+                request.writer.output_size = 0  # of the answer, nothing has been sent
             chunks: list[bytes] = []
             size = 0
-            async for chunk in request.content.iter_any():
+            while chunk := await self._more(request):
                 size += len(chunk)
                 if size > self._max:
                     raise self._too_large()
@@ -88,6 +102,15 @@ class Bodies:
             raise refuse("invalid_request", "The body could not be read.", code="invalid_body") from None
         finally:
             self._held -= held
+
+    async def _more(self, request: web.Request) -> bytes:
+        """What has come of the body since; nothing at its end."""
+        try:
+            async with asyncio.timeout(self._patience):
+                return await request.content.readany()
+        except TimeoutError:
+            text = f"Nothing more of the body came for {self._patience:g} s."
+            raise refuse("invalid_request", text, code="body_timeout") from None
 
     def _full(self) -> RequestError:
         return refuse("overloaded", "The server reads as much as it can hold; try again later.", code="overloaded")

@@ -21,9 +21,8 @@ from .shape import Options, Shape
 async def chat_completions(request: web.Request) -> web.StreamResponse:
     service, arrival = request.app[SERVICE], time.time()
     with service.working():
-        service.check_room(request)
         parse = partial(parse_chat, embeds=service.config.engine.enable_mm_embeds, style=service.tool_style)
-        body, job, headers = await service.read(request, ChatRequest, parse)
+        body, job, headers = await service.read(request, ChatRequest, parse, generates=True)
         options = _options(service, body, arrival, job, tools=job.tools)
         return await _answer(request, service, body, [job], options, headers)
 
@@ -31,8 +30,7 @@ async def chat_completions(request: web.Request) -> web.StreamResponse:
 async def completions(request: web.Request) -> web.StreamResponse:
     service, arrival = request.app[SERVICE], time.time()
     with service.working():
-        service.check_room(request)
-        body, jobs, headers = await service.read(request, CompletionRequest, parse_completion)
+        body, jobs, headers = await service.read(request, CompletionRequest, parse_completion, generates=True)
         echo = tuple(_prompt_text(service, job) for job in jobs) if body.echo else None
         options = _options(service, body, arrival, jobs[0], echo=echo)
         return await _answer(request, service, body, jobs, options, headers)

@@ -3,8 +3,6 @@
 import asyncio
 import logging
 import socket
-from functools import partial
-from typing import Any
 
 import msgspec
 from aiohttp import web
@@ -16,11 +14,10 @@ from ...protocol.config import HttpConfig, ServerConfig
 from ...protocol.errors import EngineError
 from ..client import CUT, Client
 from .app import make_app
-from .door import no_request
+from .connections import BACKLOG, serve_on
 from .service import SERVICE
 
 log = logging.getLogger(__name__)
-BACKLOG = 1024
 
 
 class Http(Actor):
@@ -61,30 +58,6 @@ def open_listener(server: ServerConfig) -> socket.socket:
             raise EngineError(f"Cannot listen on {server.host}:{server.port}: {error.strerror}.") from error
     listener.setblocking(False)
     return listener
-
-
-async def serve_on(app: web.Application, listener: socket.socket) -> web.AppRunner:
-    """Start answering. A caller that goes away cancels its handler, and with it the request."""
-    runner = _Runner(app, handler_cancellation=True, shutdown_timeout=1.0)
-    await runner.setup()
-    await web.SockSite(runner, listener, backlog=BACKLOG).start()
-    return runner
-
-
-class _Handler(web.RequestHandler):
-    """Answers what is no HTTP in our own words: aiohttp's tell its version and the exception's text."""
-
-    def handle_error(self, request: web.BaseRequest, status: int = 500, *_: object, **__: object) -> web.StreamResponse:
-        log.info("what a caller sent is no HTTP")
-        return no_request(status)
-
-
-class _Runner(web.AppRunner):
-    @property
-    def server(self) -> Any:
-        """What makes a protocol for each connection."""
-        manager = super().server
-        return manager and partial(_Handler, manager, loop=asyncio.get_running_loop(), access_log=None)  # type: ignore[arg-type]
 
 
 async def close(app: web.Application, runner: web.AppRunner, seconds: float | None = None) -> None:

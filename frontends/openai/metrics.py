@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 from ...protocol.edges.control import Status
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+REFUSAL_SECONDS = (0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0)
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 
 
@@ -30,6 +31,13 @@ class Metrics:
             "thespis_inter_token_seconds", "Between two updates of one stream, per token.", buckets=SECONDS, registry=on
         )
         self.whole = Histogram("thespis_request_seconds", "From arrival to the end.", buckets=SECONDS, registry=on)
+
+        self.refusal = Histogram(
+            "thespis_refusal_seconds",
+            "From the head of a request to its written 429 or 503, where its body was not read.",
+            buckets=REFUSAL_SECONDS,
+            registry=on,
+        )
 
     def text(self, status: Status | None) -> bytes:
         """The exposition; `status` None: the engine does not answer, and only the frontend's own lines are there."""

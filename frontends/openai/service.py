@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -75,16 +75,16 @@ class Service:
             if not self._busy:
                 self._idle.set()
 
-    def check_room(self, request: web.Request) -> None:
-        """By the headers alone: raises RequestError 429 where the engine has no place for a request of this size now."""
-        self.client.admission.check(request.content_length or 0)
-
-    async def read(self, request: web.Request, schema: type[B], parse: Callable[[B], P]) -> tuple[B, P, dict[str, str]]:
+    async def read(
+        self, request: web.Request, schema: type[B], parse: Callable[[B], P], generates: bool = False
+    ) -> tuple[B, P, dict[str, str]]:
         """The body, what `parse` (pure) makes of it, and headers that name what was ignored in it.
 
-        A large body is read in a thread, so that the streams of others go on meanwhile.
+        A large body is read in a thread, so that the streams of others go on meanwhile. `generates`: by the headers alone,
+        raises RequestError 429 where the engine has no place for a request of this size now.
         """
-        raw = await self.bodies.read(request)
+        with self.client.admission.expecting(request.content_length or 0) if generates else nullcontext():
+            raw = await self.bodies.read(request)
 
         def work() -> tuple[B, P, list[str]]:
             body = decode(schema, raw)

@@ -23,16 +23,34 @@ def test_beyond_the_share_is_refused_at_once() -> None:
 
 def test_a_body_that_could_not_be_taken_is_refused_by_its_length() -> None:
     door = Admission(Share(2, 100, 3 << 20))
-    door.check(1 << 30)  # alone it would be let in, however large
+    with door.expecting(1 << 30):  # alone it would be let in, however large
+        pass
     door.try_take(ONE)
-    door.check(1000)
-    door.check(3 << 20)
-    with pytest.raises(RequestError):
-        door.check(5 << 20)
+    with door.expecting(1000):
+        pass
+    with door.expecting(3 << 20):
+        pass
+    with pytest.raises(RequestError), door.expecting(5 << 20):
+        pass
     door.try_take(ONE)
-    with pytest.raises(RequestError):
-        door.check(0)
+    with pytest.raises(RequestError), door.expecting(0):
+        pass
     assert door.requests == 2, "nothing is taken by looking"
+
+
+def test_bodies_that_are_being_read_have_their_places() -> None:
+    door = Admission(Share(2, 100, 6 << 20))
+    door.try_take(ONE)
+    with door.expecting(4 << 20), pytest.raises(RequestError), door.expecting(0):
+        pass
+    door.give(ONE)
+    with door.expecting(4 << 20):
+        with pytest.raises(RequestError), door.expecting(6 << 20):
+            pass
+        with door.expecting(1000):
+            pass
+    with door.expecting(1 << 30), door.expecting(1000):
+        pass
 
 
 def test_a_request_larger_than_the_share_runs_alone() -> None:
@@ -92,8 +110,8 @@ async def test_a_closed_door_refuses_who_waits_and_who_comes() -> None:
         await waiter
     with pytest.raises(RequestError, match="Closed"):
         door.try_take(ONE)
-    with pytest.raises(RequestError, match="Closed"):
-        door.check(0)
+    with pytest.raises(RequestError, match="Closed"), door.expecting(0):
+        pass
     door.give(ONE)
     assert door.requests == 0
 

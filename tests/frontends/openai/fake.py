@@ -8,9 +8,10 @@ from typing import Any
 
 import aiohttp
 
-from thespis.frontends.admission import Admission
+from thespis.frontends.admission import Admission, Cost
 from thespis.frontends.openai.app import make_app
-from thespis.frontends.openai.main import close, open_listener, serve_on
+from thespis.frontends.openai.connections import serve_on
+from thespis.frontends.openai.main import close, open_listener
 from thespis.frontends.stream import Stream
 from thespis.protocol.blobs import BlobRef, Bytes
 from thespis.protocol.checkpoint import ModelInfo
@@ -129,6 +130,13 @@ class FakeClient:
 
     async def status(self) -> Status:
         return Status(True, {"scheduler": "ready"}, {"gpu-runner": {"steps": 7.0}}, {"gpu-runner": 1}, {"gpu-runner": 2})
+
+
+def full() -> Admission:
+    """A door with no place left."""
+    door = Admission(Share(1, 1, 1))
+    door.try_take(Cost(1, 1, 1))
+    return door
 
 
 def http_config(model: ModelInfo = MODEL, engine: Mapping[str, Any] | None = None, **server: Any) -> HttpConfig:

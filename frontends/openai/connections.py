@@ -1,0 +1,61 @@
+"""What stands between the socket and the handlers: aiohttp's protocol, with our words and our clock."""
+
+import asyncio
+import logging
+import socket
+import time
+from functools import partial
+from typing import Any
+
+from aiohttp import web
+
+from .door import no_request
+
+log = logging.getLogger(__name__)
+BACKLOG = 1024
+KEEP_ALIVE_SECONDS = 75.0
+"""Longer than the 60 s of common proxies, so that it is they who close."""
+LINGER_SECONDS = 2.0
+"""A caller who was refused before his body was read may go on sending for so long, and reads the answer then. His bytes are
+thrown away; closing at once would make his system throw the answer away."""
+
+
+class Connection(web.RequestHandler):
+    """One caller's connection."""
+
+    heard: float = 0.0
+    """When the head of the newest request had come, by `time.perf_counter`."""
+
+    def data_received(self, data: bytes) -> None:
+        now, before = time.perf_counter(), self._request_count
+        super().data_received(data)
+        if self._request_count != before:
+            self.heard = now
+
+    def handle_error(self, request: web.BaseRequest, status: int = 500, *_: object, **__: object) -> web.StreamResponse:
+        """Answers what is no HTTP in our own words: aiohttp's tell its version and the exception's text."""
+        log.info("what a caller sent is no HTTP")
+        return no_request(status)
+
+
+class _Runner(web.AppRunner):
+    @property
+    def server(self) -> Any:
+        """What makes a protocol for each connection."""
+        manager = super().server
+        return manager and partial(
+            Connection,
+            manager,
+            loop=asyncio.get_running_loop(),
+            access_log=None,  # type: ignore[arg-type]
+            keepalive_timeout=KEEP_ALIVE_SECONDS,
+            lingering_time=LINGER_SECONDS,
+        )
+
+
+async def serve_on(app: web.Application, listener: socket.socket) -> web.AppRunner:
+    """Start answering. A caller that goes away cancels its handler, and with it the request."""
+    runner = _Runner(app, handler_cancellation=True, shutdown_timeout=1.0)
+    await runner.setup()
+    await web.SockSite(runner, listener, backlog=BACKLOG).start()
+    return runner

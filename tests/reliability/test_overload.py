@@ -1,0 +1,73 @@
+"""A flood: what is let in is answered whole, the rest is refused by its head, and afterwards all is as before."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator
+
+import aiohttp
+import pytest
+
+from thespis.scripts.overload_run.caller import Outcome, Tally, call
+
+from ..helpers.serving import Server, served
+
+pytestmark = [pytest.mark.process, pytest.mark.timeout(90)]
+PLACES = 4
+MODULES = {"gpu-runner": "fake_runner", "encoder-cache": "fake_encoder_cache", "decode-worker": "plain"}
+BODY = b'{"prompt": [70, 71], "max_tokens": 25, "ignore_eos": true, "stream": true}'
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FAKE_STEP_SECONDS", "0.02")
+        with served(modules=MODULES, max_requests=PLACES, max_media_gb=1 / 64) as server:
+            yield server
+
+
+def asking(body: bytes, length: int | None = None) -> bytes:
+    head = f"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body) if length is None else length}\r\n"
+    return head.encode() + b"Content-Type: application/json\r\n\r\n" + body
+
+
+async def flood(server: Server, requests: list[bytes]) -> list[Outcome]:
+    """All at once."""
+    port, tally = int(server.url.rpartition(":")[2]), Tally()
+    async with asyncio.timeout(60):
+        return list(await asyncio.gather(*(call(port, data, tally) for data in requests)))
+
+
+async def counters(server: Server) -> dict[str, float]:
+    async with aiohttp.ClientSession(server.url) as http, http.get("/metrics") as response:
+        lines = [line.rsplit(" ", 1) for line in (await response.text()).splitlines() if not line.startswith("#")]
+    return {name: float(value) for name, value in lines}
+
+
+async def test_who_is_let_in_is_answered_whole_and_the_rest_is_refused(server: Server) -> None:
+    before = await counters(server)
+    outcomes = await flood(server, [asking(BODY)] * 200)
+    statuses = Counter(outcome.status for outcome in outcomes)
+    assert statuses.keys() == {200, 429}
+    assert statuses[200] >= PLACES
+    assert all(outcome.whole for outcome in outcomes if outcome.status == 200)
+    after = await counters(server)
+    assert after["thespis_refusal_seconds_count"] - before.get("thespis_refusal_seconds_count", 0.0) == statuses[429]
+    assert after["thespis_preprocessor_prepared"] - before["thespis_preprocessor_prepared"] == statuses[200]
+    assert after['thespis_restarts{role="http"}'] == 0
+    (again,) = await flood(server, [asking(BODY)])
+    assert again.whole
+
+
+async def test_large_bodies_are_refused_while_they_have_not_come(server: Server) -> None:
+    """A hundred callers announce 64 MiB each and send no more than the head: one is waited for, the others get their answer."""
+    port, tally = int(server.url.rpartition(":")[2]), Tally()
+    callers = [asyncio.create_task(call(port, asking(b"", 64 << 20), tally)) for _ in range(100)]
+    async with asyncio.timeout(30):
+        while sum(outcome.status == 429 for outcome in tally.outcomes) < 99:
+            await asyncio.sleep(0.01)
+    small = asyncio.create_task(call(port, asking(BODY), tally))
+    async with asyncio.timeout(30):
+        assert (await small).whole, "a small body goes past the large one"
+    for caller in callers:
+        caller.cancel()
+    await asyncio.gather(*callers, return_exceptions=True)
