@@ -27,7 +27,7 @@ from ..protocol.sampling import SamplingParams
 from .admission import Admission, Cost, estimate_tokens
 from .connection import Connection
 from .deadline import LATE, before
-from .delivery import Delivery
+from .delivery import Delivery, check_sendable
 from .ledger import Early, Entry, Ledger, Progress, blobs_of, needs_fetch
 from .stream import Stream
 from .suspects import Suspects, outline
@@ -172,6 +172,7 @@ class Client:
         blobs = blobs_of(request)
         cost = Cost(1, estimate_tokens(prompt, params), sum(blob.nbytes for blob in blobs))
         try:
+            check_sendable(request)
             self._refuse_poison(request)
             async with before(deadline):
                 await self._enter(cost, wait)

@@ -8,8 +8,8 @@ from typing import Any
 
 from ...protocol.config import PreprocessorConfig
 from ...protocol.errors import EngineError, RequestError, refuse
-from ...protocol.request import MODALITIES, Encoded, MediaItem, Modality, Request
-from .decode.options import CLIP_FACTS, MOST_FRAMES, background_of
+from ...protocol.request import MODALITIES, Encoded, Modality, Request
+from .decode.options import CLIP_FACTS, MOST_FPS, MOST_FRAMES, background_of
 from .families.base import Family
 
 Options = dict[str, Any]
@@ -22,7 +22,7 @@ IO_OPTIONS: dict[Modality, frozenset[str]] = {
 SOUND_SWITCH = "use_audio_in_video"
 """A processor option of the prompt, not of its items: it puts more of them there."""
 COSTLY = ("max_pixels", "num_frames", "fps", "max_duration")
-"""Options of which the operator's own value is a ceiling."""
+"""Options of which the operator's own value is a ceiling; the first of them of pictures too."""
 
 
 class MediaOptions:
@@ -56,16 +56,16 @@ class MediaOptions:
 
     def of(self, request: Request, index: int) -> tuple[Options, Options]:
         """(processor, io) options in effect for one item, irrelevant ones left out."""
-        item = request.media[index]
+        modality = request.media[index].modality
         asked = {name: value for name, value in request.mm_processor_kwargs.items() if value is not None}
         processor = {**self._config.processor_kwargs, **asked}
         if isinstance(processor.get("fps"), list):  # one per clip, as qwen-vl-utils returns them
             nth = sum(1 for earlier in request.media[:index] if earlier.modality == "video")
-            processor["fps"] = processor["fps"][nth] if item.modality == "video" else None
-        relevant = self._family.options.get(item.modality, frozenset())
+            processor["fps"] = processor["fps"][nth] if modality == "video" else None
+        relevant = self._family.options.get(modality, frozenset())
         processor = {name: value for name, value in processor.items() if name in relevant and value is not None}
-        io = {**self._config.io_kwargs.get(item.modality, {}), **request.media_io_kwargs.get(item.modality, {})}
-        return self._below_ceilings(item, processor, io)
+        io = {**self._config.io_kwargs.get(modality, {}), **request.media_io_kwargs.get(modality, {})}
+        return self._below_ceilings(modality, processor, io)
 
     def in_effect(self, request: Request) -> dict[str, dict[str, Options]]:
         """What `of` came to, by kind of option and modality, for a request that asked for any: one value, or one per item."""
@@ -73,10 +73,8 @@ class MediaOptions:
             return {}
         found: dict[str, dict[str, Options]] = {"mm_processor_kwargs": {}, "media_io_kwargs": {}}
         for modality in MODALITIES:
-            each = [self.of(request, index) for index, item in enumerate(request.media) if item.modality == modality]
+            each = [self._told(request, index) for index, item in enumerate(request.media) if item.modality == modality]
             processor, io = _together(pair[0] for pair in each), _together(pair[1] for pair in each)
-            if MOST_FRAMES in io:
-                io["num_frames"] = io.pop(MOST_FRAMES)
             if modality == "video" and each and self.hears_clips(request):
                 processor[SOUND_SWITCH] = True
             for kind, options in (("mm_processor_kwargs", processor), ("media_io_kwargs", io)):
@@ -84,18 +82,32 @@ class MediaOptions:
                     found[kind][modality] = options
         return {kind: options for kind, options in found.items() if options}
 
-    def _below_ceilings(self, item: MediaItem, processor: Options, io: Options) -> tuple[Options, Options]:
-        ceilings = dict(self._ceilings[item.modality])
-        if item.source is not None and not isinstance(item.source, Encoded):
-            ceilings.pop("fps", None)  # it says how far apart the frames are that the caller brings
-        elif "num_frames" in ceilings and "num_frames" not in processor and "num_frames" not in io:
+    def _told(self, request: Request, index: int) -> tuple[Options, Options]:
+        """`of` one item, in the callers' words."""
+        processor, io = self.of(request, index)
+        frames, rate = io.pop(MOST_FRAMES, None), io.pop(MOST_FPS, None)
+        if frames is not None:
+            io["num_frames"] = frames
+        source = request.media[index].source
+        if rate is not None and (source is None or isinstance(source, Encoded)):
+            for options in (processor, io):
+                if "fps" in options:
+                    options["fps"] = min(options["fps"], rate)
+        return processor, io
+
+    def _below_ceilings(self, modality: Modality, processor: Options, io: Options) -> tuple[Options, Options]:
+        """The same whatever the item's content is: an id stands for it later."""
+        ceilings = dict(self._ceilings[modality])
+        if "fps" in ceilings:
+            io[MOST_FPS] = ceilings.pop("fps")
+        if "num_frames" in ceilings and "num_frames" not in processor and "num_frames" not in io:
             io[MOST_FRAMES] = ceilings["num_frames"]
         for options in (processor, io):
             for name, most in ceilings.items():
                 value = options.get(name)
                 if value is not None and (value == -1 or value > most):
                     options[name] = most
-        own, most = self._family.pixel_range(item.modality), ceilings.get("max_pixels")
+        own, most = self._family.pixel_range(modality), ceilings.get("max_pixels")
         if own is not None and most is not None:
             if own[1] > most:
                 processor.setdefault("max_pixels", most)
@@ -142,7 +154,7 @@ def _ceilings(config: PreprocessorConfig, modality: Modality) -> Options:
         if "width" in limit and "height" in limit:
             sources.append({"max_pixels": limit["width"] * limit["height"]})
     found: Options = {}
-    for name in COSTLY:
+    for name in COSTLY if modality == "video" else COSTLY[:1]:
         values = [value for source in sources if isinstance(value := source.get(name), int | float) and value > 0]
         if values:
             found[name] = min(values)

@@ -78,6 +78,16 @@ def test_S4_what_an_http_url_names_is_what_is_answered(stage: Stage, name: str, 
     assert {answer.token_ids.__repr__() for answer in (*fetched.values(), *inline.values())} == {repr(inline["llm"].token_ids)}
 
 
+def test_S44_the_shorthand_of_a_url(stage: Stage) -> None:
+    whole = stage.answered(part(stage.site.url("/picture-1.png")))
+    for short in (
+        {"image_url": stage.site.url("/picture-1.png")},
+        {"type": "input_image", "image_url": stage.site.url("/picture-1.png")},
+    ):
+        told = stage.answered(short)
+        assert {name: answer.token_ids for name, answer in told.items()} == {name: a.token_ids for name, a in whole.items()}
+
+
 def test_S4_content_is_known_by_its_bytes_not_by_its_name(stage: Stage) -> None:
     stage.answered(part(stage.site.url("/named/notes.txt?picture-5.png")))
 

@@ -69,7 +69,8 @@ class ItemDecoder:
         match source:
             case Encoded():
                 whole = self._sampling(processor, io, self._limits.video_frames)
-                return Clip(decode_video(data, self._limits, whole, bool(io.get("frame_recovery", False))), fps)
+                frames = decode_video(data, self._limits, whole, bool(io.get("frame_recovery", False)))
+                return Clip(frames, None if fps is None else whole.fps)
             case FrameList(sizes=sizes):
                 facts = {name: value for name in CLIP_FACTS if (value := getattr(source, name)) is not None}
                 return self._frame_list(data, sizes, {**io, **facts}, processor)

@@ -7,8 +7,9 @@ from ....protocol.errors import refuse
 WHITE = (255, 255, 255)
 SOUND_TRACK = "sound_track"
 """Set by the shell alone: the item is the sound of a clip, which may have none."""
-MOST_FRAMES = "most_frames"
-"""Set by the shell alone: the operator's ceiling, where nobody asks for a number of frames."""
+MOST_FRAMES, MOST_FPS = "most_frames", "most_fps"
+"""Set by the shell alone: the operator's ceilings, where nobody asks for a number of frames, and for what is sampled. A rate
+may also say how far apart the frames are that a caller brings; then it is none of the operator's business."""
 CLIP_FACTS = ("fps", "duration", "total_num_frames", "frames_indices", "do_sample_frames")
 """What a caller may say of frames that he brings."""
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from ....protocol.errors import refuse
-from .options import MOST_FRAMES
+from .options import MOST_FPS, MOST_FRAMES
 
 
 class Sampling(NamedTuple):
@@ -31,6 +31,8 @@ def sampling_of(
         fps = model_fps
     by_rate = asked is None and model_fps is not None
     num = asked if asked is not None else (None if fps is not None and model_fps is not None else default_frames)
+    if fps is not None:
+        fps = min(fps, io.get(MOST_FPS, fps))
     bounds = [bound for bound in (model_max if by_rate else None, io.get(MOST_FRAMES)) if bound is not None]
     return Sampling(
         None if num == -1 else num,

@@ -77,7 +77,7 @@ def test_a_requests_options_go_before_the_operators(checkpoints: Checkpoints) ->
     )
     rules.check(asked)
     assert rules.of(asked, 0) == ({"min_pixels": 5, "max_pixels": 9}, {})
-    assert rules.of(asked, 1) == ({"min_pixels": 5, "max_pixels": 9, "fps": 1}, {"num_frames": 4, "fps": 2})
+    assert rules.of(asked, 1) == ({"min_pixels": 5, "max_pixels": 9, "fps": 1}, {"num_frames": 4, "fps": 2, "most_fps": 2})
     assert rules.of(asked, 2) == ({}, {})
 
 
@@ -130,10 +130,11 @@ def test_S50_S14_frames_are_clamped(checkpoints: Checkpoints, asked: Any, effect
     assert rules.of(asking(VIDEO, media_io_kwargs={"video": asked}), 0) == ({}, effective)
 
 
-def test_S50_a_rate_that_describes_frames_is_not_clamped(checkpoints: Checkpoints) -> None:
+def test_S50_only_a_rate_of_sampling_has_a_ceiling(checkpoints: Checkpoints) -> None:
+    """Of frames that a caller brings it says how far apart they are. The options are the same: an id may stand for either."""
     rules = rules_of(checkpoints, mm_processor_kwargs={"fps": 2})
     asked = asking(VIDEO, of("video", Frames(NOWHERE)), mm_processor_kwargs={"fps": 24})
-    assert [rules.of(asked, index)[0] for index in range(2)] == [{"fps": 2}, {"fps": 24}]
+    assert rules.of(asked, 0) == rules.of(asked, 1) == ({"fps": 24}, {"most_fps": 2})
     assert rules.in_effect(asked) == {"mm_processor_kwargs": {"video": {"fps": [2, 24]}}}
 
 
