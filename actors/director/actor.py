@@ -20,6 +20,7 @@ from ...protocol.edges.control import (
     AskStatus,
     Deaf,
     Drained,
+    Excuse,
     Fatal,
     Gone,
     Heartbeat,
@@ -201,6 +202,9 @@ class Director:
                     self._guest_gone(role, guest)
             case AskStatus(role):
                 self._inquiry.ask(identity, role)
+            case Excuse(role):
+                if (excused := self.roster.members.get(role)) is not None:
+                    excused.budget.give_back()
             case Kill(role, epoch):
                 self.company.kill(role, epoch, excused=True)
             case Drained(role, epoch):

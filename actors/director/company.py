@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ...protocol.blobs import unlink_segments
-from ...protocol.topology import kind_of
 from ..launch import Launch
 from .config import DirectorConfig
 from .processes import Undertaker, Zygote, kill, spawn_actor
@@ -18,8 +17,6 @@ log = logging.getLogger(__name__)
 
 RESTARTS, WINDOW = 5, 60.0
 """Restarts per role within so many seconds; the next death after them is the end of the engine."""
-WORKER_RESTARTS = 30
-"""Of a decode worker: bad media cost two each before they are refused, and must not end the engine."""
 RESTARTS_AT_START = 2
 """Before the engine was ready for the first time: what fails then mostly fails again."""
 HELLO_SECONDS = 300.0
@@ -75,8 +72,7 @@ class Company:
     def opened(self) -> None:
         """The engine is ready for the first time: from now on each role has its full budget."""
         for member in self.roster.members.values():
-            limit = WORKER_RESTARTS if kind_of(member.role) == "decode-worker" else RESTARTS
-            member.budget = RestartBudget(limit, WINDOW)
+            member.budget = RestartBudget(RESTARTS, WINDOW)
 
     def _make(self, member: Member) -> None:
         epoch = member.begin(self._loop.time())

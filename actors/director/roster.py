@@ -25,6 +25,11 @@ class RestartBudget:
         self._spent.append(now)
         return True
 
+    def give_back(self) -> None:
+        """The last one was not the role's own fault."""
+        if self._spent:
+            self._spent.pop()
+
 
 @dataclass
 class Member:

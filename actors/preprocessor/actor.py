@@ -18,7 +18,7 @@ import msgspec
 from ...protocol.blobs import BlobError, BlobReader
 from ...protocol.config import PreprocessorConfig
 from ...protocol.edges.client_to_preprocessor import Prepare, Tokenize
-from ...protocol.edges.control import Gone, Kill, Peer
+from ...protocol.edges.control import Excuse, Gone, Kill, Peer
 from ...protocol.edges.decode_worker_to_preprocessor import Decoded, DecodeFailed, GuideChecked
 from ...protocol.edges.encoder_cache_to_preprocessor import FeaturesRead
 from ...protocol.edges.fetcher_to_preprocessor import Fetched
@@ -71,7 +71,8 @@ class Preprocessor(Actor):
         self._family = load_family(checkpoint, tokenizer)
         self._admission = Admission(self.config, self._family, tokenizer.longest)
         self._renderer = PromptRenderer(checkpoint, tokenizer, self._family.placeholders, self.config.chat_template)
-        self._decoding = Decoding(self.config, Shell(self.send, self._kill, self._later, self._submit, self._fail))
+        shell = Shell(self.send, self._kill, self._excuse, self._later, self._submit, self._fail)
+        self._decoding = Decoding(self.config, shell)
         return {}
 
     async def on_stop(self) -> None:
@@ -332,6 +333,9 @@ class Preprocessor(Actor):
 
     def _kill(self, role: str) -> None:
         self.link.send(Kill(role, self._epochs[role]))
+
+    def _excuse(self, role: str) -> None:
+        self.link.send(Excuse(role))
 
     def _later(self, seconds: float, step: Callable[[], None]) -> asyncio.TimerHandle:
         """A timer whose exceptions end the process like a handler's."""

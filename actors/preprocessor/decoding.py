@@ -41,6 +41,8 @@ class Shell:
     send: Callable[[str, Message], bool]
     kill: Callable[[str], None]
     """By role; the worker's end comes back as `worker_gone`."""
+    excuse: Callable[[str], None]
+    """By role: its death has an explanation."""
     later: Callable[[float, Callable[[], None]], TimerHandle]
     complete: Callable[[Ticket], None]
     """All items of a ticket are there and pinned."""
@@ -142,7 +144,9 @@ class Decoding:
 
     def _fewer_waiters(self, flight: Flight[Waiter]) -> None:
         if not flight.waiters:
-            if not self.pool.drop(flight):
+            if self.pool.drop(flight):
+                self._excuse(flight)
+            else:
                 self._later(CUT_SECONDS, self._cut, flight)
         elif not any(waiter.item is flight.item for waiter in flight.waiters):  # whose bytes are read is over
             if flight.worker is None:
@@ -258,6 +262,7 @@ class Decoding:
         """Every request that waits for it ends; each is told its own name for the item."""
         if flight.item is None:
             self.guides.learn(flight.key, failure)
+        self._excuse(flight)
         own_part = failure.part is not None and (flight.item is None or failure.part != flight.item.where)
         self.pool.drop(flight)
         self.pool.finish(flight)
@@ -266,6 +271,13 @@ class Decoding:
         for waiter in waiters:
             part = failure.part if own_part or waiter.item is None else waiter.item.where
             self._shell.fail(waiter.ticket, msgspec.structs.replace(failure, part=part))
+
+    def _excuse(self, flight: Flight[Waiter]) -> None:
+        """It is not tried again: the deaths that it was at are its own. If it had been decoded after all, they would be the
+        workers'."""
+        for role in flight.ended:
+            self._shell.excuse(role)
+        flight.ended.clear()
 
     def _overrun(self, flight: Flight[Waiter]) -> None:
         self._kill(flight)

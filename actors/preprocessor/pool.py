@@ -25,7 +25,8 @@ class Flight(Generic[W]):
     ready: bool
     waiters: list[W] = field(default_factory=list)
     worker: str | None = None
-    deaths: int = 0
+    ended: list[str] = field(default_factory=list)
+    """Workers that died with it in hand."""
     evidence: int = 0
     """That it ends its workers: it was alone in each that died."""
     retries: int = 0
@@ -89,7 +90,7 @@ class Pool(Generic[W]):
         flight = self._workers.pop(role, None)
         if flight is not None:
             flight.worker = None
-            flight.deaths += 1
+            flight.ended.append(role)
             flight.evidence += evidence(outside)
         return flight
 

@@ -65,6 +65,13 @@ class AskStatus(Message, frozen=True):
     role: str
 
 
+class Excuse(Message, frozen=True):
+    """preprocessor -> director: a death of this decode worker has an explanation, an item that is not tried again. The restart
+    that it cost is given back."""
+
+    role: str
+
+
 class Kill(Message, frozen=True):
     """preprocessor -> director: this decode worker overran a limit; kill, reap, replace it. Costs no restart budget."""
 
@@ -86,7 +93,7 @@ class Deaf(Message, frozen=True):
     epoch: int
 
 
-ToDirector = Hello | Ready | Heartbeat | Stats | Fatal | Leave | AskStatus | Kill | Drained | Deaf
+ToDirector = Hello | Ready | Heartbeat | Stats | Fatal | Leave | AskStatus | Kill | Excuse | Drained | Deaf
 
 
 # director -> process

@@ -98,3 +98,18 @@ async def test_a_picture_that_ends_the_encoder_each_time_is_refused_and_others_a
             with pytest.raises(RequestError):
                 await llm.generate(ask("white", "once more?"), short)
             assert (await llm.status()).restarts["encoder-cache"] == before
+
+
+async def test_many_bad_pictures_in_a_row_do_not_end_the_engine() -> None:
+    """Each costs two workers; more than the restart budget of a role allows without an explanation."""
+    modules = {"gpu-runner": "fake_runner", "encoder-cache": "fake_encoder_cache", "decode-worker": "poisoned_worker"}
+    engine = await asyncio.to_thread(start_engine, EngineConfig(decode_workers=1), modules=modules, python_path=[str(FAKES)])
+    async with AsyncLLM(run_dir=engine.run_dir) as llm:
+        for brightness in range(5):
+            shown = {"type": "image_pil", "image_pil": Image.new("L", (56, 56), brightness)}
+            with pytest.raises(RequestError) as refused:
+                await llm.generate([{"role": "user", "content": [shown, {"type": "text", "text": "what?"}]}], LONG)
+            assert (refused.value.failure.code, refused.value.status) == ("poison", 422)
+        assert (await llm.generate({"prompt_token_ids": [70]}, LONG)).outputs[0].token_ids == expected([70], LONG, ())
+        assert (await llm.status()).restarts["decode-worker-0"] >= 9
+    engine.terminate()

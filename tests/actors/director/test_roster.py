@@ -15,6 +15,16 @@ def test_a_budget_is_spent_within_its_window_and_grows_back() -> None:
     assert not budget.spend(61.0)
 
 
+def test_what_is_given_back_can_be_spent_again() -> None:
+    budget = RestartBudget(1, 60.0)
+    budget.give_back()
+    assert budget.spend(0.0)
+    assert not budget.spend(1.0)
+    budget.give_back()
+    assert budget.spend(2.0)
+    assert not budget.spend(3.0)
+
+
 def test_each_incarnation_has_an_epoch_of_its_own_and_nothing_of_the_last() -> None:
     one = member()
     assert one.begin(1.0) == 1

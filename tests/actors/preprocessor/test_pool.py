@@ -50,7 +50,7 @@ def test_a_death_gives_the_item_back_and_it_goes_first() -> None:
     pool.start()
     lost = pool.remove_worker("w")
     assert lost is not None
-    assert (lost.key, lost.deaths, lost.worker) == ("a", 1, None)
+    assert (lost.key, lost.ended, lost.worker) == ("a", ["w"], None)
     pool.enqueue(lost, first=True)
     pool.add_worker("w")
     assert keys(pool.start()) == ["a"]

@@ -15,7 +15,7 @@ from thespis.actors.preprocessor.actor import Preprocessor
 from thespis.actors.preprocessor.identity import content_digest, item_key
 from thespis.protocol.blobs import Arena, BlobRef
 from thespis.protocol.edges.client_to_preprocessor import Prepare, Tokenize
-from thespis.protocol.edges.control import Gone, Kill, Peer
+from thespis.protocol.edges.control import Excuse, Gone, Kill, Peer
 from thespis.protocol.edges.decode_worker_to_preprocessor import Decoded, DecodeFailed
 from thespis.protocol.edges.encoder_cache_to_preprocessor import FeaturesRead
 from thespis.protocol.edges.fetcher_to_preprocessor import Fetched
@@ -293,6 +293,31 @@ async def test_two_kills_from_outside_refuse_nothing(stage: Stage) -> None:
         stage.join(epoch=epoch + 1)
     stage.answer(stage.jobs[2])
     assert [submit.prepared.id for submit in stage.sent.of(Submit)] == ["a"]
+
+
+async def test_the_deaths_of_an_item_that_is_refused_are_excused(stage: Stage) -> None:
+    stage.join("decode-worker-1")
+    stage.prepare("a", stage.picture(1))
+    stage.actor.on_gone(W, 1)
+    assert stage.to_director == [], "nothing is proved yet"
+    stage.actor.on_gone("decode-worker-1", 1)
+    assert stage.failures()["a"].code == "poison"
+    assert stage.to_director == [Excuse(W), Excuse("decode-worker-1")]
+
+
+async def test_a_death_whose_item_is_decoded_after_all_has_no_excuse(stage: Stage) -> None:
+    stage.prepare("a", stage.picture(1))
+    stage.actor.on_gone(W, 1)
+    stage.join(epoch=2)
+    stage.answer(stage.jobs[1])
+    assert stage.to_director == []
+
+
+async def test_a_death_whose_item_nobody_waits_for_any_more_is_excused(stage: Stage) -> None:
+    stage.prepare("a", stage.picture(1))
+    stage.actor.on_gone(W, 1)
+    stage.actor.on_end(("a",))
+    assert stage.to_director == [Excuse(W)]
 
 
 async def test_features_that_died_with_their_worker_are_made_again(stage: Stage) -> None:
