@@ -1,4 +1,7 @@
-"""S46, S57: where a part stands in the prompt, and what the words of a caller may become. Every family, every face."""
+"""S46 and S57, where a part stands in the prompt and what a caller's words may become; S40, embeddings for media.
+
+On every family and every face.
+"""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -6,9 +9,14 @@ from typing import Any
 import pytest
 
 from thespis import SamplingParams
+from thespis.frontends.embeds import encode_embeds
+from thespis.gpu_runtime.encoder import load_encoder
+from thespis.protocol.checkpoint import inspect
+from thespis.protocol.request import Modality
 
 from ..helpers.checkpoints import FAMILIES, Checkpoints
-from ..helpers.media import picture
+from ..helpers.media import clip, clip_frames, data_url, picture, sound, wav
+from ..helpers.reference import Media
 from .faces import FACES, AsyncFace, Face, HttpFace, Refused, ask, refusal
 from .troupe import Troupe, image, on_tour, text
 
@@ -27,7 +35,7 @@ def troupe(
 ) -> Iterator[Troupe]:
     family = request.param
     folder = tmp_path_factory.mktemp("merging") / family
-    with on_tour(family, checkpoints(family), folder, trust_request_chat_template=True) as troupe:
+    with on_tour(family, checkpoints(family), folder, trust_request_chat_template=True, enable_mm_embeds=True) as troupe:
         yield troupe
 
 
@@ -195,3 +203,68 @@ def test_S57_a_placeholder_in_the_words_is_none(troupe: Troupe, face: Face) -> N
     assert troupe.specials(answer.prompt_token_ids)[troupe.placeholder] == 1
     alone = ask(face, f"the {troupe.placeholder}", chat_template=STRINGS, max_tokens=1)
     assert not troupe.specials(alone.prompt_token_ids)
+
+
+KINDS: dict[str, tuple[Modality, ...]] = {
+    "qwen_omni": ("image", "video", "audio"),
+    "qwen_vl": ("image", "video"),
+    "llava": ("image",),
+}
+FEATURES = {
+    "image": ("pixel_values", "image_grid_thw"),
+    "video": ("pixel_values_videos", "video_grid_thw"),
+    "audio": ("input_features", "feature_attention_mask"),
+}
+
+
+def item(kind: Modality, seed: int) -> tuple[dict[str, Any], Media]:
+    """A part, and the same for transformers."""
+    match kind:
+        case "image":
+            return image(seed), Media(images=(picture(seed),))
+        case "video":
+            film = clip(seed)
+            return {"video_url": data_url("video/mp4", film)}, Media(videos=(clip_frames(film),))
+        case _:
+            return {"audio_url": data_url("audio/wav", wav(sound(seed)))}, Media(audio=(sound(seed),))
+
+
+class Encoded:
+    """An item on which the model's every choice is clear, and what the engine's own encoder makes of it."""
+
+    def __init__(self, troupe: Troupe, kind: Modality) -> None:
+        messages = [{"role": "user", "content": [{"type": kind}, text("the thing?")]}]
+        prompt = troupe.reference.prompt(messages)
+        for seed in range(900, 940):
+            self.part, media = item(kind, seed)
+            self.answer = troupe.reference.answer(prompt, media, 8)
+            if self.answer.safe:
+                break
+        assert self.answer.safe
+        inputs = troupe.reference._inputs(prompt, media)
+        encoder = load_encoder(inspect(troupe.folder), "float32", "cpu", 1)
+        (rows,) = encoder.encode(kind, [{name: inputs[name] for name in FEATURES[kind] if name in inputs}])
+        grid = None if kind == "audio" else inputs.get(f"{kind}_grid_thw")
+        self.embeds = {"type": f"{kind}_embeds", f"{kind}_embeds": encode_embeds(rows, grid)}
+
+
+@pytest.fixture(scope="module")
+def encoded(troupe: Troupe) -> dict[Modality, Encoded]:
+    return {kind: Encoded(troupe, kind) for kind in KINDS[troupe.family]}
+
+
+def test_S40_what_the_engines_own_encoder_makes_of_an_item_is_the_item(face: Face, encoded: dict[Modality, Encoded]) -> None:
+    """Transformers' tokens, from the item and from its embedding alike."""
+    for kind, made in encoded.items():
+        answers = [ask(face, [part, text("the thing?")]) for part in (made.part, made.embeds)]
+        for answer in answers:
+            assert (answer.prompt_token_ids, answer.token_ids) == (made.answer.prompt_token_ids, made.answer.token_ids), kind
+        assert answers[0].media_tokens == answers[1].media_tokens
+
+
+def test_S40_beside_other_items_too(face: Face, encoded: dict[Modality, Encoded]) -> None:
+    """One of a pair is its embedding."""
+    for made in encoded.values():
+        pairs = [[image(41), made.part], [image(41), made.embeds], [made.embeds, image(41)], [made.part, image(41)]]
+        first, second, third, fourth = (ask(face, [*pair, text("the thing?")], max_tokens=4).token_ids for pair in pairs)
+        assert (first, third) == (second, fourth)

@@ -28,6 +28,7 @@ MARKS = {
 
 class Troupe(NamedTuple):
     family: Family
+    folder: Path
     faces: dict[FaceName, Face]
     llm: LLM
     reference: Reference
@@ -76,7 +77,7 @@ def on_tour(family: Family, plain: Path, folder: Path, **options: Any) -> Iterat
     with served(folder, dtype="float32", **options) as server, LLM(run_dir=server.run_dir) as llm:
         running = AsyncFace(AsyncLLM(run_dir=server.run_dir))
         faces: list[Face] = [OfflineFace(llm), running, HttpFace(server)]
-        yield Troupe(family, {face.name: face for face in faces}, llm, reference_for(folder))
+        yield Troupe(family, folder, {face.name: face for face in faces}, llm, reference_for(folder))
         running.close()
 
 
