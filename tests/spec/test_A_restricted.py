@@ -4,10 +4,16 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+from thespis.frontends.embeds import encode_embeds
+
 from ..helpers.checkpoints import Checkpoints
+from ..helpers.media import data_url, picture, png, sound, wav
+from .faces import Refused
 from .stage import Stage, on_stage
 from .web import media, part
 
@@ -29,15 +35,33 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+TWINS = {
+    "VLLM_IMAGE_FETCH_TIMEOUT": "1.75",
+    "VLLM_VIDEO_FETCH_TIMEOUT": "1.5",
+    "VLLM_AUDIO_FETCH_TIMEOUT": "60",
+    "THESPIS_AUDIO_FETCH_TIMEOUT": "1.25",
+    "VLLM_MEDIA_FETCH_MAX_RETRIES": "0",
+    "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0",
+    "VLLM_MAX_MEDIA_DOWNLOAD_SIZE_MB": "0.5",
+    "VLLM_MAX_IMAGE_PIXELS": "50000",
+    "VLLM_MAX_AUDIO_DECODE_DURATION_S": "0.9",
+    "VLLM_MAX_AUDIO_DECODE_BYTES": "48000",
+    "VLLM_MAX_EMBED_DECODE_BYTES": "4096",
+    "VLLM_MEDIA_CACHE_MAX_SIZE_MB": "0.025",
+    "VLLM_MEDIA_CACHE_TTL_HOURS": str(6 / 3600),
+}
+"""The reference's variables alone, but for one beside which its own is set. VLLM_MEDIA_CACHE is the stage's folder."""
+
+
 @pytest.fixture(scope="module")
 def stage(checkpoints: Checkpoints, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     options = {
         "allowed_media_domains": ("Pictures.Example.", "bücher.example", "private.example", "127.0.0.1"),
         "allowed_local_media_path": str(folder),
-        "media_cache": str(tmp_path_factory.mktemp("cache")),
-        "media_cache_ttl_hours": 6 / 3600,
+        "enable_mm_embeds": True,
     }
-    with on_stage(checkpoints("qwen_omni"), {"VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0"}, **options) as stage:
+    environ = {**TWINS, "VLLM_MEDIA_CACHE": str(tmp_path_factory.mktemp("cache"))}
+    with on_stage(checkpoints("qwen_omni"), environ, **options) as stage:
         yield stage
         assert stage.site.canary_heard == 0, "somebody connected to a forbidden address"
 
@@ -65,8 +89,48 @@ def test_S1_a_list_opens_no_private_address(stage: Stage, host: str) -> None:
 
 
 def test_S3_redirects_are_switched_off(stage: Stage) -> None:
-    """S7: by the twin of the variable."""
     assert "switched off" in stage.refused(part(stage.site.url("/hops/1")))
+
+
+def test_S7_twins_say_how_long_and_how_often_is_fetched(stage: Stage) -> None:
+    for kind, limit in (("image", "1.75"), ("video", "1.5"), ("audio", "1.25")):
+        assert f"longer than {limit} s" in stage.refused(part(stage.site.url(f"/drip?twin-{kind}"), kind))
+    stage.refused(part(stage.site.url("/flaky/503/1?twin")))
+    assert len(stage.site.asked("/flaky/503/1?twin")) <= 3, "once for each face"
+
+
+EMBEDS = {"type": "image_embeds", "image_embeds": encode_embeds(np.zeros((64, 64), np.float32), (1, 16, 16))}
+"""16 KiB, and a little."""
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (lambda site: part(site.url("/endless")), "524288"),
+        (lambda site: part(data_url("image/png", png(picture(1, 250, 220)))), "50000"),
+        (lambda site: part(data_url("audio/wav", wav(sound(1, 1.0))), "audio"), "0.9"),
+        (lambda site: part(data_url("audio/wav", wav(sound(1, 0.8))), "audio"), "48000"),
+        (lambda site: EMBEDS, "4096"),
+    ],
+    ids=["download", "pixels", "seconds", "samples", "embeddings"],
+)
+def test_S7_twins_say_how_much_is_taken(stage: Stage, given: Any, says: str) -> None:
+    outcomes = stage.everywhere(given(stage.site))
+    for outcome in outcomes.values():
+        assert isinstance(outcome, Refused)
+        assert outcome.status == 413
+        assert says in outcome.text
+
+
+def test_S7_a_twin_says_how_much_the_cache_keeps(stage: Stage) -> None:
+    """25 KiB: of two sounds of 16 the second drives out the first, and is kept itself."""
+    urls = [stage.site.url(f"/sound-{seed}.wav?kept-by-twin") for seed in (31, 32)]
+    for url in urls:
+        stage.answered(part(url, "audio"))
+    time.sleep(1.2)  # longer than downloads are shared
+    for url in reversed(urls):
+        stage.answered(part(url, "audio"))
+    assert [len(stage.site.asked(f"/sound-{seed}.wav?kept-by-twin")) for seed in (31, 32)] == [2, 1]
 
 
 @pytest.mark.parametrize("name", ["a.png", "inner/b%20c.png", "per%252ecent.png", "./inner/../a.png", "inner//b%20c.png"])
@@ -99,7 +163,7 @@ def test_S5_nor_what_lies_elsewhere(stage: Stage, url: str) -> None:
 
 
 def test_S9_what_was_downloaded_answers_again_until_its_time(stage: Stage) -> None:
-    """Also after the fetcher has died: `kill -9` in between."""
+    """S7: in the folder and for the time that the twins name. Also after the fetcher has died: `kill -9` in between."""
     url = stage.site.url("/picture-6.png?kept")
     first = stage.answered(part(url))
     time.sleep(1.2)  # longer than downloads are shared

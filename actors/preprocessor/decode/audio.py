@@ -73,6 +73,6 @@ def resample(wave: Wave, own_rate: int, rate: int) -> Wave:
 
 def check_length(seconds: float, samples: float, limits: MediaLimits) -> None:
     if seconds > limits.audio_seconds:
-        raise refuse("too_large", f"The sound lasts {seconds:.0f} s; at most {limits.audio_seconds:.0f} s are taken.")
+        raise refuse("too_large", f"The sound lasts {round(seconds, 1):g} s; at most {limits.audio_seconds:g} s are taken.")
     if samples * 4 > limits.audio_bytes:
         raise refuse("too_large", f"The sound takes {int(samples * 4)} bytes decoded; at most {limits.audio_bytes} are taken.")

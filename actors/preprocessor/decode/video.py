@@ -26,7 +26,7 @@ def decode_video(data: bytes, limits: MediaLimits, sampling: Sampling, recover: 
         width, height = stream.codec_context.width, stream.codec_context.height
         seconds = seconds_of(container, stream)
         if seconds is not None and seconds > limits.video_seconds:
-            raise refuse("too_large", f"The video lasts {seconds:.0f} s; at most {limits.video_seconds:.0f} s are taken.")
+            raise refuse("too_large", f"The video lasts {round(seconds, 1):g} s; at most {limits.video_seconds:g} s are taken.")
         shown = [packet.pts for packet in container.demux(stream) if packet.size]
         packets = len(shown)
         if not recover and (stream.frames > packets or cut_off(data)):
