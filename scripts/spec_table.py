@@ -1,4 +1,5 @@
-"""The table statement -> tests: `scripts/spec [S16 ...]`. A statement is shown by tests named `test_S16_...`.
+"""The table statement -> tests: `scripts/spec [S16 ...]`. A statement is shown by tests named `test_S16_...`;
+`test_S16_S17_...` shows both.
 
 Those that drive real processes (marked `process`) count; others are listed beside them. Nothing is imported or run.
 """
@@ -24,7 +25,7 @@ SECTIONS = {
     "I. Online serving": range(41, 58),
 }
 STATEMENTS = range(1, 58)
-_NAME = re.compile(r"test_S(\d+)_")
+_NAME = re.compile(r"test_((?:S\d+_)+)")
 
 
 class Shown(NamedTuple):
@@ -45,7 +46,8 @@ def shown_in(source: str, place: str) -> Iterator[Shown]:
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (found := _NAME.match(node.name)):
             alone = any("pytest.mark.process" in ast.unparse(decorator) for decorator in node.decorator_list)
-            yield Shown(int(found[1]), f"{place}::{node.name}", whole or alone)
+            for number in re.findall(r"\d+", found[1]):
+                yield Shown(int(number), f"{place}::{node.name}", whole or alone)
 
 
 def _names(node: ast.Assign, name: str) -> bool:
