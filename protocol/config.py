@@ -40,7 +40,7 @@ class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     seed: Annotated[int, doc("from which requests without a seed of their own draw theirs")] = 0
     max_model_len: Annotated[int | None, doc("tokens of prompt and output together; default: the model's own context")] = None
     max_num_seqs: Annotated[int, doc("sequences that run at once")] = 64
-    max_num_batched_tokens: Annotated[int, doc("token budget of one step; longer prompts are prefilled in chunks")] = 512
+    max_num_batched_tokens: Annotated[int, doc("tokens computed in one step; longer prompts are prefilled in chunks")] = 512
     block_size: Annotated[int, doc("tokens per KV block")] = 16
     kv_cache_gb: Annotated[
         float | None, doc("GiB of KV cache; default: enough for max_num_seqs whole contexts, at most 1 GiB on a CPU")
@@ -81,8 +81,10 @@ class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         int | None,
         doc("requests in the engine at once, over all clients; beyond: 429; default: twice max_num_seqs, at least 128"),
     ] = None
-    max_inflight_tokens: Annotated[int, doc("prompt and output tokens of all accepted requests together")] = 4_000_000
-    max_media_gb: Annotated[float, doc("GiB of media of all accepted requests together")] = 1.0
+    max_inflight_tokens: Annotated[int, doc("prompt and output tokens of all accepted requests together; beyond: 429")] = (
+        4_000_000
+    )
+    max_media_gb: Annotated[float, doc("GiB of media of all accepted requests together; beyond: 429")] = 1.0
 
     def __post_init__(self) -> None:
         if not self.model:
@@ -134,7 +136,9 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     tool_call_parser: Annotated[
         str, doc("how the model writes tool calls: hermes, json, or auto (as its chat template says)")
     ] = "auto"
-    max_body_mb: Annotated[float, doc("MiB of one request's body")] = 256.0
+    max_body_mb: Annotated[
+        float, doc("MiB of one request's body, beyond: 413; all that are being read take twice that, beyond: 429")
+    ] = 256.0
     listen_fd: int | None = None
     """An already bound socket handed down by the command, so that the port is known before any process starts."""
 

@@ -11,13 +11,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import openai
 import pytest
 
 from thespis import LLM
 
 from ..helpers.serving import Server, served
 
-pytestmark = pytest.mark.process
+pytestmark = [
+    pytest.mark.process,
+    # Of litellm's own types, when its first call reads them.
+    pytest.mark.filterwarnings("ignore:Items? .* on TypedDict class .* using the `ReadOnly` qualifier:UserWarning"),
+]
 
 ROOT = Path(__file__).resolve().parents[2]
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -54,8 +59,12 @@ def test_the_examples_of_a_page_run(page: str, server: Server, folder: Path) -> 
                 run_block("\n" * line + beside(found[1], server), page, names, runner)
         finally:
             for value in names.values():
-                if isinstance(value, LLM):
+                if isinstance(value, LLM | openai.OpenAI):
                     value.close()
+            if "litellm" in names:  # it keeps its clients for later calls
+                for client in names["litellm"].in_memory_llm_clients_cache.cache_dict.values():
+                    if isinstance(client, openai.OpenAI):
+                        client.close()
 
 
 def beside(code: str, server: Server) -> str:

@@ -1,5 +1,6 @@
 """Help texts: every verb, every setting, and quickly."""
 
+import re
 import subprocess
 import sys
 from typing import Annotated, get_args, get_origin, get_type_hints
@@ -39,6 +40,30 @@ def test_every_described_field_is_a_flag_of_serve(schema: type[msgspec.Struct], 
         if get_origin(hint) is Annotated and name != "model":
             assert f"--{name.replace('_', '-')}" in text
             assert get_args(hint)[1].description in text
+
+
+UNITS = re.compile(r"\b(seconds|hours|MiB|GiB|tokens|requests|sequences|processes|threads|share|port)\b")
+
+
+@pytest.mark.parametrize("schema", [EngineConfig, ServerConfig])
+def test_every_number_has_a_unit(schema: type[msgspec.Struct]) -> None:
+    for name, hint in get_type_hints(schema, include_extras=True).items():
+        if get_origin(hint) is Annotated and name != "seed":
+            kind, meta = get_args(hint)
+            if {int, float} & {kind, *get_args(kind)}:
+                assert UNITS.search(meta.description), f"{name}: {meta.description}"
+
+
+def test_S41_the_doors_bounds_stand_in_the_help_with_their_defaults(capsys: pytest.CaptureFixture[str]) -> None:
+    text = " ".join(help_of("serve", capsys).split())
+    for flag, words, default in (
+        ("--port N", "port to listen on", "8000"),
+        ("--max-requests N", "requests in the engine at once, over all clients;", "twice max_num_seqs, at least 128"),
+        ("--max-inflight-tokens N", "prompt and output tokens of all accepted requests", "4000000"),
+        ("--max-media-gb X", "GiB of media of all accepted requests", "1.0"),
+        ("--max-body-mb X", "MiB of one request's body", "256.0"),
+    ):
+        assert re.search(rf"{flag} {words}[^)]*default: {default}\b", text), flag
 
 
 def test_flags_fill_the_structs_and_what_is_not_given_keeps_its_default() -> None:
