@@ -61,12 +61,12 @@ class Entry(msgspec.Struct):
         """Note what is delivered. What a replay sends a second time is cut off: tokens by position, text by offset."""
         progress = self.choices[delta.choice]
         skip = max(0, len(progress.token_ids) - delta.position)
-        new = msgspec.structs.replace(
-            delta,
-            token_ids=delta.token_ids[skip:],
-            logprobs=delta.logprobs[skip:],
-            text=delta.text[max(0, progress.released - delta.offset) :],
-        )
+        had = max(0, progress.released - delta.offset)
+        new = delta
+        if skip or had:
+            new = msgspec.structs.replace(
+                delta, token_ids=delta.token_ids[skip:], logprobs=delta.logprobs[skip:], text=delta.text[had:]
+            )
         if progress.ended or not (new.token_ids or new.text or new.finish_reason):
             return None
         progress.token_ids.extend(new.token_ids)
