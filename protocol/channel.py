@@ -84,13 +84,25 @@ def bind_inbox(context: Any, endpoint: str, bound: int = 0) -> Any:
     return socket
 
 
+class _Sender:
+    """One incarnation that has written to this inbox."""
+
+    __slots__ = ("decoder", "epoch", "expected", "role")
+
+    def __init__(self, role: str, epoch: int, decoder: Decoder[Any]) -> None:
+        self.role, self.epoch, self.decoder = role, epoch, decoder
+        self.expected = 0
+        """The number of its next message."""
+
+
 class Incoming:
     """What arrives at one process's inbox: decodes by edge, drops the dead, notices gaps."""
 
     def __init__(self, me: str, edges: dict[str, Edge] | None = None) -> None:
         table = edges_to(me) if edges is None else edges
         self._decoders: dict[str, Decoder[Any]] = {kind: Decoder(edge.union) for kind, edge in table.items()}
-        self._expected: dict[tuple[str, int], int] = {}
+        self._senders: dict[bytes, _Sender] = {}
+        """By zmq identity; the living ones."""
         self._fenced: dict[str, int] = {}
         self.dropped = 0
         """Messages of dead or unknown senders, and those that were no message of their edge."""
@@ -98,34 +110,42 @@ class Incoming:
     def fence(self, role: str, epoch: int) -> None:
         """Nothing of this incarnation of `role`, or an older one, is heard any more."""
         self._fenced[role] = max(epoch, self._fenced.get(role, -1))
-        self._expected.pop((role, epoch), None)
+        self._senders = {id: one for id, one in self._senders.items() if one.role != role or one.epoch > epoch}
 
     def skip_to(self, frames: list[bytes]) -> None:
         """After a Gap: go on with `frames`. For whoever sends again from its own state what the lost messages were about."""
-        role, _, _ = frames[0].decode("utf-8", "replace").rpartition(".")
         epoch, sequence = _HEADER.unpack(frames[1])
-        self._expected[role, epoch] = sequence
+        sender = self._sender(frames[0], epoch)
+        if sender is not None:
+            sender.expected = sequence
 
     def accept(self, frames: list[bytes]) -> Received | None:
         """The message in `frames`, or None where it must be dropped. Raises Gap."""
         if len(frames) != 3 or len(frames[1]) != _HEADER.size:
             self.dropped += 1
             return None
-        role, _, _ = frames[0].decode("utf-8", "replace").rpartition(".")
         epoch, sequence = _HEADER.unpack(frames[1])
-        decoder = self._decoders.get(kind_of(role))
-        if decoder is None or epoch <= self._fenced.get(role, -1):
+        sender = self._sender(frames[0], epoch)
+        if sender is None or sequence < sender.expected:
             self.dropped += 1
             return None
-        expected = self._expected.get((role, epoch), 0)
-        if sequence < expected:
-            self.dropped += 1
-            return None
-        if sequence > expected:
-            raise Gap(f"{role}.{epoch}: expected message {expected}, got {sequence}")
-        self._expected[role, epoch] = sequence + 1
+        if sequence > sender.expected:
+            raise Gap(f"{sender.role}.{epoch}: expected message {sender.expected}, got {sequence}")
+        sender.expected += 1
         try:
-            return Received(role, epoch, decoder.decode(frames[2]))
+            return Received(sender.role, epoch, sender.decoder.decode(frames[2]))
         except WireError:
             self.dropped += 1
             return None
+
+    def _sender(self, identity: bytes, epoch: int) -> _Sender | None:
+        """None for one that is fenced, or that no edge comes from."""
+        known = self._senders.get(identity)
+        if known is not None and known.epoch == epoch:
+            return known
+        role, _, _ = identity.decode("utf-8", "replace").rpartition(".")
+        decoder = self._decoders.get(kind_of(role))
+        if decoder is None or epoch <= self._fenced.get(role, -1):
+            return None
+        self._senders[identity] = sender = _Sender(role, epoch, decoder)
+        return sender
