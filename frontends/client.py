@@ -24,6 +24,7 @@ from ..protocol.edges.scheduler_to_client import MediaLost, Rejected
 from ..protocol.errors import EngineError, Failure, RequestError, refuse
 from ..protocol.request import MediaItem, Prompt, Request
 from ..protocol.sampling import SamplingParams
+from ..protocol.shortage import NO_SPACE, SpaceError, shortage
 from .admission import Admission, Cost, estimate_tokens
 from .connection import Connection
 from .deadline import LATE, before
@@ -109,7 +110,7 @@ class Client:
     def put_bytes(self, data: Bytes, dtype: str = "uint8", shape: tuple[int, ...] | None = None) -> BlobRef:
         """Media into shared memory. The request that is submitted with it owns it; else give it back with `drop_bytes`.
 
-        Raises RequestError("overloaded") where the machine has no shared memory left.
+        Raises RequestError: "overloaded" where clients have as much as they may, "unavailable" where the machine has no more.
         """
         if self._arena.used + len(data) > self.admission.share.media_bytes and self._arena.used:
             raise refuse(
@@ -117,10 +118,8 @@ class Client:
             )
         try:
             return self._arena.put(data, dtype, shape)
-        except MemoryError:
-            raise refuse(
-                "overloaded", "There is no shared memory left for this media; try again later.", code="overloaded"
-            ) from None
+        except SpaceError as error:
+            raise RequestError(shortage(error) or NO_SPACE) from None
 
     def drop_bytes(self, blob: BlobRef) -> None:
         """For a blob that was never submitted."""

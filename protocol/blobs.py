@@ -15,6 +15,8 @@ from pathlib import Path
 
 import msgspec
 
+from .shortage import SpaceError
+
 Bytes = memoryview | bytes | bytearray
 
 ITEM_SIZE: dict[str, int] = {
@@ -41,7 +43,7 @@ class BlobRef(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_lik
 
 
 class BlobError(Exception):
-    """A reference that names no readable bytes: its writer died, or it was never valid."""
+    """A reference that names no readable bytes: its writer died, it was never valid, or it cannot be mapped (`shortage`)."""
 
 
 class _Segment:
@@ -90,7 +92,7 @@ class _Segment:
 class Arena:
     """One writer's long-lived shared memory. Not thread-safe: one owner.
 
-    `limit` bounds all its segments together, in bytes. Raises MemoryError beyond it and where shared memory is full.
+    `limit` bounds all its segments together, in bytes. Raises SpaceError beyond it and where shared memory is full.
     """
 
     def __init__(self, run_dir: Path, writer: str, limit: int) -> None:
@@ -150,17 +152,19 @@ class Arena:
     def _grow(self, room: int) -> _Segment:
         size = max(ARENA_BYTES, room)
         if self.held + size > self._limit:
-            raise MemoryError(f"{self._writer}: shared memory limit of {self._limit} bytes reached")
+            raise SpaceError(f"{self._writer}: shared memory limit of {self._limit} bytes reached")
         self._count += 1
         name = f"{segment_prefix(self._run_dir)}{self._writer}-{self._count}"
+        reason: OSError | None = None
         for folder in (Path("/dev/shm"), self._run_dir):
             try:
                 segment = _Segment(str(folder / name), size)
-            except OSError:
+            except OSError as error:
+                reason = error
                 continue
             self._segments[segment.path] = segment
             return segment
-        raise MemoryError(f"{self._writer}: no room for {size} bytes of shared memory")
+        raise SpaceError(f"{self._writer}: no room for {size} bytes of shared memory") from reason
 
 
 class BlobReader:
@@ -180,8 +184,10 @@ class BlobReader:
         if mapped is None:
             try:
                 fd = os.open(ref.segment, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-            except OSError as error:
+            except FileNotFoundError as error:
                 raise BlobError("the segment is gone") from error
+            except OSError as error:
+                raise BlobError("the segment cannot be opened") from error
             try:
                 mapped = mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
             except (OSError, ValueError) as error:  # no address space, or an empty file

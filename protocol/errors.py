@@ -22,6 +22,7 @@ Kind = Literal[
     "unprocessable",
     "media_unavailable",
     "overloaded",
+    "unavailable",
     "restarted",
     "cancelled",
     "deadline",
@@ -38,6 +39,7 @@ STATUS: dict[Kind, int] = {
     "unprocessable": 422,
     "media_unavailable": 400,
     "overloaded": 429,
+    "unavailable": 503,
     "restarted": 503,
     "cancelled": 499,
     "deadline": 504,
@@ -45,7 +47,7 @@ STATUS: dict[Kind, int] = {
     "internal": 500,
 }
 
-RETRYABLE: frozenset[Kind] = frozenset({"overloaded", "restarted"})
+RETRYABLE: frozenset[Kind] = frozenset({"overloaded", "unavailable", "restarted"})
 
 
 class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):

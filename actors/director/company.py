@@ -19,6 +19,7 @@ RESTARTS, WINDOW = 5, 60.0
 """Restarts per role within so many seconds; the next death after them is the end of the engine."""
 RESTARTS_AT_START = 2
 """Before the engine was ready for the first time: what fails then mostly fails again."""
+RETRY_SECONDS = 1.0
 HELLO_SECONDS = 300.0
 """From a process's making to its Hello; the zygote's imports are in it."""
 LAST_WORDS_SECONDS = 0.1
@@ -75,6 +76,19 @@ class Company:
             member.budget = RestartBudget(RESTARTS, WINDOW)
 
     def _make(self, member: Member) -> None:
+        """Later where the machine gives no process or no file for it now."""
+        try:
+            self._start(member)
+        except OSError as error:
+            log.error("%s cannot be started now (%s); again in %g s", member.role, error.strerror, RETRY_SECONDS)
+            member.end()
+            self._loop.call_later(RETRY_SECONDS, self._try_again, member, member.epoch)
+
+    def _try_again(self, member: Member, epoch: int) -> None:
+        if member.epoch == epoch and not self.closing and not member.retired:
+            self._make(member)
+
+    def _start(self, member: Member) -> None:
         epoch = member.begin(self._loop.time())
         launch = Launch(
             role=member.role,
@@ -97,7 +111,11 @@ class Company:
             member.pid = pid
         else:  # given up on while the zygote was slow
             kill(pid)
-        self.undertaker.watch(pid, lambda pid, status: self._ended(member, launch.epoch, status))
+        try:
+            self.undertaker.watch(pid, lambda pid, status: self._ended(member, launch.epoch, status))
+        except OSError:  # who cannot be watched is not kept
+            kill(pid)
+            raise
 
     def _make_zygote(self) -> None:
         zygote = Zygote(self._preload, self._made)
@@ -150,7 +168,12 @@ class Company:
 
     def bury(self, role: str, epoch: int) -> None:
         """What an incarnation left behind: segments (whoever has them mapped keeps the bytes) and sockets."""
-        unlink_segments(self._run_dir, f"{role}.{epoch}")
+        try:
+            unlink_segments(self._run_dir, f"{role}.{epoch}")
+        except OSError as error:  # no file is left to list a folder with; its peers must hear of the death all the same
+            log.error("%s.%d cannot be tidied up now (%s)", role, epoch, error.strerror)
+            self._loop.call_later(RETRY_SECONDS, self.bury, role, epoch)
+            return
         for suffix in ("sock", "ctl"):
             (self._run_dir / f"{role}.{epoch}.{suffix}").unlink(missing_ok=True)
 

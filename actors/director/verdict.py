@@ -33,13 +33,14 @@ class MemoryKills:
 
     def __init__(self, table: Path = Path("/proc/vmstat")) -> None:
         self._table = table
+        self._last = 0
         self._last = self._count()
 
     def _count(self) -> int:
         try:
             found = re.search(r"^oom_kill (\d+)$", self._table.read_text(), re.MULTILINE)
         except OSError:
-            return 0
+            return self._last
         return int(found[1]) if found else 0
 
     def since_last(self) -> bool:

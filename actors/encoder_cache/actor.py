@@ -23,6 +23,7 @@ from ...protocol.edges.preprocessor_to_encoder_cache import Features
 from ...protocol.edges.scheduler_to_encoder_cache import Need, Release
 from ...protocol.errors import Failure
 from ...protocol.prepared import Timing
+from ...protocol.shortage import NO_SPACE, SpaceError, shortage
 from ...protocol.topology import CLIENT, kind_of
 from ..actor import Actor, run
 from ..launch import Launch
@@ -193,8 +194,9 @@ class EncoderCache(Actor):
             try:
                 # Mapped here and copied there: a map in use outlives `forget`.
                 views = {name: (ref, self.reader.view(ref)) for name, ref in job.features.tensors.items()}
-            except BlobError:
-                self._apply(self.store.lost(job.key))
+            except BlobError as error:
+                short = shortage(error)
+                self._apply(self.store.lost(job.key) if short is None else self._unread(job.key, short))
                 continue
             readable.append((job, views))
         copies = await anyio.to_thread.run_sync(_copy_all, [views for _, views in readable], limiter=self._thread)
@@ -205,6 +207,11 @@ class EncoderCache(Actor):
             if intact:
                 kept.append((job, tensors))
         return kept
+
+    def _unread(self, key: str, failure: Failure) -> list[Effect]:
+        """Its features are there and cannot be mapped: made again, they could not be mapped either."""
+        intact, effects = self.store.read(key)
+        return effects + (self.store.failed(key, failure) if intact else [])
 
     def _keep(self, job: Job, result: torch.Tensor | Failure, timing: Timing) -> None:
         blob = self._write(result) if isinstance(result, torch.Tensor) else result
@@ -220,10 +227,10 @@ class EncoderCache(Actor):
         while True:
             try:
                 return self.arena.put(as_bytes(embedding), self.config.dtype, tuple(embedding.shape))
-            except MemoryError:  # the books say it fits: the space is in fragments
+            except SpaceError as error:  # the books say it fits: the space is in fragments
                 spare = self.store.evict_one()
                 if spare is None:
-                    return Failure("overloaded", "There is no shared memory left for an embedding.")
+                    return shortage(error) or NO_SPACE
                 self.arena.free(spare.blob)
 
 

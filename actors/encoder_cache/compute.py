@@ -7,6 +7,7 @@ import torch
 
 from ...protocol.blobs import BlobRef
 from ...protocol.errors import Failure
+from ...protocol.shortage import shortage
 
 log = logging.getLogger(__name__)
 Tensors = dict[str, torch.Tensor]
@@ -43,19 +44,20 @@ def encode(
     """Of each item the embedding, [rows, hidden] of `dtype` on the CPU, as `shapes` expects it; or why there is none."""
     if ready:
         return [_check(item.get(EMBEDS), shape, dtype, modality) for item, shape in zip(items, shapes, strict=True)]
+    short: Failure | None = None
     try:
         results = encoder.encode(modality, items)
         checked = [_check(result, shape, dtype, modality) for result, shape in zip(results, shapes, strict=True)]
     except torch.AcceleratorError:
         raise  # the device's context is broken for good: only a new process helps
-    except Exception:
+    except Exception as error:
         # The features come from a user's media and pass through foreign code: whatever it raises belongs to some item here.
         log.exception("a batch of %d %s items failed", len(items), modality)
-        checked = []
+        checked, short = [], shortage(error)
     if checked and not any(isinstance(result, Failure) for result in checked):
         return checked
     if len(items) == 1:
-        return checked or [Failure("internal", f"The {modality} could not be encoded.")]
+        return checked or [short or Failure("internal", f"The {modality} could not be encoded.")]
     return [
         result
         for item, shape in zip(items, shapes, strict=True)

@@ -16,7 +16,8 @@ from ...protocol.config import FetcherConfig
 from ...protocol.edges.client_to_fetcher import Fetch, Withdraw
 from ...protocol.edges.control import Peer
 from ...protocol.edges.preprocessor_to_fetcher import MediaRead
-from ...protocol.errors import EngineError
+from ...protocol.errors import EngineError, Failure
+from ...protocol.shortage import SpaceError, shortage
 from ...protocol.topology import CLIENT, kind_of
 from ..actor import Actor, run
 from ..launch import Launch
@@ -141,15 +142,11 @@ class Fetcher(Actor):
         with self._running[flight]:
             try:
                 await self._download(flight)
-            except FetchError as error:
-                self._refused += error.kind == "invalid_request"
-                self._failed += error.kind != "invalid_request"
-                self._apply(self.board.failed(flight, error.kind, error.text))
-            except Exception:
-                # The other end is anybody: whatever its bytes make a library raise ends this download alone.
-                log.exception("a download failed in an unforeseen way")
-                self._failed += 1
-                self._apply(self.board.failed(flight, "internal", f"The {flight.modality} could not be fetched."))
+            except Exception as error:
+                failure = _failure_of(error, flight)
+                self._refused += failure.kind == "invalid_request"
+                self._failed += failure.kind != "invalid_request"
+                self._apply(self.board.failed(flight, failure))
         del self._running[flight]
 
     async def _download(self, flight: Flight) -> None:
@@ -161,7 +158,7 @@ class Fetcher(Actor):
             return
         try:
             blob = self._put(data)
-        except FetchError:
+        except SpaceError:
             self._account(-len(data))
             raise
         self._total_bytes += len(data)
@@ -177,11 +174,11 @@ class Fetcher(Actor):
         for last in (False, True):
             try:
                 return self.arena.put(data)
-            except MemoryError:
+            except SpaceError:
                 if last:
-                    break
+                    raise
                 self._give_up_idle()
-        raise _no_room()
+        raise AssertionError("the second attempt returns or raises")
 
     def _account(self, delta: int) -> None:
         """Every byte is counted before it is kept. Raises FetchError where there is no room."""
@@ -194,6 +191,17 @@ class Fetcher(Actor):
     def _give_up_idle(self) -> None:
         for flight in self.board.idle():
             self._apply(self.board.retire(flight))
+
+
+def _failure_of(error: Exception, flight: Flight) -> Failure:
+    """What is short here goes before what it made fail. The other end is anybody: whatever its bytes make a library raise ends
+    this download alone."""
+    if (short := shortage(error)) is not None:
+        return short
+    if isinstance(error, FetchError):
+        return Failure(error.kind, error.text)
+    log.error("a download failed in an unforeseen way", exc_info=error)
+    return Failure("internal", f"The {flight.modality} could not be fetched.")
 
 
 def _no_room() -> FetchError:

@@ -7,7 +7,7 @@ import msgspec
 from ...protocol.blobs import BlobRef
 from ...protocol.edges.fetcher_to_client import Failed
 from ...protocol.edges.fetcher_to_preprocessor import Fetched
-from ...protocol.errors import Failure, Kind
+from ...protocol.errors import Failure
 from ...protocol.prepared import Timing
 from ...protocol.request import Encoded, MediaItem, Modality, Request, Url
 from ..tombstones import Tombstones
@@ -138,13 +138,13 @@ class Board:
         flight.blob, flight.span = blob, span
         return [Give(_fetched(trip)) for trip in flight.riders if trip.arrived]
 
-    def failed(self, flight: Flight, kind: Kind, text: str) -> list[Effect]:
+    def failed(self, flight: Flight, failure: Failure) -> list[Effect]:
         """Everybody who waits for it fails; what else they fetched is given up."""
         self._forget(flight)
         effects: list[Effect] = []
         for trip in list(flight.riders):
-            failure = Failure(kind, text, _where(trip.request, flight))
-            effects.append(Tell(trip.request.client, Failed(*trip.name, failure)))
+            named = msgspec.structs.replace(failure, part=_where(trip.request, flight))
+            effects.append(Tell(trip.request.client, Failed(*trip.name, named)))
             effects.extend(self._drop(trip, flight))
         return effects
 

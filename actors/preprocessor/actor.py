@@ -31,6 +31,7 @@ from ...protocol.guide import needs_check
 from ...protocol.prepared import Timing
 from ...protocol.request import MediaItem, Request
 from ...protocol.sampling import SamplingParams
+from ...protocol.shortage import shortage
 from ...protocol.topology import kind_of
 from ..actor import Actor, run
 from ..launch import Launch
@@ -189,6 +190,8 @@ class Preprocessor(Actor):
                 with self._reader.view(blob_of(item.source)) as view:
                     digests.append(content_digest(self.config.hasher, item.source, view))
             except BlobError as error:
+                if (short := shortage(error)) is not None:
+                    raise RequestError(msgspec.structs.replace(short, part=item.where)) from error
                 text = "The item's bytes went with a process that was restarted; send the request again."
                 raise refuse("restarted", text, item.where) from error
         return digests
@@ -353,6 +356,8 @@ def _cache_miss(request: Request, index: int) -> RequestError:
 def _failure(error: Exception) -> Failure:
     if isinstance(error, RequestError):
         return error.failure
+    if (short := shortage(error)) is not None:
+        return short
     log.exception("a request could not be prepared", exc_info=error)
     return Failure("internal", "The request could not be prepared.")
 

@@ -7,8 +7,9 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from ...protocol.edges.decode_worker_to_preprocessor import Decoded
+from ...protocol.shortage import NO_SPACE
 
-NO_ROOM = "no_shared_memory"
+NO_ROOM = NO_SPACE.code
 """`Failure.code` of a worker whose shared memory is full: what is kept for reuse there makes room."""
 
 

@@ -12,18 +12,18 @@ from ...protocol.blobs import Arena, BlobError, BlobReader, BlobRef
 from ...protocol.config import PreprocessorConfig
 from ...protocol.edges.decode_worker_to_preprocessor import Decoded, DecodeFailed, GuideChecked
 from ...protocol.edges.preprocessor_to_decode_worker import CheckGuide, Decode, FreeFeatures
-from ...protocol.errors import Failure, RequestError, refuse
+from ...protocol.errors import Failure, RequestError
 from ...protocol.prepared import Timing
+from ...protocol.shortage import NO_SPACE, SpaceError, shortage
 from ..blocking import BlockingActor
 from ..launch import Launch
 from .checkpoint import read_checkpoint
-from .decode.budget import memory_budget
+from .decode.budget import BudgetError, memory_budget
 from .decode.item import ItemDecoder
 from .families.base import MediaFeatures
 from .families.loading import load_family
 from .guides import GUIDE_MEMORY, TOO_LARGE, GuideChecker
 from .identity import blob_of, content_digest, item_key
-from .store import NO_ROOM
 from .tokens import TextTokenizer
 
 log = logging.getLogger(__name__)
@@ -84,11 +84,12 @@ class DecodeWorker(BlockingActor):
                 return GuideChecked(job.job, self._guides.check(job.guide))
         except RequestError as error:
             return DecodeFailed(job.job, error.failure)
-        except MemoryError:
+        except BudgetError:
             return DecodeFailed(job.job, TOO_LARGE)
-        except Exception:  # the guide's own request ends, and nothing else
-            log.exception("job %d: a guide", job.job)
-            return DecodeFailed(job.job, Failure("internal", "The grammar could not be checked."))
+        except Exception as error:  # the guide's own request ends, and nothing else
+            if (short := shortage(error)) is None:
+                log.exception("job %d: a guide", job.job)
+            return DecodeFailed(job.job, short or Failure("internal", "The grammar could not be checked."))
 
     def _decode(self, job: Decode) -> Decoded | DecodeFailed:
         try:
@@ -96,22 +97,22 @@ class DecodeWorker(BlockingActor):
                 decoded = self._features(job)
         except RequestError as error:
             failure = error.failure
-        except BlobError:
-            failure = Failure("restarted", "The item's bytes went with a process that was restarted; send the request again.")
-        except MemoryError:
+        except BudgetError:
             failure = Failure("too_large", "The item takes more memory than one item may.")
         except Exception as error:  # whatever a decoder raises on hostile bytes belongs to this item alone
-            if "can't allocate memory" in str(error):  # torch's MemoryError
-                failure = Failure("too_large", "The item takes more memory than one item may.")
-            else:
-                log.warning("job %d: %s", job.job, type(error).__name__)
-                failure = Failure("unprocessable_media", f"The {job.item.modality} cannot be decoded.")
+            failure = shortage(error) or self._undecodable(job, error)
         else:
             self._count["decoded"] += 1
             return decoded
         self._count["failed"] += 1
         self._free(job.job)
         return DecodeFailed(job.job, msgspec.structs.replace(failure, part=failure.part or job.item.where))
+
+    def _undecodable(self, job: Decode, error: Exception) -> Failure:
+        if isinstance(error, BlobError):
+            return Failure("restarted", "The item's bytes went with a process that was restarted; send the request again.")
+        log.warning("job %d: %s", job.job, type(error).__name__)
+        return Failure("unprocessable_media", f"The {job.item.modality} cannot be decoded.")
 
     def _features(self, job: Decode) -> Decoded:
         start = time.time()
@@ -139,8 +140,8 @@ class DecodeWorker(BlockingActor):
         for name, array in made.tensors.items():
             try:
                 ref, view = self._arena.allocate(made.dtype or array.dtype.name, array.shape)
-            except MemoryError as error:
-                raise refuse("overloaded", "Shared memory is full; try again later.", code=NO_ROOM) from error
+            except SpaceError as error:
+                raise RequestError(shortage(error) or NO_SPACE) from error
             held.append(ref)
             target: NDArray[Any] = np.frombuffer(view, array.dtype).reshape(array.shape)
             target[...] = array

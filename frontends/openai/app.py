@@ -13,6 +13,7 @@ from .door import (
     RETRY_AFTER_SECONDS,
     SERVER,
     Handler,
+    crowded,
     error_response,
     expect,
     failure_of,
@@ -72,6 +73,8 @@ async def _answer(request: web.Request, handler: Handler, service: Service) -> w
     if tenant is None:
         return unauthorized()
     request[TENANT] = tenant
+    if isinstance(request.protocol, Connection) and request.protocol.crowded and request.path not in OPEN_PATHS:
+        return crowded()
     try:
         return await handler(request)
     except Exception as error:

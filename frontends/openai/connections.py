@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import resource
 import socket
 import time
 from functools import partial
@@ -15,6 +16,9 @@ log = logging.getLogger(__name__)
 BACKLOG = 1024
 KEEP_ALIVE_SECONDS = 75.0
 """Longer than the 60 s of common proxies, so that it is they who close."""
+SPARE_FILES = 32
+"""Of what this process may open, for what it needs besides callers."""
+MAX_FILES = 1 << 16
 LINGER_SECONDS = 2.0
 """A caller who was refused before his body was read may go on sending for so long, and reads the answer then. His bytes are
 thrown away; closing at once would make his system throw the answer away."""
@@ -25,6 +29,15 @@ class Connection(web.RequestHandler):
 
     heard: float = 0.0
     """When the head of the newest request had come, by `time.perf_counter`."""
+
+    crowded: bool = False
+    """It came when this process could hardly open another file: it is answered 503 and closed, and leaves room for the rest."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        number = transport.get_extra_info("socket").fileno()  # the lowest that was free: about as many are open
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.crowded = limit != resource.RLIM_INFINITY and number >= limit - SPARE_FILES
+        super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
         now, before = time.perf_counter(), self._request_count
@@ -51,6 +64,14 @@ class _Runner(web.AppRunner):
             keepalive_timeout=KEEP_ALIVE_SECONDS,
             lingering_time=LINGER_SECONDS,
         )
+
+
+def allow_files() -> None:
+    """As many open files as the system lets us have: each caller is one, and shells give a thousand."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def serve_on(app: web.Application, listener: socket.socket) -> web.AppRunner:

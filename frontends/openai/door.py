@@ -10,6 +10,7 @@ from hmac import compare_digest
 from aiohttp import web
 
 from ...protocol.errors import STATUS, EngineError, Failure, RequestError, refuse
+from ...protocol.shortage import NO_FILES, shortage
 from .shape import encode_json, error_body
 
 log = logging.getLogger(__name__)
@@ -133,6 +134,8 @@ def failure_of(error: Exception) -> tuple[Failure, int]:
             return NO_METHOD, 405
         case web.HTTPException():
             return Failure("invalid_request", "The request is not valid.", code="invalid_request"), error.status
+    if (short := shortage(error)) is not None:
+        return short, STATUS[short.kind]
     log.error("a request failed", exc_info=error)
     return INTERNAL, 500
 
@@ -146,6 +149,13 @@ def no_request(status: int) -> web.Response:
     """To bytes that are no HTTP request, and to what went wrong outside of every handler."""
     response = error_response(INTERNAL, 500) if status >= 500 else error_response(NO_HTTP, 400)
     response.headers["Server"] = SERVER
+    response.force_close()
+    return response
+
+
+def crowded() -> web.Response:
+    """To a caller for whom there is hardly a file left."""
+    response = error_response(NO_FILES, STATUS[NO_FILES.kind])
     response.force_close()
     return response
 

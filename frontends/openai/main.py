@@ -14,7 +14,7 @@ from ...protocol.config import HttpConfig, ServerConfig
 from ...protocol.errors import EngineError
 from ..client import CUT, Client
 from .app import make_app
-from .connections import BACKLOG, serve_on
+from .connections import BACKLOG, allow_files, serve_on
 from .service import SERVICE
 
 log = logging.getLogger(__name__)
@@ -74,5 +74,6 @@ async def close(app: web.Application, runner: web.AppRunner, seconds: float | No
 
 
 def main(launch: Launch) -> None:
+    allow_files()
     disable_created_metrics()  # type: ignore[no-untyped-call]
     run(Http(launch))

@@ -19,6 +19,7 @@ ERROR_TYPES = {
     "not_found": "not_found_error",
     "conflict": "conflict_error",
     "overloaded": "rate_limit_error",
+    "unavailable": "service_unavailable_error",
     "restarted": "service_unavailable_error",
     "deadline": "timeout_error",
     "internal": "server_error",

@@ -115,4 +115,4 @@ class Load:
 
 
 HTTP_DIED = frozenset({BROKEN})
-NO_SPACE = frozenset({"overloaded", "no_shared_memory"})
+NO_SPACE = frozenset({"no_shared_memory"})

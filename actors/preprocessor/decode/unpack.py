@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....protocol.errors import RequestError, refuse
+from ....protocol.shortage import shortage
 
 NOT_READABLE = "The embeddings cannot be read: they are no torch.save file of one tensor, no .npy and no safetensors."
 _GRIDS = ("grid_thw", "image_grid_thw", "video_grid_thw")
@@ -34,8 +35,8 @@ def unpack(data: bytes, limit: int) -> Packed:
     except (RequestError, MemoryError):
         raise
     except Exception as error:  # whatever the readers raise on hostile bytes
-        if "can't allocate memory" in str(error):  # torch's MemoryError
-            raise MemoryError from error
+        if shortage(error) is not None:
+            raise
         raise refuse("invalid_request", NOT_READABLE) from error
     raise refuse("invalid_request", NOT_READABLE)
 

@@ -1,6 +1,7 @@
 """Start, death and end of whole engines whose actors are fakes."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 
 from thespis.frontends.engine import EngineHandle, find_engine
 from thespis.protocol.config import ServerConfig
-from thespis.protocol.edges.control import Deaf, Drain, Drained, Gone, Hello, Kill, Refused, Reshare, Status, Welcome
+from thespis.protocol.edges.control import Deaf, Drain, Drained, Gone, Hello, Kill, Peers, Refused, Reshare, Status, Welcome
 from thespis.protocol.errors import EngineError
 
 from ...helpers.engines import (
@@ -89,6 +90,20 @@ def test_a_kill_that_was_asked_for_costs_no_budget(start: StartEngine) -> None:
             spectator.peers(decode_worker_0=epoch)
             spectator.send(Kill("decode-worker-0", epoch))
         assert spectator.peers(decode_worker_0=8).peers["decode-worker-0"].epoch == 8
+
+
+def test_who_cannot_be_replaced_for_want_of_files_is_replaced_later(start: StartEngine) -> None:
+    engine = start()
+    with Spectator(engine.run_dir) as spectator:
+        director = spectator.status().pids["director"]
+        soft, hard = resource.prlimit(director, resource.RLIMIT_NOFILE)
+        resource.prlimit(director, resource.RLIMIT_NOFILE, (3, hard))
+        os.kill(spectator.status().pids["scheduler"], signal.SIGKILL)
+        spectator.wait(lambda message: message == Gone("scheduler", 1, True))
+        assert spectator.status().roles["scheduler"] == "gone"
+        resource.prlimit(director, resource.RLIMIT_NOFILE, (soft, hard))
+        spectator.wait(lambda message: isinstance(message, Peers) and "scheduler" in message.peers)
+        assert spectator.status().ready
 
 
 def test_an_actor_that_does_not_read_is_replaced(start: StartEngine) -> None:

@@ -9,6 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from thespis.actors.fetcher.board import DROPPED, Board, Cancel, Effect, Flight, Free, Give, Linger, Start, Tell
 from thespis.protocol.blobs import BlobRef
 from thespis.protocol.edges.fetcher_to_client import Failed
+from thespis.protocol.errors import Failure
 from thespis.protocol.request import Encoded, MediaItem, Request, TextPrompt, Url
 from thespis.protocol.sampling import SamplingParams
 
@@ -63,7 +64,7 @@ def test_S10_a_failure_names_the_item_of_each_request() -> None:
     board = Board()
     one, two = started(board.open(request("r", "http://a/", "http://b/")))
     board.open(request("s", "http://b/"))
-    effects = board.failed(two, "media_unavailable", "no")
+    effects = board.failed(two, Failure("media_unavailable", "no"))
     tells = [effect for effect in effects if isinstance(effect, Tell)]
     assert [(tell.message.id, tell.message.failure.part) for tell in tells] == [
         ("r", "messages[0].content[1]"),
@@ -190,7 +191,7 @@ class BoardMachine(RuleBasedStateMachine):
     def arrive(self, fails: bool) -> None:
         flight = self.flying.pop(0)
         if fails:
-            self.take(self.board.failed(flight, "media_unavailable", "no"))
+            self.take(self.board.failed(flight, Failure("media_unavailable", "no")))
         else:
             self.serial += 1
             self.blobs.add(self.serial)

@@ -423,11 +423,11 @@ async def test_full_shared_memory_frees_what_is_kept_and_tries_again(stage: Stag
     made = stage.answer(stage.jobs[0])
     stage.actor.on_message("encoder-cache", FeaturesRead((made.key,)))
     stage.prepare("b", stage.picture(2))
-    full = Failure("overloaded", "Full.", code="no_shared_memory")
+    full = Failure("unavailable", "Full.", code="no_shared_memory")
     stage.actor.on_message(W, DecodeFailed(stage.jobs[1].job, full))
     assert stage.sent.of(FreeFeatures) == [FreeFeatures((made.job,))]
     stage.actor.on_message(W, DecodeFailed(stage.jobs[2].job, full))
-    assert stage.failures()["b"].kind == "overloaded"
+    assert stage.failures()["b"].kind == "unavailable"
 
 
 async def test_large_items_are_hashed_beside_the_loop(stage: Stage) -> None:

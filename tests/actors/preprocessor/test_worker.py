@@ -170,7 +170,7 @@ def test_a_full_arena_is_told_apart(checkpoints: Checkpoints, tmp_path: Path) ->
         assert bench.worker._arena is not None
         bench.worker._arena._limit = 0
         failure = bench.failure("image", Encoded(bench.blob(png(picture(1)))))
-        assert (failure.kind, failure.code) == ("overloaded", "no_shared_memory")
+        assert (failure.kind, failure.code) == ("unavailable", "no_shared_memory")
         assert bench.worker.counters()["arena_bytes_used"] == 0
     finally:
         bench.close()
