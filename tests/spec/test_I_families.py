@@ -134,6 +134,13 @@ def test_S46_only_that_text_is_tokenised_apart(troupe: Troupe, face: Face) -> No
     assert troupe.reference.tokenizer.decode(usual[:same]).endswith("the")
 
 
+def test_S46_what_a_template_writes_is_counted(troupe: Troupe, face: Face) -> None:
+    """One that takes parts and shows no pictures: S15's error, which names what is missing."""
+    refused = refusal(face, [text("the"), image(1), image(2)], chat_template=BARE)
+    wanted = f"Found 0 '{troupe.placeholder}' placeholders in input prompt for 2 image items."
+    assert (refused.status, refused.text) == (400, wanted)
+
+
 def test_S46_names_and_fields_of_tools_are_text_too(troupe: Troupe, face: Face) -> None:
     function = {"name": "look", "description": END, "parameters": {"type": "object", "properties": {END: {"type": "string"}}}}
     template = "{{ tools | tojson }}{{ messages[0]['content'] }}"
