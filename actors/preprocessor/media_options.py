@@ -37,6 +37,8 @@ class MediaOptions:
             self._check_io(config.io_kwargs)
         except RequestError as error:
             raise EngineError(error.failure.text) from error
+        if isinstance(config.processor_kwargs.get("fps"), list):
+            raise EngineError("fps of the engine is one number; a list has one for each video of a prompt.")
         self._ceilings: dict[Modality, Options] = {modality: _ceilings(config, modality) for modality in MODALITIES}
 
     def check(self, request: Request) -> None:

@@ -132,11 +132,16 @@ def mark(value: Any, control: Control) -> Any:
         case str():
             return control.pattern.sub(lambda found: f"{_OPEN}{found[0]}{_CLOSE}", _without_marks(value))
         case Mapping():
-            return {mark(key, control): mark(entry, control) for key, entry in value.items()}
+            return {_mark_name(key, control): mark(entry, control) for key, entry in value.items()}
         case list() | tuple():
             return [mark(entry, control) for entry in value]
         case _:
             return value
+
+
+def _mark_name(name: Any, control: Control) -> Any:
+    """A plain word is left alone, whatever a tokenizer has among its tokens: templates ask for fields by it."""
+    return name if isinstance(name, str) and name.isidentifier() else mark(name, control)
 
 
 def mark_texts(texts: Sequence[str], control: Control) -> list[str]:

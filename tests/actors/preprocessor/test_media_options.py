@@ -65,6 +65,11 @@ def test_S50_decoding_options(checkpoints: Checkpoints, options: dict[str, Any])
     assert refused.value.failure.part == "media_io_kwargs"
 
 
+def test_S50_an_operator_has_no_list_of_rates(checkpoints: Checkpoints) -> None:
+    with pytest.raises(EngineError, match="one number"):
+        rules_of(checkpoints, mm_processor_kwargs={"fps": [1, 2]})
+
+
 def test_a_requests_options_go_before_the_operators(checkpoints: Checkpoints) -> None:
     operator = {"min_pixels": 5, "fps": 3}
     rules = rules_of(checkpoints, mm_processor_kwargs=operator, media_io_kwargs={"video": {"num_frames": 8, "fps": 2}})

@@ -1,12 +1,14 @@
 """Prompts become exactly the token ids that transformers makes of them, and callers' words never become special tokens."""
 
 import functools
+import re
 from typing import Any
 
 import pytest
 import transformers
 
 from thespis.actors.preprocessor.template import compile_template
+from thespis.actors.preprocessor.tokens import Control, mark
 from thespis.protocol.errors import EngineError, RequestError
 from thespis.protocol.request import ChatMessage, ChatPrompt, Slot, Text, TextPrompt, TokenPrompt
 
@@ -80,6 +82,14 @@ def test_S46_words_that_spell_special_tokens_stay_words(checkpoints: Checkpoints
     words = tokenizer(plain, add_special_tokens=False, split_special_tokens=True)["input_ids"]
     assert made.token_ids == [*before, *words, *after]
     assert "\U000f0000" not in made.text
+
+
+def test_S46_a_field_that_is_a_plain_word_keeps_its_name() -> None:
+    """Though a tokenizer may have that word among its tokens."""
+    control = Control(re.compile("name|<end>"), 5)
+    marked = mark({"name": "a <end>", "<end>": {"name": 1}, 7: "name"}, control)
+    assert marked["name"] != "a <end>"
+    assert set(marked) == {"name", 7, "\U000f0000<end>\U000f0001"}
 
 
 def test_continuing_the_final_message(checkpoints: Checkpoints) -> None:
