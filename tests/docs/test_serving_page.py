@@ -67,7 +67,7 @@ def test_every_code_is_told_and_no_other() -> None:
     told = [code for cell, *_ in rows("## Errors") for code in names(cell)]
     assert len(told) == len(set(told))
     files = [file for floor in ("protocol", "actors", "frontends") for file in (ROOT / floor).rglob("*.py")]
-    made = {code for file in files for code in codes_in(file)} | set(STATUS) | {"no_shared_memory"}
+    made = {code for file in files for code in codes_in(file)} | set(STATUS)
     assert set(told) == made
 
 
