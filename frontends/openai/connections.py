@@ -45,9 +45,18 @@ class Connection(web.RequestHandler):
         if self._request_count != before:
             self.heard = now
 
-    def handle_error(self, request: web.BaseRequest, status: int = 500, *_: object, **__: object) -> web.StreamResponse:
-        """Answers what is no HTTP in our own words: aiohttp's tell its version and the exception's text."""
-        log.info("what a caller sent is no HTTP")
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        """Answers what is no HTTP, and what no handler has foreseen, in our own words: aiohttp's tell its version and the
+        exception's text. Raises ConnectionError, which cuts the connection, where an answer has begun.
+        """
+        if status < 500:
+            log.info("what a caller sent is no HTTP")
+        else:
+            log.error("a request failed outside of its handler", exc_info=exc)
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer has begun")
         return no_request(status)
 
 

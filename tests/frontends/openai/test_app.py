@@ -5,11 +5,14 @@ import base64
 import gzip
 import io
 import json
+import socket
 from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 
+from thespis.frontends.openai.connections import serve_on
 from thespis.frontends.openai.door import Keys, tenant_of
 from thespis.protocol.errors import Failure
 from thespis.protocol.request import Encoded
@@ -135,6 +138,37 @@ async def test_S56_what_is_no_http_is_answered_in_our_own_words(sent: bytes) -> 
     assert head.startswith((b"HTTP/1.1 400 ", b"HTTP/1.0 400 "))
     assert b"\r\nServer: thespis\r\n" in head
     assert json.loads(body)["error"]["code"] == "invalid_http"
+
+
+@pytest.mark.parametrize("begun", [False, True])
+async def test_S56_what_goes_wrong_outside_of_every_handler_is_500_or_cuts_an_answer_that_has_begun(
+    begun: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(request: web.Request) -> web.StreamResponse:
+        if begun:
+            response = web.StreamResponse()
+            await response.prepare(request)
+            await response.write(b"half an answer")
+        raise RuntimeError("a secret")
+
+    app = web.Application()
+    app.add_routes([web.get("/", fail)])
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        runner = await serve_on(app, listener)
+        reader, writer = await asyncio.open_connection(*listener.getsockname()[:2])
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        async with asyncio.timeout(5):
+            answer = await reader.read()
+        writer.close()
+        await runner.cleanup()
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert b"secret" not in answer
+    if begun:
+        assert b"half an answer" in answer
+        assert not answer.endswith(b"0\r\n\r\n")
+    else:
+        assert b'"code":"internal_error"' in answer
+        assert "a secret" in caplog.text
 
 
 async def test_S56_requests_that_are_cut_at_shutdown_are_told() -> None:
