@@ -14,9 +14,9 @@ from ..actors.launch import Launch
 from ..actors.link import DirectorLink
 from ..actors.peers import Doors, PeerTable
 from ..protocol.channel import ChannelFull, Gap, Outgoing
-from ..protocol.config import ClientConfig
 from ..protocol.edges.control import Deaf, End, Gone, Leave, Peers, Ready, Refused, Share
 from ..protocol.errors import EngineError
+from ..protocol.roles import ClientConfig
 from ..protocol.topology import CLIENT, kind_of
 from ..protocol.wire import Message
 

@@ -20,7 +20,8 @@ from ..actors.director.preload import preload_for
 from ..actors.director.run_dir import is_running, make_run_dir, remove_run
 from ..actors.preprocessor.template_source import chat_template_of, no_template
 from ..protocol.checkpoint import inspect
-from ..protocol.config import EngineConfig, ServerConfig, divide
+from ..protocol.config import EngineConfig, ServerConfig
+from ..protocol.division import divide
 from ..protocol.errors import EngineError
 
 STOP_SECONDS = 20.0

@@ -2,8 +2,8 @@
 
 import torch
 
-from ..protocol.config import RunnerConfig
 from ..protocol.errors import EngineError
+from ..protocol.roles import RunnerConfig
 
 CPU_BYTES = 1 << 30
 """On a CPU nothing else says how much may be taken."""

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from ..protocol.blobs import BlobError, BlobRef
-from ..protocol.config import RunnerConfig
 from ..protocol.edges.gpu_runner_to_scheduler import PromptLogprobs, Sampled, SequenceFault, StepResult
 from ..protocol.edges.scheduler_to_gpu_runner import Embed, NewSequence, StepPlan, Work
+from ..protocol.roles import RunnerConfig
 from .attention.paged import PagedAttention
 from .attention.step import CPU_CACHE_BYTES, lay_out
 from .batch import Batch, build_batch

@@ -16,8 +16,10 @@ from typing import Any
 from thespis.gpu_runtime.runner import Runner
 from thespis.protocol.blobs import BlobError, BlobRef
 from thespis.protocol.checkpoint import inspect
-from thespis.protocol.config import EngineConfig, RunnerConfig, divide
+from thespis.protocol.config import EngineConfig
+from thespis.protocol.division import divide
 from thespis.protocol.edges.scheduler_to_gpu_runner import NewSequence, StepPlan, Work
+from thespis.protocol.roles import RunnerConfig
 from thespis.protocol.sampling import SamplingParams
 from thespis.scripts.make_random_checkpoint import make_bench_checkpoint
 

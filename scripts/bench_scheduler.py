@@ -12,9 +12,9 @@ from statistics import median
 from time import perf_counter
 
 from thespis.actors.scheduler.scheduler import Scheduler
-from thespis.protocol.config import SchedulerConfig
 from thespis.protocol.edges.gpu_runner_to_scheduler import GpuRunnerToScheduler, Sampled, StepResult
 from thespis.protocol.prepared import Prepared
+from thespis.protocol.roles import SchedulerConfig
 from thespis.protocol.sampling import SamplingParams
 from thespis.protocol.wire import Decoder, encode
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import msgspec
 
-from ...protocol.config import DetokenizerConfig
 from ...protocol.edges.scheduler_to_detokenizer import Close, Open, Outputs, PromptScores
+from ...protocol.roles import DetokenizerConfig
 from ...protocol.topology import CLIENT, kind_of
 from ..actor import Actor, run
 from ..launch import Launch

@@ -15,7 +15,7 @@ import zmq
 
 from ...protocol import VERSION
 from ...protocol.channel import bind_inbox
-from ...protocol.config import Division, encode_config
+from ...protocol.division import Division
 from ...protocol.edges.control import (
     AskStatus,
     Deaf,
@@ -37,6 +37,7 @@ from ...protocol.edges.control import (
     ToDirector,
     Welcome,
 )
+from ...protocol.roles import encode_config
 from ...protocol.topology import CLIENT, DIRECTOR, kind_of
 from ...protocol.wire import Decoder, Message, WireError, encode
 from ..launch import director_endpoint

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from ...protocol.checkpoint import inspect
-from ...protocol.config import divide
+from ...protocol.division import divide
 from ...protocol.errors import EngineError
 from ..launch import configure_logging
 from .actor import Director

@@ -16,13 +16,13 @@ import torch
 
 from ...gpu_runtime.encoder import load_encoder
 from ...protocol.blobs import ARENA_BYTES, Arena, BlobError, BlobReader, BlobRef, segment_prefix
-from ...protocol.config import EncoderCacheConfig
 from ...protocol.edges.control import Peer
 from ...protocol.edges.encoder_cache_to_preprocessor import FeaturesRead
 from ...protocol.edges.preprocessor_to_encoder_cache import Features
 from ...protocol.edges.scheduler_to_encoder_cache import Need, Release
 from ...protocol.errors import Failure
 from ...protocol.prepared import Timing
+from ...protocol.roles import EncoderCacheConfig
 from ...protocol.shortage import NO_SPACE, SpaceError, shortage
 from ...protocol.topology import CLIENT, kind_of
 from ..actor import Actor, run

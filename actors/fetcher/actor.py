@@ -12,11 +12,11 @@ import msgspec
 from aiohttp.abc import AbstractResolver
 
 from ...protocol.blobs import ARENA_BYTES, Arena, BlobRef
-from ...protocol.config import FetcherConfig
 from ...protocol.edges.client_to_fetcher import Fetch, Withdraw
 from ...protocol.edges.control import Peer
 from ...protocol.edges.preprocessor_to_fetcher import MediaRead
 from ...protocol.errors import EngineError, Failure
+from ...protocol.roles import FetcherConfig
 from ...protocol.shortage import SpaceError, shortage
 from ...protocol.topology import CLIENT, kind_of
 from ..actor import Actor, run

@@ -7,8 +7,8 @@ import msgspec
 
 from ...gpu_runtime.runner import Runner
 from ...protocol.blobs import BlobReader
-from ...protocol.config import RunnerConfig
 from ...protocol.edges.scheduler_to_gpu_runner import Reset, StepPlan
+from ...protocol.roles import RunnerConfig
 from ..blocking import BlockingActor
 from ..launch import Launch
 

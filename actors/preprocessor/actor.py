@@ -16,7 +16,6 @@ import anyio.to_thread
 import msgspec
 
 from ...protocol.blobs import BlobError, BlobReader
-from ...protocol.config import PreprocessorConfig
 from ...protocol.edges.client_to_preprocessor import Prepare, Tokenize
 from ...protocol.edges.control import Excuse, Gone, Kill, Peer
 from ...protocol.edges.decode_worker_to_preprocessor import Decoded, DecodeFailed, GuideChecked
@@ -30,6 +29,7 @@ from ...protocol.errors import Failure, RequestError, refuse
 from ...protocol.guide import needs_check
 from ...protocol.prepared import Timing
 from ...protocol.request import MediaItem, Request
+from ...protocol.roles import PreprocessorConfig
 from ...protocol.sampling import SamplingParams
 from ...protocol.shortage import shortage
 from ...protocol.topology import kind_of

@@ -2,7 +2,6 @@
 
 import msgspec
 
-from ...protocol.config import PreprocessorConfig
 from ...protocol.errors import refuse
 from ...protocol.request import (
     ChatPrompt,
@@ -17,6 +16,7 @@ from ...protocol.request import (
     TextPrompt,
     Url,
 )
+from ...protocol.roles import PreprocessorConfig
 from .families.base import Family
 from .media_options import MediaOptions
 

@@ -12,12 +12,12 @@ from typing import Any
 
 import msgspec
 
-from ...protocol.config import PreprocessorConfig
 from ...protocol.edges.decode_worker_to_preprocessor import Decoded
 from ...protocol.edges.preprocessor_to_decode_worker import CheckGuide, Decode, FreeFeatures
 from ...protocol.errors import Failure, RequestError
 from ...protocol.guide import Guide
 from ...protocol.request import Embeds, Modality, PackedEmbeds
+from ...protocol.roles import PreprocessorConfig
 from ...protocol.wire import Message
 from ..quarantine import PROOF, Banned
 from .guides import TOO_LARGE, TOO_SLOW, KnownGuides

@@ -6,9 +6,9 @@ A request's own go before the operator's, never beyond the operator's ceilings: 
 from collections.abc import Iterable
 from typing import Any
 
-from ...protocol.config import PreprocessorConfig
 from ...protocol.errors import EngineError, RequestError, refuse
 from ...protocol.request import MODALITIES, Encoded, Modality, Request
+from ...protocol.roles import PreprocessorConfig
 from .decode.options import CLIP_FACTS, MOST_FPS, MOST_FRAMES, background_of
 from .families.base import Family
 

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...protocol.blobs import Arena, BlobError, BlobReader, BlobRef
-from ...protocol.config import PreprocessorConfig
 from ...protocol.edges.decode_worker_to_preprocessor import Decoded, DecodeFailed, GuideChecked
 from ...protocol.edges.preprocessor_to_decode_worker import CheckGuide, Decode, FreeFeatures
 from ...protocol.errors import Failure, RequestError
 from ...protocol.prepared import Timing
+from ...protocol.roles import PreprocessorConfig
 from ...protocol.shortage import NO_SPACE, SpaceError, shortage
 from ..blocking import BlockingActor
 from ..launch import Launch

@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 
-from ...protocol.config import SchedulerConfig
 from ...protocol.edges.client_to_scheduler import Ack, Resume
 from ...protocol.edges.control import Gone, Peer
 from ...protocol.edges.detokenizer_to_scheduler import Stopped
@@ -17,6 +16,7 @@ from ...protocol.edges.gpu_runner_to_scheduler import StepResult
 from ...protocol.edges.preprocessor_to_scheduler import Submit
 from ...protocol.edges.scheduler_to_client import SchedulerToClient
 from ...protocol.edges.scheduler_to_gpu_runner import Reset
+from ...protocol.roles import SchedulerConfig
 from ...protocol.topology import kind_of
 from ..actor import Actor, run
 from ..launch import Launch

@@ -1,8 +1,8 @@
 """What is refused at the door: requests that could never run to their end."""
 
-from ...protocol.config import SchedulerConfig
 from ...protocol.errors import Failure
 from ...protocol.prepared import Prepared
+from ...protocol.roles import SchedulerConfig
 
 
 def resolve_max_tokens(prepared: Prepared, config: SchedulerConfig) -> int:

@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-from ...protocol.config import SchedulerConfig
 from ...protocol.edges.scheduler_to_gpu_runner import Embed, NewSequence, StepPlan, Work
+from ...protocol.roles import SchedulerConfig
 from .batch import Batch
 from .media import Embeddings
 from .outbox import Tally

@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ...protocol.config import SchedulerConfig
 from ...protocol.edges.client_to_scheduler import ChoiceSoFar
 from ...protocol.edges.detokenizer_to_scheduler import Stopped
 from ...protocol.edges.encoder_cache_to_scheduler import EncodeFailed, Lost, Ready
@@ -17,6 +16,7 @@ from ...protocol.edges.scheduler_to_detokenizer import Close, Open, Output, Outp
 from ...protocol.edges.scheduler_to_gpu_runner import StepPlan
 from ...protocol.errors import Failure
 from ...protocol.prepared import Prepared
+from ...protocol.roles import SchedulerConfig
 from ..tombstones import Tombstones
 from .batch import Batch
 from .blame import Blame

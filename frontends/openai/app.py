@@ -4,7 +4,7 @@ import time
 
 from aiohttp import web
 
-from ...protocol.config import HttpConfig
+from ...protocol.roles import HttpConfig
 from ..client import Client
 from .connections import Connection
 from .door import (

@@ -10,8 +10,9 @@ from prometheus_client import disable_created_metrics
 
 from ...actors.actor import Actor, run
 from ...actors.launch import Launch
-from ...protocol.config import HttpConfig, ServerConfig
+from ...protocol.config import ServerConfig
 from ...protocol.errors import EngineError
+from ...protocol.roles import HttpConfig
 from ..client import CUT, Client
 from .app import make_app
 from .connections import BACKLOG, allow_files, serve_on

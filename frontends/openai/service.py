@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from aiohttp import web
 
-from ...protocol.config import HttpConfig
 from ...protocol.errors import RequestError, refuse
+from ...protocol.roles import HttpConfig
 from ..client import CLOSED, Client
 from .door import Bodies, Keys
 from .metrics import Metrics

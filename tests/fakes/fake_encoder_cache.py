@@ -8,11 +8,11 @@ import msgspec
 from thespis.actors.blocking import BlockingActor
 from thespis.actors.launch import Launch
 from thespis.protocol.blobs import Arena
-from thespis.protocol.config import EncoderCacheConfig
 from thespis.protocol.edges.encoder_cache_to_preprocessor import FeaturesRead
 from thespis.protocol.edges.encoder_cache_to_scheduler import Ready
 from thespis.protocol.edges.preprocessor_to_encoder_cache import Features
 from thespis.protocol.edges.scheduler_to_encoder_cache import Need, Release
+from thespis.protocol.roles import EncoderCacheConfig
 
 
 class FakeEncoderCache(BlockingActor):

@@ -16,9 +16,9 @@ import msgspec
 
 from thespis.actors.blocking import BlockingActor
 from thespis.actors.launch import Launch
-from thespis.protocol.config import RunnerConfig
 from thespis.protocol.edges.gpu_runner_to_scheduler import PromptLogprobs, Sampled, SequenceFault, StepResult, TokenLogprobs
 from thespis.protocol.edges.scheduler_to_gpu_runner import NewSequence, Reset, StepPlan, Work
+from thespis.protocol.roles import RunnerConfig
 from thespis.protocol.sampling import SamplingParams
 
 STEP_SECONDS = float(os.environ.get("FAKE_STEP_SECONDS", "0"))

@@ -8,7 +8,7 @@ from thespis.actors.actor import run
 from thespis.actors.encoder_cache.actor import EncoderCache
 from thespis.actors.encoder_cache.compute import Encoder, Tensors
 from thespis.actors.launch import Launch
-from thespis.protocol.config import EncoderCacheConfig
+from thespis.protocol.roles import EncoderCacheConfig
 
 SECONDS = 2.0
 

@@ -12,9 +12,11 @@ from thespis.gpu_runtime.encoder import Encoder, load_encoder
 from thespis.gpu_runtime.runner import Runner
 from thespis.protocol.blobs import BlobError, BlobRef
 from thespis.protocol.checkpoint import inspect
-from thespis.protocol.config import EngineConfig, RunnerConfig, divide
+from thespis.protocol.config import EngineConfig
+from thespis.protocol.division import divide
 from thespis.protocol.edges.gpu_runner_to_scheduler import StepResult
 from thespis.protocol.edges.scheduler_to_gpu_runner import Embed, NewSequence, StepPlan, Work
+from thespis.protocol.roles import RunnerConfig
 from thespis.protocol.sampling import SamplingParams
 
 from ..helpers.environment import DEVICE

@@ -7,9 +7,11 @@ import pytest
 
 import thespis
 from thespis.protocol.checkpoint import inspect
-from thespis.protocol.config import EngineConfig, FetcherConfig, MediaLimits, PreprocessorConfig, divide
+from thespis.protocol.config import EngineConfig
+from thespis.protocol.division import divide
 from thespis.protocol.environment import NO_LIMIT, Environment, names_of, page, read
 from thespis.protocol.errors import EngineError
+from thespis.protocol.roles import FetcherConfig, MediaLimits, PreprocessorConfig
 
 ROOT = Path(thespis.__file__).parent
 TWINS = (

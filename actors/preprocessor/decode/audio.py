@@ -7,8 +7,8 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from ....protocol.config import MediaLimits
 from ....protocol.errors import refuse
+from ....protocol.roles import MediaLimits
 from .container import AUDIO_FORMATS, VIDEO_FORMATS, open_container, seconds_of
 
 NOT_DECODABLE = "The sound cannot be decoded: it is no WAV, FLAC, OGG, Opus, MP3, AAC, M4A or WebM, or its data is damaged."

@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....protocol.blobs import ITEM_SIZE
-from ....protocol.config import MediaLimits
 from ....protocol.errors import refuse
+from ....protocol.roles import MediaLimits
 
 _FLOATS = ("float32", "float16", "bfloat16")
 

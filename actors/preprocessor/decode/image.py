@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ....protocol.config import MediaLimits
 from ....protocol.errors import refuse
+from ....protocol.roles import MediaLimits
 from .options import WHITE
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....protocol.blobs import ITEM_SIZE
-from ....protocol.config import MediaLimits
 from ....protocol.errors import refuse
 from ....protocol.request import Embeds, Encoded, FrameList, Frames, Modality, PackedEmbeds, Pixels, Samples, Source
+from ....protocol.roles import MediaLimits
 from ..families.base import Clip, Family, MediaFeatures
 from .audio import audio_of_samples, decode_audio
 from .embeds import check_embeds

@@ -7,8 +7,8 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from ....protocol.config import MediaLimits
 from ....protocol.errors import refuse
+from ....protocol.roles import MediaLimits
 from .container import VIDEO_FORMATS, cut_off, open_container, seconds_of
 from .image import decode_image
 from .sampling import Sampling, choose

@@ -5,11 +5,11 @@ import pytest
 from thespis.actors.detokenizer.actor import Detokenizer
 from thespis.actors.launch import Launch
 from thespis.protocol.checkpoint import ModelInfo
-from thespis.protocol.config import DetokenizerConfig
 from thespis.protocol.edges.detokenizer_to_client import Deltas, Finished
 from thespis.protocol.edges.detokenizer_to_scheduler import Stopped
 from thespis.protocol.edges.scheduler_to_detokenizer import Close, Open, Output, Outputs, Usage
 from thespis.protocol.errors import EngineError
+from thespis.protocol.roles import DetokenizerConfig
 from thespis.protocol.sampling import SamplingParams
 
 from ..shells import acting

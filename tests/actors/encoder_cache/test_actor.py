@@ -14,11 +14,11 @@ from thespis.actors.encoder_cache.compute import Encoder, Tensors
 from thespis.actors.launch import Launch
 from thespis.protocol.blobs import Arena, BlobReader, BlobRef
 from thespis.protocol.checkpoint import ModelInfo
-from thespis.protocol.config import EncoderCacheConfig
 from thespis.protocol.edges.encoder_cache_to_preprocessor import FeaturesRead
 from thespis.protocol.edges.encoder_cache_to_scheduler import EncodeFailed, Lost, Ready
 from thespis.protocol.edges.preprocessor_to_encoder_cache import Features
 from thespis.protocol.edges.scheduler_to_encoder_cache import Need, Release
+from thespis.protocol.roles import EncoderCacheConfig
 
 from ..shells import Sent, acting
 

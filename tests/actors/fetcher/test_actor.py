@@ -15,12 +15,12 @@ from thespis.actors.fetcher.actor import Fetcher
 from thespis.actors.fetcher.board import DROPPED
 from thespis.actors.launch import Launch
 from thespis.protocol.blobs import BlobReader
-from thespis.protocol.config import FetcherConfig
 from thespis.protocol.edges.client_to_fetcher import Fetch
 from thespis.protocol.edges.fetcher_to_client import Failed
 from thespis.protocol.edges.fetcher_to_preprocessor import Fetched
 from thespis.protocol.edges.preprocessor_to_fetcher import MediaRead
 from thespis.protocol.request import Encoded, MediaItem, Request, TextPrompt, Url
+from thespis.protocol.roles import FetcherConfig
 from thespis.protocol.sampling import SamplingParams
 
 from ..shells import Sent, acting

@@ -10,10 +10,10 @@ import torch
 from thespis.actors.gpu_runner.actor import GpuRunner
 from thespis.actors.launch import Launch
 from thespis.protocol.blobs import Arena
-from thespis.protocol.config import encode_config
 from thespis.protocol.edges.control import Peer
 from thespis.protocol.edges.gpu_runner_to_scheduler import StepResult
 from thespis.protocol.edges.scheduler_to_gpu_runner import Embed, NewSequence, Reset, StepPlan, Work
+from thespis.protocol.roles import encode_config
 from thespis.protocol.sampling import SamplingParams
 from thespis.protocol.wire import Message
 

@@ -11,8 +11,10 @@ from thespis.actors.preprocessor.template_source import chat_template_of
 from thespis.actors.preprocessor.tokens import TextTokenizer
 from thespis.protocol.blobs import BlobRef
 from thespis.protocol.checkpoint import inspect
-from thespis.protocol.config import EngineConfig, PreprocessorConfig, divide
+from thespis.protocol.config import EngineConfig
+from thespis.protocol.division import divide
 from thespis.protocol.request import ChatMessage, ChatPrompt, Encoded, MediaItem, Modality, Prompt, Request, Slot, Source, Text
+from thespis.protocol.roles import PreprocessorConfig
 from thespis.protocol.sampling import SamplingParams
 
 NOWHERE = BlobRef("/dev/shm/none", 0, "uint8", (0,))

@@ -12,8 +12,8 @@ import soxr
 
 from thespis.actors.preprocessor.decode.audio import audio_of_samples, decode_audio, resample
 from thespis.actors.preprocessor.decode.container import sniff
-from thespis.protocol.config import MediaLimits
 from thespis.protocol.errors import RequestError
+from thespis.protocol.roles import MediaLimits
 
 from ...helpers.media import RATE, sound, wav
 

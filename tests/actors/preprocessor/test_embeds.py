@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from thespis.actors.preprocessor.decode.embeds import check_embeds
-from thespis.protocol.config import MediaLimits
 from thespis.protocol.errors import RequestError
+from thespis.protocol.roles import MediaLimits
 
 LIMITS = MediaLimits(embeds_bytes=4096)
 

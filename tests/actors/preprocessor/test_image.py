@@ -11,8 +11,8 @@ from PIL import Image
 
 from thespis.actors.preprocessor.decode.image import decode_image, image_of_pixels
 from thespis.actors.preprocessor.decode.options import WHITE, background_of
-from thespis.protocol.config import MediaLimits
 from thespis.protocol.errors import RequestError
+from thespis.protocol.roles import MediaLimits
 
 from ...helpers.media import picture, png
 

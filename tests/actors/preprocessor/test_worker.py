@@ -12,11 +12,11 @@ from thespis.actors.launch import Launch
 from thespis.actors.preprocessor.identity import content_digest, item_key
 from thespis.actors.preprocessor.worker import DecodeWorker
 from thespis.protocol.blobs import Arena, BlobReader, BlobRef
-from thespis.protocol.config import encode_config
 from thespis.protocol.edges.decode_worker_to_preprocessor import Decoded, DecodeFailed
 from thespis.protocol.edges.preprocessor_to_decode_worker import Decode, FreeFeatures
 from thespis.protocol.errors import Failure
 from thespis.protocol.request import Embeds, Encoded, Frames, MediaItem, Modality, Pixels, Samples, Source
+from thespis.protocol.roles import encode_config
 
 from ...helpers.checkpoints import Checkpoints
 from ...helpers.media import RATE, clip, clip_frames, picture, png, sound, wav

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from thespis.actors.quarantine import OUTSIDE, PROOF
 from thespis.actors.scheduler.scheduler import Scheduler
 from thespis.protocol.blobs import BlobRef
-from thespis.protocol.config import SchedulerConfig
 from thespis.protocol.edges.encoder_cache_to_scheduler import Ready
 from thespis.protocol.edges.scheduler_to_client import MediaLost, Rejected
 from thespis.protocol.edges.scheduler_to_detokenizer import Close, Open, Output, Outputs, PromptScores
 from thespis.protocol.edges.scheduler_to_encoder_cache import Need, Release
 from thespis.protocol.edges.scheduler_to_gpu_runner import StepPlan
 from thespis.protocol.prepared import Item, Prepared, Span
+from thespis.protocol.roles import SchedulerConfig
 from thespis.protocol.sampling import SamplingParams
 
 from .paged_model import EOS, PagedModel

@@ -6,13 +6,13 @@ import pytest
 
 from thespis.protocol.blobs import BlobRef
 from thespis.protocol.checkpoint import ModelInfo
-from thespis.protocol.config import RunnerConfig
 from thespis.protocol.edges.control import End
 from thespis.protocol.edges.encoder_cache_to_scheduler import Ready
 from thespis.protocol.edges.preprocessor_to_scheduler import Submit
 from thespis.protocol.edges.scheduler_to_client import Rejected
 from thespis.protocol.edges.scheduler_to_detokenizer import Close, Open, Outputs
 from thespis.protocol.edges.scheduler_to_encoder_cache import Need, Release
+from thespis.protocol.roles import RunnerConfig
 
 from ...fakes import fake_runner
 from .bench import config, item, prepared

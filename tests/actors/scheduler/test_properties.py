@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from thespis.protocol.config import SchedulerConfig
 from thespis.protocol.edges.detokenizer_to_scheduler import Stopped
 from thespis.protocol.prepared import Item, Prepared, Span
+from thespis.protocol.roles import SchedulerConfig
 
 from .bench import Bench, config, prepared
 from .paged_model import oracle

@@ -15,7 +15,7 @@ from thespis.frontends.openai.main import close, open_listener
 from thespis.frontends.stream import Stream
 from thespis.protocol.blobs import BlobRef, Bytes
 from thespis.protocol.checkpoint import ModelInfo
-from thespis.protocol.config import EngineConfig, HttpConfig, ServerConfig
+from thespis.protocol.config import EngineConfig, ServerConfig
 from thespis.protocol.edges.control import Share, Status
 from thespis.protocol.edges.detokenizer_to_client import Delta, Finished, Logprob, PositionLogprobs
 from thespis.protocol.edges.preprocessor_to_client import Tokenized
@@ -23,6 +23,7 @@ from thespis.protocol.edges.scheduler_to_detokenizer import Usage
 from thespis.protocol.errors import Failure, RequestError
 from thespis.protocol.prepared import Prepared, Timing
 from thespis.protocol.request import MediaItem, Prompt
+from thespis.protocol.roles import HttpConfig
 from thespis.protocol.sampling import SamplingParams
 
 DEMO = Path(__file__).resolve().parents[3] / "demo_model"

@@ -1,0 +1,207 @@
+"""From what a user has set to each role's own part: the one place where derived numbers are computed, and where the
+THESPIS_* variables are read (protocol/environment.py lists them)."""
+
+import os
+from typing import NamedTuple
+
+import msgspec
+
+from . import environment
+from .checkpoint import ModelInfo
+from .config import EngineConfig, ServerConfig
+from .edges.control import Share
+from .environment import NO_LIMIT, Environment, cap
+from .errors import EngineError
+from .roles import (
+    ClientConfig,
+    DetokenizerConfig,
+    EncoderCacheConfig,
+    FetcherConfig,
+    HttpConfig,
+    MediaLimits,
+    PreprocessorConfig,
+    RoleConfig,
+    RunnerConfig,
+    SchedulerConfig,
+)
+
+GIB = 1 << 30
+LEAST_REQUESTS = 128
+"""In the engine at once, unless told otherwise. As many wait as run, so that a flood's last request is answered a batch later:
+a deeper queue makes everybody wait, and nobody's answer come sooner."""
+
+
+class Division(msgspec.Struct, frozen=True, kw_only=True):
+    """Each role's part, by role (all clients under `client`), and what all clients may hold together."""
+
+    roles: dict[str, RoleConfig]
+    share: Share
+    max_model_len: int
+    name: str
+
+
+class _Sizes(NamedTuple):
+    """What several roles must agree on."""
+
+    device: str
+    dtype: str
+    context: int
+    """Tokens."""
+    num_blocks: int
+    """Of the KV cache; 0: the runner measures."""
+    runner_threads: int
+    encoder_threads: int
+
+    @property
+    def itemsize(self) -> int:
+        return 4 if self.dtype == "float32" else 2
+
+
+def divide(engine: EngineConfig, model: ModelInfo, cuda: bool = False, server: ServerConfig | None = None) -> Division:
+    """Derive every role's configuration.
+
+    `cuda`: whether device "auto" means a GPU here. Raises EngineError for settings that contradict the model.
+    """
+    variables = environment.read()
+    sizes = _sizes(engine, model, cuda)
+    preprocessor = _preprocessor(engine, model, sizes, variables)
+    roles: dict[str, RoleConfig] = {
+        "fetcher": _fetcher(engine, variables),
+        "preprocessor": preprocessor,
+        "encoder-cache": EncoderCacheConfig(
+            model=model,
+            dtype=sizes.dtype,
+            device=sizes.device,
+            threads=sizes.encoder_threads,
+            store_bytes=_bytes(engine.encoder_cache_gb),
+            max_batch_rows=4096,
+        ),
+        "scheduler": _scheduler(engine, model, sizes),
+        "gpu-runner": _runner(engine, model, sizes),
+        "detokenizer": DetokenizerConfig(model=model),
+    }
+    roles |= {f"decode-worker-{worker}": preprocessor for worker in range(engine.decode_workers)}
+    roles["client"] = ClientConfig(
+        model=model,
+        name=engine.name,
+        max_model_len=sizes.context,
+        seed=engine.seed,
+        arena_bytes=_bytes(engine.max_media_gb),
+        roles=tuple(roles),
+    )
+    if server is not None:
+        roles["http"] = HttpConfig(model=model, name=engine.name, max_model_len=sizes.context, server=server, engine=engine)
+    requests = engine.max_requests or max(LEAST_REQUESTS, 2 * engine.max_num_seqs)
+    share = Share(requests, engine.max_inflight_tokens, _bytes(engine.max_media_gb))
+    return Division(roles=roles, share=share, max_model_len=sizes.context, name=engine.name)
+
+
+def _sizes(engine: EngineConfig, model: ModelInfo, cuda: bool) -> _Sizes:
+    device = engine.device if engine.device != "auto" else ("cuda" if cuda else "cpu")
+    dtype = engine.dtype if engine.dtype != "auto" else ("float32" if device == "cpu" else model.dtype)
+    context = engine.max_model_len or model.context
+    if context > model.context:
+        raise EngineError(f"max_model_len={context} is more than the model's context of {model.context} tokens.")
+    cores = max(1, len(os.sched_getaffinity(0)))
+    runner_threads = engine.runner_threads or max(1, cores // 2)
+    encoder_threads = engine.encoder_threads or max(1, cores - runner_threads)
+    unfilled = _Sizes(device, dtype, context, 0, runner_threads, encoder_threads)
+    return unfilled._replace(num_blocks=_num_blocks(engine, model, unfilled))
+
+
+def _num_blocks(engine: EngineConfig, model: ModelInfo, sizes: _Sizes) -> int:
+    block_bytes = 2 * model.layers * engine.block_size * model.kv_heads * model.head_dim * sizes.itemsize
+    per_sequence = -(-sizes.context // engine.block_size)
+    if engine.kv_cache_gb is not None:
+        blocks = _bytes(engine.kv_cache_gb) // block_bytes
+    elif sizes.device == "cpu":
+        blocks = min(per_sequence * engine.max_num_seqs, max(per_sequence, GIB // block_bytes)) + 1
+    else:
+        blocks = 0
+    if sizes.device == "cpu" and blocks < 2:
+        raise EngineError(f"kv_cache_gb={engine.kv_cache_gb} holds less than two blocks of {block_bytes} bytes.")
+    return blocks
+
+
+def _bytes(gib: float) -> int:
+    return int(gib * GIB)
+
+
+def _preprocessor(engine: EngineConfig, model: ModelInfo, sizes: _Sizes, variables: Environment) -> PreprocessorConfig:
+    return PreprocessorConfig(
+        model=model,
+        max_model_len=sizes.context,
+        chat_template=engine.chat_template,
+        limits_per_prompt=engine.limit_mm_per_prompt,
+        io_kwargs=engine.media_io_kwargs,
+        processor_kwargs=engine.mm_processor_kwargs,
+        hasher=engine.mm_hasher_algorithm,
+        enable_embeds=engine.enable_mm_embeds,
+        ignore_ids=not engine.mm_processor_cache_gb and not engine.enable_prefix_caching,
+        cache_bytes=_bytes(engine.mm_processor_cache_gb),
+        workers=engine.decode_workers,
+        media=_media_limits(variables),
+    )
+
+
+def _scheduler(engine: EngineConfig, model: ModelInfo, sizes: _Sizes) -> SchedulerConfig:
+    return SchedulerConfig(
+        max_num_seqs=engine.max_num_seqs,
+        max_batched_tokens=engine.max_num_batched_tokens,
+        max_model_len=sizes.context,
+        block_size=engine.block_size,
+        num_blocks=sizes.num_blocks,
+        prefix_caching=engine.enable_prefix_caching,
+        hidden_bytes=model.hidden * sizes.itemsize,
+        store_bytes=_bytes(engine.encoder_cache_gb),
+    )
+
+
+def _runner(engine: EngineConfig, model: ModelInfo, sizes: _Sizes) -> RunnerConfig:
+    return RunnerConfig(
+        model=model,
+        dtype=sizes.dtype,
+        device=sizes.device,
+        threads=sizes.runner_threads,
+        block_size=engine.block_size,
+        num_blocks=sizes.num_blocks,
+        max_num_seqs=engine.max_num_seqs,
+        max_batched_tokens=engine.max_num_batched_tokens,
+        max_model_len=sizes.context,
+        gpu_memory_utilization=engine.gpu_memory_utilization,
+        enforce_eager=engine.enforce_eager,
+    )
+
+
+def _fetcher(engine: EngineConfig, variables: Environment) -> FetcherConfig:
+    """A flag wins over its variable."""
+    size_mb = engine.media_cache_max_size_mb or variables.media_cache_max_size_mb
+    return FetcherConfig(
+        allowed_domains=engine.allowed_media_domains,
+        allow_private=engine.allow_private_media,
+        local_path=engine.allowed_local_media_path,
+        timeouts={
+            "image": variables.image_fetch_timeout,
+            "video": variables.video_fetch_timeout,
+            "audio": variables.audio_fetch_timeout,
+        },
+        retries=variables.media_fetch_max_retries,
+        redirects=3 if variables.media_url_allow_redirects else 0,
+        max_bytes=cap(variables.max_media_download_size_mb, 1 << 20),
+        arena_bytes=_bytes(engine.max_media_gb),
+        cache_path=engine.media_cache or variables.media_cache or None,
+        cache_bytes=int(size_mb * (1 << 20)),
+        cache_seconds=3600.0 * (engine.media_cache_ttl_hours or variables.media_cache_ttl_hours),
+    )
+
+
+def _media_limits(variables: Environment) -> MediaLimits:
+    return MediaLimits(
+        pixels=cap(variables.max_image_pixels),
+        audio_seconds=variables.max_audio_decode_duration_s or float(NO_LIMIT),
+        audio_bytes=cap(variables.max_audio_decode_bytes),
+        embeds_bytes=cap(variables.max_embed_decode_bytes),
+        video_seconds=variables.max_video_duration_s or float(NO_LIMIT),
+        decode_seconds=variables.media_decode_timeout,
+        memory=int(variables.media_decode_memory_mb * (1 << 20)),
+    )

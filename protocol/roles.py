@@ -1,0 +1,143 @@
+"""Each role's part of the configuration. Frozen Structs; a process gets its own as JSON in `Welcome`, and no other."""
+
+from typing import Any
+
+import msgspec
+
+from .checkpoint import ModelInfo
+from .config import EngineConfig, ServerConfig
+
+
+class FetcherConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    allowed_domains: tuple[str, ...]
+    allow_private: bool
+    local_path: str | None
+    timeouts: dict[str, float]
+    """Seconds per modality, for the whole fetch."""
+    retries: int
+    redirects: int
+    """Hops; 0 forbids them."""
+    max_bytes: int
+    """Of one download."""
+    arena_bytes: int
+    cache_path: str | None = None
+    """Where downloads are kept on disk; None: they are not."""
+    cache_bytes: int = 0
+    cache_seconds: float = 0.0
+    """How long a download is kept, at most."""
+
+
+class MediaLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Checked before the allocation that each limits."""
+
+    pixels: int = 178_956_970
+    audio_seconds: float = 600.0
+    audio_bytes: int = 256 << 20
+    embeds_bytes: int = 2 << 30
+    video_seconds: float = 300.0
+    video_frames: int = 32
+    decode_seconds: float = 60.0
+    """Wall clock for one item in a worker; beyond it the worker is killed."""
+    memory: int = 2 << 30
+    """Bytes a worker may add to what it held when it began."""
+
+
+class PreprocessorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """For the preprocessor's shell and, unchanged, for its decode workers."""
+
+    model: ModelInfo
+    max_model_len: int
+    chat_template: str | None
+    """Its source."""
+    limits_per_prompt: dict[str, Any]
+    io_kwargs: dict[str, dict[str, Any]]
+    processor_kwargs: dict[str, Any]
+    hasher: str
+    enable_embeds: bool
+    ignore_ids: bool = False
+    """Nothing is kept that an id could name: neither features nor prefixes."""
+    cache_bytes: int
+    """Features kept for reuse, over all workers."""
+    workers: int
+    media: MediaLimits
+
+
+class EncoderCacheConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    model: ModelInfo
+    dtype: str
+    device: str
+    threads: int
+    store_bytes: int
+    max_batch_rows: int
+    """Embedding rows encoded in one batch; bounds how long a small item waits behind large ones."""
+
+
+class SchedulerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    max_num_seqs: int
+    max_batched_tokens: int
+    max_model_len: int
+    block_size: int
+    num_blocks: int
+    """KV blocks; 0: as many as the runner reports in its Ready."""
+    prefix_caching: bool
+    hidden_bytes: int
+    """Bytes of one embedding row."""
+    store_bytes: int
+    """The encoder-cache's space: a request whose items can never fit is refused at the door."""
+
+
+class RunnerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    model: ModelInfo
+    dtype: str
+    device: str
+    threads: int
+    block_size: int
+    num_blocks: int
+    """0: as many as fit in the GPU's memory."""
+    max_num_seqs: int
+    max_batched_tokens: int
+    max_model_len: int
+    gpu_memory_utilization: float
+    enforce_eager: bool
+
+
+class DetokenizerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    model: ModelInfo
+
+
+class ClientConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What every client learns at Hello."""
+
+    model: ModelInfo
+    name: str
+    """Of the model, as callers see it."""
+    max_model_len: int
+    seed: int
+    arena_bytes: int
+    """Of media in this client's shared memory."""
+    roles: tuple[str, ...] = ()
+    """The engine is ready when all of these are there."""
+
+
+class HttpConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    model: ModelInfo
+    name: str
+    max_model_len: int
+    server: ServerConfig
+    engine: EngineConfig
+
+
+RoleConfig = (
+    FetcherConfig
+    | PreprocessorConfig
+    | EncoderCacheConfig
+    | SchedulerConfig
+    | RunnerConfig
+    | DetokenizerConfig
+    | ClientConfig
+    | HttpConfig
+)
+
+
+def encode_config(config: msgspec.Struct) -> bytes:
+    return msgspec.json.encode(config)

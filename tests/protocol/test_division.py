@@ -1,0 +1,74 @@
+from typing import Any
+
+import msgspec
+import pytest
+
+from thespis.protocol.checkpoint import ModelInfo
+from thespis.protocol.config import EngineConfig, ServerConfig
+from thespis.protocol.division import divide
+from thespis.protocol.errors import EngineError
+from thespis.protocol.roles import HttpConfig, RunnerConfig, SchedulerConfig, encode_config
+
+MODEL = ModelInfo(
+    path="/models/tiny",
+    model_type="llava",
+    layers=2,
+    kv_heads=2,
+    head_dim=16,
+    hidden=64,
+    vocab=300,
+    context=512,
+    eos_token_ids=(1,),
+    dtype="bfloat16",
+    fingerprint="f" * 64,
+)
+
+
+def part(role: str, cuda: bool = False, **settings: Any) -> Any:
+    return divide(EngineConfig(**settings), MODEL, cuda).roles[role]
+
+
+def test_a_cpu_computes_in_float32_and_a_gpu_as_the_weights_are() -> None:
+    cpu, gpu = part("gpu-runner"), part("gpu-runner", cuda=True)
+    assert (cpu.device, cpu.dtype) == ("cpu", "float32")
+    assert (gpu.device, gpu.dtype) == ("cuda", "bfloat16")
+    assert part("gpu-runner", cuda=True, device="cpu").device == "cpu"
+    assert part("encoder-cache", dtype="float16").dtype == "float16"
+
+
+def test_kv_blocks_on_a_cpu_hold_every_sequence_whole() -> None:
+    runner: RunnerConfig = part("gpu-runner", max_num_seqs=4, block_size=16)
+    assert runner.num_blocks == 4 * (512 // 16) + 1
+    scheduler: SchedulerConfig = part("scheduler", max_num_seqs=4, block_size=16)
+    assert scheduler.num_blocks == runner.num_blocks
+    assert part("gpu-runner", cuda=True).num_blocks == 0, "the runner measures"
+
+
+def test_kv_blocks_follow_from_the_memory_given() -> None:
+    block = 2 * MODEL.layers * 16 * MODEL.kv_heads * MODEL.head_dim * 4
+    assert part("gpu-runner", kv_cache_gb=10.5 * block / (1 << 30)).num_blocks == 10
+    with pytest.raises(EngineError, match="kv_cache_gb"):
+        part("gpu-runner", kv_cache_gb=block / (1 << 30))
+
+
+def test_a_context_beyond_the_model_is_refused() -> None:
+    assert divide(EngineConfig(max_model_len=512), MODEL).max_model_len == 512
+    with pytest.raises(EngineError, match="513"):
+        divide(EngineConfig(max_model_len=513), MODEL)
+
+
+def test_http_is_a_role_only_where_it_is_served() -> None:
+    assert "http" not in divide(EngineConfig(), MODEL).roles
+    http = divide(EngineConfig(), MODEL, server=ServerConfig(port=1)).roles["http"]
+    assert isinstance(http, HttpConfig)
+    assert http.server.port == 1
+
+
+def test_there_is_a_role_per_decode_worker() -> None:
+    roles = divide(EngineConfig(decode_workers=3), MODEL).roles
+    assert [role for role in roles if role.startswith("decode-worker")] == [f"decode-worker-{n}" for n in range(3)]
+
+
+def test_every_part_travels_as_json() -> None:
+    for config in divide(EngineConfig(), MODEL, server=ServerConfig()).roles.values():
+        assert msgspec.json.decode(encode_config(config), type=type(config)) == config
