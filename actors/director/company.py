@@ -102,40 +102,53 @@ class Company:
             self._zygote.fork(launch)
             return
         listen = self._config.server.listen_fd if self._config.server and member.role == "http" else None
-        self._made(launch, spawn_actor(launch, inherit=listen))
+        self._made(launch.role, launch.epoch, spawn_actor(launch, inherit=listen))
 
-    def _made(self, launch: Launch, pid: int) -> None:
+    def _made(self, role: str, epoch: int, pid: int) -> None:
         self._tell_janitor(pid)
-        member = self.roster.members[launch.role]
-        if member.epoch == launch.epoch:
+        member = self.roster.members[role]
+        if member.epoch == epoch:
             member.pid = pid
         else:  # given up on while the zygote was slow
             kill(pid)
         try:
-            self.undertaker.watch(pid, lambda pid, status: self._ended(member, launch.epoch, status))
+            self.undertaker.watch(pid, lambda pid, status: self._ended(member, epoch, status))
         except OSError:  # who cannot be watched is not kept
             kill(pid)
             raise
 
     def _make_zygote(self) -> None:
-        zygote = Zygote(self._preload, self._made)
+        zygote = Zygote(self._preload, self._made, lambda pid: self._watch_zygote(zygote, pid))
         self._zygote = zygote
-        self._tell_janitor(zygote.pid)
-        self.undertaker.watch(zygote.pid, lambda pid, status: self._zygote_ended(zygote))
+        self._watch_zygote(zygote, zygote.pid)
 
-    def _zygote_ended(self, zygote: Zygote) -> None:
-        """Its children live on; what it had not made yet, the next one makes."""
-        waiting = zygote.close()
-        self._zygote = None
-        self.changed.set()
+    def _watch_zygote(self, zygote: Zygote, pid: int) -> None:
+        self._tell_janitor(pid)
+        self.undertaker.watch(pid, lambda pid, status: self._zygote_ended(zygote, pid))
+
+    def _zygote_ended(self, zygote: Zygote, pid: int) -> None:
+        """The zygote, or its standby. Its children live on; what it had not made yet, the next one makes."""
         if self.closing:
+            self._bury_zygote(zygote, pid)
             return
-        log.warning("the zygote has ended; a new one is started")
         if not self._zygote_budget.spend(self._loop.time()):
+            self._bury_zygote(zygote, pid)
             self._give_up("The zygote, from which the model's processes are forked, ended again and again; see the log.")
             return
+        if pid == zygote.standby:
+            log.warning("the zygote's standby has ended; a new one is made")
+            zygote.standby = None
+            zygote.want_standby()
+            return
         self.zygote_restarts += 1
-        self._make_zygote()
+        waiting = zygote.promote()
+        if waiting is not None:
+            log.warning("the zygote has ended; its standby takes over")
+            zygote.want_standby()
+        else:
+            log.warning("the zygote has ended; a new one is started")
+            waiting = zygote.close()
+            self._make_zygote()
         for launch in waiting:
             member = self.roster.members[launch.role]
             if member.epoch == launch.epoch:
@@ -146,16 +159,16 @@ class Company:
             return
         ready = member.state == "ready"
         member.end()
-        self.roster.stats.pop(member.role, None)
-        self.bury(member.role, epoch)
-        log.log(logging.INFO if self.closing else logging.WARNING, "%s.%d has ended (%s)", member.role, epoch, _how(status))
         outside = is_outside(status, member.silent, member.stopped, self._memory_kills.since_last())
-        self._gone(member.role, epoch, outside or member.excused)
-        self.changed.set()
+        self._gone(member.role, epoch, outside or member.excused)  # before all that takes time: /health waits for it
+        log.log(logging.INFO if self.closing else logging.WARNING, "%s.%d has ended (%s)", member.role, epoch, _how(status))
+        self.roster.stats.pop(member.role, None)
         if ready:
             self._restart(member, status)
         else:
             self._loop.call_later(LAST_WORDS_SECONDS, self._restart, member, status)
+        self.bury(member.role, epoch)
+        self.changed.set()
 
     def _restart(self, member: Member, status: int | None) -> None:
         if self.closing or member.retired:
@@ -213,9 +226,22 @@ class Company:
         if self._zygote is not None:
             self._zygote.forgive()
 
+    def _bury_zygote(self, zygote: Zygote, pid: int) -> None:
+        """Nobody takes over any more."""
+        if pid == zygote.standby:
+            zygote.standby = None
+        else:
+            zygote.close()
+        if zygote.closed and zygote.standby is None:
+            self._zygote = None
+        self.changed.set()
+
     def close_zygote(self) -> None:
         if self._zygote is not None:
-            kill(self._zygote.pid)
+            if self._zygote.standby is not None:
+                kill(self._zygote.standby)
+            if not self._zygote.closed:
+                kill(self._zygote.pid)
 
 
 def _how(status: int | None) -> str:

@@ -5,7 +5,6 @@ import logging
 import os
 import signal
 import sys
-from collections import deque
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -86,12 +85,20 @@ def spawn_actor(launch: Launch, inherit: int | None = None) -> int:
 
 
 class Zygote:
-    """The director's end of one zygote process. Orders may be given before it has finished its imports."""
+    """The director's end of a zygote and its standby. Orders may be given before it has finished its imports.
 
-    def __init__(self, preload: Sequence[str], forked: Callable[[Launch, int], None]) -> None:
+    `forked` is told role, epoch and pid of each process made, `stands_by` the pid of each standby.
+    """
+
+    def __init__(
+        self, preload: Sequence[str], forked: Callable[[str, int, int], None], stands_by: Callable[[int], None]
+    ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._forked = forked
-        self._waiting: deque[Launch] = deque()
+        self._forked, self._stands_by = forked, stands_by
+        self._waiting: dict[tuple[str, int], Launch] = {}
+        """Orders that were not answered, by role and epoch."""
+        self.standby: int | None = None
+        """Pid of the copy that takes over when the zygote ends."""
         self._heard = self._loop.time()
         """When it last answered, or was first asked after that."""
         self._loaded = False
@@ -115,11 +122,29 @@ class Zygote:
     def fork(self, launch: Launch) -> None:
         if not self._waiting:
             self._heard = max(self._heard, self._loop.time())
-        self._waiting.append(launch)
+        self._waiting[launch.role, launch.epoch] = launch
+        self._order(msgspec.json.encode(launch))
+
+    def _order(self, line: bytes) -> None:
         try:
-            os.write(self._orders, msgspec.json.encode(launch) + b"\n")
+            os.write(self._orders, line + b"\n")
         except BrokenPipeError:
-            log.info("the zygote has just ended; %s is made by the next one", launch.role)
+            log.info("the zygote has just ended; what it should make is made by the next one")
+
+    def want_standby(self) -> None:
+        self._order(b"")
+
+    def promote(self) -> list[Launch] | None:
+        """After its end: the standby is the zygote now. Returns the orders that were not answered, which are void; None where
+        there is no standby."""
+        self._hear()
+        if self.standby is None:
+            return None
+        self.pid, self.standby = self.standby, None
+        self._heard = self._loop.time()
+        waiting = list(self._waiting.values())
+        self._waiting.clear()
+        return waiting
 
     def is_silent(self, loading: float, forking: float) -> bool:
         """Whether an order has been waiting for so long: seconds while it imports, seconds afterwards."""
@@ -130,6 +155,10 @@ class Zygote:
         """Its silence is counted from now on."""
         self._heard = self._loop.time()
 
+    @property
+    def closed(self) -> bool:
+        return self._answers < 0
+
     def close(self) -> list[Launch]:
         """After its end, or to end it: the orders that were not answered."""
         if self._answers >= 0:
@@ -138,7 +167,7 @@ class Zygote:
             os.close(self._answers)
             os.close(self._orders)
             self._answers = self._orders = -1
-        return list(self._waiting)
+        return list(self._waiting.values())
 
     def _hear(self) -> None:
         while True:
@@ -152,7 +181,13 @@ class Zygote:
             *lines, self._rest = (self._rest + data).split(b"\n")
             self._heard = self._loop.time()
             for line in lines:
-                if line:
-                    self._forked(self._waiting.popleft(), int(line))
-                else:
-                    self._loaded = True
+                match line.decode().split():
+                    case ["standby", pid]:
+                        self.standby = int(pid)
+                        self._stands_by(self.standby)
+                    case [role, epoch, pid]:
+                        self._waiting.pop((role, int(epoch)), None)
+                        self._forked(role, int(epoch), int(pid))
+                    case _:
+                        self._loaded = True
+                        self.want_standby()

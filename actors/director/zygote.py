@@ -1,8 +1,11 @@
 """The zygote: imports torch and transformers once, then forks the processes that need them.
 
-One JSON line in (a `Launch`), one line out (the pid), and an empty line when the imports are done. It opens no socket, loop,
-thread or device: a forked child may then start any of them. Each child is forked twice, so that it becomes the director's
-own child.
+One JSON line in (a `Launch`), one line out (role, epoch, pid), and an empty line when the imports are done. It opens no socket,
+loop, thread or device: a forked child may then start any of them. Each child is forked twice, so that it becomes the
+director's own child.
+
+An empty line in is the order for a standby, answered with `standby` and its pid: a copy of the zygote, with all that it has
+imported and costs next to no memory. It holds the same two pipes, and reads from them when the zygote has ended.
 """
 
 import gc
@@ -10,9 +13,10 @@ import importlib
 import logging
 import os
 import random
+import select
 import signal
 import sys
-from typing import BinaryIO
+from collections.abc import Callable, Iterator
 
 import msgspec
 
@@ -40,7 +44,7 @@ def main(preload: list[str], director: int) -> None:
     setproctitle.setproctitle("thespis zygote")
     configure_logging("zygote")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    orders = os.fdopen(os.dup(0), "rb")
+    orders = os.dup(0)
     answers = os.dup(1)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
@@ -49,7 +53,8 @@ def main(preload: list[str], director: int) -> None:
     load(preload)
     gc.collect()
     gc.freeze()
-    serve(orders, answers)
+    os.write(answers, b"\n")
+    serve(orders, answers, director)
 
 
 def load(modules: list[str]) -> None:
@@ -61,17 +66,50 @@ def load(modules: list[str]) -> None:
             log.exception("%s could not be loaded ahead", name)
 
 
-def serve(orders: BinaryIO, answers: int) -> None:
+def serve(orders: int, answers: int, director: int) -> None:
     """Fork until the orders end."""
     decoder = msgspec.json.Decoder(Launch)
-    os.write(answers, b"\n")
-    for line in orders:
-        pid = fork_twice(decoder.decode(line), (orders.fileno(), answers))
-        os.write(answers, f"{pid}\n".encode())
+    for line in lines(orders):
+        if line:
+            launch = decoder.decode(line)
+            pid = fork_twice(lambda launch=launch: become(launch), (orders, answers))  # type: ignore[misc]
+            os.write(answers, f"{launch.role} {launch.epoch} {pid}\n".encode())
+            continue
+        own_end = os.pidfd_open(os.getpid())
+        pid = fork_twice(lambda end=own_end: stand_by(end, orders, answers, director), ())  # type: ignore[misc]
+        os.close(own_end)
+        os.write(answers, f"standby {pid}\n".encode())
 
 
-def fork_twice(launch: Launch, private: tuple[int, ...]) -> int:
-    """A grandchild that runs `launch`; returns its pid once the director is its parent. `private` are not for it."""
+def lines(orders: int) -> Iterator[bytes]:
+    """One read takes all that is in the pipe, and each order was written in one piece: a successor finds whole lines."""
+    while data := os.read(orders, 1 << 16):
+        yield from data.removesuffix(b"\n").split(b"\n")
+
+
+def stand_by(predecessor: int, orders: int, answers: int, director: int) -> None:
+    """Be the zygote when `predecessor` (a pidfd) has ended."""
+    import setproctitle
+
+    die_with_parent()
+    if os.getppid() != director:
+        os._exit(1)
+    setproctitle.setproctitle("thespis zygote-standby")
+    poller = select.poll()
+    poller.register(predecessor, select.POLLIN)
+    poller.poll()
+    os.close(predecessor)
+    setproctitle.setproctitle("thespis zygote")
+    try:
+        serve(orders, answers, director)
+    except BrokenPipeError:
+        log.info("the director does not listen any more")
+    finally:
+        os._exit(0)
+
+
+def fork_twice(live: Callable[[], None], private: tuple[int, ...]) -> int:
+    """A grandchild that runs `live`, which never returns; its pid once the director is its parent. `private` are not for it."""
     pid_in, pid_out = os.pipe()
     go_in, go_out = os.pipe()
     middle = os.fork()
@@ -83,7 +121,7 @@ def fork_twice(launch: Launch, private: tuple[int, ...]) -> int:
                     os.close(fd)
                 os.read(go_in, 1)  # until the middle has been reaped: then the director is the parent
                 os.close(go_in)
-                become(launch)
+                live()
             os.write(pid_out, str(child).encode())
         finally:
             os._exit(0)

@@ -2,12 +2,12 @@
 
 import os
 import signal
+import time
 from collections.abc import Callable
 
 import pytest
 
 from thespis.frontends.engine import EngineHandle
-from thespis.protocol.edges.control import Gone, Status
 
 from ...helpers.engines import Spectator, processes_of
 
@@ -40,38 +40,73 @@ def test_forked_processes_share_the_imports_and_belong_to_the_director(engine: E
     assert titles[pids["zygote"]] == "thespis zygote"
 
 
-def test_the_zygote_may_die_without_its_children(engine: EngineHandle) -> None:
+def standby_of(engine: EngineHandle, other_than: int = 0) -> int:
+    """Its pid, once it is there."""
+    while True:
+        for pid, title in processes_of(engine.process.pid).items():
+            if title == "thespis zygote-standby" and pid != other_than:
+                return pid
+        time.sleep(0.01)
+
+
+def test_a_standby_takes_over_and_nothing_is_imported_anew(engine: EngineHandle) -> None:
+    with Spectator(engine.run_dir) as spectator:
+        first = spectator.status()
+        before = first
+        for round in range(1, 4):
+            standby = standby_of(engine)
+            for role in ("zygote", "gpu-runner"):
+                os.kill(before.pids[role], signal.SIGKILL)
+            runner = spectator.peers(gpu_runner=round + 1).peers["gpu-runner"]
+            after = spectator.status()
+            assert after.pids["zygote"] == standby
+            assert after.pids["encoder-cache"] == before.pids["encoder-cache"]
+            assert runner.notes["zygote"] == first.pids["zygote"], "what the first has imported"
+            assert parent_of(runner.pid) == parent_of(standby) == engine.process.pid
+            before = after
+        assert before.restarts["zygote"] == 3
+
+
+def test_a_standby_that_dies_is_replaced(engine: EngineHandle) -> None:
     with Spectator(engine.run_dir) as spectator:
         before = spectator.status()
-        os.kill(before.pids["zygote"], signal.SIGKILL)
-        after = before
-        while after.restarts["zygote"] == 0:
-            after = spectator.status()
-        assert after.pids["gpu-runner"] == before.pids["gpu-runner"]
-        os.kill(after.pids["gpu-runner"], signal.SIGKILL)
-        spectator.wait(lambda message: message == Gone("gpu-runner", 1, True))
-        runner = spectator.peers(gpu_runner=2).peers["gpu-runner"]
-        assert runner.notes["zygote"] == spectator.status().pids["zygote"] != before.pids["zygote"]
+        standby = standby_of(engine)
+        os.kill(standby, signal.SIGKILL)
+        assert standby_of(engine, other_than=standby) != before.pids["zygote"]
+        assert spectator.status().restarts == before.restarts
 
 
-def test_zygote_and_child_may_die_together(engine: EngineHandle) -> None:
+def test_zygote_standby_and_children_may_die_together(engine: EngineHandle) -> None:
     with Spectator(engine.run_dir) as spectator:
         pids = spectator.status().pids
-        for role in ("zygote", "gpu-runner", "encoder-cache"):
-            os.kill(pids[role], signal.SIGKILL)
-        spectator.peers(gpu_runner=2, encoder_cache=2)
-        assert isinstance(spectator.status(), Status)
+        for pid in (pids["zygote"], standby_of(engine), pids["gpu-runner"], pids["encoder-cache"]):
+            os.kill(pid, signal.SIGKILL)
+        runner = spectator.peers(gpu_runner=2, encoder_cache=2).peers["gpu-runner"]
+        assert runner.notes["zygote"] == spectator.status().pids["zygote"] != pids["zygote"], "a new one"
 
 
 def test_a_stopped_zygote_is_replaced_when_it_is_needed(start: StartEngine) -> None:
     engine = start(FORKED, forked=("gpu-runner",), preload=("ahead",), lease_seconds=2.0)
     with Spectator(engine.run_dir) as spectator:
         pids = spectator.status().pids
+        standby = standby_of(engine)
         os.kill(pids["zygote"], signal.SIGSTOP)
         os.kill(pids["gpu-runner"], signal.SIGKILL)
-        runner = spectator.peers(gpu_runner=2).peers["gpu-runner"]
-        assert runner.notes["zygote"] != pids["zygote"]
+        spectator.peers(gpu_runner=2)
+        assert spectator.status().pids["zygote"] == standby
 
 
 def test_a_killed_director_takes_forked_processes_with_it(engine: EngineHandle) -> None:
     engine.process.kill()  # the fixture looks for what is left
+
+
+def test_a_zygote_that_dies_again_and_again_ends_the_engine(engine: EngineHandle) -> None:
+    with Spectator(engine.run_dir) as spectator:
+        for round in range(6):
+            pid = spectator.status().pids["zygote"]
+            standby = standby_of(engine)
+            os.kill(pid, signal.SIGKILL)
+            if round < 5:
+                while spectator.status().pids["zygote"] != standby:
+                    time.sleep(0.01)
+        assert engine.process.wait(15) == 1
