@@ -103,10 +103,10 @@ class AsyncLLM:
     async def _submit(self, prompt: AsyncInput, params: SamplingParams, options: dict[str, Any]) -> tuple[Stream, Submission]:
         client = self._running()
         given = read_any(prompt, {name: value for name, value in options.items() if name not in ("priority", "deadline")})
-        await client.room(given.nbytes, options.get("deadline"))
+        await client.media.room(given.nbytes, options.get("deadline"))
         stream = await client.submit(
             given.prompt,
-            place(given.media, client),
+            place(given.media, client.media),
             params,
             mm_processor_kwargs=given.mm_processor_kwargs,
             media_io_kwargs=given.media_io_kwargs,

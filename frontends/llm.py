@@ -176,10 +176,10 @@ async def _run_all(client: Client, readers: list[Reader], params: list[SamplingP
             async with asyncio.TaskGroup() as group:
                 for index, (read, sampling) in enumerate(zip(readers, params, strict=True)):
                     given = read()
-                    await client.room(given.nbytes)
+                    await client.media.room(given.nbytes)
                     stream = await client.submit(
                         given.prompt,
-                        place(given.media, client),
+                        place(given.media, client.media),
                         sampling,
                         mm_processor_kwargs=given.mm_processor_kwargs,
                         media_io_kwargs=given.media_io_kwargs,

@@ -58,7 +58,7 @@ async def submit_all(client: Client, jobs: Sequence[Job], tenant: str, stack: As
     for job in jobs:
         stream = await client.submit(
             job.prompt,
-            place(job.media, client),
+            place(job.media, client.media),
             job.sampling,
             tenant=tenant,
             priority=job.priority,

@@ -48,7 +48,7 @@ class Pending(NamedTuple):
 
 
 class Arena(Protocol):
-    """Where bytes go: the client."""
+    """Where bytes go: the client's store."""
 
     def put_bytes(self, data: Bytes, dtype: str = "uint8", shape: tuple[int, ...] | None = None) -> BlobRef: ...
 

@@ -61,6 +61,7 @@ class FakeClient:
         self.submitted: list[tuple[Prompt, tuple[MediaItem, ...], SamplingParams, dict[str, Any]]] = []
         self.blobs: dict[int, bytes] = {}
         self.room = 1 << 30
+        self.media = self
         self.draining = False
         self.admission = Admission(Share(1000, 1 << 40, 1 << 40))
         self.cancelled: list[str] = []

@@ -1,0 +1,156 @@
+"""What the actors say of a client's requests, and the one place where a request ends."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from ..protocol.edges.client_to_scheduler import Ack
+from ..protocol.edges.control import Drained
+from ..protocol.edges.detokenizer_to_client import Delta, Deltas, DetokenizeFailed, Finished, PromptText
+from ..protocol.edges.fetcher_to_client import Failed
+from ..protocol.edges.preprocessor_to_client import MediaDropped, PreparedCopy, PrepareFailed, Tokenized
+from ..protocol.edges.scheduler_to_client import MediaLost, Rejected
+from ..protocol.errors import Failure
+from .admission import Admission
+from .connection import Connection
+from .delivery import Delivery
+from .ledger import Early, Entry, Ledger
+from .media_store import MediaStore
+from .tokenizing import RESTARTED, Tokenizing
+
+CHANGED = Failure(
+    "restarted", "The media of this request had to be read again and have changed; send it again.", code="media_changed"
+)
+
+
+class Desk:
+    """Takes messages to their entries of the ledger; what an entry held is given back here when it is over."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        ledger: Ledger,
+        delivery: Delivery,
+        tokenizing: Tokenizing,
+        admission: Admission,
+        media: MediaStore,
+    ) -> None:
+        self._connection, self._ledger, self._delivery = connection, ledger, delivery
+        self._tokenizing, self._admission, self._media = tokenizing, admission, media
+        self._ending: list[str] = []
+        """Over, and the actors have not been told."""
+
+    def hear(self, message: Any) -> None:
+        match message:
+            case Deltas(deltas):
+                for delta in deltas:
+                    self._hear_of(delta)
+            case Finished() | PromptText():
+                self._hear_of(message)
+            case PreparedCopy():
+                self._prepared(message)
+            case PrepareFailed(id, attempt, failure) | Failed(id, attempt, failure):
+                self.free(self._ledger.end_lease(id, attempt))
+                self._fail(id, attempt, failure)
+            case Rejected(id, attempt, failure) | DetokenizeFailed(id, attempt, failure):
+                self._fail(id, attempt, failure)
+            case MediaDropped(id, attempt):
+                self.free(self._ledger.end_lease(id, attempt))
+            case MediaLost(id, attempt):
+                entry = self._ledger.live(id, attempt)
+                if entry is not None and not self._delivery.media_lost(entry):
+                    self.end(entry, RESTARTED)
+            case Tokenized() as tokenized:
+                self._tokenizing.hear(tokenized)
+
+    def _prepared(self, copy: PreparedCopy) -> None:
+        prepared = copy.prepared
+        self._delivery.passed(prepared.id, copy.submitted_to)
+        self.free(self._ledger.end_lease(prepared.id, prepared.attempt))
+        entry = self._ledger.live(prepared.id, prepared.attempt)
+        if entry is None:
+            return
+        if not self._delivery.prepared(entry, prepared, copy.submitted_to):
+            self.end(entry, CHANGED)
+            return
+        for early in entry.take_early():
+            self._hear_of(early)
+
+    def _hear_of(self, message: Early) -> None:
+        """What is told of a prompt that the ledger has; what has come before its prompt, on another edge, waits for it."""
+        entry = self._ledger.live(message.id, message.attempt)
+        if entry is None:
+            return
+        if not entry.prepared:
+            entry.early.append(message)
+            return
+        match message:
+            case Finished():
+                self.end(entry, _whole_way(entry, message))
+            case PromptText(entries=entries):
+                entry.stream.push_prompt(entries)
+            case Delta() if entry.lacks(message):
+                self._delivery.resume_anew(entry)
+            case Delta():
+                if (new := entry.accept(message)) is not None:
+                    entry.stream.push(new)
+
+    def _fail(self, id: str, attempt: int, failure: Failure) -> None:
+        self._tokenizing.fail(id, failure)
+        entry = self._ledger.live(id, attempt)
+        if entry is not None:
+            self.end(entry, failure)
+
+    # ends
+
+    def end(self, entry: Entry, outcome: Finished | Failure) -> None:
+        """Exactly one terminal for its caller, `End` for every actor."""
+        entry.over = True
+        if entry.due == "send":
+            entry.leased = False  # nobody has been told of this attempt, and an earlier one is void
+        if isinstance(outcome, Finished):
+            entry.stream.finish(outcome)
+            self._connection.send("scheduler", Ack((entry.request.id,)))
+        else:
+            entry.stream.fail(outcome)
+        self._admission.give(entry.cost)
+        self.tell_if_drained()
+        if not self._ending:
+            asyncio.get_running_loop().call_soon(self.flush)
+        self._ending.append(entry.request.id)
+        self.free(entry)
+        self._delivery.ended(entry.request.id)
+
+    def end_all(self, failure: Failure) -> None:
+        """Every request that is under way."""
+        for entry in self._ledger.live_ones():
+            self.end(entry, failure)
+
+    def free(self, entry: Entry | None) -> None:
+        """Its media, if it is over and nobody reads them."""
+        if entry is not None:
+            self._media.drop_bytes(*self._ledger.sweep(entry))
+
+    def end_leases(self, entries: Iterable[Entry]) -> None:
+        """Whoever might have read their media is gone."""
+        for entry in entries:
+            entry.leased = False
+            self.free(entry)
+
+    def flush(self) -> None:
+        """Tell the actors what is over."""
+        ids, self._ending = tuple(self._ending), []
+        if ids:
+            self._connection.end(ids)
+
+    def tell_if_drained(self) -> None:
+        if self._admission.closed and not self._ledger.live_ones():
+            self._connection.ask(Drained(self._connection.role, 0))
+
+
+def _whole_way(entry: Entry, finished: Finished) -> Finished:
+    """The timings of the way in, which the ledger has, before those of the way out."""
+    before = entry.stream.prepared.timings if entry.stream.prepared is not None else ()
+    return msgspec.structs.replace(finished, timings=before + finished.timings)

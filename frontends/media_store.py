@@ -1,0 +1,65 @@
+"""The media bytes of one client's requests: shared memory within its share of what the engine holds."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+from ..protocol.blobs import Arena, BlobRef, Bytes
+from ..protocol.errors import RequestError, refuse
+from ..protocol.shortage import NO_SPACE, SpaceError, shortage
+from .admission import Admission
+from .deadline import before
+
+
+class MediaStore:
+    """`check` raises where nothing will be taken any more; whoever waits for room asks it again after `wake`."""
+
+    def __init__(self, run_dir: Path, name: str, admission: Admission, check: Callable[[], None]) -> None:
+        self._arena = Arena(run_dir, name, 1 << 40)
+        self._admission = admission
+        self._check = check
+        self._changed = asyncio.Event()
+
+    @property
+    def used(self) -> int:
+        """Bytes."""
+        return self._arena.used
+
+    def put_bytes(self, data: Bytes, dtype: str = "uint8", shape: tuple[int, ...] | None = None) -> BlobRef:
+        """The request that is submitted with it owns it; else give it back with `drop_bytes`.
+
+        Raises RequestError: "overloaded" where clients have as much as they may, "unavailable" where the machine has no more.
+        """
+        if not self._has_room(len(data)):
+            raise refuse(
+                "overloaded", "The engine holds as much media as it takes at once; try again later.", code="overloaded"
+            )
+        try:
+            return self._arena.put(data, dtype, shape)
+        except SpaceError as error:
+            raise RequestError(shortage(error) or NO_SPACE) from None
+
+    def drop_bytes(self, *blobs: BlobRef) -> None:
+        """Nobody reads them any more."""
+        for blob in blobs:
+            self._arena.free(blob)
+        self.wake()
+
+    async def room(self, nbytes: int, deadline: float | None = None) -> None:
+        """Wait until so many bytes can be put: a batch queues where a service refuses. Raises RequestError too late."""
+        async with before(deadline):
+            while nbytes and not self._has_room(nbytes):
+                self._check()
+                self._changed.clear()
+                await self._changed.wait()
+
+    def wake(self) -> None:
+        """Something has changed for those who wait: room, or that there will never be any."""
+        self._changed.set()
+
+    def close(self) -> None:
+        self._arena.close()
+
+    def _has_room(self, nbytes: int) -> bool:
+        """What is larger than the share alone is taken where nothing else is."""
+        return not self._arena.used or self._arena.used + nbytes <= self._admission.share.media_bytes
