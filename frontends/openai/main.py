@@ -45,7 +45,9 @@ class Http(Actor):
             await self._client.close()
 
     def counters(self) -> dict[str, float]:
-        return {"busy": float(self._app[SERVICE].busy)} if self._app is not None else {}
+        if self._app is None or self._client is None:
+            return {}
+        return {"busy": float(self._app[SERVICE].busy), **self._client.counters()}
 
 
 def open_listener(server: ServerConfig) -> socket.socket:

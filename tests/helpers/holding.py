@@ -9,7 +9,7 @@ HELD: dict[str, tuple[str, ...]] = {
     "scheduler": ("running", "waiting", "kept", "embeddings_asked_or_held", "kv_blocks_used", "suspects"),
     "gpu-runner": ("sequences",),
     "detokenizer": ("open_requests",),
-    "http": ("busy",),
+    "http": ("busy", "open_requests", "admitted_requests", "admitted_tokens", "admitted_media_bytes", "arena_bytes_used"),
 }
 """Counters by role. Caches are not among them: what is kept for reuse is no request's."""
 
