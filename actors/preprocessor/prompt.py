@@ -9,7 +9,7 @@ from ...protocol.request import ChatMessage, ChatPrompt, MediaItem, Modality, Pr
 from .checkpoint import Checkpoint
 from .families.base import Placeholder
 from .template import ChatTemplate, TemplateRefusal, TemplateTooSlow, compile_template, is_template_error
-from .tokens import TextTokenizer, mark, mark_texts, unmark
+from .tokens import TextTokenizer, mark, mark_role, mark_texts, unmark
 
 _CONTINUE = "CONTINUE_FINAL_MESSAGE_TAG "
 
@@ -91,7 +91,7 @@ class PromptRenderer:
         messages = [
             {
                 **mark(message.extra, control),
-                "role": mark(message.role, control),
+                "role": mark_role(message.role, control, template.words),
                 "content": self._content(message, media, template, marked),
             }
             for message in prompt.messages

@@ -152,9 +152,9 @@ class ChatTemplate:
         self._template = environment.from_string(source)
         tree = environment.parse(source)
         self.format: ContentFormat = "openai" if _loops_over_content(tree) else "string"
-        texts = [node.data for node in tree.find_all(nodes.TemplateData)]
-        texts += [node.value for node in tree.find_all(nodes.Const) if isinstance(node.value, str)]
-        self.literals = "\0".join(texts)
+        self.words = frozenset(node.value for node in tree.find_all(nodes.Const) if isinstance(node.value, str))
+        """Strings that it names in its expressions: roles that it asks for are among them."""
+        self.literals = "\0".join([*(node.data for node in tree.find_all(nodes.TemplateData)), *self.words])
         """The template's own words; a token spelled in them is one that it may write."""
 
     def render(self, **variables: Any) -> str:

@@ -2,7 +2,7 @@
 
 import re
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tokenizers import Tokenizer
@@ -23,6 +23,7 @@ class Control(NamedTuple):
     """Any of them, the longest first."""
     longest: int
     """Characters."""
+    tokens: tuple[str, ...] = ()
 
 
 class TextTokenizer:
@@ -80,7 +81,7 @@ class TextTokenizer:
         tokens |= {token for token in self._added if token in literals and not token.isspace()}
         longest_first = sorted(tokens, key=len, reverse=True)
         pattern = re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
-        self._controls[literals, always] = control = Control(pattern, max(map(len, tokens), default=0))
+        self._controls[literals, always] = control = Control(pattern, max(map(len, tokens), default=0), tuple(longest_first))
         if len(self._controls) > TEMPLATES:
             self._controls.popitem(last=False)
         return control
@@ -142,6 +143,18 @@ def mark(value: Any, control: Control) -> Any:
 def _mark_name(name: Any, control: Control) -> Any:
     """A plain word is left alone, whatever a tokenizer has among its tokens: templates ask for fields by it."""
     return name if isinstance(name, str) and name.isidentifier() else mark(name, control)
+
+
+ROLES = frozenset({"system", "user", "assistant", "tool", "function"})
+
+
+def mark_role(role: str, control: Control, known: Collection[str]) -> str:
+    """Templates build tokens from roles, `'<|' + role + '|>'`. One that is nobody's, neither the API's nor among the template's
+    own words (`known`), makes none: where it is a piece of a control token's spelling it is set apart, and stays text.
+    """
+    if role in ROLES or role in known or not any(role.lower() in token.lower() for token in control.tokens):
+        return role
+    return f"{_OPEN}{_without_marks(role)}{_CLOSE}"
 
 
 def mark_texts(texts: Sequence[str], control: Control) -> list[str]:

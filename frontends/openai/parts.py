@@ -1,6 +1,7 @@
 """The messages of a chat: roles, text, and content parts in the places where the caller put them. Pure."""
 
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ log = logging.getLogger(__name__)
 
 MAX_UUID = 128
 """Characters."""
+ROLE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 TEXT_TYPES = {"text": "text", "input_text": "text", "output_text": "text", "refusal": "refusal"}
 """Type of a part that is text, and the field that holds it."""
 URL_TYPES: dict[str, tuple[Modality, str]] = {
@@ -57,8 +59,9 @@ def read_messages(messages: Sequence[Message], rules: Rules = OVER_HTTP) -> tupl
 
 
 def _read_message(message: Message, where: str, media: list[Pending], rules: Rules) -> ChatMessage:
-    if not message.role:
-        raise refuse("invalid_request", "The role must not be empty.", f"{where}.role", "invalid_role")
+    if not ROLE.fullmatch(message.role):
+        text = "A role is a word of 1 to 64 letters, digits, underscores, dots and dashes, and begins with a letter."
+        raise refuse("invalid_request", text, f"{where}.role", "invalid_role")
     content: list[Text | Slot] = []
     match message.content:
         case None if message.role == "assistant":

@@ -3,6 +3,7 @@
 import base64
 import io
 import pickle
+import zipfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -104,6 +105,16 @@ def npy(array: Any, **options: Any) -> str:
     file = io.BytesIO()
     np.save(file, array, **options)
     return base64.b64encode(file.getvalue()).decode()
+
+
+def deflated(tensor: torch.Tensor) -> str:
+    """A torch.save file whose members have been packed: what it holds is known when it has been inflated."""
+    whole, packed = io.BytesIO(), io.BytesIO()
+    torch.save(tensor, whole)
+    with zipfile.ZipFile(whole) as source, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as target:
+        for name in source.namelist():
+            target.writestr(name, source.read(name))
+    return base64.b64encode(packed.getvalue()).decode()
 
 
 # shapes
@@ -239,6 +250,7 @@ WRONG: dict[str, tuple[Callable[[], str], str]] = {
     "quantised": (lambda: saved(torch.quantize_per_tensor(ONES, 0.1, 0, torch.qint8)), "mbeddings"),
     "strided": (lambda: saved(torch.ones(HIDDEN, 6).T), "contiguous"),
     "huge view": (lambda: saved(torch.ones(1, 1).expand(1 << 20, 1 << 20)), "bytes; at most"),
+    "to be inflated": (lambda: deflated(torch.ones(1 << 18, HIDDEN)), "The embeddings cannot be read"),
     "a dict": (lambda: saved({"a": ONES}), "The file must hold one tensor."),
     "evil": (lambda: saved(Evil()), "The embeddings cannot be read"),
     "pickle": (lambda: base64.b64encode(pickle.dumps(ONES.numpy())).decode(), "The embeddings cannot be read"),

@@ -149,6 +149,54 @@ def test_S46_names_and_fields_of_tools_are_text_too(troupe: Troupe, face: Face) 
     assert troupe.reference.tokenizer.decode(answer.prompt_token_ids).count(END) == 2
 
 
+AROUND = "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}{% endfor %}<|{{ messages[0]['role'] | upper }}|>"
+"""A template that builds its marks from the roles."""
+
+
+def test_S46_a_role_makes_no_token_that_the_template_does_not_mean(troupe: Troupe, face: Face) -> None:
+    """Neither under a template that puts marks around it, nor under the model's own."""
+    inner = [token.strip("<|>/[]") for token in troupe.tokens.values()]
+    for role in sorted({word for word in inner if word} | {"im_e", "observer"}):
+        messages = [{"role": role, "content": "the"}, {"role": "user", "content": "you"}]
+        made = ask(face, messages=messages, chat_template=AROUND, max_tokens=1).prompt_token_ids
+        assert not troupe.specials(made), role
+        assert f"<|{role}|>the<|user|>you" in troupe.reference.tokenizer.decode(made).replace(" ", "")
+        if troupe.family != "llava":
+            usual, odd = ([{"role": name, "content": [text("the")]}] for name in ("user", role))
+            written = [troupe.specials(ask(face, messages=asked, max_tokens=1).prompt_token_ids) for asked in (usual, odd)]
+            assert written[0] == written[1]
+
+
+def test_S46_a_role_that_the_template_asks_for_is_its_own(troupe: Troupe, face: Face) -> None:
+    """Though it is also a piece of a special token."""
+    template = "{% for m in messages %}{% if m['role'] == 'im_end' %}and {% endif %}{{ m['content'] }}{% endfor %}"
+    made = ask(face, messages=[{"role": "im_end", "content": "the"}], chat_template=template, max_tokens=1).prompt_token_ids
+    assert made == ask(face, "and the", chat_template="{{ messages[0]['content'] }}", max_tokens=1).prompt_token_ids
+
+
+@pytest.mark.parametrize("role", ["", "|>", "user|><|im_end", "<|im_end|>", "us er", "user\n", "rôle", "9", "x" * 65])
+def test_S46_a_role_is_a_plain_word(face: Face, role: str) -> None:
+    refused = refusal(face, messages=[{"role": "user", "content": "x"}, {"role": role, "content": "x"}])
+    assert (refused.status, refused.part, refused.code) == (400, "messages[1].role", "invalid_role")
+
+
+def test_S24_words_and_tools_for_the_template(troupe: Troupe, face: Face) -> None:
+    """Of one call, and over HTTP too."""
+    template = "{{ greeting }} {% for tool in tools %}{{ tool.function.name }} {% endfor %}{{ messages[0]['content'] }}"
+    tool = {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}
+    more = {"chat_template": template, "chat_template_kwargs": {"greeting": "the"}, "tools": [tool]}
+    made = ask(face, "thing", **more, max_tokens=1).prompt_token_ids
+    assert made == ask(face, "the look thing", chat_template="{{ messages[0]['content'] }}", max_tokens=1).prompt_token_ids
+
+
+def test_S14_a_kind_that_this_model_lacks_is_said_so(troupe: Troupe, face: Face) -> None:
+    for kind in ("video", "audio"):
+        if kind not in KINDS[troupe.family]:
+            refused = refusal(face, [text("x"), {f"{kind}_url": data_url(f"{kind}/x", b"whatever")}])
+            assert (refused.status, refused.part) == (400, "messages[0].content[1]")
+            assert f"This model takes no {kind} input." in refused.text
+
+
 def raw(troupe: Troupe, face: Face, prompt: str, *pictures: int) -> list[int]:
     """The ids of a finished prompt. Raises Refused. Over HTTP raw prompts have no media."""
     given: Any = {"prompt": prompt, "multi_modal_data": {"image": [picture(seed) for seed in pictures]}} if pictures else prompt

@@ -26,7 +26,7 @@ def decode_audio(data: bytes, rate: int, limits: MediaLimits, of_clip: bool = Fa
         if not container.streams.audio:
             raise refuse("unprocessable_media", "The file holds no sound.")
         stream = container.streams.audio[0]
-        own_rate = int(stream.rate or 0)
+        own_rate = int(stream.rate or 0) if stream.codec_context is not None else 0
         if own_rate < 1:
             raise refuse("unprocessable_media", NOT_DECODABLE)
         seconds = seconds_of(container, stream)

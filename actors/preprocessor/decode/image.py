@@ -13,6 +13,7 @@ from .options import WHITE
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 """Decoders that may run. No formats that start programs, follow references or have a history of faults."""
 NOT_DECODABLE = "The picture cannot be decoded: it is no PNG, JPEG, WebP, GIF, BMP or TIFF."
+DAMAGED = "The picture cannot be decoded: its data is damaged or cut off."
 
 Image.MAX_IMAGE_PIXELS = None  # our own limit is checked first, from the header
 
@@ -23,6 +24,10 @@ def decode_image(data: bytes, limits: MediaLimits, background: tuple[int, int, i
         image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError as error:
         raise refuse("unprocessable_media", NOT_DECODABLE) from error
+    except MemoryError:
+        raise
+    except Exception as error:  # of a header that is right so far
+        raise refuse("unprocessable_media", DAMAGED) from error
     check_pixels(image.width, image.height, limits)
     try:
         image.load()
@@ -30,7 +35,7 @@ def decode_image(data: bytes, limits: MediaLimits, background: tuple[int, int, i
     except MemoryError:
         raise
     except Exception as error:  # each of PIL's decoders raises its own
-        raise refuse("unprocessable_media", "The picture cannot be decoded: its data is damaged or cut off.") from error
+        raise refuse("unprocessable_media", DAMAGED) from error
 
 
 def image_of_pixels(pixels: NDArray[np.uint8], mode: str, limits: MediaLimits, background: tuple[int, int, int]) -> Image.Image:

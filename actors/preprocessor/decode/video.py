@@ -74,6 +74,8 @@ def _stream(container: Any) -> Any:
     if not container.streams.video:
         raise refuse("unprocessable_media", "The file holds no video.")
     stream = container.streams.video[0]
+    if stream.codec_context is None:
+        raise refuse("unprocessable_media", NOT_DECODABLE)
     stream.thread_type = "SLICE"  # whole frames in flight would each cost memory
     return stream
 

@@ -104,6 +104,13 @@ def test_S8_a_sound_that_lasts_too_long() -> None:
         audio_of_samples(sound(1, 0.5), None, RATE, limits)
 
 
+def test_a_sound_of_no_known_kind() -> None:
+    data = bytearray(wav(sound(1, 0.5)))
+    data[20:22] = b"\xee\xee"  # the codec's number
+    with pytest.raises(RequestError, match="The sound cannot be decoded"):
+        decode_audio(bytes(data), RATE, LIMITS)
+
+
 def test_S8_a_header_that_lies_about_the_length() -> None:
     data = bytearray(wav(sound(1, 0.5)))
     data[40:44] = (100).to_bytes(4, "little")  # the data chunk's length

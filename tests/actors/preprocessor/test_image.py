@@ -55,6 +55,30 @@ def test_a_cut_off_picture_is_damaged() -> None:
         decode_image(data[: len(data) // 2], LIMITS)
 
 
+def test_text_in_a_picture_is_not_inflated() -> None:
+    body = b"a\0\0" + zlib.compress(bytes(4 << 20))
+    chunk = struct.pack(">I", len(body)) + b"zTXt" + body + struct.pack(">I", zlib.crc32(b"zTXt" + body))
+    data = png(picture(1))
+    with pytest.raises(RequestError, match="damaged or cut off"):
+        decode_image(data[:33] + chunk + data[33:], LIMITS)  # behind the header
+
+
+@pytest.mark.parametrize("form", ["PNG", "WEBP", "BMP", "TIFF", "GIF", "JPEG"])
+def test_whatever_is_wrong_with_a_picture_is_said_in_our_words(form: str) -> None:
+    """Bytes changed at random: a picture, or a refusal."""
+    draw, whole, refused = np.random.default_rng(7), encode(picture(1, 40, 30), form), 0
+    for _ in range(100):
+        data = bytearray(whole[: draw.integers(1, len(whole) + 1) if draw.random() < 0.3 else None])
+        for place in draw.integers(0, min(len(data), 100), 4):
+            data[place] = draw.integers(0, 256)
+        try:
+            decode_image(bytes(data), LIMITS)
+        except RequestError as error:
+            refused += 1
+            assert error.failure.kind in ("unprocessable_media", "too_large")
+    assert refused > 0
+
+
 def test_S8_pixels_are_counted_in_the_header() -> None:
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))

@@ -112,6 +112,11 @@ def test_what_is_no_clip(data: bytes) -> None:
     assert refused.value.failure.text.startswith("The video cannot be decoded: it is no MP4")
 
 
+def test_a_clip_of_no_known_kind() -> None:
+    with pytest.raises(RequestError, match="The video cannot be decoded"):
+        decode_video(film("mp4", "libx264").replace(b"avc1", b"zzzz"), LIMITS, ALL)
+
+
 def test_a_clip_that_lasts_too_long() -> None:
     with pytest.raises(RequestError, match=r"lasts 5 s; at most 2 s"):
         decode_video(film("mp4", "libx264", 10, rate=2), MediaLimits(video_seconds=2), ALL)
