@@ -14,6 +14,7 @@ AT_MOST = {
     "memory at the flood's end, of its beginning": 1.05,
     "memory after, of before": 1.05,
     "broken": 0.0,
+    "restarts": 0.0,
 }
 
 
@@ -29,16 +30,17 @@ class Report:
     """MiB, by moment."""
 
     def ratios(self) -> dict[str, float]:
-        """What is promised, each as one number."""
+        """What is promised, each as one number. 1x is the better of the two, as other work may have disturbed one."""
         m = self.memory
         return {
             "refused within 20 ms": self.refusals.share_within(REFUSAL_SECONDS),
-            "answered at 10x, of 1x": self.flood.goodput / self.before.goodput,
+            "answered at 10x, of 1x": self.flood.goodput / max(self.before.goodput, self.after.goodput),
             "answered 5 s after, of before": self.after.goodput / self.before.goodput,
             "p50 5 s after, of before": _at(self.after.latencies, 0.5) / _at(self.before.latencies, 0.5),
             "memory at the flood's end, of its beginning": m["flood ends"] / m["flood begins"],
             "memory after, of before": m["after"] / m["before"],
             "broken": float(sum(phase.broken for phase in self._phases().values())),
+            "restarts": float(self.refusals.restarts),
         }
 
     def table(self) -> str:
@@ -62,6 +64,7 @@ class Report:
                 "",
                 f"- a closed loop carries {self.capacity:.1f} answers/s",
                 f"- {self.refusals.count} refusals, by the server's clock from head to answer: {quantiles}",
+                f"- processes restarted during the flood: {self.refusals.restarts}",
                 f"- memory of all processes (PSS, MiB): {', '.join(f'{name} {mib:.0f}' for name, mib in self.memory.items())}",
             ]
         )
@@ -82,6 +85,7 @@ class Report:
             },
             "refusals": self.refusals.count,
             "refusal_seconds": {f"p{share * 100:.0f}": self.refusals.quantile(share) for share in (0.5, 0.95, 0.99)},
+            "restarts": self.refusals.restarts,
             "memory_mib": self.memory,
             "ratios": self.ratios(),
         }

@@ -9,22 +9,27 @@ from ..chaos_run.watch import session_of
 
 _BUCKET = re.compile(r'^thespis_refusal_seconds_bucket\{le="([^"]+)"\} (\S+)$', re.MULTILINE)
 
+_RESTARTS = re.compile(r"^thespis_restarts\{[^}]*\} (\S+)$", re.MULTILINE)
+
 
 class Refusals:
-    """Counts below each bound, in seconds; one scrape, or the difference of two."""
+    """Counts below each bound, in seconds; one scrape, or the difference of two. And how often processes were restarted."""
 
-    def __init__(self, below: dict[float, float]) -> None:
+    def __init__(self, below: dict[float, float], restarts: int) -> None:
         self.below = below
+        self.restarts = restarts
 
     @classmethod
     async def scrape(cls, url: str, key: str) -> "Refusals":
         headers = {"Authorization": f"Bearer {key}"}
         async with aiohttp.ClientSession() as http, http.get(f"{url}/metrics", headers=headers) as response:
             text = await response.text()
-        return cls({float(bound): float(count) for bound, count in _BUCKET.findall(text)})
+        restarts = sum(int(float(count)) for count in _RESTARTS.findall(text))
+        return cls({float(bound): float(count) for bound, count in _BUCKET.findall(text)}, restarts)
 
     def since(self, before: "Refusals") -> "Refusals":
-        return Refusals({bound: count - before.below.get(bound, 0.0) for bound, count in self.below.items()})
+        below = {bound: count - before.below.get(bound, 0.0) for bound, count in self.below.items()}
+        return Refusals(below, self.restarts - before.restarts)
 
     @property
     def count(self) -> int:
