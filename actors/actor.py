@@ -140,6 +140,10 @@ class Actor:
             self._stopping.set()
 
     def _drain_inbox(self, doors: Doors) -> bool:
+        # The director's news first: what a client sends again because of a death must not meet the state from before it.
+        self._drain_link()
+        if self._stopping.is_set():
+            return False
         for _ in range(DRAIN_AT_ONCE):
             try:
                 frames = doors.inbox.recv_multipart(zmq.NOBLOCK)

@@ -1,0 +1,51 @@
+"""The shell of the asyncio actors: what is handled before what."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import zmq
+
+from thespis.actors.actor import Actor
+from thespis.actors.launch import Launch
+from thespis.protocol.channel import Received
+from thespis.protocol.edges.control import Gone
+
+
+class Recorder(Actor):
+    def __init__(self, run_dir: Path) -> None:
+        super().__init__(Launch("fetcher", 1, str(run_dir), ""))
+        self.heard: list[str] = []
+
+    def on_message(self, sender: str, message: Any) -> None:
+        self.heard.append(message)
+
+    def on_gone(self, role: str, epoch: int) -> None:
+        self.heard.append(f"{role} is gone")
+
+
+class FakeInbox:
+    """Holds one message."""
+
+    def __init__(self) -> None:
+        self._frames = [[b""]]
+
+    def recv_multipart(self, flags: int) -> list[bytes]:
+        if not self._frames:
+            raise zmq.Again
+        return self._frames.pop()
+
+
+def test_a_death_is_heard_before_what_was_sent_because_of_it(tmp_path: Path) -> None:
+    """Both lie ready when the process gets its turn: a request sent anew must not go the way of the dead."""
+    actor = Recorder(tmp_path)
+    news = [Gone("preprocessor", 1)]
+    actor.link.receive = lambda: news.pop() if news else None  # type: ignore[method-assign]
+    actor._strangers.keep = lambda received: False  # type: ignore[method-assign]
+    incoming = SimpleNamespace(fence=lambda role, epoch: None, accept=lambda frames: Received("client-a", 0, "again"))
+    doors: Any = SimpleNamespace(inbox=FakeInbox(), incoming=incoming)
+    actor._doors = doors
+    assert actor._drain_inbox(doors) is False
+    assert actor.heard == ["preprocessor is gone", "again"]
+    actor.link.close()
+    actor.context.term()
