@@ -6,24 +6,33 @@ from typing import Literal
 import msgspec
 
 from ..protocol.edges.client_to_fetcher import Fetch, Withdraw
-from ..protocol.edges.client_to_preprocessor import Prepare
+from ..protocol.edges.client_to_preprocessor import ClientToPreprocessor, Prepare
 from ..protocol.edges.client_to_scheduler import Resume
 from ..protocol.errors import refuse
 from ..protocol.prepared import Prepared
 from ..protocol.request import Request
-from ..protocol.wire import encode
+from ..protocol.wire import Decoder, WireError, encode
 from .connection import Connection
 from .ledger import MAX_LOST, Entry, Ledger, needs_fetch
+from .openai.schema import wrong_field
 from .suspects import Suspects
 
 
 def check_sendable(request: Request) -> None:
-    """Raises RequestError where a Python caller has given what no message holds, before anything is taken for the request."""
+    """Raises RequestError where a Python caller has given what no message holds, or what its reader would refuse and end for,
+    before anything is taken for the request.
+    """
     try:
-        encode(Prepare(request))
+        _reader.decode(encode(Prepare(request)))
+    except WireError as error:
+        raise wrong_field(str(error), within="request.") from None
     except (TypeError, ValueError, OverflowError, RecursionError):
         text = "It holds what cannot be sent: text that is no Unicode, a number beyond 64 bits, or an object of another kind."
         raise refuse("invalid_request", text) from None
+
+
+_reader = Decoder[ClientToPreprocessor](ClientToPreprocessor)
+"""As the preprocessor reads."""
 
 
 class Delivery:

@@ -72,6 +72,8 @@ class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             raise ValueError(f"bad_words takes at most {MAX_BAD_WORDS} texts of {MAX_BAD_CHARACTERS} characters together.")
         if self.max_tokens is not None and self.min_tokens > self.max_tokens:
             raise ValueError(f"min_tokens must be at most max_tokens={self.max_tokens}, got {self.min_tokens}.")
+        if not all(type(token) is int and -100.0 <= bias <= 100.0 for token, bias in (self.logit_bias or {}).items()):
+            raise ValueError("logit_bias must give token ids a bias between -100 and 100.")
         if self.allowed_token_ids == ():
             raise ValueError("allowed_token_ids must not be empty.")
 

@@ -1,5 +1,7 @@
 """What is refused before any work is done: counts, modalities, switches, options. Pure."""
 
+from collections.abc import Iterable
+
 import msgspec
 
 from ...protocol.errors import refuse
@@ -39,6 +41,8 @@ class Admission:
         if self._most_text is not None and size > self._most_text:
             text = f"The prompt has {size} characters, far beyond the model's context of {self._config.max_model_len} tokens."
             raise refuse("invalid_request", text, code="context_length_exceeded")
+        self._check_ids("logit_bias", request.sampling.logit_bias or ())
+        self._check_ids("allowed_token_ids", request.sampling.allowed_token_ids or ())
         counts: dict[Modality, int] = {}
         for item in request.media:
             if item.modality not in self._family.placeholders:
@@ -63,6 +67,13 @@ class Admission:
                     item.where,
                 )
         self.options.check(request)
+
+    def _check_ids(self, name: str, ids: Iterable[int]) -> None:
+        """The sampler has a place for each token of the vocabulary and none beside."""
+        vocab = self._config.model.vocab
+        if (strange := next((token for token in ids if not 0 <= token < vocab), None)) is not None:
+            text = f"Token id {strange} is not in the vocabulary of {vocab} tokens."
+            raise refuse("invalid_request", text, name, "out_of_range")
 
     def _limit(self, modality: Modality) -> int:
         value = self._config.limits_per_prompt.get(modality, ITEMS_PER_PROMPT)

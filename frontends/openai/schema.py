@@ -175,12 +175,12 @@ def check_numbers(value: Any, where: str) -> None:
         raise refuse("invalid_request", "It holds a number beyond 64 bits.", where, "out_of_range") from None
 
 
-def wrong_field(text: str, root: str = "") -> RequestError:
-    """Of msgspec's words on what it could not convert; `root` is the name of the whole."""
+def wrong_field(text: str, root: str = "", within: str = "") -> RequestError:
+    """Of msgspec's words on what it could not convert; `root` is the name of the whole, `within` the path's dull beginning."""
     found = _AT.match(text)
     assert found is not None
     path = root + (found["path"] or "")
-    path = path if root else path.lstrip(".")
+    path = path if root else path.lstrip(".").removeprefix(within)
     missing = _MISSING.search(found["what"])
     if missing:
         path = f"{path}.{missing[1]}" if path else missing[1]

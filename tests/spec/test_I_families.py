@@ -184,7 +184,7 @@ def test_S24_words_and_tools_for_the_template(troupe: Troupe, face: Face) -> Non
     """Of one call, and over HTTP too."""
     template = "{{ greeting }} {% for tool in tools %}{{ tool.function.name }} {% endfor %}{{ messages[0]['content'] }}"
     tool = {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}
-    more = {"chat_template": template, "chat_template_kwargs": {"greeting": "the"}, "tools": [tool]}
+    more: dict[str, Any] = {"chat_template": template, "chat_template_kwargs": {"greeting": "the"}, "tools": [tool]}
     made = ask(face, "thing", **more, max_tokens=1).prompt_token_ids
     assert made == ask(face, "the look thing", chat_template="{{ messages[0]['content'] }}", max_tokens=1).prompt_token_ids
 
