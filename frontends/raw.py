@@ -161,7 +161,10 @@ def _opaque(pixels: Array) -> Array:
 def _sound(entry: Any, where: str) -> Raw:
     rate: int | None = None
     if isinstance(entry, tuple) and len(entry) == 2:
-        entry, rate = entry[0], int(entry[1])
+        try:
+            entry, rate = entry[0], int(entry[1])
+        except (TypeError, ValueError, OverflowError):
+            raise refuse("invalid_request", "The sampling rate of a sound is a whole number.", part=where) from None
     else:
         _tell_of_rate()
     if not is_array(entry) and not (isinstance(entry, list) and _all_numbers(entry)):

@@ -58,7 +58,8 @@ class Admission:
             if isinstance(item.source, Url):
                 raise refuse("internal", "The item has not been fetched.", item.where)
             if isinstance(item.source, Embeds | PackedEmbeds) and not self._config.enable_embeds:
-                raise refuse("unsupported", f"You must set --enable-mm-embeds to input {item.modality}_embeds", item.where)
+                text = f"You must set --enable-mm-embeds to input {item.modality}_embeds"
+                raise refuse("unsupported", text, item.where, "embeds_disabled")
             if item.source is None and item.uuid is None:
                 name = item.modality
                 raise refuse(

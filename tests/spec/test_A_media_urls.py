@@ -2,7 +2,9 @@
 
 import asyncio
 import re
+import struct
 import time
+import zlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -253,6 +255,14 @@ def test_S8_pixels_are_counted_from_the_header(stage: Stage) -> None:
     stage.answered(part(data_url("image/png", png(picture(1, 90, 60)))))
 
 
+def test_S8_a_header_is_enough(stage: Stage) -> None:
+    """No pixel of it is there."""
+    content = b"\x89PNG\r\n\x1a\n"
+    for kind, data in ((b"IHDR", struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)), (b"IDAT", b"")):
+        content += struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    assert "60000x60000" in stage.refused(part(data_url("image/png", content)), status=413)
+
+
 def test_S8_seconds_of_sound_are_counted(stage: Stage) -> None:
     stage.refused(part(data_url("audio/wav", wav(sound(1, 0.8))), "audio"), status=413)
     stage.answered(part(data_url("audio/wav", wav(sound(1, 0.5))), "audio"))
@@ -267,6 +277,35 @@ def test_S8_bytes_of_embeddings_are_counted(stage: Stage) -> None:
         llm.generate({"prompt": "<|IMAGE|>", "multi_modal_data": {"image": given}}, use_tqdm=False)
     assert caught.value.status in (413, 422)
     assert "4096" in str(caught.value)
+
+
+PLAYLISTS = {
+    "hls": "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{0}\n#EXT-X-ENDLIST\n",
+    "concat": "ffconcat version 1.0\nfile '{0}'\n",
+    "dash": '<?xml version="1.0"?><MPD><Period><AdaptationSet><BaseURL>{0}</BaseURL></AdaptationSet></Period></MPD>',
+    "sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\na=control:{0}\nm=video 9 RTP/AVP 96\n",
+    "svg": '<svg xmlns="http://www.w3.org/2000/svg"><image href="{0}" width="9" height="9"/></svg>',
+    "eps": "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n({0}) run\n",
+}
+
+
+@pytest.mark.parametrize("kind", ["image", "video", "audio"])
+@pytest.mark.parametrize("form", PLAYLISTS)
+def test_S30_what_names_another_place_leads_nowhere(stage: Stage, kind: str, form: str) -> None:
+    """Media are what is in them."""
+    content = PLAYLISTS[form].format(stage.site.trap("127.0.0.1")).encode()
+    stage.refused(part(data_url(f"{kind}/x", content), kind), status=422)
+    assert stage.site.canary_heard == 0
+
+
+def test_S18_an_id_stands_for_a_url_that_is_not_fetched_again(stage: Stage) -> None:
+    url = "/picture-12.png?by-id"
+    told = stage.answered({**part(stage.site.url(url)), "uuid": "by-url"})
+    time.sleep(1.2)  # longer than downloads are shared
+    fetched = len(stage.site.asked(url))
+    again = stage.answered({"type": "image_url", "image_url": None, "uuid": "by-url"})
+    assert len(stage.site.asked(url)) == fetched > 0
+    assert {name: answer.token_ids for name, answer in again.items()} == {name: a.token_ids for name, a in told.items()}
 
 
 def test_S9_one_url_asked_for_by_several_at_once_is_downloaded_once(stage: Stage) -> None:

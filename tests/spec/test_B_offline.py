@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from thespis import LLM, SamplingParams
+from thespis.protocol.config import EngineConfig
 from thespis.protocol.edges.preprocessor_to_client import PreparedCopy
 from thespis.protocol.errors import RequestError
 
@@ -40,6 +41,12 @@ def seen(llm: LLM, image: Any) -> list[int]:
 
 def test_S11_every_option_of_the_reference_is_taken(spare: LLM) -> None:
     assert len(generate(spare, "Hello")) == 8
+
+
+def test_S11_the_defaults() -> None:
+    config = EngineConfig()
+    assert (config.mm_processor_cache_gb, config.enable_prefix_caching, config.dtype) == (4, True, "auto")
+    assert (config.device, config.seed, config.enable_mm_embeds, config.trust_remote_code) == ("auto", 0, False, False)
 
 
 def test_S11_an_option_that_there_is_not_is_answered_with_those_there_are() -> None:

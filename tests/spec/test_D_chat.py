@@ -132,11 +132,17 @@ def test_S24_a_template_of_ones_own(llm: LLM, async_face: AsyncFace, tmp_path: P
         assert with_tools == spelled(llm, "TOOLS look_up\n[user] Hi\n[me] ")
 
 
-@pytest.mark.parametrize("template", ["{% for %}", "/no/such/file.jinja", "{{ 1 / 0 }}"])
-def test_S24_what_is_no_template(llm: LLM, template: str) -> None:
-    refused = refusal(OfflineFace(llm), "Hi", chat_template=template)
-    assert refused.status == 400
-    assert "template" in refused.text
+ENDLESS = "{% for a in range(99999) %}{% for b in range(99999) %}{% set x = b %}{% endfor %}{% endfor %}"
+NO_TEMPLATES = ["{% for %}", "/no/such/file.jinja", "{{ 1 / 0 }}", ENDLESS, "{{ ''.__class__.__mro__[1].__subclasses__() }}"]
+
+
+@pytest.mark.parametrize("template", NO_TEMPLATES)
+def test_S24_S43_what_is_no_template(llm: LLM, async_face: AsyncFace, template: str) -> None:
+    """A Python caller's renders in the sandbox too, and has no more time."""
+    for face in (OfflineFace(llm), async_face):
+        refused = refusal(face, "Hi", chat_template=template)
+        assert refused.status == 400
+        assert "template" in refused.text
 
 
 def test_S24_without_the_beginning_of_an_answer(face: Face, llm: LLM) -> None:

@@ -59,9 +59,10 @@ def test_S25_white_shows_through(face: Face, name: str) -> None:
     assert seen.token_ids == white.token_ids != black.token_ids
 
 
-@pytest.mark.parametrize("mode", ["RGBA", "LA", "PA"])
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "PA", "P", "RGB"])
 def test_S25_pictures_of_pil(llm: LLM, mode: str) -> None:
-    image = veiled(mode if mode != "PA" else "LA")
+    """The last two with a colour that is declared transparent."""
+    image: Image.Image = Image.open(io.BytesIO(with_chunk(mode))) if mode in ("P", "RGB") else veiled(mode.replace("P", "L"))
     if mode == "PA":
         image = image.convert("PA")
     layer = image.convert("RGBA")

@@ -93,7 +93,10 @@ def test_S34_several_sounds(llm: LLM, reference: Reference) -> None:
     assert output.outputs[0].token_ids == answer.token_ids
 
 
-@pytest.mark.parametrize("given", [(SOUND, 10), (np.full(16000, np.nan), RATE), (np.zeros((2, 2, 2)), RATE), ("abc", RATE)])
+@pytest.mark.parametrize(
+    "given",
+    [(SOUND, 10), (np.full(16000, np.nan), RATE), (np.zeros((2, 2, 2)), RATE), ("abc", RATE), (SOUND, None), (SOUND, "fast")],
+)
 def test_S34_what_is_no_sound(llm: LLM, given: Any) -> None:
     with pytest.raises(ValueError, match=r"multi_modal_data\['audio'\]"):
         generated(llm, [given])

@@ -175,6 +175,16 @@ def test_S37_S40_llava_takes_bare_tensors(llava: LLM, checkpoints: Checkpoints) 
         asked = {"prompt": prompt, "multi_modal_data": {"image": given}}
         (output,) = llava.generate(asked, SamplingParams(temperature=0, max_tokens=8), use_tqdm=False)
         assert output.outputs[0].token_ids[:sure] == answer.token_ids[:sure]
+    pair = torch.stack([embeds, embeds.flip(0)])
+    said = [
+        llava.generate(
+            {"prompt": "<image>\n<image>\nWhat?", "multi_modal_data": {"image": given}},
+            SamplingParams(temperature=0, max_tokens=8),
+            use_tqdm=False,
+        )[0].outputs[0]
+        for given in (pair, list(pair), {"image_embeds": pair}, pair.flip(0))
+    ]
+    assert said[0].token_ids == said[1].token_ids == said[2].token_ids != said[3].token_ids
     with pytest.raises(ValueError, match="Embeddings must have 16 rows, got 15"):
         llava.generate({"prompt": prompt, "multi_modal_data": {"image": embeds[None, :15]}}, use_tqdm=False)
 
@@ -296,15 +306,3 @@ def test_S38_a_count_of_placeholders_that_does_not_fit(llm: LLM, image: Made) ->
 def test_S37_grids_and_items_are_as_many(llm: LLM, image: Made) -> None:
     with pytest.raises(ValueError, match="There are 2 items in image_embeds, but 1 grids"):
         generated(llm, {"image_embeds": [image.embeds] * 2, **image.grids}, "image", "image")
-
-
-def test_S36_the_parts_are_off_by_default(checkpoints: Checkpoints) -> None:
-    """The HTTP server refuses them at its door, with vLLM's words."""
-    from thespis.frontends.openai.parts import read_messages
-    from thespis.frontends.openai.schema import Message
-    from thespis.protocol.errors import RequestError
-
-    for kind in ("image", "video", "audio"):
-        part = {"type": f"{kind}_embeds", f"{kind}_embeds": "x"}
-        with pytest.raises(RequestError, match=f"You must set --enable-mm-embeds to input {kind}_embeds"):
-            read_messages([Message(role="user", content=[part])])

@@ -6,7 +6,9 @@ HTTP gets is the one that all must get.
 
 import asyncio
 import base64
+import functools
 import json
+import operator
 import os
 import socket
 from collections.abc import Iterator
@@ -145,6 +147,18 @@ def test_S54_openai_tools(api: openai.OpenAI) -> None:
     assert api.chat.completions.create(**GREEDY, messages=conversation).choices[0].finish_reason
 
 
+async def test_S54_openai_async_tools(url: str) -> None:
+    asked: Any = {**GREEDY, "max_tokens": 200, "messages": MESSAGES, "tools": [WEATHER], "tool_choice": FORCED}
+    async with (
+        openai.AsyncOpenAI(base_url=url, api_key=ALICE, max_retries=0, timeout=60) as api,
+        api.chat.completions.stream(**asked, parallel_tool_calls=False) as stream,
+    ):
+        final = await stream.get_final_completion()
+    calls = final.choices[0].message.tool_calls
+    assert calls is not None
+    check_call(calls[0].function.name, calls[0].function.arguments)
+
+
 def test_S56_openai_raises_its_own_exceptions(url: str, api: openai.OpenAI) -> None:
     with pytest.raises(openai.NotFoundError) as unknown:
         api.chat.completions.create(**{**GREEDY, "model": "gpt-4"}, messages=MESSAGES)
@@ -184,6 +198,11 @@ def test_S54_litellm_tools(lite: dict[str, Any]) -> None:
     (call,) = answer.choices[0].message.tool_calls
     check_call(call.function.name, call.function.arguments)
     assert answer.choices[0].finish_reason == "tool_calls"
+    asked = {**lite, "max_tokens": 200, "stream": True}
+    chunks = litellm.completion(**asked, tools=[WEATHER], tool_choice=FORCED, parallel_tool_calls=False)
+    deltas = [delta for chunk in chunks for delta in chunk.choices[0].delta.tool_calls or ()]
+    name = "".join(delta.function.name or "" for delta in deltas)
+    check_call(name, "".join(delta.function.arguments or "" for delta in deltas))
 
 
 def test_S56_litellm_raises_its_own_exceptions(lite: dict[str, Any]) -> None:
@@ -226,6 +245,10 @@ def test_S54_langchain_tools_and_structured_output(chain: ChatOpenAI) -> None:
     assert isinstance(answer, AIMessage)
     (call,) = answer.tool_calls
     check_call(call["name"], json.dumps(call["args"]))
+    pieces = list(able.bind_tools([WEATHER], tool_choice="get_weather", parallel_tool_calls=False).stream(HUMAN))
+    whole: Any = functools.reduce(operator.add, pieces)
+    (streamed,) = whole.tool_calls
+    assert (streamed["name"], streamed["args"]) == (call["name"], call["args"])
 
     class Seen(pydantic.BaseModel):
         model_config = pydantic.ConfigDict(extra="forbid")

@@ -5,9 +5,11 @@ import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 
 from thespis import LLM, AsyncLLM
+from thespis.frontends.embeds import encode_embeds
 from thespis.protocol.errors import EngineError
 
 from ..helpers.checkpoints import Checkpoints
@@ -145,3 +147,13 @@ def test_S50_a_stream_tells_them_with_its_usage(server: Server) -> None:
         events = [line[6:] for line in response.read().decode().splitlines() if line.startswith("data: {")]
     usages = [usage for event in events if (usage := json.loads(event).get("usage"))]
     assert [usage["media_options"] for usage in usages] == [{"mm_processor_kwargs": {"image": {"max_pixels": 4000}}}]
+
+
+@pytest.mark.parametrize("kind", ["image", "video", "audio"])
+def test_S36_embeddings_are_off_unless_the_operator_opens_them(strict_face: Face, kind: str) -> None:
+    """Here, since this engine leaves them off."""
+    grid = None if kind == "audio" else (1, 4, 4)
+    part = {"type": f"{kind}_embeds", f"{kind}_embeds": encode_embeds(np.ones((4, 64), np.float32), grid)}
+    refused = refusal(strict_face, [text("x"), part])
+    assert (refused.status, refused.part, refused.code) == (400, "messages[0].content[1]", "embeds_disabled")
+    assert refused.text.endswith(f"You must set --enable-mm-embeds to input {kind}_embeds")

@@ -249,6 +249,12 @@ def test_S52_a_text_answer_with_tools_stays_text(server: Server) -> None:
     assert "tool_calls" not in message
     assert isinstance(message["content"], str)
     assert reply.body["choices"][0]["finish_reason"] in ("stop", "length")
+    without = server.chat("hello", max_tokens=12).body
+    forbidden = server.chat("hello", tools=[WEATHER], tool_choice="none", max_tokens=12).body
+    assert (forbidden["choices"], forbidden["usage"]["prompt_tokens"]) == (
+        without["choices"],
+        without["usage"]["prompt_tokens"],
+    )
 
 
 def test_S52_a_conversation_goes_on_behind_a_call(api: openai.OpenAI) -> None:

@@ -70,6 +70,11 @@ def test_S50_an_operator_has_no_list_of_rates(checkpoints: Checkpoints) -> None:
         rules_of(checkpoints, mm_processor_kwargs={"fps": [1, 2]})
 
 
+def test_S26_an_operators_background_that_is_none_stops_the_start(checkpoints: Checkpoints) -> None:
+    with pytest.raises(EngineError, match=r"must be a list or tuple of 3 integers in the range \[0, 255\]\."):
+        rules_of(checkpoints, media_io_kwargs={"image": {"rgba_background_color": [0, 0, 256]}})
+
+
 def test_a_requests_options_go_before_the_operators(checkpoints: Checkpoints) -> None:
     operator = {"min_pixels": 5, "fps": 3}
     rules = rules_of(checkpoints, mm_processor_kwargs=operator, media_io_kwargs={"video": {"num_frames": 8, "fps": 2}})
