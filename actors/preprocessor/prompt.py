@@ -1,16 +1,20 @@
 """From a request's prompt to token ids with one placeholder token per item: chat template, tokenisation, checks."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from ...protocol.errors import EngineError, refuse
+from ...protocol.errors import EngineError, RequestError, refuse
 from ...protocol.request import ChatMessage, ChatPrompt, MediaItem, Modality, Prompt, Slot, Text, TextPrompt, TokenPrompt
 from .checkpoint import Checkpoint
+from .decode.budget import memory_budget
 from .families.base import Placeholder
 from .template import ChatTemplate, TemplateRefusal, TemplateTooSlow, compile_template, is_template_error
 from .tokens import TextTokenizer, mark, mark_role, mark_texts, unmark
 
+TEMPLATE_MEMORY = 512 << 20
+"""Bytes that a request's own template may add to the process while it renders."""
 _CONTINUE = "CONTINUE_FINAL_MESSAGE_TAG "
 
 
@@ -84,29 +88,11 @@ class PromptRenderer:
 
     def _chat(self, prompt: ChatPrompt, media: tuple[MediaItem, ...]) -> tuple[str, list[int]]:
         template = self._template(prompt)
-        always = frozenset(placeholder.token for placeholder in self._placeholders.values())
-        control = self._tokenizer.control_tokens(template.literals, always)
-        texts = [part.text for message in prompt.messages for part in message.content if isinstance(part, Text)]
-        marked = iter(mark_texts(texts, control))
-        messages = [
-            {
-                **mark(message.extra, control),
-                "role": mark_role(message.role, control, template.words),
-                "content": self._content(message, media, template, marked),
-            }
-            for message in prompt.messages
-        ]
-        if prompt.continue_final_message:
-            _tag_last(messages)
-        variables: dict[str, Any] = {**self._tokenizer.special_texts, **mark(prompt.template_kwargs, control)}
         try:
-            text = template.render(
-                messages=messages,
-                tools=mark(list(prompt.tools), control) or None,
-                documents=None,
-                add_generation_prompt=prompt.add_generation_prompt,
-                **{name: value for name, value in variables.items() if name not in _OWN_VARIABLES},
-            )
+            with memory_budget(TEMPLATE_MEMORY) if prompt.template is not None else nullcontext():
+                text = template.render(**self._variables(prompt, media, template))
+        except RequestError:
+            raise
         except TemplateRefusal as error:
             raise refuse(
                 "invalid_request", f"The chat template refuses this conversation: {unmark(str(error.message))[:300]}"
@@ -123,6 +109,31 @@ class PromptRenderer:
         begin = self._tokenizer.special_texts.get("bos_token")
         framed = not (begin is not None and text.startswith(begin))
         return unmark(text), self._tokenizer.encode_marked(text, framed)
+
+    def _variables(self, prompt: ChatPrompt, media: tuple[MediaItem, ...], template: ChatTemplate) -> dict[str, Any]:
+        """What the template gets, the callers' words marked. Raises RecursionError for what nests too deep."""
+        always = frozenset(placeholder.token for placeholder in self._placeholders.values())
+        control = self._tokenizer.control_tokens(template.literals, always)
+        texts = [part.text for message in prompt.messages for part in message.content if isinstance(part, Text)]
+        marked = iter(mark_texts(texts, control))
+        messages = [
+            {
+                **mark(message.extra, control),
+                "role": mark_role(message.role, control, template.words),
+                "content": self._content(message, media, template, marked),
+            }
+            for message in prompt.messages
+        ]
+        if prompt.continue_final_message:
+            _tag_last(messages)
+        return {
+            **self._tokenizer.special_texts,
+            **mark(prompt.template_kwargs, control),
+            "messages": messages,
+            "tools": mark(list(prompt.tools), control) or None,
+            "documents": None,
+            "add_generation_prompt": prompt.add_generation_prompt,
+        }
 
     def _template(self, prompt: ChatPrompt) -> ChatTemplate:
         if prompt.template is not None:
@@ -154,9 +165,6 @@ class PromptRenderer:
             next(texts) if isinstance(part, Text) else self._placeholders[media[part.index].modality].text
             for part in message.content
         )
-
-
-_OWN_VARIABLES = frozenset({"messages", "tools", "documents", "add_generation_prompt"})
 
 
 def too_many(placeholder: Placeholder) -> Exception:

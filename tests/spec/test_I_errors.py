@@ -3,6 +3,8 @@
 import json
 import re
 import signal
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from http.client import HTTPConnection
 from typing import Any
@@ -59,6 +61,29 @@ def test_S56_bad_input_is_4xx_with_a_stable_code(
 ) -> None:
     error = checked(server.ask(path, body), status, code, param)
     assert error["type"] == ("not_found_error" if status == 404 else "invalid_request_error")
+
+
+@pytest.mark.parametrize("depth", [100, 700, 950, 5000])
+def test_S56_what_nests_deep_is_answered_or_4xx(server: Server, depth: int) -> None:
+    deep = "[" * depth + "]" * depth
+    call = {"function": {"name": "f", "arguments": deep}}
+    function = {"name": "f", "parameters": {"x": "DEEP"}}
+    for more in (
+        {"chat_template_kwargs": {"x": "DEEP"}},
+        {"tools": [{"type": "function", "function": function}]},
+        {"messages": [*HELLO, {"role": "assistant", "content": None, "tool_calls": [call]}]},
+        {"mm_processor_kwargs": {"max_pixels": "DEEP"}},
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"x": "DEEP"}}}},
+    ):
+        body = json.dumps({**BODIES[CHAT], **more}).replace('"DEEP"', deep).encode()
+        request = urllib.request.Request(server.url + CHAT, body, {"Authorization": f"Bearer {ALICE}"})
+        try:
+            with urllib.request.urlopen(request, timeout=30) as response:
+                status = response.status
+        except urllib.error.HTTPError as refused:
+            status = refused.code
+            refused.close()
+        assert status in (200, 400), more
 
 
 def test_S56_bad_media_are_4xx_and_named(server: Server) -> None:

@@ -8,6 +8,7 @@ import os
 import re
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -292,6 +293,9 @@ def trusting(checkpoints: Checkpoints) -> Iterator[Server]:
 
 ENDLESS = "{% for a in range(99999) %}{% for b in range(99999) %}{% set x = b %}{% endfor %}{% endfor %}"
 
+HUNGRY = "{% set n = namespace(x='x' * 999999) %}{% for i in range(99) %}{% set n.x = n.x ~ n.x %}{% endfor %}{{ n.x }}"
+"""Each step takes twice the memory of the one before."""
+
 
 def test_S43_a_template_in_the_request_is_refused(server: Server) -> None:
     """Over HTTP: a Python caller owns the engine, and what he gives to `chat` is his own (S24)."""
@@ -310,6 +314,7 @@ def test_S43_a_trusted_template_renders_in_a_sandbox_with_a_time_limit(trusting:
     for template, word in (
         (ENDLESS, "too long"),
         ("{{ 'x' * 10 ** 10 }}", "cannot render"),
+        (HUNGRY, "cannot render"),
         ("{{ ''.__class__.__mro__[1].__subclasses__() }}", "cannot render"),
         ("{% for %}", "no valid Jinja template"),
     ):
@@ -317,6 +322,9 @@ def test_S43_a_trusted_template_renders_in_a_sandbox_with_a_time_limit(trusting:
         assert (reply.status, word in reply.body["error"]["message"]) == (400, True), reply.body
     assert trusting.chat("abc").status == 200
     assert pids(trusting) == before
+    most = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{before['preprocessor']}/status").read_text())
+    assert most is not None
+    assert int(most[1]) < 1 << 20, "KiB that the renderer's process has ever held"
 
 
 def test_S52_the_json_style_is_forced_and_parsed(trusting: Server) -> None:
