@@ -13,7 +13,7 @@ import msgspec
 from ..actors.preprocessor.template_source import operator_template
 from ..protocol.errors import EngineError, refuse
 from ..protocol.request import ChatPrompt
-from .inputs import Submission
+from .inputs import Submission, read_options
 from .openai.parts import Rules, read_messages
 from .openai.schema import Message, wrong_field
 from .raw import read_raw
@@ -54,8 +54,9 @@ def read_chat(
         chat,
         add_generation_prompt=not continue_final_message if add_generation_prompt is None else add_generation_prompt,
         continue_final_message=continue_final_message,
-        tools=tuple(dict(tool) for tool in tools or ()),
+        tools=tuple(read_options(tool, f"tools[{index}]") for index, tool in enumerate(tools or ())),
         template=template,
-        template_kwargs=dict(chat_template_kwargs or {}),
+        template_kwargs=read_options(chat_template_kwargs, "chat_template_kwargs"),
     )
-    return Submission(prompt, tuple(media), dict(mm_processor_kwargs or {}), dict(media_io_kwargs or {}))
+    processor = read_options(mm_processor_kwargs, "mm_processor_kwargs")
+    return Submission(prompt, tuple(media), processor, read_options(media_io_kwargs, "media_io_kwargs"))

@@ -49,10 +49,17 @@ def read_prompt(given: PromptInput) -> Submission:
     return Submission(
         prompt,
         read_media(given.get("multi_modal_data") or {}, given.get("multi_modal_uuids") or {}),
-        dict(given.get("mm_processor_kwargs") or {}),
-        dict(given.get("media_io_kwargs") or {}),
+        read_options(given.get("mm_processor_kwargs"), "mm_processor_kwargs"),
+        read_options(given.get("media_io_kwargs"), "media_io_kwargs"),
         given.get("prompt"),
     )
+
+
+def read_options(given: Any, name: str) -> dict[str, Any]:
+    """A dict that may be left out."""
+    if not isinstance(given, Mapping | None):
+        raise refuse("invalid_request", "It must be a dict.", name, "wrong_type")
+    return dict(given or {})
 
 
 def _token_prompt(ids: Sequence[Any]) -> TokenPrompt:
@@ -83,6 +90,9 @@ def _ids(modality: Modality, uuids: Mapping[str, Any], count: int) -> list[str |
     if not uuids:
         return [None] * count
     given = uuids.get(modality)
+    if not isinstance(given, str | list | tuple | None):
+        text = "It must be a list with an id, or None, for each item."
+        raise refuse("invalid_request", text, f"multi_modal_uuids['{modality}']", "wrong_type")
     names = [given] if isinstance(given, str) else list(given or ())
     if len(names) != count:
         raise refuse(

@@ -99,6 +99,8 @@ class LLM:
 
     def _run(self, readers: list[Reader], params: Params, use_tqdm: bool) -> list[RequestOutput]:
         each = list(params) if isinstance(params, Sequence) else [params or SamplingParams()] * len(readers)
+        if not all(isinstance(one, SamplingParams) for one in each):
+            raise TypeError("sampling_params are SamplingParams(...), one or a list with one per prompt.")
         if len(each) != len(readers):
             raise ValueError(f"There are {len(readers)} prompts and {len(each)} sampling_params; give one, or one per prompt.")
         return self._call(_run_all(self._client, readers, each, use_tqdm))

@@ -110,6 +110,12 @@ def _without_repeats(ids: list[int]) -> list[int]:
     return [token for index, token in enumerate(ids) if index == 0 or token != ids[index - 1]]
 
 
+def test_S12_what_is_no_sampling(llm: LLM) -> None:
+    for given in ({"max_tokens": 1}, [{"max_tokens": 1}]):
+        with pytest.raises(TypeError, match="SamplingParams"):
+            llm.generate(["x"], given, use_tqdm=False)  # type: ignore[arg-type]
+
+
 def test_S12_answers_come_in_the_order_of_the_prompts(llm: LLM) -> None:
     prompts: list[Any] = [f"Prompt number {n}" for n in range(10)]
     lengths = [40 - 4 * n for n in range(10)]  # the first are the last to end

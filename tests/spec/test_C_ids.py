@@ -87,6 +87,11 @@ def test_S16_what_is_no_id(llm: LLM, bad: Any) -> None:
         generate(llm, [picture(1)], {"image": [bad]})
 
 
+def test_S16_what_is_no_list_of_ids(llm: LLM) -> None:
+    with pytest.raises(RequestError, match=r"multi_modal_uuids\['image'\]: It must be a list with an id"):
+        generate(llm, [picture(1)], {"image": 5})
+
+
 def test_S17_without_an_id_the_content_is_the_key(llm: LLM) -> None:
     generate(llm, picture(210))
     watch = Watch(llm)

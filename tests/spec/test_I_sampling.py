@@ -291,6 +291,7 @@ def test_S51_values_of_another_kind_end_one_call(llm: LLM, async_face: AsyncFace
     [
         {"mm_processor_kwargs": {5: 1}}, {"media_io_kwargs": {"image": 5}}, {"media_io_kwargs": {"image": None}},
         {"media_io_kwargs": {"video": [1]}}, {"chat_template_kwargs": {5: 1}}, {"tools": [{5: 1}]},
+        {"mm_processor_kwargs": [1]}, {"media_io_kwargs": "ab"}, {"chat_template_kwargs": [5]}, {"tools": [5]}, {"tools": "ab"},
     ],
     ids=str,
 )  # fmt: skip
