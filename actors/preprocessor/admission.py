@@ -41,6 +41,7 @@ class Admission:
         if self._most_text is not None and size > self._most_text:
             text = f"The prompt has {size} characters, far beyond the model's context of {self._config.max_model_len} tokens."
             raise refuse("invalid_request", text, code="context_length_exceeded")
+        self._check_ids("stop_token_ids", request.sampling.stop_token_ids)
         self._check_ids("logit_bias", request.sampling.logit_bias or ())
         self._check_ids("allowed_token_ids", request.sampling.allowed_token_ids or ())
         counts: dict[Modality, int] = {}

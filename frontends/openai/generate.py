@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 
 from aiohttp import web
 
-from ...protocol.errors import RequestError
+from ...protocol.errors import RequestError, refuse
 from ..client import Client
 from ..stream import Stream, Update
 from .door import SERVER, failure_of
@@ -54,6 +54,9 @@ class Meter:
 
 async def submit_all(client: Client, jobs: Sequence[Job], tenant: str, stack: AsyncExitStack) -> list[Stream]:
     """All or none: where one is refused, `stack` cancels those before it."""
+    if len(jobs) > (most := client.admission.share.requests):
+        text = f"At most {most} prompts in one call: the engine takes no more requests at once (--max-requests)."
+        raise refuse("invalid_request", text, "prompt", "too_many_prompts")
     streams: list[Stream] = []
     for job in jobs:
         stream = await client.submit(

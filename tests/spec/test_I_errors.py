@@ -124,6 +124,13 @@ def test_S56_overload_is_429_and_says_when_to_come_back(small: ServeCommand) -> 
         assert caller.ask("/health").status == 200
 
 
+def test_S56_more_prompts_than_the_engine_ever_takes_are_no_overload(small: ServeCommand) -> None:
+    """To come again would not help."""
+    reply = Caller(small.url).ask(COMPLETIONS, {"prompt": ["a"] * 3, "max_tokens": 1})
+    assert "At most 2 prompts in one call" in checked(reply, 400, "too_many_prompts", "prompt")["message"]
+    assert Caller(small.url).ask(COMPLETIONS, {"prompt": ["a"] * 2, "max_tokens": 1}).status == 200
+
+
 def test_S56_a_body_that_is_too_large_is_413(small: ServeCommand) -> None:
     body = {"messages": [{"role": "user", "content": "x" * (1 << 20)}]}
     assert "1 MiB" in checked(Caller(small.url).ask(CHAT, body), 413, "body_too_large")["message"]

@@ -255,7 +255,7 @@ def test_S51_who_has_priority_goes_first(server: Server, llm: LLM, async_face: A
 OUT_OF_RANGE: list[tuple[str, Any]] = [
     ("n", 0), ("temperature", -0.1), ("top_p", 0), ("top_p", 1.1), ("top_k", -2), ("min_p", 1.1), ("max_tokens", 0),
     ("min_tokens", -1), ("presence_penalty", 2.1), ("frequency_penalty", -2.1), ("repetition_penalty", 0),
-    ("prompt_logprobs", 51), ("allowed_token_ids", [1 << 20]),
+    ("prompt_logprobs", 51), ("allowed_token_ids", [1 << 20]), ("stop_token_ids", [1 << 20]),
 ]  # fmt: skip
 
 
@@ -273,7 +273,7 @@ ODD: list[dict[str, Any]] = [
     {"logit_bias": {5: math.inf}}, {"logit_bias": {BEYOND: 1.0}}, {"logit_bias": {-3: 1.0}}, {"allowed_token_ids": (1.5,)},
     {"allowed_token_ids": (-1,)}, {"allowed_token_ids": (BEYOND,)}, {"ignore_eos": "yes"}, {"temperature": math.nan},
     {"min_p": math.nan}, {"bad_words": (5,)}, {"skip_special_tokens": None}, {"include_stop_str_in_output": 3},
-    {"stop": ("\ud800",)},
+    {"stop": ("\ud800",)}, {"stop_token_ids": (-1,)},
 ]  # fmt: skip
 
 
