@@ -84,8 +84,9 @@ class Actor:
 
     # to use
 
-    def send(self, role: str, message: Message) -> bool:
-        return self.peers.send(role, message)
+    def send(self, role: str, message: Message, after: int = -1) -> bool:
+        """See `PeerTable.send`."""
+        return self.peers.send(role, message, after)
 
     # the shell
 

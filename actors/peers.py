@@ -67,9 +67,14 @@ class PeerTable:
         del self._open[message.role]
         return True
 
-    def send(self, role: str, message: Message) -> bool:
-        """False where `role` is not there now: whoever waits is told by `Gone` and sends again from its own state."""
+    def send(self, role: str, message: Message, after: int = -1) -> bool:
+        """False where `role` is not there now: whoever waits is told by `Gone` and sends again from its own state.
+
+        `after`: an epoch of `role` that is dead, though the news of it may not have come here yet.
+        """
         known = self._open.get(role)
+        if known is not None and known[0].epoch <= after:
+            return False
         if known is None and kind_of(role) == CLIENT and role not in self._departed:
             early = self._early.setdefault(role, [])
             if len(early) < MAX_EARLY:

@@ -255,7 +255,7 @@ class Client:
     def _mourn(self, role: str, epoch: int, outside: bool) -> None:
         asked = self._tokenizing.requests if role == "preprocessor" else []
         names = {f"tokenize {outline(request)}": request for request in asked}  # the caller, not the ledger, repeats them
-        guilty = self._delivery.take_up(role, epoch, outside, names)
+        guilty = self._delivery.take_up(role, outside, names)
         self._suspects.born(role, self._connection.others)
         if guilty is not None:
             entry = self._ledger.live(guilty)

@@ -53,6 +53,8 @@ class Connection:
         self._on_peers, self._on_dead, self._on_gap = on_peers, on_dead, on_gap
         self._present: dict[str, int] = {}
         """Epochs of who is there."""
+        self._dead: dict[str, int] = {}
+        """By role, the last epoch that is known to have ended."""
         self._here = asyncio.Event()
         self._director = _open_director(run_dir)
 
@@ -80,9 +82,9 @@ class Connection:
     def present(self, roles: Iterable[str]) -> bool:
         return all(role in self._present for role in roles)
 
-    def epoch_of(self, role: str) -> int:
-        """0: it is not there."""
-        return self._present.get(role, 0)
+    def dead(self, role: str) -> int:
+        """The last epoch of `role` that has ended, as far as is known here; 0: none."""
+        return self._dead.get(role, 0)
 
     @property
     def others(self) -> bool:
@@ -150,6 +152,7 @@ class Connection:
                     self._meet(table)
                 case Gone(role, epoch) as gone:
                     self._doors.incoming.fence(role, epoch)
+                    self._bury(role, epoch)
                     if self._present.get(role) == epoch:
                         del self._present[role]
                     self._peers.gone(gone)
@@ -168,9 +171,14 @@ class Connection:
                     self._controls[role].close()
                 self._controls[role] = Outgoing(self._context, self.role, 0, peer.control, 65536)
         self._present = {role: peer.epoch for role, peer in table.peers.items()}
+        for role, epoch in self._present.items():
+            self._bury(role, epoch - 1)
         if self.present(NEEDED):
             self._here.set()
         self._on_peers()
+
+    def _bury(self, role: str, epoch: int) -> None:
+        self._dead[role] = max(epoch, self._dead.get(role, 0))
 
     def _lose_director(self) -> None:
         self._loop.remove_reader(self._director)

@@ -1,7 +1,6 @@
 """How requests of the ledger get into the pipeline, and in again when a process has died with a part of them."""
 
 from collections.abc import Iterable
-from typing import Literal
 
 import msgspec
 
@@ -44,8 +43,6 @@ class Delivery:
         self._suspects = suspects
         self._submitted: set[str] = set()
         """Given to the scheduler that lives by the preprocessor, whatever has become of that attempt."""
-        self._schedulers_gone = 0
-        """The last epoch of the scheduler that is known to be dead."""
 
     def start(self, entry: Entry) -> None:
         """From the start, or as soon as it may go."""
@@ -54,10 +51,12 @@ class Delivery:
             entry.due, entry.leased = "send", False
             return
         if not entry.request.attempt and not self._may_go(entry, "scheduler"):
-            self._again(entry, "send")  # a first attempt would be given to the scheduler without asking here
+            entry.again("send")  # a first attempt would be given to the scheduler without asking here
         request = entry.request
-        first = ("fetcher", Fetch(request)) if needs_fetch(request) else ("preprocessor", Prepare(request))
-        entry.leased = self._connection.send(*first)
+        if needs_fetch(request):
+            entry.leased = self._connection.send("fetcher", Fetch(request, self._connection.dead("preprocessor")))
+        else:
+            entry.leased = self._connection.send("preprocessor", Prepare(request))
         entry.due = None if entry.leased else "send"
 
     def do_due(self) -> None:
@@ -73,7 +72,7 @@ class Delivery:
 
     def passed(self, id: str, submitted_to: int) -> None:
         """Some attempt of it has been prepared."""
-        if submitted_to > self._schedulers_gone:
+        if submitted_to > self._connection.dead("scheduler"):
             self._submitted.add(id)
         if not self._suspects.quiet:
             self._suspects.passed(id)
@@ -90,14 +89,14 @@ class Delivery:
         before = entry.stream.prepared
         if before is not None and (before.token_ids, before.items) != (prepared.token_ids, prepared.items):
             return False
-        entry.stream.prepared = prepared
-        if submitted_to <= self._schedulers_gone:
+        entry.stream.prepared, entry.awaited = prepared, False
+        if submitted_to <= self._connection.dead("scheduler"):
             self._resume(entry)
         return True
 
     def resume_anew(self, entry: Entry) -> None:
         """A delta is missing: go on behind what was delivered."""
-        self._again(entry, "resume")
+        entry.again("resume")
         self._resume(entry)
 
     def media_lost(self, entry: Entry) -> bool:
@@ -105,19 +104,18 @@ class Delivery:
         entry.lost += 1
         if entry.lost > MAX_LOST:
             return False
-        self._again(entry, "send")
+        entry.again("send")
         self.start(entry)
         return True
 
-    def take_up(self, role: str, epoch: int, outside: bool, besides: Iterable[str]) -> str | None:
+    def take_up(self, role: str, outside: bool, besides: Iterable[str]) -> str | None:
         """What a dead process had goes on when its successor is there, or when it may. Returns who is proved to be the cause.
 
         `besides`: what it had of this client that is in no ledger.
         """
         caught = list(self._ledger.caught_by(role))
-        in_hand = [entry.request.id for entry in caught if not entry.due and (role == "scheduler" or not entry.prepared)]
+        in_hand = [entry.request.id for entry in caught if not entry.due and (role == "scheduler" or entry.awaited)]
         if role == "scheduler":
-            self._schedulers_gone = epoch
             in_hand, self._submitted = list(dict.fromkeys([*in_hand, *self._submitted])), set()
         guilty = self._suspects.died(role, [*in_hand, *besides], outside)
         for entry in caught:
@@ -133,13 +131,7 @@ class Delivery:
         self.do_due()
 
     def _go_on(self, entry: Entry) -> None:
-        self._again(entry, "resume" if entry.prepared else "send")
-
-    def _again(self, entry: Entry, due: Literal["send", "resume"]) -> None:
-        """A new attempt, which makes every message of the old one void."""
-        entry.request = msgspec.structs.replace(entry.request, attempt=entry.request.attempt + 1)
-        entry.early = []
-        entry.due = due
+        entry.again("send" if entry.awaited else "resume")
 
     def _resume(self, entry: Entry) -> None:
         """From what the ledger has: the prepared prompt and the tokens that were delivered."""

@@ -44,6 +44,11 @@ class Entry(msgspec.Struct):
     """The terminal message has come, or the caller has cancelled."""
     due: Literal["send", "resume"] | None = None
     """What must be done for it as soon as the process it goes to is there."""
+    awaited: bool = True
+    """The prepared prompt of this attempt has not come: fetcher or preprocessor are at work on it. (That of an earlier attempt
+    may be there: an attempt whose embedding was lost begins from the start again.)"""
+    heard: bool = False
+    """Tokens of this attempt have come, so the scheduler has it."""
     lost: int = 0
     """Times that its media went with a process."""
     early: list[Early] = []
@@ -53,12 +58,18 @@ class Entry(msgspec.Struct):
     def prepared(self) -> bool:
         return self.stream.prepared is not None
 
+    def again(self, due: Literal["send", "resume"]) -> None:
+        """A new attempt, which makes every message of the old one void."""
+        self.request = msgspec.structs.replace(self.request, attempt=self.request.attempt + 1)
+        self.due, self.awaited, self.heard, self.early = due, due == "send", False, []
+
     def take_early(self) -> list[Early]:
         taken, self.early = self.early, []
         return taken
 
     def accept(self, delta: Delta) -> Delta | None:
         """Note what is delivered. What a replay sends a second time is cut off: tokens by position, text by offset."""
+        self.heard = True
         progress = self.choices[delta.choice]
         skip = max(0, len(progress.token_ids) - delta.position)
         had = max(0, progress.released - delta.offset)
@@ -116,13 +127,11 @@ class Ledger:
         """Live requests that a dead `role` cannot go on with. What other roles lose, they or the scheduler make again."""
         for entry in self.live_ones():
             match role:
-                case "fetcher" if not entry.prepared and needs_fetch(entry.request):
+                case "fetcher" if entry.awaited and needs_fetch(entry.request):
                     yield entry
-                case "preprocessor" if not entry.prepared:
-                    yield entry
-                case "preprocessor" if not any(choice.token_ids for choice in entry.choices):
+                case "preprocessor" if entry.awaited or not entry.heard:
                     yield entry  # its last words to the scheduler may be lost
-                case "scheduler" if entry.prepared:
+                case "scheduler" if not entry.awaited:
                     yield entry
 
     def all(self) -> list[Entry]:

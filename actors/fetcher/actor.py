@@ -78,8 +78,8 @@ class Fetcher(Actor):
 
     def on_message(self, sender: str, message: Any) -> None:
         match message:
-            case Fetch(request):
-                self._apply(self.board.open(request))
+            case Fetch(request, after):
+                self._apply(self.board.open(request, after))
             case Withdraw(id, attempt):
                 self._apply(self.board.withdraw(id, attempt))
             case MediaRead(id, attempt):
@@ -125,8 +125,8 @@ class Fetcher(Actor):
                     assert self.arena is not None
                     self.arena.free(blob)
                     self._bytes -= blob.nbytes
-                case Give(message):
-                    if self.send(PREPROCESSOR, message):
+                case Give(message, after):
+                    if self.send(PREPROCESSOR, message, after):
                         self.board.delivered(message.request.id, message.request.attempt)
                 case Tell(client, message):
                     self.send(client, message)

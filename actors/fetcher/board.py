@@ -42,10 +42,12 @@ class Flight:
 class Trip:
     """One attempt of one request on its way to the preprocessor."""
 
-    __slots__ = ("flights", "over", "request", "sent")
+    __slots__ = ("after", "flights", "over", "request", "sent")
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, after: int) -> None:
         self.request = request
+        self.after = after
+        """Only a preprocessor of a later epoch may have it."""
         self.flights: dict[tuple[Modality, str], Flight] = {}
         self.sent = False
         """The preprocessor has it, and reads its bytes until it says `MediaRead`."""
@@ -76,9 +78,10 @@ class Free(NamedTuple):
 
 
 class Give(NamedTuple):
-    """To the preprocessor; answered by `delivered` where it could be sent."""
+    """To a preprocessor of an epoch behind `after`; answered by `delivered` where it could be sent."""
 
     message: Fetched
+    after: int = 0
 
 
 class Tell(NamedTuple):
@@ -109,7 +112,7 @@ class Board:
     def __len__(self) -> int:
         return len(self._trips)
 
-    def open(self, request: Request) -> list[Effect]:
+    def open(self, request: Request, after: int = 0) -> list[Effect]:
         """A higher attempt replaces a lower one; the same or a lower one again changes nothing."""
         earlier = [trip for trip in self._trips.values() if trip.request.id == request.id]
         if request.id in self._over:
@@ -117,7 +120,7 @@ class Board:
         if any(trip.request.attempt >= request.attempt for trip in earlier):
             return []
         effects = [effect for trip in earlier if not trip.sent for effect in self._drop(trip)]
-        trip = self._trips[request.id, request.attempt] = Trip(request)
+        trip = self._trips[request.id, request.attempt] = Trip(request, after)
         for item in request.media:
             if not isinstance(item.source, Url) or (item.modality, item.source.url) in trip.flights:
                 continue
@@ -131,12 +134,12 @@ class Board:
             trip.flights[key] = flight
             flight.riders[trip] = None
         if trip.arrived:
-            effects.append(Give(_fetched(trip)))
+            effects.append(_give(trip))
         return effects
 
     def landed(self, flight: Flight, blob: BlobRef, span: tuple[float, float]) -> list[Effect]:
         flight.blob, flight.span = blob, span
-        return [Give(_fetched(trip)) for trip in flight.riders if trip.arrived]
+        return [_give(trip) for trip in flight.riders if trip.arrived]
 
     def failed(self, flight: Flight, failure: Failure) -> list[Effect]:
         """Everybody who waits for it fails; what else they fetched is given up."""
@@ -162,7 +165,7 @@ class Board:
 
     def undelivered(self) -> list[Effect]:
         """What waits for a preprocessor."""
-        return [Give(_fetched(trip)) for trip in self._trips.values() if trip.arrived and not trip.sent]
+        return [_give(trip) for trip in self._trips.values() if trip.arrived and not trip.sent]
 
     def read(self, id: str, attempt: int) -> list[Effect]:
         """The preprocessor reads none of its bytes any more. Idempotent."""
@@ -234,7 +237,7 @@ def _where(request: Request, flight: Flight) -> str | None:
     return None
 
 
-def _fetched(trip: Trip) -> Fetched:
+def _give(trip: Trip) -> Give:
     """The request with bytes in the place of URLs."""
     media: list[MediaItem] = []
     timings: list[Timing] = []
@@ -246,4 +249,4 @@ def _fetched(trip: Trip) -> Fetched:
         assert flight.blob is not None
         media.append(MediaItem(item.modality, Encoded(flight.blob), item.where, item.uuid, item.source.url))
         timings.append(Timing("fetch", *flight.span, f"{item.where}: {flight.blob.nbytes} bytes"))
-    return Fetched(msgspec.structs.replace(trip.request, media=tuple(media)), tuple(timings))
+    return Give(Fetched(msgspec.structs.replace(trip.request, media=tuple(media)), tuple(timings)), trip.after)

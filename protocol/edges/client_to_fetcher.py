@@ -8,6 +8,9 @@ class Fetch(Message, frozen=True):
     """Download every `Url` of the request, then pass it on to the preprocessor."""
 
     request: Request
+    after: int = 0
+    """The preprocessor's epochs up to this one are dead, as the client knows: the fetcher may not have heard of it yet, and
+    what is sent again because of a death must not go to the dead."""
 
 
 class Withdraw(Message, frozen=True):

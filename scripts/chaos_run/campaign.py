@@ -1,6 +1,7 @@
 """A campaign: first the served engine with HTTP and AsyncLLM, then an engine of LLM's own, each struck under load."""
 
 import asyncio
+import os
 import random
 import shutil
 import time
@@ -23,7 +24,7 @@ from .media_server import media_server
 from .oracle import Oracle, stop_string
 from .pool import Ask, make_pool
 from .report import BUSY, Report
-from .serve import ENGINE, KEYS, served
+from .serve import ENGINE, KEYS, SURROUNDINGS, served
 from .strike import Hand
 from .watch import Memory, segments_of, session_of
 
@@ -106,6 +107,7 @@ class Campaign:
         """LLM, called from many threads."""
         async with AsyncExitStack() as stack:
             media = await stack.enter_async_context(media_server(self.options.seed + 1))
+            os.environ.update(SURROUNDINGS)
             llm = await asyncio.to_thread(lambda: LLM(str(self._model), **ENGINE))
             try:
                 run_dir = llm.run_dir

@@ -22,6 +22,8 @@ ENGINE: dict[str, Any] = {
 }
 """Of both engines. Without the processor's cache every request is decoded anew, so that decode workers have work;
 a KV cache this small has been touched everywhere after half a minute, so that memory can be seen to stay flat."""
+SURROUNDINGS = {"OMP_NUM_THREADS": "1"} | {f"THESPIS_{kind}_FETCH_TIMEOUT": "60" for kind in ("IMAGE", "VIDEO", "AUDIO")}
+"""Media come from the load's own process, which may have to wait for a core as long as a picture's fetch may take."""
 KEYS = tuple(f"key-{number}" for number in range(50))
 """Of as many tenants."""
 _LINE = re.compile(rb"is served at (http://\S+)/v1 \(run directory (.+)\)")
@@ -39,7 +41,7 @@ async def served(model: Path, log: Path) -> AsyncIterator[Served]:
     command = [sys.executable, "-P", "-m", "thespis", "serve", str(model), "--port", "0", *flags(), "--api-key", *KEYS]
     with log.open("wb") as errors:
         process = await asyncio.create_subprocess_exec(
-            *command, stdout=asyncio.subprocess.PIPE, stderr=errors, env={**os.environ, "OMP_NUM_THREADS": "1"}
+            *command, stdout=asyncio.subprocess.PIPE, stderr=errors, env={**os.environ, **SURROUNDINGS}
         )
     try:
         assert process.stdout is not None

@@ -53,6 +53,16 @@ def test_who_is_never_answered_needs_no_introduction(peers: PeerTable) -> None:
     assert not Strangers(peers).keep(Received("fetcher", 1, "anything"))
 
 
+def test_nothing_goes_to_an_epoch_that_the_sender_knows_to_be_dead(peers: PeerTable, tmp_path: Path) -> None:
+    """The news of the death may be slower than what somebody sends again because of it."""
+    peers.update(table(tmp_path, preprocessor=3))
+    message = DecodeFailed(0, Failure("internal", "no"))
+    assert not peers.send("preprocessor", message, after=3)
+    peers.gone(Gone("preprocessor", 3))
+    peers.update(table(tmp_path, preprocessor=4))
+    assert peers.send("preprocessor", message, after=3)
+
+
 def test_what_died_unknown_is_forgotten(peers: PeerTable, tmp_path: Path) -> None:
     strangers = Strangers(peers)
     strangers.keep(Received("preprocessor", 3, "of the dead"))

@@ -27,7 +27,7 @@ def make(source: Any = None, prepared: bool = False) -> Entry:
     media = () if source is None else (MediaItem("image", source, "here"),)
     request = Request(id="r", client="c", arrival=0.0, prompt=TextPrompt("p"), media=media, sampling=SamplingParams(n=2))
     entry = Entry(request, Stream("r", cancel), Cost(1, 1, 1), blobs_of(request), [Progress(), Progress()])
-    entry.stream.prepared = PREPARED if prepared else None
+    entry.stream.prepared, entry.awaited = (PREPARED, False) if prepared else (None, True)
     return entry
 
 
@@ -83,6 +83,27 @@ def test_with_tokens_delivered_the_preprocessor_is_not_needed() -> None:
     ledger.add(entry)
     entry.accept(delta(0, 0, (1,), "a"))
     assert not list(ledger.caught_by("preprocessor"))
+
+
+@pytest.mark.parametrize("role", ["fetcher", "preprocessor"])
+def test_an_attempt_that_begins_from_the_start_needs_them_whatever_was_delivered_before(role: str) -> None:
+    """A request whose embedding was lost has tokens and a prompt, and waits for its media to be prepared once more."""
+    ledger = Ledger()
+    entry = make(Url("http://x"), prepared=True)
+    ledger.add(entry)
+    entry.accept(delta(0, 0, (1,), "a"))
+    entry.again("send")
+    assert list(ledger.caught_by(role)) == [entry]
+    assert not list(ledger.caught_by("scheduler")), "it has not been given to any"
+
+
+def test_a_resumed_attempt_is_not_the_fetchers() -> None:
+    ledger = Ledger()
+    entry = make(Url("http://x"), prepared=True)
+    ledger.add(entry)
+    entry.again("resume")
+    assert not list(ledger.caught_by("fetcher"))
+    assert list(ledger.caught_by("scheduler")) == [entry]
 
 
 def test_blobs_are_free_when_the_request_is_over_and_nobody_reads_them() -> None:

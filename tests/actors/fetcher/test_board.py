@@ -116,6 +116,16 @@ def test_what_could_not_be_delivered_waits_for_a_preprocessor() -> None:
     assert board.undelivered() == []
 
 
+def test_what_is_sent_again_because_of_a_death_waits_for_a_later_preprocessor() -> None:
+    board = Board()
+    [flight] = started(board.open(request("r", "http://a/", attempt=1), after=3))
+    [give] = board.landed(flight, BLOB, SPAN)
+    assert isinstance(give, Give)
+    assert give.after == 3
+    board.preprocessor_gone()
+    assert board.undelivered() == [give], "it was not sent, so the news of the death does not concern it"
+
+
 def test_work_after_the_end_is_dropped() -> None:
     board = Board()
     board.end(("r",))
