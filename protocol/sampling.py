@@ -7,8 +7,8 @@ import msgspec
 
 from .guide import Guide, as_guide
 
-MAX_BAD_WORDS = 1024
-MAX_BAD_CHARACTERS = 64 << 10
+MAX_TEXTS = 1024
+MAX_CHARACTERS = 64 << 10
 
 
 class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -64,12 +64,13 @@ class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             value = getattr(self, name)
             if value is not None and not (isinstance(value, (int, float)) and low <= value <= high):
                 raise ValueError(f"{name} must be between {low} and {high}, got {value}.")
-        if "" in self.stop:
+        if not all(isinstance(text, str) and text for text in self.stop):
             raise ValueError("stop must not hold an empty string.")
         if not all(isinstance(word, str) and word.strip() for word in self.bad_words):
             raise ValueError("bad_words must not hold an empty text.")
-        if len(self.bad_words) > MAX_BAD_WORDS or sum(map(len, self.bad_words)) > MAX_BAD_CHARACTERS:
-            raise ValueError(f"bad_words takes at most {MAX_BAD_WORDS} texts of {MAX_BAD_CHARACTERS} characters together.")
+        for name, texts in (("stop", self.stop), ("bad_words", self.bad_words)):  # each is looked for with every token
+            if len(texts) > MAX_TEXTS or sum(map(len, texts)) > MAX_CHARACTERS:
+                raise ValueError(f"{name} takes at most {MAX_TEXTS} texts of {MAX_CHARACTERS} characters together.")
         if self.max_tokens is not None and self.min_tokens > self.max_tokens:
             raise ValueError(f"min_tokens must be at most max_tokens={self.max_tokens}, got {self.min_tokens}.")
         if not all(type(token) is int and -100.0 <= bias <= 100.0 for token, bias in (self.logit_bias or {}).items()):

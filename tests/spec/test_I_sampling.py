@@ -256,6 +256,7 @@ OUT_OF_RANGE: list[tuple[str, Any]] = [
     ("n", 0), ("temperature", -0.1), ("top_p", 0), ("top_p", 1.1), ("top_k", -2), ("min_p", 1.1), ("max_tokens", 0),
     ("min_tokens", -1), ("presence_penalty", 2.1), ("frequency_penalty", -2.1), ("repetition_penalty", 0),
     ("prompt_logprobs", 51), ("allowed_token_ids", [1 << 20]), ("stop_token_ids", [1 << 20]),
+    ("stop", ["x"] * 1025), ("stop", "x" * 70_000), ("bad_words", ["x"] * 1025),
 ]  # fmt: skip
 
 
