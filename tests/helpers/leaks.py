@@ -52,7 +52,10 @@ def run_dirs() -> list[Path]:
 
 def unmapped_segments(since: float) -> list[Path]:
     """Segments younger than `since` (unix seconds) that no living process has mapped: nobody will ever unlink them."""
-    young = [path for path in SHARED_MEMORY.glob("thespis-*") if _age(path) >= since]
+    others = _other_runs()
+    young = [
+        path for path in SHARED_MEMORY.glob("thespis-*") if _age(path) >= since and not any(run in path.name for run in others)
+    ]
     return [path for path in young if not _is_mapped(path)] if young else []
 
 
@@ -92,6 +95,12 @@ def _socket_owners() -> set[int]:
     """Processes that have bound a Unix socket below this run's temporary folder."""
     here = f"{tempfile.gettempdir()}/"
     return {c.pid for c in psutil.net_connections("unix") if c.pid and str(c.laddr).startswith(here)}
+
+
+def _other_runs() -> list[str]:
+    """Names of the run directories of test runs beside this one."""
+    mine = Path(tempfile.gettempdir())
+    return [run.name for run in mine.parent.glob("tt-*/thespis-*") if run.parent != mine]
 
 
 def _age(path: Path) -> float:
