@@ -7,7 +7,8 @@ less, three are needed, and it is forgotten as soon as the suspect gets past the
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ..protocol.errors import Failure
 
@@ -28,12 +29,20 @@ def evidence(outside: bool) -> int:
     return OUTSIDE if outside else OWN
 
 
+class Proof(NamedTuple):
+    """What the deaths of some incarnations have been proved to come from."""
+
+    name: str
+    epochs: tuple[int, ...]
+    """All of them at which it was in hand."""
+
+
 @dataclass(slots=True)
 class _Record:
-    """The deaths at which one name was in hand."""
+    """The deaths at which one name was in hand, by epoch."""
 
-    own: int = 0
-    outside: int = 0
+    own: list[int] = field(default_factory=list)
+    outside: list[int] = field(default_factory=list)
     alone_own: int = 0
     alone_outside: int = 0
     suspect: bool = False
@@ -47,19 +56,16 @@ class Quarantine:
     def __init__(self) -> None:
         self._records: dict[str, _Record] = {}
 
-    def died(self, in_hand: Iterable[str], outside: bool, others: bool = False) -> str | None:
-        """The process ended with these in hand; returns the name that is now proved to be the cause, and forgets it.
+    def died(self, epoch: int, in_hand: Iterable[str], outside: bool, others: bool = False) -> Proof | None:
+        """This incarnation ended with these in hand; returns what is now proved to be the cause, and forgets it.
 
         `others`: it also had work that is not named here, so nobody was alone.
         """
         names = tuple(in_hand)
         for name in names:
             record = self._records.setdefault(name, _Record())
-            if outside:
-                record.outside += 1
-            else:
-                record.own += 1
-            if record.own + record.outside >= 2:
+            (record.outside if outside else record.own).append(epoch)
+            if len(record.own) + len(record.outside) >= 2:
                 record.suspect = True
         while len(self._records) > KEPT:
             del self._records[next(iter(self._records))]
@@ -73,14 +79,14 @@ class Quarantine:
         if self.evidence(names[0]) < PROOF:
             return None
         del self._records[names[0]]
-        return names[0]
+        return Proof(names[0], (*record.own, *record.outside))
 
     def passed(self, name: str) -> None:
         """It got past the place where it was at its last death."""
         record = self._records.get(name)
         if record is None:
             return
-        record.outside = record.alone_outside = 0
+        record.outside, record.alone_outside = [], 0
         if not record.own:
             del self._records[name]
         elif record.suspect and not record.to_the_end:

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from ..protocol.blobs import read_once
 from ..protocol.checkpoint import ModelInfo
-from ..protocol.edges.control import AskStatus, Drain, Gone, Refused, Reshare, Share, Status
+from ..protocol.edges.control import AskStatus, Drain, Excuse, Gone, Refused, Reshare, Share, Status
 from ..protocol.edges.preprocessor_to_client import Tokenized
 from ..protocol.errors import EngineError, Failure, RequestError
 from ..protocol.request import MediaItem, Prompt, Request
@@ -255,11 +255,12 @@ class Client:
     def _mourn(self, role: str, epoch: int, outside: bool) -> None:
         asked = self._tokenizing.requests if role == "preprocessor" else []
         names = {f"tokenize {outline(request)}": request for request in asked}  # the caller, not the ledger, repeats them
-        guilty = self._delivery.take_up(role, outside, names)
+        proof = self._delivery.take_up(role, epoch, outside, names)
         self._suspects.born(role, self._connection.others)
-        if guilty is not None:
-            entry = self._ledger.live(guilty)
-            self._convict(names[guilty] if entry is None else entry.request)
+        if proof is not None:
+            self._connection.ask(Excuse(role, proof.epochs))
+            entry = self._ledger.live(proof.name)
+            self._convict(names[proof.name] if entry is None else entry.request)
         if role == "preprocessor":
             self._tokenizing.preprocessor_gone()
             self._desk.end_leases(self._ledger.all())

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from ..actors.quarantine import Proof
 from ..protocol.edges.client_to_fetcher import Fetch, Withdraw
 from ..protocol.edges.client_to_preprocessor import ClientToPreprocessor, Prepare
 from ..protocol.edges.client_to_scheduler import Resume
@@ -108,8 +109,8 @@ class Delivery:
         self.start(entry)
         return True
 
-    def take_up(self, role: str, outside: bool, besides: Iterable[str]) -> str | None:
-        """What a dead process had goes on when its successor is there, or when it may. Returns who is proved to be the cause.
+    def take_up(self, role: str, epoch: int, outside: bool, besides: Iterable[str]) -> Proof | None:
+        """What a dead process had goes on when its successor is there, or when it may. Returns what is proved to be the cause.
 
         `besides`: what it had of this client that is in no ledger.
         """
@@ -117,12 +118,12 @@ class Delivery:
         in_hand = [entry.request.id for entry in caught if not entry.due and (role == "scheduler" or entry.awaited)]
         if role == "scheduler":
             in_hand, self._submitted = list(dict.fromkeys([*in_hand, *self._submitted])), set()
-        guilty = self._suspects.died(role, [*in_hand, *besides], outside)
+        proof = self._suspects.died(role, epoch, [*in_hand, *besides], outside)
         for entry in caught:
             if role == "preprocessor" and not self._suspects.quiet and needs_fetch(entry.request):
                 self._connection.send("fetcher", Withdraw(entry.request.id, entry.request.attempt))
             self._go_on(entry)
-        return guilty
+        return proof
 
     def take_up_all(self) -> None:
         """Messages are missing, and which requests they were about is not known: every one goes on under a new attempt."""

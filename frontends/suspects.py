@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from ..actors.quarantine import POISON, Banned, Quarantine
+from ..actors.quarantine import POISON, Banned, Proof, Quarantine
 from ..protocol.blobs import BlobRef, Bytes
 from ..protocol.errors import Failure
 from ..protocol.request import MediaItem, Request, Url
@@ -47,11 +47,11 @@ class Suspects:
         if not others:
             self._company.discard(role)
 
-    def died(self, role: str, in_hand: Iterable[str], outside: bool) -> str | None:
-        """The process ended with these in hand; returns the one that is now proved to be the cause."""
+    def died(self, role: str, epoch: int, in_hand: Iterable[str], outside: bool) -> Proof | None:
+        """This incarnation ended with these in hand; returns what is now proved to be the cause."""
         if outside or role not in PLACES:
             return None
-        return self._of[role].died(in_hand, outside=False, others=role in self._company)
+        return self._of[role].died(epoch, in_hand, outside=False, others=role in self._company)
 
     def may_go(self, id: str, way: Iterable[str], wanted: Callable[[str], bool]) -> bool:
         """Whether a request may go into these processes now. Whose turn it is goes anywhere."""

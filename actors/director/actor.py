@@ -203,9 +203,9 @@ class Director:
                     self._guest_gone(role, guest)
             case AskStatus(role):
                 self._inquiry.ask(identity, role)
-            case Excuse(role):
+            case Excuse(role, epochs):
                 if (excused := self.roster.members.get(role)) is not None:
-                    excused.budget.give_back()
+                    excused.budget.give_back(epochs)
             case Kill(role, epoch):
                 self.company.kill(role, epoch, excused=True)
             case Drained(role, epoch):

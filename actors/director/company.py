@@ -131,7 +131,7 @@ class Company:
         if self.closing:
             self._bury_zygote(zygote, pid)
             return
-        if not self._zygote_budget.spend(self._loop.time()):
+        if not self._zygote_budget.spend(self._loop.time(), pid):
             self._bury_zygote(zygote, pid)
             self._give_up("The zygote, from which the model's processes are forked, ended again and again; see the log.")
             return
@@ -173,7 +173,7 @@ class Company:
     def _restart(self, member: Member, status: int | None) -> None:
         if self.closing or member.retired:
             return
-        if not member.excused and not member.budget.spend(self._loop.time()):
+        if not member.excused and not member.budget.spend(self._loop.time(), member.epoch):
             self._give_up(member.fatal or f"The process {member.role} ended again and again ({_how(status)}); see the log.")
             return
         member.restarts += 1

@@ -1,6 +1,6 @@
 """The books of the director: who plays what, who is ready, how often each was restarted. No clock, no socket, no process."""
 
-from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -14,21 +14,21 @@ class RestartBudget:
 
     def __init__(self, limit: int, window: float) -> None:
         self._limit, self._window = limit, window
-        self._spent: deque[float] = deque()
+        self._spent: dict[int, float] = {}
+        """When, by the epoch of who had died."""
 
-    def spend(self, now: float) -> bool:
+    def spend(self, now: float, epoch: int) -> bool:
         """False where the budget is used up."""
-        while self._spent and self._spent[0] <= now - self._window:
-            self._spent.popleft()
+        self._spent = {spent: when for spent, when in self._spent.items() if when > now - self._window}
         if len(self._spent) >= self._limit:
             return False
-        self._spent.append(now)
+        self._spent[epoch] = now
         return True
 
-    def give_back(self) -> None:
-        """The last one was not the role's own fault."""
-        if self._spent:
-            self._spent.pop()
+    def give_back(self, epochs: Iterable[int]) -> None:
+        """These deaths were not the role's own fault. Idempotent."""
+        for epoch in epochs:
+            self._spent.pop(epoch, None)
 
 
 @dataclass

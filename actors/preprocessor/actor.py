@@ -126,7 +126,7 @@ class Preprocessor(Actor):
         self._reader.forget(f"{role}.{epoch}")
         match kind_of(role):
             case "decode-worker" if self._epochs.get(role) == epoch:
-                self._worker_gone(role, outside)
+                self._worker_gone(role, epoch, outside)
             case "encoder-cache":
                 self._decoding.store.reader_gone()
                 self._decoding.evict()
@@ -324,9 +324,9 @@ class Preprocessor(Actor):
 
     # workers
 
-    def _worker_gone(self, role: str, outside: bool) -> None:
+    def _worker_gone(self, role: str, epoch: int, outside: bool) -> None:
         """Its features are lost: who has them pinned wants them again."""
-        lost = self._decoding.worker_gone(role, outside)
+        lost = self._decoding.worker_gone(role, epoch, outside)
         for ticket in list(self._tickets.values()):
             for index, entry in enumerate(ticket.entries):
                 if entry in lost and not ticket.over:
@@ -337,8 +337,8 @@ class Preprocessor(Actor):
     def _kill(self, role: str) -> None:
         self.link.send(Kill(role, self._epochs[role]))
 
-    def _excuse(self, role: str) -> None:
-        self.link.send(Excuse(role))
+    def _excuse(self, role: str, epoch: int) -> None:
+        self.link.send(Excuse(role, (epoch,)))
 
     def _later(self, seconds: float, step: Callable[[], None]) -> asyncio.TimerHandle:
         """A timer whose exceptions end the process like a handler's."""

@@ -41,7 +41,7 @@ class Shell:
     send: Callable[[str, Message], bool]
     kill: Callable[[str], None]
     """By role; the worker's end comes back as `worker_gone`."""
-    excuse: Callable[[str], None]
+    excuse: Callable[[str, int], None]
     """By role: its death has an explanation."""
     later: Callable[[float, Callable[[], None]], TimerHandle]
     complete: Callable[[Ticket], None]
@@ -199,10 +199,10 @@ class Decoding:
                 self._end(flight, failure)
         self.pump()
 
-    def worker_gone(self, worker: str, outside: bool = False) -> set[Entry]:
+    def worker_gone(self, worker: str, epoch: int, outside: bool = False) -> set[Entry]:
         """Returns the features that died with it; who has them pinned must want them again. `outside`: it was killed."""
         self.count["worker_deaths"] += 1
-        flight = self.pool.remove_worker(worker, outside)
+        flight = self.pool.remove_worker(worker, epoch, outside)
         lost = set(self.store.worker_gone(worker))
         if flight is not None:
             self._stop_timer(flight)
@@ -275,8 +275,8 @@ class Decoding:
     def _excuse(self, flight: Flight[Waiter]) -> None:
         """It is not tried again: the deaths that it was at are its own. If it had been decoded after all, they would be the
         workers'."""
-        for role in flight.ended:
-            self._shell.excuse(role)
+        for role, epoch in flight.ended:
+            self._shell.excuse(role, epoch)
         flight.ended.clear()
 
     def _overrun(self, flight: Flight[Waiter]) -> None:

@@ -25,8 +25,8 @@ class Flight(Generic[W]):
     ready: bool
     waiters: list[W] = field(default_factory=list)
     worker: str | None = None
-    ended: list[str] = field(default_factory=list)
-    """Workers that died with it in hand."""
+    ended: list[tuple[str, int]] = field(default_factory=list)
+    """Workers that died with it in hand, by role and epoch."""
     evidence: int = 0
     """That it ends its workers: it was alone in each that died."""
     retries: int = 0
@@ -85,12 +85,12 @@ class Pool(Generic[W]):
     def add_worker(self, role: str) -> None:
         self._workers.setdefault(role, None)
 
-    def remove_worker(self, role: str, outside: bool = False) -> Flight[W] | None:
+    def remove_worker(self, role: str, epoch: int, outside: bool = False) -> Flight[W] | None:
         """The worker is dead; returns what it was decoding, no longer in flight."""
         flight = self._workers.pop(role, None)
         if flight is not None:
             flight.worker = None
-            flight.ended.append(role)
+            flight.ended.append((role, epoch))
             flight.evidence += evidence(outside)
         return flight
 

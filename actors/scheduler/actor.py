@@ -20,9 +20,8 @@ from ...protocol.roles import SchedulerConfig
 from ...protocol.topology import kind_of
 from ..actor import Actor, run
 from ..launch import Launch
+from .outbox import DETOKENIZER, ENCODER, RUNNER
 from .scheduler import Scheduler
-
-RUNNER, DETOKENIZER, ENCODER = "gpu-runner", "detokenizer", "encoder-cache"
 
 
 class SchedulerActor(Actor):
@@ -75,11 +74,11 @@ class SchedulerActor(Actor):
         role, now = gone.role, time.time()
         match kind_of(role):
             case "gpu-runner" if RUNNER not in self.peers:  # else its successor is here already
-                self.policy.runner_lost(now, gone.outside)
+                self.policy.runner_lost(gone.epoch, now, gone.outside)
             case "encoder-cache" if ENCODER not in self.peers:
-                self.policy.encoder_lost(now, gone.outside)
+                self.policy.encoder_lost(gone.epoch, now, gone.outside)
             case "detokenizer" if DETOKENIZER not in self.peers:
-                self.policy.detokenizer_lost(now, gone.outside)
+                self.policy.detokenizer_lost(gone.epoch, now, gone.outside)
             case "client":
                 self.policy.client_gone(role)
                 self.policy.outbox.clients[:] = [entry for entry in self.policy.outbox.clients if entry[0] != role]
@@ -98,6 +97,9 @@ class SchedulerActor(Actor):
         for wish in outbox.encoder:
             self.send(ENCODER, wish)
         outbox.encoder.clear()
+        for excuse in outbox.director:
+            self.link.send(excuse)
+        outbox.director.clear()
         if outbox.clients:  # a request can come before the news of its client
             outbox.clients[:] = [(client, answer) for client, answer in outbox.clients if not self._answer(client, answer)]
 

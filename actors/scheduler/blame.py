@@ -11,9 +11,11 @@ from hashlib import sha256
 
 import msgspec
 
+from ...protocol.edges.control import Excuse
 from ...protocol.errors import Failure
 from ...protocol.prepared import Prepared
 from ..quarantine import POISON, Banned, Quarantine
+from .outbox import DETOKENIZER, ENCODER, RUNNER, Outbox
 from .sequence import Request, Sequence
 
 POISON_ITEM = Failure(
@@ -26,7 +28,8 @@ POISON_ITEM = Failure(
 class Blame:
     """The quarantines, and what is refused at the door."""
 
-    def __init__(self) -> None:
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
         self.requests = Quarantine()
         self.items = Quarantine()
         self.texts = Quarantine()
@@ -47,7 +50,7 @@ class Blame:
             return POISON_ITEM
         return None
 
-    def runner_died(self, touched: Iterable[tuple[Sequence, int]], outside: bool, now: float) -> None:
+    def runner_died(self, epoch: int, touched: Iterable[tuple[Sequence, int]], outside: bool, now: float) -> None:
         """`touched`: sequences in the steps in flight, and behind the last position of each."""
         ids: dict[str, Request] = {}
         there: set[str] = set()
@@ -56,21 +59,21 @@ class Blame:
             if not seq.ended:
                 seq.doubt = max(seq.doubt, end)
                 ids[seq.request.id] = seq.request
-        guilty = self.requests.died(ids, outside, others=there != ids.keys())
-        if guilty is not None:
-            self._ban(fingerprint(ids[guilty].prepared), now)
+        proof = self.requests.died(epoch, ids, outside, others=there != ids.keys())
+        if proof is not None:
+            self._ban(fingerprint(ids[proof.name].prepared), now, Excuse(RUNNER, proof.epochs))
 
-    def encoder_died(self, keys: set[str], outside: bool, now: float) -> None:
-        guilty = self.items.died(sorted(keys), outside)
-        if guilty is not None:
-            self._ban(guilty, now)
+    def encoder_died(self, epoch: int, keys: set[str], outside: bool, now: float) -> None:
+        proof = self.items.died(epoch, sorted(keys), outside)
+        if proof is not None:
+            self._ban(proof.name, now, Excuse(ENCODER, proof.epochs))
 
-    def detokenizer_died(self, told: Iterable[Request], now: float) -> None:
+    def detokenizer_died(self, epoch: int, told: Iterable[Request], now: float) -> None:
         """By its own doing."""
         by_id = {request.id: request for request in told}
-        guilty = self.texts.died(by_id, outside=False)
-        if guilty is not None:
-            self._ban(fingerprint(by_id[guilty].prepared), now)
+        proof = self.texts.died(epoch, by_id, outside=False)
+        if proof is not None:
+            self._ban(fingerprint(by_id[proof.name].prepared), now, Excuse(DETOKENIZER, proof.epochs))
 
     def over(self, id: str) -> None:
         """Its client wants no more of it."""
@@ -83,9 +86,10 @@ class Blame:
         if not any(other.doubt and not other.ended for other in seq.request.sequences):
             self.requests.passed(seq.request.id)
 
-    def _ban(self, name: str, now: float) -> None:
+    def _ban(self, name: str, now: float, excuse: Excuse) -> None:
         self.refused += 1
         self._banned.add(name, now)
+        self._outbox.director.append(excuse)
 
 
 def fingerprint(prepared: Prepared) -> str:

@@ -2,9 +2,12 @@
 
 from dataclasses import asdict, dataclass, field
 
+from ...protocol.edges.control import Excuse
 from ...protocol.edges.scheduler_to_client import SchedulerToClient
 from ...protocol.edges.scheduler_to_detokenizer import Outputs, SchedulerToDetokenizer
 from ...protocol.edges.scheduler_to_encoder_cache import SchedulerToEncoderCache
+
+RUNNER, DETOKENIZER, ENCODER = "gpu-runner", "detokenizer", "encoder-cache"
 
 
 @dataclass(slots=True)
@@ -14,6 +17,7 @@ class Outbox:
     detokenizer: list[SchedulerToDetokenizer] = field(default_factory=list)
     encoder: list[SchedulerToEncoderCache] = field(default_factory=list)
     clients: list[tuple[str, SchedulerToClient]] = field(default_factory=list)
+    director: list[Excuse] = field(default_factory=list)
 
 
 def about(id: str, messages: list[SchedulerToDetokenizer]) -> list[SchedulerToDetokenizer]:

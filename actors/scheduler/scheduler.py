@@ -68,7 +68,7 @@ class Scheduler:
         self.planner = Planner(config, self.batch, self.media, self.tally)
         self.requests: dict[str, Request] = {}
         """By id: live ones, and closed ones until they are acknowledged."""
-        self.blame = Blame()
+        self.blame = Blame(self.outbox)
         self.isolation = Isolation(self.blame, self.batch, self.media, self.planner, self.requests)
         self._encoder_here = False
         self._only_told: str | None = None
@@ -164,10 +164,10 @@ class Scheduler:
         asking = self.isolation.wanting(key) if trial else self.media.requests_of(holders)
         return [request for request in asking if self.requests.get(request.id) is request]  # others are only leaving
 
-    def encoder_lost(self, now: float = 0.0, outside: bool = True) -> None:
+    def encoder_lost(self, epoch: int = 0, now: float = 0.0, outside: bool = True) -> None:
         """Blobs that steps in flight read may be gone under them. `outside`: it was killed, and is no sign of a bad item."""
         if self._encoder_here:
-            self.blame.encoder_died(self.media.awaited(), outside, now)
+            self.blame.encoder_died(epoch, self.media.awaited(), outside, now)
         self._encoder_here = False
         self.media.void()
         for flight in self.flights:
@@ -233,13 +233,13 @@ class Scheduler:
             if part.seq.ended:
                 self._close_if_over(part.seq.request)
 
-    def runner_lost(self, now: float = 0.0, outside: bool = True) -> None:
+    def runner_lost(self, epoch: int = 0, now: float = 0.0, outside: bool = True) -> None:
         """Nothing of what was computed is left; what was answered stays. `outside`: it was killed, no request is to blame."""
         touched = [(part.seq, part.end) for flight in self.flights for part in flight.parts]
         self.flights.clear()
         self.batch.lose_runner()
         if touched:
-            self.blame.runner_died(touched, outside, now)
+            self.blame.runner_died(epoch, touched, outside, now)
             self._fail_banned(now)
 
     def runner_joined(self, num_blocks: int) -> None:
@@ -253,12 +253,12 @@ class Scheduler:
                 self.tally.rejected += 1
                 self._fail(request, refused)
 
-    def detokenizer_lost(self, now: float, outside: bool) -> None:
+    def detokenizer_lost(self, epoch: int, now: float, outside: bool) -> None:
         """`outside`: it was killed, no request is to blame."""
         if outside:
             return
         told = [request for request in self.requests.values() if self._only_told in (None, request.id)]
-        self.blame.detokenizer_died(told, now)
+        self.blame.detokenizer_died(epoch, told, now)
         self._fail_banned(now, closed=True)
 
     def detokenizer_joined(self) -> None:

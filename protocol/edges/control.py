@@ -66,10 +66,11 @@ class AskStatus(Message, frozen=True):
 
 
 class Excuse(Message, frozen=True):
-    """preprocessor -> director: a death of this decode worker has an explanation, an item that is not tried again. The restart
-    that it cost is given back."""
+    """preprocessor, scheduler, client -> director: these incarnations died of work that is not tried again. The restarts that
+    they cost are given back."""
 
     role: str
+    epochs: tuple[int, ...]
 
 
 class Kill(Message, frozen=True):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from thespis.actors.quarantine import KEPT_SECONDS
+from thespis.actors.quarantine import KEPT_SECONDS, Proof
 from thespis.frontends.suspects import PLACES, Suspects, fingerprint, outline
 from thespis.protocol.blobs import BlobRef
 from thespis.protocol.request import Encoded, MediaItem, Request, TextPrompt, Url
@@ -46,15 +46,15 @@ def everybody(id: str) -> bool:
 @pytest.mark.parametrize("role", PLACES)
 def test_two_crashes_alone_are_proof(role: str) -> None:
     suspects = alone()
-    assert suspects.died(role, ["a"], outside=False) is None
-    assert suspects.died(role, ["a"], outside=False) == "a"
+    assert suspects.died(role, 7, ["a"], outside=False) is None
+    assert suspects.died(role, 7, ["a"], outside=False) == Proof("a", (7, 7))
     assert suspects.quiet
 
 
 def test_kills_from_outside_are_held_against_nobody() -> None:
     suspects = alone()
     for role in PLACES * 20:
-        assert suspects.died(role, ["a"], outside=True) is None
+        assert suspects.died(role, 7, ["a"], outside=True) is None
     assert suspects.quiet
 
 
@@ -62,25 +62,25 @@ def test_with_another_client_in_the_engine_nobody_is_alone() -> None:
     suspects = alone()
     suspects.met(others=True)
     for _ in range(5):
-        assert suspects.died("scheduler", ["a"], outside=False) is None
+        assert suspects.died("scheduler", 7, ["a"], outside=False) is None
         suspects.born("scheduler", others=True)
-    assert suspects.died("scheduler", ["a"], outside=False) is None
+    assert suspects.died("scheduler", 7, ["a"], outside=False) is None
     suspects.born("scheduler", others=False)
     suspects.met(others=False)
-    suspects.died("scheduler", ["a"], outside=False)
-    assert suspects.died("scheduler", ["a"], outside=False) == "a", "its successors were without him who has gone"
+    suspects.died("scheduler", 8, ["a"], outside=False)
+    assert suspects.died("scheduler", 9, ["a"], outside=False) == Proof("a", (*[7] * 6, 8, 9)), "its successors were without him who has gone"
 
 
 def test_who_came_later_may_find_others_work_there() -> None:
     suspects = Suspects(read)
-    assert [suspects.died("fetcher", ["a"], outside=False) for _ in range(3)] == [None] * 3
+    assert [suspects.died("fetcher", 7, ["a"], outside=False) for _ in range(3)] == [None] * 3
 
 
 def test_after_the_second_death_they_go_one_at_a_time() -> None:
     suspects = alone()
     for _ in range(2):
         assert suspects.may_go("a", ["preprocessor"], everybody)
-        suspects.died("preprocessor", ["a", "b"], outside=False)
+        suspects.died("preprocessor", 7, ["a", "b"], outside=False)
     assert [id for id in "abc" if suspects.may_go(id, ["preprocessor"], everybody)] == ["a"]
     assert suspects.may_go("c", ["scheduler"], everybody), "nobody is suspected there"
     suspects.passed("a")
@@ -92,7 +92,7 @@ def test_after_the_second_death_they_go_one_at_a_time() -> None:
 def test_what_has_passed_the_preprocessor_is_still_suspect_in_the_scheduler() -> None:
     suspects = alone()
     for _ in range(2):
-        suspects.died("scheduler", ["a", "b"], outside=False)
+        suspects.died("scheduler", 7, ["a", "b"], outside=False)
     suspects.passed("a")
     assert not suspects.may_go("b", ["scheduler"], everybody)
     assert suspects.may_go("b", ["scheduler"], lambda id: id != "a"), "a is over"
@@ -103,8 +103,8 @@ def test_what_has_passed_the_preprocessor_is_still_suspect_in_the_scheduler() ->
 def test_whose_turn_it_is_may_go_anywhere_so_nobody_waits_for_ever(first: list[str], second: list[str]) -> None:
     suspects = alone()
     for _ in range(2):
-        suspects.died("fetcher", first, outside=False)
-        suspects.died("preprocessor", [*second, "e"], outside=False)
+        suspects.died("fetcher", 7, first, outside=False)
+        suspects.died("preprocessor", 7, [*second, "e"], outside=False)
     waiting = {*first, *second, "e"}
     while waiting:
         may = [id for id in waiting if suspects.may_go(id, ("fetcher", "preprocessor"), waiting.__contains__)]

@@ -42,6 +42,21 @@ async def test_a_request_that_ends_the_runner_each_time_is_refused_and_its_neigh
             assert status.stats["scheduler"]["suspects"] == 0
 
 
+async def test_several_poisons_at_once_do_not_use_up_the_restart_budget() -> None:
+    """Each of the three costs two deaths of its own, which is one more than the budget."""
+    modules = {"gpu-runner": "poisoned_runner", "encoder-cache": "fake_encoder_cache", "decode-worker": "plain"}
+    engine = await asyncio.to_thread(start_engine, EngineConfig(), modules=modules, python_path=[str(FAKES)])
+    with engine:
+        async with AsyncLLM(run_dir=engine.run_dir) as llm:
+            neighbour = asyncio.create_task(llm.generate({"prompt_token_ids": [70, 71]}, LONG))
+            bad = [{"prompt_token_ids": [*POISON, n]} for n in range(3)]
+            for answer in await asyncio.gather(*(llm.generate(one, LONG) for one in bad), return_exceptions=True):
+                assert isinstance(answer, RequestError)
+                assert answer.failure.code == "poison"
+            assert (await neighbour).outputs[0].token_ids == expected([70, 71], LONG, ())
+            assert (await llm.status()).restarts["gpu-runner"] > 5
+
+
 async def test_kills_from_outside_refuse_nobody() -> None:
     """Nobody else is there, and the same request is in hand at each of them."""
     engine = await asyncio.to_thread(

@@ -8,21 +8,20 @@ def member(role: str = "scheduler") -> Member:
 
 def test_a_budget_is_spent_within_its_window_and_grows_back() -> None:
     budget = RestartBudget(2, 60.0)
-    assert budget.spend(0.0)
-    assert budget.spend(30.0)
-    assert not budget.spend(59.9)
-    assert budget.spend(60.0), "the first restart is out of the window"
-    assert not budget.spend(61.0)
+    assert budget.spend(0.0, epoch=1)
+    assert budget.spend(30.0, epoch=2)
+    assert not budget.spend(59.9, epoch=3)
+    assert budget.spend(60.0, epoch=3), "the first restart is out of the window"
+    assert not budget.spend(61.0, epoch=4)
 
 
 def test_what_is_given_back_can_be_spent_again() -> None:
-    budget = RestartBudget(1, 60.0)
-    budget.give_back()
-    assert budget.spend(0.0)
-    assert not budget.spend(1.0)
-    budget.give_back()
-    assert budget.spend(2.0)
-    assert not budget.spend(3.0)
+    budget = RestartBudget(2, 60.0)
+    assert budget.spend(0.0, epoch=1)
+    assert budget.spend(1.0, epoch=2)
+    budget.give_back((1, 1, 9))
+    assert budget.spend(2.0, epoch=3)
+    assert not budget.spend(3.0, epoch=4), "the second one has not been given back"
 
 
 def test_each_incarnation_has_an_epoch_of_its_own_and_nothing_of_the_last() -> None:

@@ -48,9 +48,9 @@ def test_a_death_gives_the_item_back_and_it_goes_first() -> None:
     pool.enqueue(flight("a", "a"))
     pool.enqueue(flight("b", "b"))
     pool.start()
-    lost = pool.remove_worker("w")
+    lost = pool.remove_worker("w", 3)
     assert lost is not None
-    assert (lost.key, lost.ended, lost.worker) == ("a", ["w"], None)
+    assert (lost.key, lost.ended, lost.worker) == ("a", [("w", 3)], None)
     pool.enqueue(lost, first=True)
     pool.add_worker("w")
     assert keys(pool.start()) == ["a"]
@@ -65,7 +65,7 @@ def test_a_doomed_worker_gets_no_work_until_it_is_gone() -> None:
     pool.finish(running)
     pool.enqueue(flight("b"))
     assert pool.start() == []
-    assert pool.remove_worker("w") is running
+    assert pool.remove_worker("w", 3) is running
     pool.add_worker("w")
     assert keys(pool.start()) == ["b"]
 

@@ -302,7 +302,7 @@ async def test_the_deaths_of_an_item_that_is_refused_are_excused(stage: Stage) -
     assert stage.to_director == [], "nothing is proved yet"
     stage.actor.on_gone("decode-worker-1", 1)
     assert stage.failures()["a"].code == "poison"
-    assert stage.to_director == [Excuse(W), Excuse("decode-worker-1")]
+    assert stage.to_director == [Excuse(W, (1,)), Excuse("decode-worker-1", (1,))]
 
 
 async def test_a_death_whose_item_is_decoded_after_all_has_no_excuse(stage: Stage) -> None:
@@ -317,7 +317,7 @@ async def test_a_death_whose_item_nobody_waits_for_any_more_is_excused(stage: St
     stage.prepare("a", stage.picture(1))
     stage.actor.on_gone(W, 1)
     stage.actor.on_end(("a",))
-    assert stage.to_director == [Excuse(W)]
+    assert stage.to_director == [Excuse(W, (1,))]
 
 
 async def test_features_that_died_with_their_worker_are_made_again(stage: Stage) -> None:

@@ -91,6 +91,7 @@ class Bench:
         self.scores: dict[str, PromptScores] = {}
         self.rejected: dict[str, Rejected] = {}
         self.lost: list[MediaLost] = []
+        self.deaths = 0
         self.join_runner()
 
     def join_runner(self) -> None:
@@ -108,7 +109,7 @@ class Bench:
 
     def lose_detokenizer(self, outside: bool) -> None:
         """Its successor is told anew."""
-        self.policy.detokenizer_lost(self.time, outside)
+        self.policy.detokenizer_lost(0, self.time, outside)
         for told in (self.opened, self.tokens, self.finishes, self.closed, self.scores):
             told.clear()
         self.policy.detokenizer_joined()

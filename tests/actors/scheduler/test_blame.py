@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thespis.actors.quarantine import KEPT_SECONDS
+from thespis.protocol.edges.control import Excuse
 from thespis.protocol.edges.encoder_cache_to_scheduler import Lost
 from thespis.protocol.edges.scheduler_to_encoder_cache import Need
 from thespis.protocol.prepared import Prepared
@@ -23,7 +24,8 @@ CALM_ANSWERS = 16
 def crash(bench: Bench, outside: bool = False) -> None:
     bench.plans.clear()
     bench.reads.clear()
-    bench.policy.runner_lost(bench.time, outside)
+    bench.deaths += 1
+    bench.policy.runner_lost(bench.deaths, bench.time, outside)
     bench.deliver()
     bench.join_runner()
 
@@ -68,6 +70,18 @@ def test_a_poisonous_request_is_refused_and_its_neighbours_get_their_answers() -
         for choice in range(request.sampling.n):
             assert bench.tokens[request.id, choice] == oracle(request, choice)
     bench.assert_empty()
+
+
+def test_the_deaths_of_what_is_refused_are_excused_and_no_other() -> None:
+    bench = Bench()
+    bench.submit(prepared("good", [3, 4, 5], max_tokens=9, ignore_eos=True))
+    bench.plan()
+    crash(bench)
+    bench.run()
+    assert bench.policy.outbox.director == []
+    bench.submit(prepared("bad", [5, POISON]), prepared("neighbour", [3, 4], max_tokens=9))
+    deaths = run(bench)
+    assert bench.policy.outbox.director == [Excuse("gpu-runner", tuple(range(2, 2 + deaths)))]
 
 
 def test_alone_it_is_refused_after_two_deaths_and_again_for_ten_minutes() -> None:
@@ -154,7 +168,8 @@ def encoder_dies(bench: Bench, outside: bool = False) -> None:
     bench.needs.clear()
     bench.given.clear()
     bench.reads.clear()
-    bench.policy.encoder_lost(bench.time, outside)
+    bench.deaths += 1
+    bench.policy.encoder_lost(bench.deaths, bench.time, outside)
     bench.policy.outbox.encoder.clear()
     bench.policy.encoder_joined(bench.time)
     bench.deliver()
