@@ -68,7 +68,9 @@ def test_with_another_client_in_the_engine_nobody_is_alone() -> None:
     suspects.born("scheduler", others=False)
     suspects.met(others=False)
     suspects.died("scheduler", 8, ["a"], outside=False)
-    assert suspects.died("scheduler", 9, ["a"], outside=False) == Proof("a", (*[7] * 6, 8, 9)), "its successors were without him who has gone"
+    assert suspects.died("scheduler", 9, ["a"], outside=False) == Proof("a", (*[7] * 6, 8, 9)), (
+        "its successors were without him who has gone"
+    )
 
 
 def test_who_came_later_may_find_others_work_there() -> None:
