@@ -19,6 +19,7 @@ from .outputs import Collector, RequestOutput, StreamDelta, by_token
 from .stream import Stream
 
 AsyncInput = PromptInput | Conversation
+NOT_STARTED = "AsyncLLM is not started: use `async with AsyncLLM(...) as llm:` or `await llm.start()`."
 
 
 class AsyncLLM:
@@ -35,6 +36,10 @@ class AsyncLLM:
         self._client: Client | None = None
 
     async def start(self) -> None:
+        """Start the engine, or join the one in `run_dir`; `async with` does the same. Does nothing the second time.
+
+        Raises EngineError where the engine cannot start, does not run there, or does not answer.
+        """
         if self._client is not None:
             return
         if self._config is not None:
@@ -118,15 +123,18 @@ class AsyncLLM:
 
     @property
     def run_dir(self) -> Path:
-        assert self._joined is not None, "start() has not been called"
+        """Where the engine runs: another `AsyncLLM(run_dir=...)` joins it there. Raises RuntimeError before the start."""
+        if self._joined is None:
+            raise RuntimeError(NOT_STARTED)
         return self._joined
 
     async def status(self) -> Status:
+        """Readiness, pids and counters of every process. Raises EngineError where the engine has ended or does not answer."""
         return await self._running().status()
 
     def _running(self) -> Client:
         if self._client is None:
-            raise RuntimeError("AsyncLLM is not started: use `async with AsyncLLM(...) as llm:` or `await llm.start()`.")
+            raise RuntimeError(NOT_STARTED)
         return self._client
 
     async def __aenter__(self) -> Self:

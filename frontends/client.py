@@ -13,13 +13,13 @@ from typing import Any, Self
 
 from ..protocol.blobs import read_once
 from ..protocol.checkpoint import ModelInfo
-from ..protocol.edges.control import AskStatus, Drain, Excuse, Gone, Refused, Reshare, Share, Status
+from ..protocol.edges.control import AskStatus, Drain, Excuse, Gone, Refused, Reshare, Status
 from ..protocol.edges.preprocessor_to_client import Tokenized
 from ..protocol.errors import EngineError, Failure, RequestError
 from ..protocol.request import MediaItem, Prompt, Request
 from ..protocol.sampling import SamplingParams
 from .admission import Admission, Cost, estimate_tokens
-from .connection import Connection
+from .connection import ANSWER_SECONDS, Connection
 from .deadline import LATE, before
 from .delivery import Delivery, check_sendable
 from .desk import Desk
@@ -27,7 +27,7 @@ from .ledger import Entry, Ledger, Progress, blobs_of, needs_fetch
 from .media_store import MediaStore
 from .stream import Stream
 from .suspects import Suspects, outline
-from .tokenizing import ANSWER_SECONDS, Tokenizing
+from .tokenizing import Tokenizing
 
 GONE = Failure("restarted", "The engine has ended.", code="engine_dead")
 CLOSED = Failure("restarted", "The engine is shutting down; send the request again.", code="shutting_down")
@@ -63,24 +63,30 @@ class Client:
 
     @classmethod
     async def connect(cls, run_dir: Path, name: str | None = None, patience: float | None = ANSWER_SECONDS) -> "Client":
-        """Join the engine that runs in `run_dir`; `patience` in seconds, None while the engine itself is only starting.
+        """Join the engine that runs in `run_dir` and wait at most `patience` seconds until it is ready.
 
-        Raises EngineError where it refuses, TimeoutError where none answers.
+        Raises EngineError where it refuses or does not answer. Without a limit (a server that is itself a part of the engine
+        waits for as long as the start takes) TimeoutError where the director does not answer: a restart may help.
         """
         client = cls(run_dir, name or f"{os.getpid()}-{secrets.token_hex(4)}")
-        config, share = await client._connection.greet()
-        client.model, client.model_name, client.max_model_len = config.model, config.name, config.max_model_len
-        client._roles = config.roles
-        client._random = random.Random(config.seed)
-        client._loop = asyncio.get_running_loop()
-        client._open(run_dir, share)
-        await client._connection.join(patience)
+        try:
+            await client._join(run_dir, patience)
+        except TimeoutError:
+            if patience is None:
+                raise
+            raise client._connection.no_answer() from None
         return client
 
-    def _open(self, run_dir: Path, share: Share) -> None:
+    async def _join(self, run_dir: Path, patience: float | None) -> None:
+        config, share = await self._connection.greet()
+        self.model, self.model_name, self.max_model_len = config.model, config.name, config.max_model_len
+        self._roles = config.roles
+        self._random = random.Random(config.seed)
+        self._loop = asyncio.get_running_loop()
         self.admission = Admission(share)
         self.media = MediaStore(run_dir, f"{self._connection.role}.0", self.admission, self._raise_if_closed)
         self._desk = Desk(self._connection, self._ledger, self._delivery, self._tokenizing, self.admission, self.media)
+        await self._connection.join(patience)
 
     # what callers use
 
@@ -196,12 +202,12 @@ class Client:
         }
 
     async def status(self) -> Status:
-        """What the director knows: readiness, pids, fresh counters of every role."""
+        """What the director knows: readiness, pids, fresh counters of every role. Raises EngineError where it does not answer."""
         self._raise_if_dead()
         future: asyncio.Future[Status] = self._loop.create_future()
         self._statuses.append(future)
         self._connection.ask(AskStatus(self._connection.role))
-        async with asyncio.timeout(ANSWER_SECONDS):
+        async with self._connection.answering():
             return await future
 
     async def close(self) -> None:

@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from ..protocol.wire import Message
 
 log = logging.getLogger(__name__)
 
+ANSWER_SECONDS = 30.0
+"""Within which an engine that works answers a question."""
 NEEDED = ("fetcher", "preprocessor", "scheduler", "detokenizer")
 """Who must be there for a client to join."""
 ENDED_AT = (*NEEDED, "encoder-cache")
@@ -59,15 +62,20 @@ class Connection:
         self._director = _open_director(run_dir)
 
     async def greet(self) -> tuple[ClientConfig, Share]:
-        """Say Hello; what the director answers. Raises EngineError, TimeoutError."""
-        welcome = await asyncio.to_thread(self._link.hello)
-        if isinstance(welcome, Refused):
-            raise EngineError(welcome.text)
+        """Say Hello; what the director answers. Raises EngineError where it refuses, TimeoutError where none answers."""
+        try:
+            welcome = await asyncio.to_thread(self._link.hello)
+            if isinstance(welcome, Refused):
+                raise EngineError(welcome.text)
+        except Exception:
+            os.close(self._director)
+            await asyncio.to_thread(self._close_link)
+            raise
         assert welcome.share is not None
         return msgspec.json.decode(welcome.config, type=ClientConfig), welcome.share
 
     async def join(self, patience: float | None) -> None:
-        """After `greet`: listen, and wait at most `patience` seconds for every actor. Raises TimeoutError."""
+        """After `greet`: listen, and wait at most `patience` seconds for every actor. Raises TimeoutError, having left."""
         self._doors = Doors(self._context, self._launch)
         self._loop = asyncio.get_running_loop()
         self._link.start_heartbeats()
@@ -76,8 +84,26 @@ class Connection:
             self._loop.call_soon(drain)
         self._loop.add_reader(self._director, self._lose_director)
         self._link.send(Ready(self.role, 0, self._doors.inbox_endpoint, self._doors.control_endpoint))
-        async with asyncio.timeout(patience):
-            await self._here.wait()
+        try:
+            async with asyncio.timeout(patience):
+                await self._here.wait()
+        except BaseException:
+            await self.leave(in_order=True)
+            raise
+
+    @asynccontextmanager
+    async def answering(self) -> AsyncIterator[None]:
+        """Around the wait for an answer. Raises EngineError where none comes within `ANSWER_SECONDS`."""
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                yield
+        except TimeoutError:
+            raise self.no_answer() from None
+
+    def no_answer(self) -> EngineError:
+        """For the person who runs the engine: it names the run directory."""
+        run_dir = self._launch.run_dir
+        return EngineError(f"The engine in {run_dir} did not answer within {ANSWER_SECONDS:g} s; see engine.log there.")
 
     def present(self, roles: Iterable[str]) -> bool:
         return all(role in self._present for role in roles)
@@ -125,6 +151,9 @@ class Connection:
             control.flush(500)
         self._peers.close()
         self._doors.close()
+        self._close_link()
+
+    def _close_link(self) -> None:
         self._link.close()
         self._context.term()
 

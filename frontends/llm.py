@@ -113,7 +113,7 @@ class LLM:
         return self._run_dir
 
     def status(self) -> Status:
-        """Readiness, pids and counters of every process."""
+        """Readiness, pids and counters of every process. Raises EngineError where the engine has ended or does not answer."""
         return self._call(self._client.status())
 
     def close(self) -> None:

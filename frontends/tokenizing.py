@@ -11,7 +11,6 @@ from ..protocol.request import Prompt, Request
 from ..protocol.sampling import SamplingParams
 from .connection import Connection
 
-ANSWER_SECONDS = 30.0
 RESTARTED = Failure(
     "restarted", "A part of the engine was restarted while it worked on this request; send it again.", code="restarted"
 )
@@ -38,13 +37,13 @@ class Tokenizing:
         )
 
     async def ask(self, request: Request) -> Tokenized:
-        """Raises RequestError; TimeoutError where no answer comes."""
+        """Raises RequestError; EngineError where no answer comes."""
         future: asyncio.Future[Tokenized] = asyncio.get_running_loop().create_future()
         self._open[request.id] = request, future
         try:
             if not self._connection.send("preprocessor", Tokenize(request)):
                 raise RequestError(RESTARTED)
-            async with asyncio.timeout(ANSWER_SECONDS):
+            async with self._connection.answering():
                 return await future
         finally:
             del self._open[request.id]

@@ -1,0 +1,134 @@
+"""The client before an engine that does not answer: the caller hears of it in words, and nothing is left of the client."""
+
+import asyncio
+import fcntl
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import zmq
+
+from thespis import LLM, AsyncLLM
+from thespis.actors.launch import director_endpoint
+from thespis.frontends import connection
+from thespis.frontends.client import Client
+from thespis.frontends.connection import NEEDED
+from thespis.protocol.edges.control import Hello, Leave, Peer, Peers, Ready, Share, ToDirector, Welcome
+from thespis.protocol.errors import EngineError
+from thespis.protocol.request import TextPrompt
+from thespis.protocol.roles import ClientConfig
+from thespis.protocol.wire import Decoder, Message, encode
+
+from .openai.fake import MODEL
+
+SILENCE = r"The engine in /.* did not answer within 0\.1 s; see engine\.log there\."
+CONFIG = ClientConfig(model=MODEL, name="fake", max_model_len=256, seed=0, arena_bytes=1 << 20)
+
+
+class Director:
+    """Answers what is in `answers`, by the type of the question, and nothing else."""
+
+    def __init__(self, run_dir: Path, answers: dict[type[Message], Message]) -> None:
+        self.heard: list[Any] = []
+        self._answers = answers
+        self._context: zmq.Context[Any] = zmq.Context()
+        self._socket = self._context.socket(zmq.ROUTER)
+        self._socket.bind(director_endpoint(run_dir))
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        decoder: Decoder[Any] = Decoder(ToDirector)
+        while not self._over.is_set():
+            if not self._socket.poll(10):
+                continue
+            sender, data = self._socket.recv_multipart()
+            message = decoder.decode(data)
+            self.heard.append(message)
+            if (answer := self._answers.get(type(message))) is not None:
+                self._socket.send_multipart([sender, encode(answer)])
+
+    def close(self) -> None:
+        self._over.set()
+        self._thread.join()
+        self._context.destroy(linger=0)
+
+
+@contextmanager
+def director(run_dir: Path, *answers: tuple[type[Message], Message]) -> Iterator[Director]:
+    with (run_dir / "lock").open("w+") as lock:
+        lock.write(str(os.getpid()))
+        lock.flush()
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        playing = Director(run_dir, dict(answers))
+        try:
+            yield playing
+        finally:
+            playing.close()
+
+
+@pytest.fixture(autouse=True)
+def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "ANSWER_SECONDS", 0.1)
+    monkeypatch.setattr("thespis.actors.link.HELLO_SECONDS", 0.1)
+
+
+def welcome() -> tuple[type[Message], Message]:
+    return Hello, Welcome(msgspec.json.encode(CONFIG), Share(10, 10_000, 1 << 20))
+
+
+def everybody(run_dir: Path) -> tuple[type[Message], Message]:
+    """A table of actors whose sockets nobody reads."""
+    peers = {role: Peer(1, 1, f"ipc://{run_dir}/{role}", f"ipc://{run_dir}/{role}.ctl") for role in NEEDED}
+    return Ready, Peers(peers)
+
+
+async def test_no_director_answers(tmp_path: Path) -> None:
+    with director(tmp_path), pytest.raises(EngineError, match=SILENCE):
+        await Client.connect(tmp_path)
+
+
+async def test_a_server_of_the_engine_is_restarted_where_the_director_is_slow(tmp_path: Path) -> None:
+    """An EngineError would be the end of the whole engine."""
+    with director(tmp_path), pytest.raises(TimeoutError):
+        await Client.connect(tmp_path, patience=None)
+
+
+async def test_no_actor_comes(tmp_path: Path) -> None:
+    with director(tmp_path, welcome()) as playing:
+        with pytest.raises(EngineError, match=SILENCE):
+            await Client.connect(tmp_path, patience=0.1)
+        async with asyncio.timeout(10):  # a client that did not leave would keep the engine for ever
+            while not any(isinstance(message, Leave) for message in playing.heard):
+                await asyncio.sleep(0.01)
+
+
+async def test_the_faces_say_the_same(tmp_path: Path) -> None:
+    with director(tmp_path):
+        with pytest.raises(EngineError, match=SILENCE):
+            LLM(run_dir=tmp_path)
+        with pytest.raises(EngineError, match=SILENCE):
+            await AsyncLLM(run_dir=tmp_path).start()
+
+
+async def test_a_question_is_not_answered(tmp_path: Path) -> None:
+    with director(tmp_path, welcome(), everybody(tmp_path)):
+        async with await Client.connect(tmp_path) as client:
+            with pytest.raises(EngineError, match=SILENCE):
+                await client.status()
+            with pytest.raises(EngineError, match=SILENCE):
+                await client.tokenize(TextPrompt("Hello"))
+
+
+async def test_what_is_not_started_says_so() -> None:
+    llm = AsyncLLM()
+    with pytest.raises(RuntimeError, match="AsyncLLM is not started"):
+        _ = llm.run_dir
+    with pytest.raises(RuntimeError, match="AsyncLLM is not started"):
+        await llm.status()
