@@ -13,7 +13,7 @@ from .client import Client
 from .conversations import Conversation, read_chat
 from .engine import EngineHandle, find_engine, start_engine
 from .inputs import PromptInput, Submission, read_prompt
-from .openai.media import place
+from .media import place
 from .options import engine_config
 from .outputs import Collector, RequestOutput, StreamDelta, by_token
 from .stream import Stream

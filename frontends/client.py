@@ -202,7 +202,7 @@ class Client:
         }
 
     async def status(self) -> Status:
-        """What the director knows: readiness, pids, fresh counters of every role. Raises EngineError where it does not answer."""
+        """What the director knows: readiness, pids, fresh counters of every role. EngineError where none answers."""
         self._raise_if_dead()
         future: asyncio.Future[Status] = self._loop.create_future()
         self._statuses.append(future)

@@ -14,9 +14,9 @@ from ..actors.preprocessor.template_source import operator_template
 from ..protocol.errors import EngineError, refuse
 from ..protocol.request import ChatPrompt
 from .inputs import Submission, read_options
-from .openai.parts import Rules, read_messages
-from .openai.schema import Message, wrong_field
+from .messages import Message, Rules, read_messages
 from .raw import read_raw
+from .validation import wrong_field
 
 Conversation = Sequence[Mapping[str, Any]]
 """Messages."""

@@ -14,8 +14,8 @@ from ..protocol.request import Request
 from ..protocol.wire import Decoder, WireError, encode
 from .connection import Connection
 from .ledger import MAX_LOST, Entry, Ledger, needs_fetch
-from .openai.schema import wrong_field
 from .suspects import Suspects
+from .validation import wrong_field
 
 
 def check_sendable(request: Request) -> None:

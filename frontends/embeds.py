@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..protocol.errors import RequestError, refuse
 from ..protocol.request import Embeds, Modality, PackedEmbeds
-from .openai.media import Raw, read_base64
+from .media import Raw, read_base64
 
 Array = NDArray[Any]
 Grid = tuple[int, int, int]

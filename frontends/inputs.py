@@ -10,8 +10,8 @@ import msgspec
 
 from ..protocol.errors import refuse
 from ..protocol.request import MODALITIES, Modality, Prompt, TextPrompt, TokenPrompt
-from .openai.media import Pending
-from .openai.parts import MAX_UUID
+from .media import Pending
+from .messages import MAX_UUID
 from .raw import read_raw, split
 
 PromptInput = str | Mapping[str, Any] | Sequence[int]

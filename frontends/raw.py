@@ -15,7 +15,7 @@ from ..protocol.errors import refuse
 from ..protocol.request import Frames, Modality, Pixels, Samples
 from .clip_facts import read_facts
 from .embeds import is_array, looks_like_embeds, read_embeds, split_embeds, to_numpy
-from .openai.media import Raw
+from .media import Raw
 
 log = logging.getLogger(__name__)
 Array = NDArray[Any]

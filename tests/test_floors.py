@@ -10,6 +10,8 @@ import thespis
 
 ROOT = Path(thespis.__file__).parent
 FLOORS = {"protocol": 1, "gpu_runtime": 2, "actors": 3, "frontends": 4}
+FACES = ("", "openai", "cli")
+"""The folders of frontends, lowest first; what is in none of them is shared by all faces."""
 WITH_TORCH = {("actors", "encoder_cache"), ("actors", "gpu_runner")}
 """The actors that may use gpu_runtime."""
 ZMQ_AT_HOME = ("protocol/channel.py", "actors/", "frontends/connection.py")
@@ -47,6 +49,14 @@ def test_imports_point_down(file: Path) -> None:
             assert actor in WITH_TORCH, f"{file} imports {'.'.join(name)}"
         if floor == "actors" and name[0] == "actors" and (ROOT / "actors" / name[1]).is_dir():
             assert name[1] == actor[1], f"the actor in {'/'.join(actor)} imports the actor {name[1]}"
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file.parts[0] == "frontends"], ids=str)
+def test_what_all_faces_share_knows_none_of_them(file: Path) -> None:
+    floor = FACES.index(file.parts[1] if len(file.parts) > 2 else "")
+    for name in imports(file):
+        if name[:2] in {("frontends", folder) for folder in FACES}:
+            assert FACES.index(name[1]) <= floor, f"{file} imports {'.'.join(name)}, which stands above it"
 
 
 @pytest.mark.parametrize("file", [file for file in FILES if file.parts[0] == "protocol"], ids=str)

@@ -10,9 +10,9 @@ from aiohttp import web
 
 from ...protocol.errors import RequestError, refuse
 from ..client import Client
+from ..media import place
 from ..stream import Stream, Update
 from .door import SERVER, failure_of
-from .media import place
 from .metrics import Metrics
 from .parse import Job
 from .shape import DONE, Answer, Shape, error_event

@@ -8,9 +8,9 @@ import msgspec
 from ...protocol.errors import refuse
 from ...protocol.request import ChatPrompt, Prompt, TextPrompt, TokenPrompt
 from ...protocol.sampling import SamplingParams
+from ..media import Pending
+from ..messages import Rules, read_messages
 from .guides import read_guide
-from .media import Pending
-from .parts import Rules, read_messages
 from .schema import ChatRequest, Common, CompletionRequest, TokenizeRequest
 from .tool_parsers import Style
 from .tools import ToolUse, read_tools, tool_guide

@@ -2,8 +2,8 @@
 
 Unknown fields are ignored with a warning (`ignored_fields`), as OpenAI clients expect, but for those whose names say that
 they bound what an answer costs or may hold (`MATTERS`). What would change the answer but is not built yet is listed in
-`NOT_YET`; both are refused, never ignored. Content parts stay plain JSON here: `parts.py` reads them,
-so that an error can name the part.
+`NOT_YET`; both are refused, never ignored. Content parts stay plain JSON here: `messages.py` reads
+them, so that an error can name the part.
 """
 
 import re
@@ -11,7 +11,9 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
-from ...protocol.errors import RequestError, refuse
+from ...protocol.errors import refuse
+from ..messages import Message
+from ..validation import check_numbers, wrong_field
 
 R = TypeVar("R", bound=msgspec.Struct)
 
@@ -70,14 +72,6 @@ class Common(Body, kw_only=True):
     logits_processors: Any = None
     truncate_prompt_tokens: int | None = None
     use_beam_search: bool | None = None
-
-
-class Message(msgspec.Struct, kw_only=True):
-    role: str
-    content: str | list[Any] | None = None
-    name: str | None = None
-    tool_calls: list[dict[str, Any]] | None = None
-    tool_call_id: str | None = None
 
 
 class ChatRequest(Common, kw_only=True):
@@ -145,10 +139,6 @@ would not happen. `max_new_tokens`, `stop_words`, `thinking_token_budget`, `guid
 
 FREE_FORM = ("mm_processor_kwargs", "media_io_kwargs", "chat_template_kwargs")
 
-_AT = re.compile(r"^(?P<what>.*?)(?: - at `(?P<key>key in )?\$(?P<path>.*)`)?$", re.DOTALL)
-_MISSING = re.compile(r"missing required field `(\w+)`")
-_EXPECTED = re.compile(r"^Expected `([^`]+)`(?: >= 0)?, got `([^`]+)`$")
-
 
 def decode(schema: type[R], body: bytes) -> R:
     """Raises RequestError 400 that names the field: `messages[0].content`."""
@@ -165,33 +155,6 @@ def decode(schema: type[R], body: bytes) -> R:
     for name in FREE_FORM:
         check_numbers(getattr(request, name, None), name)
     return request
-
-
-def check_numbers(value: Any, where: str) -> None:
-    """JSON's integers have no end; our messages' have 64 bits. Raises RequestError 400."""
-    try:
-        msgspec.msgpack.encode(value)
-    except OverflowError:
-        raise refuse("invalid_request", "It holds a number beyond 64 bits.", where, "out_of_range") from None
-
-
-def wrong_field(text: str, root: str = "", within: str = "") -> RequestError:
-    """Of msgspec's words on what it could not convert; `root` is the name of the whole, `within` the path's dull beginning."""
-    found = _AT.match(text)
-    assert found is not None
-    path = root + (found["path"] or "")
-    path = path if root else path.lstrip(".").removeprefix(within)
-    missing = _MISSING.search(found["what"])
-    if missing:
-        path = f"{path}.{missing[1]}" if path else missing[1]
-        return refuse("invalid_request", "This field is required.", path, "missing_field")
-    expected = _EXPECTED.match(found["what"])
-    words = (
-        f"Expected {expected[1].removesuffix(' | null').replace(' | ', ' or ')}, got {expected[2]}."
-        if expected
-        else "The value is not valid."
-    )
-    return refuse("invalid_request", words, path or None, "wrong_type")
 
 
 def ignored_fields(schema: type[msgspec.Struct], body: bytes) -> list[str]:

@@ -7,7 +7,7 @@ import msgspec
 
 from ...protocol.errors import refuse
 from ...protocol.guide import Guide, checked, lark_schema, lark_text
-from .schema import check_numbers
+from ..validation import check_numbers
 from .tool_parsers import CLOSE, OPEN, Style
 
 MAX_TOOLS = 128

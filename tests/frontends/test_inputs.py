@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from thespis.frontends.inputs import read_media, read_prompt
-from thespis.frontends.openai.media import Pending, Raw
+from thespis.frontends.media import Pending, Raw
 from thespis.protocol.blobs import BlobRef
 from thespis.protocol.errors import RequestError
 from thespis.protocol.request import Frames, Pixels, Samples, TextPrompt, TokenPrompt

@@ -7,15 +7,11 @@ from typing import Any
 
 import pytest
 
-from thespis.frontends.openai import media as media_module
-from thespis.frontends.openai.media import Pending, place, read_base64
+from thespis.frontends.media import Pending
 from thespis.frontends.openai.parse import parse_chat, parse_completion
 from thespis.frontends.openai.schema import MATTERS, NOT_YET, ChatRequest, CompletionRequest, decode, ignored_fields
-from thespis.protocol.blobs import BlobRef
 from thespis.protocol.errors import Failure, RequestError
-from thespis.protocol.request import ChatPrompt, Encoded, Slot, Text, TextPrompt, TokenPrompt, Url
-
-from .fake import FakeClient
+from thespis.protocol.request import ChatPrompt, Slot, Text, TextPrompt, TokenPrompt, Url
 
 PICTURE = b"\x89PNG picture"
 DATA_URL = "data:image/png;base64," + base64.b64encode(PICTURE).decode()
@@ -253,33 +249,3 @@ def test_S49_no_field_of_the_official_client_is_refused_for_its_name() -> None:
     ):
         names = typing.get_type_hints(given)
         assert {name for name in names if name not in schema.__struct_fields__ and MATTERS.fullmatch(name)} <= {"moderation"}
-
-
-def test_the_size_is_checked_before_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(media_module, "MAX_ITEM_BYTES", 3)
-    monkeypatch.setattr("binascii.a2b_base64", None)
-    assert refused(read_base64, "YWJjZGVm", "here").code == "media_too_large"
-
-
-@pytest.mark.parametrize("size", [6, 12, 24, 25, 26, 100])
-def test_base64_is_the_same_in_slices(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(media_module, "SLICE", 8)
-    data = bytes(range(size))
-    text = base64.b64encode(data).decode()
-    assert read_base64(text, "here") == data
-    for broken in (text[:-1], text[:8] + "=" + text[9:], text + "=", text[:-4] + "===="):
-        assert refused(read_base64, broken, "here").code == "invalid_base64"
-
-
-def test_bytes_go_into_shared_memory_only_when_all_fit() -> None:
-    client = FakeClient()
-    pending = [Pending("image", b"12345", "a"), Pending("image", Url("https://x"), "b"), Pending("audio", b"67890", "c")]
-    items = place(pending, client)
-    assert isinstance(items[0].source, Encoded)
-    assert isinstance(items[0].source.blob, BlobRef)
-    assert items[1].url == "https://x"
-    assert len(client.blobs) == 2
-    client.blobs.clear()
-    client.room = 7
-    assert refused(place, pending, client).kind == "overloaded"
-    assert client.blobs == {}

@@ -8,10 +8,10 @@ import binascii
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from ...protocol.blobs import BlobRef, Bytes
-from ...protocol.errors import refuse
-from ...protocol.request import Encoded, FrameList, MediaItem, Modality, Source, Url
-from ..clip_facts import read_facts
+from ..protocol.blobs import BlobRef, Bytes
+from ..protocol.errors import refuse
+from ..protocol.request import Encoded, FrameList, MediaItem, Modality, Source, Url
+from .clip_facts import read_facts
 
 MAX_ITEM_BYTES = 256 << 20
 """Decoded bytes of one item, as for a download."""

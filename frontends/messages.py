@@ -1,4 +1,4 @@
-"""The messages of a chat: roles, text, and content parts in the places where the caller put them. Pure."""
+"""The messages of a conversation in the OpenAI form: roles, text and content parts, each error naming its part. Pure."""
 
 import logging
 import re
@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ...protocol.errors import refuse
-from ...protocol.request import ChatMessage, Modality, Slot, Text
-from ..embeds import read_embeds
+from ..protocol.errors import refuse
+from ..protocol.request import ChatMessage, Modality, Slot, Text, Url
+from .embeds import read_embeds
 from .media import Pending, Raw, read_base64, read_url
-from .schema import Message, check_numbers
+from .validation import check_numbers
 
 log = logging.getLogger(__name__)
 
@@ -33,18 +33,27 @@ RAW_TYPES: dict[str, Modality] = {"image_pil": "image", "image": "image", "video
 BARE_KEYS = ("image_url", "video_url", "audio_url", "input_audio")
 """A part without `type` that has one of these keys is of that type."""
 
-
 RawReader = Callable[[Modality, Any, str], "bytes | Raw"]
 """Reads what only a Python caller can hold: (modality, value, where). Raises RequestError."""
 
 
+class Message(msgspec.Struct, kw_only=True):
+    """One message as the caller sends it; its content parts are still plain JSON."""
+
+    role: str
+    content: str | list[Any] | None = None
+    name: str | None = None
+    tool_calls: list[dict[str, Any]] | None = None
+    tool_call_id: str | None = None
+
+
 class Rules(NamedTuple):
-    """What a face takes beside what all take."""
+    """What a face accepts beyond what every face accepts."""
 
     embeds: bool = False
     """Ready-made embeddings are enabled."""
     raw: RawReader | None = None
-    """None: the caller is another program, and media come as text."""
+    """None: the caller is another program, whose media come as text."""
 
 
 OVER_HTTP = Rules()
@@ -167,7 +176,9 @@ def _read_uuid(part: Mapping[str, Any], where: str) -> str | None:
     return str(uuid)
 
 
-def _read_url_field(part: Mapping[str, Any], field: str, modality: Modality, where: str, uuid: str | None) -> Any:
+def _read_url_field(
+    part: Mapping[str, Any], field: str, modality: Modality, where: str, uuid: str | None
+) -> "bytes | Raw | Url | None":
     value, name, about = _given(part, field, where), field, part
     if isinstance(value, Mapping):
         about = {**part, **value}
