@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -10,13 +10,13 @@ from typing import Any, Self
 from ..protocol.edges.control import Status
 from ..protocol.sampling import SamplingParams
 from .client import Client
-from .conversations import Conversation, read_chat
+from .conversations import Conversation, is_conversation, read_chat
 from .engine import EngineHandle, find_engine, start_engine
-from .inputs import PromptInput, Submission, read_prompt
-from .media import place
+from .inputs import PromptInput, read_prompt
 from .options import engine_config
-from .outputs import Collector, RequestOutput, StreamDelta, by_token
+from .outputs import RequestOutput, StreamDelta, by_token, collect
 from .stream import Stream
+from .submission import Submission, submit
 
 AsyncInput = PromptInput | Conversation
 NOT_STARTED = "AsyncLLM is not started: use `async with AsyncLLM(...) as llm:` or `await llm.start()`."
@@ -92,12 +92,8 @@ class AsyncLLM:
         params = sampling_params or SamplingParams()
         arrival = time.time()
         stream, given = await self._submit(prompt, params, options)
-        collector = Collector(stream.id, given.text, params.n, arrival)
         async with stream:
-            async for update in stream:
-                collector.add(update, time.time())
-        collector.output.prompt_token_ids = list(stream.prompt_token_ids)
-        return collector.output
+            return await collect(stream, given.text, params.n, arrival)
 
     async def chat(
         self, messages: Conversation, sampling_params: SamplingParams | None = None, **options: Any
@@ -108,18 +104,8 @@ class AsyncLLM:
     async def _submit(self, prompt: AsyncInput, params: SamplingParams, options: dict[str, Any]) -> tuple[Stream, Submission]:
         client = self._running()
         given = read_any(prompt, {name: value for name, value in options.items() if name not in ("priority", "deadline")})
-        await client.media.room(given.nbytes, options.get("deadline"))
-        stream = await client.submit(
-            given.prompt,
-            place(given.media, client.media),
-            params,
-            mm_processor_kwargs=given.mm_processor_kwargs,
-            media_io_kwargs=given.media_io_kwargs,
-            priority=options.get("priority", 0),
-            deadline=options.get("deadline"),
-            wait=True,
-        )
-        return stream, given
+        priority, deadline = options.get("priority", 0), options.get("deadline")
+        return await submit(client, given, params, wait=True, priority=priority, deadline=deadline), given
 
     @property
     def run_dir(self) -> Path:
@@ -147,8 +133,8 @@ class AsyncLLM:
 
 def read_any(prompt: AsyncInput, options: dict[str, Any]) -> Submission:
     """One prompt of `generate`, or a conversation (a list of messages) with the options of `LLM.chat`."""
-    if not isinstance(prompt, str | Mapping) and prompt and isinstance(prompt[0], Mapping):
-        return read_chat(prompt, **options)  # type: ignore[arg-type]
+    if is_conversation(prompt):
+        return read_chat(prompt, **options)
     if options:
         raise TypeError(f"{next(iter(options))!r} is an option of conversations; this is a prompt.")
-    return read_prompt(prompt)  # type: ignore[arg-type]
+    return read_prompt(prompt)

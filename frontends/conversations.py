@@ -6,22 +6,31 @@ Beside the parts of the API a Python caller may give what he holds: `image_pil`,
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from ..actors.preprocessor.template_source import operator_template
 from ..protocol.errors import EngineError, refuse
 from ..protocol.request import ChatPrompt
-from .inputs import Submission, read_options
+from .inputs import read_options
 from .messages import Message, Rules, read_messages
 from .raw import read_raw
+from .submission import Submission
 from .validation import wrong_field
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
 
 Conversation = Sequence[Mapping[str, Any]]
 """Messages."""
 _RULES = Rules(embeds=True, raw=read_raw)
 """Whether embeddings are enabled is the engine's to say: this process does not know its options."""
+
+
+def is_conversation(given: object) -> "TypeIs[Conversation]":
+    """One conversation, rather than a list of several, or a prompt."""
+    return isinstance(given, Sequence) and not isinstance(given, str) and bool(given) and isinstance(given[0], Mapping)
 
 
 def read_chat(

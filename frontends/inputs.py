@@ -4,33 +4,24 @@ Raises RequestError that names the item.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-import msgspec
+from typing import TYPE_CHECKING, Any
 
 from ..protocol.errors import refuse
 from ..protocol.request import MODALITIES, Modality, Prompt, TextPrompt, TokenPrompt
 from .media import Pending
 from .messages import MAX_UUID
 from .raw import read_raw, split
+from .submission import Submission
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
 
 PromptInput = str | Mapping[str, Any] | Sequence[int]
 
 
-class Submission(msgspec.Struct, frozen=True):
-    """A call's input: what `Client.submit` takes, once its media have been placed in shared memory."""
-
-    prompt: Prompt
-    media: tuple[Pending, ...] = ()
-    mm_processor_kwargs: dict[str, Any] = {}
-    media_io_kwargs: dict[str, dict[str, Any]] = {}
-    text: str | None = None
-    """The prompt as the caller wrote it."""
-
-    @property
-    def nbytes(self) -> int:
-        """That its media take in shared memory."""
-        return sum(item.nbytes for item in self.media)
+def is_prompt(given: object) -> "TypeIs[PromptInput]":
+    """One prompt, rather than a list of several."""
+    return isinstance(given, str | Mapping) or (isinstance(given, Sequence) and bool(given) and isinstance(given[0], int))
 
 
 def read_prompt(given: PromptInput) -> Submission:

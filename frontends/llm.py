@@ -14,18 +14,17 @@ from typing import Any, Self, TypeVar
 from ..protocol.edges.control import Status
 from ..protocol.sampling import SamplingParams
 from .client import Client
-from .conversations import Conversation, read_chat
+from .conversations import Conversation, is_conversation, read_chat
 from .engine import EngineHandle, find_engine, start_engine
-from .inputs import PromptInput, Submission, read_prompt
-from .media import place
+from .inputs import PromptInput, is_prompt, read_prompt
 from .options import engine_config
-from .outputs import Collector, RequestOutput
+from .outputs import RequestOutput, collect
+from .progress import ProgressBar
 from .stream import Stream
+from .submission import Submission, submit
 
 T = TypeVar("T")
 Params = SamplingParams | Sequence[SamplingParams] | None
-BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
-"""tqdm's own rate turns into seconds per request where it is slow; both rates stand in the postfix."""
 Reader = Callable[[], Submission]
 """Reads one prompt when its turn has come."""
 
@@ -59,8 +58,7 @@ class LLM:
         self, prompts: PromptInput | Sequence[PromptInput], sampling_params: Params = None, use_tqdm: bool = True
     ) -> list[RequestOutput]:
         """Answers in the order of the prompts. Raises RequestError for the first prompt that is refused or fails."""
-        one = isinstance(prompts, str | Mapping) or (bool(prompts) and isinstance(prompts[0], int))
-        given: list[PromptInput] = [prompts] if one else list(prompts)  # type: ignore[list-item, arg-type]
+        given = [prompts] if is_prompt(prompts) else list(prompts)
         return self._run([partial(read_prompt, prompt) for prompt in given], sampling_params, use_tqdm)
 
     def chat(
@@ -84,7 +82,7 @@ class LLM:
         Beside the API's parts: `image_pil`, and `image`, `video`, `audio` with what `multi_modal_data` takes. Without
         `add_generation_prompt` an answer begins unless the final message is continued. Raises RequestError like `generate`.
         """
-        batch: Sequence[Conversation] = [messages] if messages and isinstance(messages[0], Mapping) else messages  # type: ignore[list-item, assignment]
+        batch = [messages] if is_conversation(messages) else messages
         read = partial(
             read_chat,
             chat_template=chat_template,
@@ -151,48 +149,27 @@ def _shut(engine: EngineHandle | None, client: Client, loop: asyncio.AbstractEve
 
 
 async def _run_all(client: Client, readers: list[Reader], params: list[SamplingParams], use_tqdm: bool) -> list[RequestOutput]:
-    """Submit in order, each as soon as admission has room, so that ten thousand prompts never hold more media than that."""
-    from tqdm import tqdm
-
-    outputs: list[RequestOutput | None] = [None] * len(readers)
+    """Submit in order, each as soon as the engine has room: ten thousand prompts never hold more media than it takes."""
     begun: set[Stream] = set()
-    tokens = 0
-    started = time.monotonic()
-    with tqdm(total=len(readers), desc="Requests", disable=not use_tqdm, dynamic_ncols=True, bar_format=BAR) as bar:
 
-        async def run_one(index: int, collector: Collector, stream: Stream) -> None:
-            nonlocal tokens
-            async for update in stream:
-                collector.add(update, time.time())
-            begun.remove(stream)
-            collector.output.prompt_token_ids = list(stream.prompt_token_ids)
-            outputs[index] = collector.output
-            tokens += sum(len(choice.token_ids) for choice in collector.output.outputs)
-            bar.update()
-            seconds = max(time.monotonic() - started, 1e-9)
-            bar.set_postfix_str(
-                f"{bar.n / seconds:.2f} requests/s, {tokens / seconds:.0f} tokens/s", refresh=bar.n == bar.total
-            )
+    async def run_one(stream: Stream, text: str | None, n: int) -> RequestOutput:
+        output = await collect(stream, text, n, time.time())
+        begun.remove(stream)
+        bar.add(output)
+        return output
 
+    with ProgressBar(len(readers), use_tqdm) as bar:
         try:
             async with asyncio.TaskGroup() as group:
-                for index, (read, sampling) in enumerate(zip(readers, params, strict=True)):
+                running = []
+                for read, sampling in zip(readers, params, strict=True):
                     given = read()
-                    await client.media.room(given.nbytes)
-                    stream = await client.submit(
-                        given.prompt,
-                        place(given.media, client.media),
-                        sampling,
-                        mm_processor_kwargs=given.mm_processor_kwargs,
-                        media_io_kwargs=given.media_io_kwargs,
-                        wait=True,
-                    )
+                    stream = await submit(client, given, sampling, wait=True)
                     begun.add(stream)
-                    collector = Collector(stream.id, given.text, sampling.n, time.time())
-                    group.create_task(run_one(index, collector, stream))
+                    running.append(group.create_task(run_one(stream, given.text, sampling.n)))
         except BaseExceptionGroup as group_error:
             raise group_error.exceptions[0] from None
         finally:
             for stream in begun:  # by the batch and not by each task: one that never ran its first line would cancel nothing
                 await stream.cancel()
-    return [output for output in outputs if output is not None]
+    return [task.result() for task in running]

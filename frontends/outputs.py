@@ -1,13 +1,15 @@
 """What the offline faces give back. Names and shapes are those that users of such engines know."""
 
+import time
 from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
 
-from ..protocol.edges.detokenizer_to_client import Finished, PositionLogprobs
+from ..protocol.edges.detokenizer_to_client import PositionLogprobs
 from ..protocol.prepared import EffectiveOptions, Timing
-from .stream import Update
+from .answer import Answer, Choice
+from .stream import Stream
 
 
 class Logprob(msgspec.Struct):
@@ -74,36 +76,46 @@ class StreamDelta(msgspec.Struct):
     stop_reason: str | int | None = None
 
 
-class Collector:
-    """Folds the updates of one request into its `RequestOutput`."""
-
-    def __init__(self, request_id: str, prompt: str | None, choices: int, arrival: float) -> None:
-        outputs = [CompletionOutput(index) for index in range(choices)]
-        self.output = RequestOutput(request_id, prompt, [], outputs, RequestMetrics(arrival))
-
-    def add(self, update: Update, now: float) -> None:
-        if self.output.metrics.first_token is None:
-            self.output.metrics.first_token = now
-        if update.prompt_logprobs is not None:
-            self.output.prompt_logprobs = [None, *by_token(update.prompt_logprobs)]
-        for choice in update.choices:
-            output = self.output.outputs[choice.index]
-            output.text += choice.text
-            output.token_ids.extend(choice.token_ids)
-            if choice.logprobs:
-                output.logprobs = (output.logprobs or []) + by_token(choice.logprobs)
-                output.cumulative_logprob = (output.cumulative_logprob or 0.0) + sum(p.chosen.logprob for p in choice.logprobs)
-            if choice.finish_reason is not None:
-                output.finish_reason, output.stop_reason = choice.finish_reason, choice.stop_reason
+async def collect(stream: Stream, prompt: str | None, n: int, arrival: float) -> RequestOutput:
+    """Read the stream to its end. `prompt`: as the caller wrote it; `arrival`: in unix seconds."""
+    answer, metrics = Answer(n), RequestMetrics(arrival)
+    async for update in stream:
+        now = time.time()
+        answer.add(update)
+        if metrics.first_token is None:
+            metrics.first_token = now
         if update.finished is not None:
-            self._close(update.finished, now)
+            metrics.finished = now
+    answer.prompt_token_ids = stream.prompt_token_ids
+    return _whole(stream.id, prompt, answer, metrics)
 
-    def _close(self, finished: Finished, now: float) -> None:
-        metrics = self.output.metrics
-        metrics.finished, metrics.timings = now, finished.timings
+
+def _whole(request_id: str, prompt: str | None, answer: Answer, metrics: RequestMetrics) -> RequestOutput:
+    if (finished := answer.finished) is not None:
+        metrics.timings = finished.timings
         metrics.cached_tokens, metrics.preemptions = finished.usage.cached_tokens, finished.usage.preemptions
         metrics.media_tokens, metrics.media_options = finished.usage.media_tokens, finished.usage.media_options
-        self.output.finished = True
+    return RequestOutput(
+        request_id,
+        prompt,
+        list(answer.prompt_token_ids),
+        [_choice(index, choice) for index, choice in enumerate(answer.choices)],
+        metrics,
+        None if answer.prompt_logprobs is None else [None, *by_token(answer.prompt_logprobs)],
+        finished is not None,
+    )
+
+
+def _choice(index: int, choice: Choice) -> CompletionOutput:
+    return CompletionOutput(
+        index,
+        choice.text,
+        choice.token_ids,
+        sum(position.chosen.logprob for position in choice.logprobs) if choice.logprobs else None,
+        by_token(choice.logprobs) if choice.logprobs else None,
+        choice.finish_reason,
+        choice.stop_reason,
+    )
 
 
 def by_token(positions: Sequence[PositionLogprobs]) -> list[dict[int, Logprob]]:

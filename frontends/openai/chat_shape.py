@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
+from ..answer import Answer
 from ..stream import ChoiceUpdate, Update
 from .calls import Calls
 from .logprobs import chat_logprobs, prompt_logprobs
-from .shape import DONE, Answer, Options, encode_json, trailer
+from .shape import DONE, Options, encode_json, trailer
 
 
 class ChatShape:

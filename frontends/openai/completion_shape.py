@@ -3,9 +3,10 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..answer import Answer
 from ..stream import ChoiceUpdate, Update
 from .logprobs import completion_logprobs, echoed_logprobs, prompt_logprobs
-from .shape import DONE, Answer, Options, encode_json, trailer
+from .shape import DONE, Options, encode_json, trailer
 
 
 class CompletionShape:

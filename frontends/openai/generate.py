@@ -1,4 +1,4 @@
-"""From parsed jobs to an answer on the wire: submit, read the streams, write. The per-token path is here."""
+"""From the parsed prompts of a call to its answer on the wire: submit, read the streams, write. Each token passes here."""
 
 import asyncio
 import logging
@@ -9,13 +9,14 @@ from contextlib import AsyncExitStack
 from aiohttp import web
 
 from ...protocol.errors import RequestError, refuse
+from ..answer import Answer
 from ..client import Client
-from ..media import place
 from ..stream import Stream, Update
+from ..submission import submit
 from .door import SERVER, failure_of
 from .metrics import Metrics
-from .parse import Job
-from .shape import DONE, Answer, Shape, error_event
+from .parse import Generation
+from .shape import DONE, Shape, error_event
 
 log = logging.getLogger(__name__)
 
@@ -52,22 +53,14 @@ class Meter:
                 self._metrics.output_tokens.inc(answer.finished.completion_tokens)
 
 
-async def submit_all(client: Client, jobs: Sequence[Job], tenant: str, stack: AsyncExitStack) -> list[Stream]:
+async def submit_all(client: Client, generations: Sequence[Generation], tenant: str, stack: AsyncExitStack) -> list[Stream]:
     """All or none: where one is refused, `stack` cancels those before it."""
-    if len(jobs) > (most := client.admission.share.requests):
+    if len(generations) > (most := client.admission.share.requests):
         text = f"At most {most} prompts in one call: the engine takes no more requests at once (--max-requests)."
         raise refuse("invalid_request", text, "prompt", "too_many_prompts")
     streams: list[Stream] = []
-    for job in jobs:
-        stream = await client.submit(
-            job.prompt,
-            place(job.media, client.media),
-            job.sampling,
-            tenant=tenant,
-            priority=job.priority,
-            mm_processor_kwargs=job.mm_processor_kwargs,
-            media_io_kwargs=job.media_io_kwargs,
-        )
+    for generation in generations:
+        stream = await submit(client, generation, generation.sampling, wait=False, tenant=tenant, priority=generation.priority)
         streams.append(await stack.enter_async_context(stream))
     return streams
 

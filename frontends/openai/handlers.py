@@ -12,7 +12,7 @@ from ...protocol.request import TextPrompt, TokenPrompt
 from .chat_shape import ChatShape
 from .completion_shape import CompletionShape
 from .generate import Meter, answer_stream, answer_whole, submit_all
-from .parse import Job, parse_chat, parse_completion
+from .parse import Generation, parse_chat, parse_completion
 from .schema import ChatRequest, Common, CompletionRequest
 from .service import SERVICE, TENANT, Service
 from .shape import Options, Shape
@@ -22,27 +22,27 @@ async def chat_completions(request: web.Request) -> web.StreamResponse:
     service, arrival = request.app[SERVICE], time.time()
     with service.working():
         parse = partial(parse_chat, embeds=service.config.engine.enable_mm_embeds, style=service.tool_style)
-        body, job, headers = await service.read(request, ChatRequest, parse, generates=True)
-        options = _options(service, body, arrival, job, tools=job.tools)
-        return await _answer(request, service, body, [job], options, headers)
+        body, generation, headers = await service.read(request, ChatRequest, parse, generates=True)
+        options = _options(service, body, arrival, generation, tools=generation.tools)
+        return await _answer(request, service, body, [generation], options, headers)
 
 
 async def completions(request: web.Request) -> web.StreamResponse:
     service, arrival = request.app[SERVICE], time.time()
     with service.working():
-        body, jobs, headers = await service.read(request, CompletionRequest, parse_completion, generates=True)
-        echo = tuple(_prompt_text(service, job) for job in jobs) if body.echo else None
-        options = _options(service, body, arrival, jobs[0], echo=echo)
-        return await _answer(request, service, body, jobs, options, headers)
+        body, generations, headers = await service.read(request, CompletionRequest, parse_completion, generates=True)
+        echo = tuple(_prompt_text(service, generation) for generation in generations) if body.echo else None
+        options = _options(service, body, arrival, generations[0], echo=echo)
+        return await _answer(request, service, body, generations, options, headers)
 
 
-def _options(service: Service, body: Common, arrival: float, job: Job, **more: Any) -> Options:
+def _options(service: Service, body: Common, arrival: float, generation: Generation, **more: Any) -> Options:
     return Options(
         created=int(arrival),
         arrival=arrival,
         model=service.config.name,
-        n=job.sampling.n,
-        logprobs=job.sampling.logprobs,
+        n=generation.sampling.n,
+        logprobs=generation.sampling.logprobs,
         prompt_logprobs=body.prompt_logprobs is not None,
         return_token_ids=bool(body.return_token_ids),
         include_usage=bool(body.stream_options and body.stream_options.include_usage),
@@ -51,8 +51,8 @@ def _options(service: Service, body: Common, arrival: float, job: Job, **more: A
     )
 
 
-def _prompt_text(service: Service, job: Job) -> str:
-    match job.prompt:
+def _prompt_text(service: Service, generation: Generation) -> str:
+    match generation.prompt:
         case TextPrompt(text):
             return text
         case TokenPrompt(token_ids):
@@ -61,11 +61,16 @@ def _prompt_text(service: Service, job: Job) -> str:
 
 
 async def _answer(
-    request: web.Request, service: Service, body: Common, jobs: Sequence[Job], options: Options, headers: dict[str, str]
+    request: web.Request,
+    service: Service,
+    body: Common,
+    generations: Sequence[Generation],
+    options: Options,
+    headers: dict[str, str],
 ) -> web.StreamResponse:
     meter = Meter(service.metrics, options.arrival)
     async with AsyncExitStack() as stack:
-        streams = await submit_all(service.client, jobs, request[TENANT], stack)
+        streams = await submit_all(service.client, generations, request[TENANT], stack)
         id = streams[0].id
         shape: Shape = (
             ChatShape(id, options) if isinstance(body, ChatRequest) else CompletionShape(id, options, service.detokenize)
@@ -73,6 +78,6 @@ async def _answer(
         headers = {"X-Request-Id": id, **headers}
         if body.stream:
             return await answer_stream(request, streams, shape, meter, headers)
-        sizes = [job.sampling.n for job in jobs]
+        sizes = [generation.sampling.n for generation in generations]
         whole = await answer_whole(streams, shape, sizes, meter)
         return web.Response(body=whole, content_type="application/json", headers=headers)

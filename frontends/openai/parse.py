@@ -3,13 +3,11 @@
 import re
 from typing import Any
 
-import msgspec
-
 from ...protocol.errors import refuse
 from ...protocol.request import ChatPrompt, Prompt, TextPrompt, TokenPrompt
 from ...protocol.sampling import SamplingParams
-from ..media import Pending
 from ..messages import Rules, read_messages
+from ..submission import Submission
 from .guides import read_guide
 from .schema import ChatRequest, Common, CompletionRequest, TokenizeRequest
 from .tool_parsers import Style
@@ -23,20 +21,16 @@ COPIED = (
 """Fields that mean the same here and in SamplingParams."""
 
 
-class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """One prompt of a call."""
+class Generation(Submission, frozen=True, kw_only=True):
+    """One prompt of a call, and how it is answered."""
 
-    prompt: Prompt
-    media: tuple[Pending, ...] = ()
     sampling: SamplingParams
-    mm_processor_kwargs: dict[str, Any] = {}
-    media_io_kwargs: dict[str, dict[str, Any]] = {}
     priority: int = 0
     tools: ToolUse | None = None
     """The functions that the answer may call."""
 
 
-def parse_chat(request: ChatRequest, *, embeds: bool = False, style: Style = "hermes") -> Job:
+def parse_chat(request: ChatRequest, *, embeds: bool = False, style: Style = "hermes") -> Generation:
     """`style`: how the model writes tool calls."""
     messages, media = read_messages(request.messages, Rules(embeds))
     if request.echo:
@@ -58,7 +52,7 @@ def parse_chat(request: ChatRequest, *, embeds: bool = False, style: Style = "he
         guide = tool_guide(tools, guide)
         if style == "hermes" and request.skip_special_tokens is None:
             extra["skip_special_tokens"] = False  # where the tags are special tokens, they must be seen
-    return Job(
+    return Generation(
         prompt=ChatPrompt(
             messages=messages,
             add_generation_prompt=not go_on if generate is None else generate,
@@ -74,8 +68,8 @@ def parse_chat(request: ChatRequest, *, embeds: bool = False, style: Style = "he
     )
 
 
-def parse_completion(request: CompletionRequest) -> list[Job]:
-    """One job per prompt. With `echo` and `logprobs` the prompt is scored too."""
+def parse_completion(request: CompletionRequest) -> list[Generation]:
+    """One generation per prompt. With `echo` and `logprobs` the prompt is scored too."""
     if request.echo and request.stream and request.logprobs is not None:
         raise refuse("unsupported", "`echo` with `logprobs` is not supported when `stream` is true.", "echo", "unsupported")
     extra: dict[str, Any] = {
@@ -88,7 +82,7 @@ def parse_completion(request: CompletionRequest) -> list[Job]:
     prompts = _prompts(request.prompt)
     if len(prompts) > MAX_PROMPTS:
         raise refuse("invalid_request", f"At most {MAX_PROMPTS} prompts in one call.", "prompt", "too_many_prompts")
-    return [Job(prompt=prompt, sampling=sampling, **common) for prompt in prompts]
+    return [Generation(prompt=prompt, sampling=sampling, **common) for prompt in prompts]
 
 
 def parse_tokenize(request: TokenizeRequest) -> Prompt:

@@ -1,13 +1,13 @@
-"""What both answer shapes share: choices gathered from updates, usage, timings, events. Pure: no sockets, no clock."""
+"""What both answer shapes share: usage, timings, events. Pure: no sockets, no clock."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 import msgspec
 
-from ...protocol.edges.detokenizer_to_client import Finished, PositionLogprobs
 from ...protocol.errors import Failure
 from ...protocol.prepared import EffectiveOptions
+from ..answer import Answer
 from ..stream import Update
 from .tools import ToolUse
 
@@ -45,41 +45,6 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """The functions that the answer may call."""
     echo: tuple[str, ...] | None = None
     """Per prompt, the text that goes before each of its choices."""
-
-
-class Gathered(msgspec.Struct):
-    """One choice, whole."""
-
-    text: str = ""
-    token_ids: list[int] = []
-    logprobs: list[PositionLogprobs] = []
-    finish_reason: str | None = None
-    stop_reason: str | int | None = None
-
-
-class Answer:
-    """Everything that one prompt's updates brought."""
-
-    def __init__(self, n: int) -> None:
-        self.choices = [Gathered() for _ in range(n)]
-        self.finished: Finished | None = None
-        self.prompt_token_ids: tuple[int, ...] = ()
-        self.prompt_logprobs: tuple[PositionLogprobs, ...] | None = None
-
-    def add(self, update: Update) -> None:
-        for grown in update.choices:
-            choice = self.choices[grown.index]
-            choice.text += grown.text
-            choice.token_ids.extend(grown.token_ids)
-            choice.logprobs.extend(grown.logprobs)
-            if grown.finish_reason is not None:
-                choice.finish_reason, choice.stop_reason = grown.finish_reason, grown.stop_reason
-        self.note(update)
-
-    def note(self, update: Update) -> None:
-        """Only what is told at the end; for a stream, whose text has been sent already."""
-        self.prompt_logprobs = update.prompt_logprobs or self.prompt_logprobs
-        self.finished = update.finished or self.finished
 
 
 class Shape(Protocol):

@@ -6,8 +6,9 @@ from functools import partial
 import pytest
 
 from thespis import SamplingParams
-from thespis.frontends.inputs import Submission, read_prompt
+from thespis.frontends.inputs import read_prompt
 from thespis.frontends.llm import _run_all
+from thespis.frontends.submission import Submission
 from thespis.protocol.errors import Failure, RequestError
 
 from .openai.fake import FakeClient
@@ -21,7 +22,7 @@ async def test_a_prompt_that_cannot_be_read_ends_those_before_it() -> None:
     """They are submitted already, but the tasks that read their answers have not run yet."""
     client = FakeClient()
 
-    async def room(nbytes: int) -> None: ...
+    async def room(nbytes: int, deadline: float | None) -> None: ...
 
     client.room = room  # type: ignore[assignment]
     client.pace = 10.0

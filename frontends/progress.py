@@ -1,0 +1,35 @@
+"""The progress bar of a batch."""
+
+import time
+from types import TracebackType
+from typing import Self
+
+from .outputs import RequestOutput
+
+FORMAT = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
+"""Without tqdm's own rate, which turns into seconds per request where it is slow; both rates stand in the postfix."""
+
+
+class ProgressBar:
+    """Counts answers, and shows how many requests and tokens come per second."""
+
+    def __init__(self, total: int, shown: bool) -> None:
+        from tqdm import tqdm
+
+        self._bar = tqdm(total=total, desc="Requests", disable=not shown, dynamic_ncols=True, bar_format=FORMAT)
+        self._tokens = 0
+        self._started = time.monotonic()
+
+    def add(self, output: RequestOutput) -> None:
+        bar = self._bar
+        self._tokens += sum(len(choice.token_ids) for choice in output.outputs)
+        bar.update()
+        seconds = max(time.monotonic() - self._started, 1e-9)
+        rates = f"{bar.n / seconds:.2f} requests/s, {self._tokens / seconds:.0f} tokens/s"
+        bar.set_postfix_str(rates, refresh=bar.n == bar.total)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._bar.close()

@@ -1,0 +1,55 @@
+"""From a prompt that a face has read to a request that is under way."""
+
+from typing import Any
+
+import msgspec
+
+from ..protocol.request import Prompt
+from ..protocol.sampling import SamplingParams
+from .client import Client
+from .media import Pending, place
+from .stream import Stream
+
+
+class Submission(msgspec.Struct, frozen=True):
+    """One prompt and its media, read and checked; the media are not in shared memory yet."""
+
+    prompt: Prompt
+    media: tuple[Pending, ...] = ()
+    mm_processor_kwargs: dict[str, Any] = {}
+    media_io_kwargs: dict[str, dict[str, Any]] = {}
+    text: str | None = None
+    """The prompt as the caller wrote it."""
+
+    @property
+    def nbytes(self) -> int:
+        """What its media take in shared memory."""
+        return sum(item.nbytes for item in self.media)
+
+
+async def submit(
+    client: Client,
+    given: Submission,
+    sampling: SamplingParams,
+    *,
+    wait: bool,
+    tenant: str = "",
+    priority: int = 0,
+    deadline: float | None = None,
+) -> Stream:
+    """Put the media into shared memory and submit the request. With `wait` (a batch) it waits until the engine has room for
+    both; otherwise (a service) it is refused. Raises RequestError, EngineError.
+    """
+    if wait:
+        await client.media.room(given.nbytes, deadline)
+    return await client.submit(
+        given.prompt,
+        place(given.media, client.media),
+        sampling,
+        tenant=tenant,
+        priority=priority,
+        deadline=deadline,
+        mm_processor_kwargs=given.mm_processor_kwargs,
+        media_io_kwargs=given.media_io_kwargs,
+        wait=wait,
+    )
