@@ -1,4 +1,4 @@
-"""The one bound of the whole pipeline, counted once, at the door: requests, tokens and media bytes."""
+"""The limit on what is in the whole pipeline, counted once, on entry: requests, tokens and media bytes."""
 
 import asyncio
 from collections import deque
@@ -13,13 +13,17 @@ from ..protocol.request import ChatPrompt, Prompt, Text, TextPrompt, TokenPrompt
 from ..protocol.sampling import SamplingParams
 
 OPEN_END_TOKENS = 1024
-"""What an answer without max_tokens counts."""
+"""Tokens that an answer without max_tokens counts for."""
+CHARACTERS_PER_TOKEN = 4
+"""Of usual text. A prompt is counted before it is tokenised."""
+TOKENS_PER_MESSAGE = 16
+"""That a chat template puts around a message, generously."""
 SMALL_BODY = 1 << 20
-"""Bytes of a request body that may well be text alone."""
+"""Bytes up to which a request body may well be text alone."""
 
 
 class Cost(msgspec.Struct, frozen=True):
-    """What one request takes of the share until it ends."""
+    """What one request uses of the share until it ends."""
 
     requests: int
     tokens: int
@@ -27,7 +31,7 @@ class Cost(msgspec.Struct, frozen=True):
 
 
 class Admission:
-    """Permits of one client. `try_take` refuses at once (a service), `take` waits in order (a batch)."""
+    """The permits of one client. `try_take` refuses at once (a service), `take` queues (a batch)."""
 
     def __init__(self, share: Share) -> None:
         self.share = share
@@ -35,7 +39,7 @@ class Admission:
         self._waiting: deque[tuple[Cost, asyncio.Future[None]]] = deque()
         self._closed: Failure | None = None
         self._expected_requests = self._expected_media = 0
-        """Of bodies that are being read."""
+        """Of request bodies that are being read."""
 
     @property
     def requests(self) -> int:
@@ -50,7 +54,7 @@ class Admission:
         return self._closed is not None
 
     def close(self, why: Failure) -> None:
-        """For good: whoever waits, and whoever comes, is refused for this reason."""
+        """For good: requests that wait, and all that come later, are refused for this reason."""
         self._closed = why
         waiting, self._waiting = self._waiting, deque()
         for _, place in waiting:
@@ -59,7 +63,7 @@ class Admission:
 
     @property
     def expected(self) -> int:
-        """Bodies that are being read."""
+        """The number of request bodies that are being read."""
         return self._expected_requests
 
     def reshare(self, share: Share) -> None:
@@ -68,7 +72,7 @@ class Admission:
 
     def _fits(self, cost: Cost) -> bool:
         if self._requests == 0 and cost.requests == 1:
-            return True  # a request larger than the share runs alone rather than never
+            return True  # a request larger than the whole share runs alone, rather than never
         return (
             self._requests + cost.requests <= self.share.requests
             and self._tokens + cost.tokens <= self.share.tokens
@@ -81,7 +85,7 @@ class Admission:
         self._media += cost.media_bytes
 
     def try_take(self, cost: Cost) -> None:
-        """Raises RequestError("overloaded") where the share is used up."""
+        """Raises RequestError("overloaded") if the share is used up."""
         self.check_open()
         if self._waiting or not self._fits(cost):
             raise _full()
@@ -89,12 +93,14 @@ class Admission:
 
     @contextmanager
     def expecting(self, body_bytes: int) -> Iterator[None]:
-        """While a body of this announced size is read. Raises RequestError("overloaded") where no request of that size could be
-        taken now, beside those whose bodies are being read already. Media in a body are base64, so three quarters of it may be
-        media; a body without any is far smaller."""
+        """Hold a place while a request body of this announced size is read.
+
+        Raises RequestError("overloaded") if a request of that size could not be accepted now, together with those whose bodies
+        are already being read. Media in a body are base64, so up to three quarters of it are media; without any it is small.
+        """
         self.check_open()
         media = body_bytes // 4 * 3 if body_bytes > SMALL_BODY else 0
-        beside = self._expected_media if media else 0  # what a large body is waited for does not concern a small one
+        beside = self._expected_media if media else 0  # media that are still being read do not hold up a small body
         if self._waiting or not self._fits(Cost(1 + self._expected_requests, 1, media + beside)):
             raise _full()
         self._expected_requests += 1
@@ -106,7 +112,7 @@ class Admission:
             self._expected_media -= media
 
     def check_open(self) -> None:
-        """Raises RequestError once the door is closed."""
+        """Raises RequestError after `close`."""
         if self._closed is not None:
             raise RequestError(self._closed)
 
@@ -121,7 +127,7 @@ class Admission:
             await place
         except asyncio.CancelledError:
             if place.done() and not place.cancelled() and place.exception() is None:
-                self.give(cost)  # admitted in the moment of cancellation
+                self.give(cost)  # admitted just as it was cancelled
             raise
 
     def give(self, cost: Cost) -> None:
@@ -148,7 +154,7 @@ def _full() -> RequestError:
 
 
 def estimate_tokens(prompt: Prompt, sampling: SamplingParams) -> int:
-    """Tokens of a request, its answers included, before the prompt is tokenised: text has one for four characters or so."""
+    """Tokens of a request with its answers, estimated: the prompt is not tokenised yet."""
     return _prompt_tokens(prompt) + sampling.n * (sampling.max_tokens or OPEN_END_TOKENS)
 
 
@@ -157,6 +163,7 @@ def _prompt_tokens(prompt: Prompt) -> int:
         case TokenPrompt(token_ids):
             return len(token_ids)
         case TextPrompt(text):
-            return len(text) // 4 + 1
+            return len(text) // CHARACTERS_PER_TOKEN + 1
         case ChatPrompt(messages):
-            return sum(len(p.text) for m in messages for p in m.content if isinstance(p, Text)) // 4 + 16 * len(messages)
+            characters = sum(len(part.text) for message in messages for part in message.content if isinstance(part, Text))
+            return characters // CHARACTERS_PER_TOKEN + TOKENS_PER_MESSAGE * len(messages)

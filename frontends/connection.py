@@ -26,15 +26,24 @@ log = logging.getLogger(__name__)
 ANSWER_SECONDS = 30.0
 """Within which an engine that works answers a question."""
 NEEDED = ("fetcher", "preprocessor", "scheduler", "detokenizer")
-"""Who must be there for a client to join."""
+"""The actors that must be there for a client to join."""
+INBOX_BATCH = 256
+"""Messages that are taken in one turn of the loop; then its other tasks get theirs."""
+CONTROL_BOUND = 65536
+"""Messages that may wait for an actor's control socket; one that leaves more is deaf, and replaced."""
+FLUSH_MS = 500
+"""What the last words to the actors may take when a client leaves."""
 ENDED_AT = (*NEEDED, "encoder-cache")
-"""Who keeps something by request id; the runner hears of an end from the scheduler."""
+"""The actors that keep something by request id. The runner hears of an end from the scheduler."""
 
 
 class Connection:
-    """Joins one engine as `client-<name>`. `on_message` gets what actors send, `on_director` what the director says (`Gone`
-    included, after the edge has been closed), `on_peers` is called when somebody has come, `on_dead` if the director ends,
-    `on_gap` if messages of a living actor are missing."""
+    """Joins one engine as `client-<name>`.
+
+    `on_message` gets what actors send; `on_director` what the director sends (`Gone` only after the edge has been closed);
+    `on_peers` is called when a process has become ready, `on_dead` when the director has ended, and `on_gap` when messages of
+    a living actor are missing.
+    """
 
     def __init__(
         self,
@@ -55,9 +64,9 @@ class Connection:
         self._on_message, self._on_director = on_message, on_director
         self._on_peers, self._on_dead, self._on_gap = on_peers, on_dead, on_gap
         self._present: dict[str, int] = {}
-        """Epochs of who is there."""
+        """Epochs of the processes that are there."""
         self._dead: dict[str, int] = {}
-        """By role, the last epoch that is known to have ended."""
+        """By role, the last epoch known to have ended."""
         self._here = asyncio.Event()
         self._director = _open_director(run_dir)
 
@@ -114,11 +123,11 @@ class Connection:
 
     @property
     def others(self) -> bool:
-        """Other clients are in the engine."""
+        """Whether other clients are in the engine."""
         return any(kind_of(role) == CLIENT and role != self.role for role in self._present)
 
     def send(self, role: str, message: Message) -> bool:
-        """False where `role` is not there now."""
+        """Returns False if `role` is not there now."""
         return self._peers.send(role, message)
 
     def ask(self, message: Message) -> None:
@@ -143,12 +152,12 @@ class Connection:
             self._link.send(Leave(self.role, 0))
         try:
             await asyncio.to_thread(self._close_sockets)
-        except RuntimeError:  # at the interpreter's end no thread takes work any more; nor does anything wait for this one
+        except RuntimeError:  # the interpreter is ending: threads take no more work, and nothing else waits for this one
             self._close_sockets()
 
     def _close_sockets(self) -> None:
         for control in self._controls.values():
-            control.flush(500)
+            control.flush(FLUSH_MS)
         self._peers.close()
         self._doors.close()
         self._close_link()
@@ -158,7 +167,7 @@ class Connection:
         self._context.term()
 
     def _drain_inbox(self) -> None:
-        for _ in range(256):
+        for _ in range(INBOX_BATCH):
             try:
                 frames = self._doors.inbox.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
@@ -172,7 +181,7 @@ class Connection:
                 received = self._doors.incoming.accept(frames)
             if received is not None:
                 self._on_message(received.message)
-        self._loop.call_soon(self._drain_inbox)  # other tasks of the loop get a turn
+        self._loop.call_soon(self._drain_inbox)
 
     def _drain_link(self) -> None:
         while (message := self._link.receive()) is not None:
@@ -198,7 +207,7 @@ class Connection:
             if peer is not None and self._present.get(role) != peer.epoch:
                 if role in self._controls:
                     self._controls[role].close()
-                self._controls[role] = Outgoing(self._context, self.role, 0, peer.control, 65536)
+                self._controls[role] = Outgoing(self._context, self.role, 0, peer.control, CONTROL_BOUND)
         self._present = {role: peer.epoch for role, peer in table.peers.items()}
         for role, epoch in self._present.items():
             self._bury(role, epoch - 1)

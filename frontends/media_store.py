@@ -10,12 +10,15 @@ from ..protocol.shortage import NO_SPACE, SpaceError, shortage
 from .admission import Admission
 from .deadline import before
 
+ARENA_BYTES = 1 << 40
+"""More than any machine has: the client's share, which can change, is the limit."""
+
 
 class MediaStore:
-    """`check` raises where nothing will be taken any more; whoever waits for room asks it again after `wake`."""
+    """`check` raises if nothing will be accepted any more; callers that wait for room call it again after each `wake`."""
 
     def __init__(self, run_dir: Path, name: str, admission: Admission, check: Callable[[], None]) -> None:
-        self._arena = Arena(run_dir, name, 1 << 40)
+        self._arena = Arena(run_dir, name, ARENA_BYTES)
         self._admission = admission
         self._check = check
         self._changed = asyncio.Event()
@@ -26,9 +29,9 @@ class MediaStore:
         return self._arena.used
 
     def put_bytes(self, data: Bytes, dtype: str = "uint8", shape: tuple[int, ...] | None = None) -> BlobRef:
-        """The request that is submitted with it owns it; else give it back with `drop_bytes`.
+        """Copy `data` into shared memory. A request that is submitted with it owns it; otherwise give it back: `drop_bytes`.
 
-        Raises RequestError: "overloaded" where clients have as much as they may, "unavailable" where the machine has no more.
+        Raises RequestError: "overloaded" if the client's share is used up, "unavailable" if the machine has no more memory.
         """
         if not self._has_room(len(data)):
             raise refuse(
@@ -40,13 +43,13 @@ class MediaStore:
             raise RequestError(shortage(error) or NO_SPACE) from None
 
     def drop_bytes(self, *blobs: BlobRef) -> None:
-        """Nobody reads them any more."""
+        """Free blobs that nothing reads any more."""
         for blob in blobs:
             self._arena.free(blob)
         self.wake()
 
     async def room(self, nbytes: int, deadline: float | None = None) -> None:
-        """Wait until so many bytes can be put: a batch queues where a service refuses. Raises RequestError too late."""
+        """Wait until `nbytes` can be put: a batch queues where a service refuses. Raises RequestError at the `deadline`."""
         async with before(deadline):
             while nbytes and not self._has_room(nbytes):
                 self._check()
@@ -54,12 +57,12 @@ class MediaStore:
                 await self._changed.wait()
 
     def wake(self) -> None:
-        """Something has changed for those who wait: room, or that there will never be any."""
+        """Something has changed for the callers that wait: there is room, or there will never be any."""
         self._changed.set()
 
     def close(self) -> None:
         self._arena.close()
 
     def _has_room(self, nbytes: int) -> bool:
-        """What is larger than the share alone is taken where nothing else is."""
+        """What is larger than the whole share is accepted alone, rather than never."""
         return not self._arena.used or self._arena.used + nbytes <= self._admission.share.media_bytes
