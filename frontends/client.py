@@ -1,4 +1,4 @@
-"""THE client: every face submits here. It admits, keeps the ledger, and gives each caller its stream."""
+"""The client: every face submits here. It admits requests, keeps the ledger, and gives each caller its stream."""
 
 import asyncio
 import os
@@ -22,8 +22,8 @@ from .admission import Admission, Cost, estimate_tokens
 from .connection import ANSWER_SECONDS, Connection
 from .deadline import LATE, before
 from .delivery import Delivery, check_sendable
-from .desk import Desk
-from .ledger import Entry, Ledger, Progress, blobs_of, needs_fetch
+from .dispatcher import Dispatcher
+from .ledger import Ledger, LedgerEntry, Progress, blobs_of, needs_fetch
 from .media_store import MediaStore
 from .stream import Stream
 from .suspects import Suspects, outline
@@ -31,9 +31,9 @@ from .tokenizing import Tokenizing
 
 GONE = Failure("restarted", "The engine has ended.", code="engine_dead")
 CLOSED = Failure("restarted", "The engine is shutting down; send the request again.", code="shutting_down")
-"""Of what comes while the engine drains."""
+"""For requests that come while the engine drains."""
 CUT = Failure("restarted", "The engine shut down before this request was done; send it again.", code="shutting_down")
-"""Of what was under way for longer than draining may take."""
+"""For requests that took longer than draining may."""
 
 
 class Client:
@@ -44,11 +44,11 @@ class Client:
     max_model_len: int
     admission: Admission
     media: MediaStore
-    """Where a request's media are put before it is submitted."""
-    _desk: Desk
+    """Where the media of a request are put before it is submitted."""
+    _dispatcher: Dispatcher
     _roles: tuple[str, ...]
     _random: random.Random
-    """Draws the seeds of requests that bring none."""
+    """Draws the seeds of requests that have none."""
     _loop: asyncio.AbstractEventLoop
 
     def __init__(self, run_dir: Path, name: str) -> None:
@@ -85,23 +85,25 @@ class Client:
         self._loop = asyncio.get_running_loop()
         self.admission = Admission(share)
         self.media = MediaStore(run_dir, f"{self._connection.role}.0", self.admission, self._raise_if_closed)
-        self._desk = Desk(self._connection, self._ledger, self._delivery, self._tokenizing, self.admission, self.media)
+        self._dispatcher = Dispatcher(
+            self._connection, self._ledger, self._delivery, self._tokenizing, self.admission, self.media
+        )
         await self._connection.join(patience)
 
     # what callers use
 
     @property
     def ready(self) -> bool:
-        """Every actor of the engine is there."""
+        """Whether every actor of the engine is there."""
         return self._dead is None and self._connection.present(self._roles)
 
     @property
     def draining(self) -> bool:
-        """The engine is about to end: what was accepted finishes, nothing new is taken."""
+        """Whether the engine is about to end: it finishes what it has accepted and accepts nothing new."""
         return self.admission.closed
 
     def drain(self) -> None:
-        """Take nothing new from now on."""
+        """Accept nothing new from now on."""
         self.admission.close(CLOSED)
         self.media.wake()
 
@@ -122,9 +124,9 @@ class Client:
         media_io_kwargs: Mapping[str, dict[str, Any]] | None = None,
         wait: bool = False,
     ) -> Stream:
-        """Accept one request. `wait`: queue at the door (a batch) instead of being refused (a service).
+        """Accept one request. `wait`: queue for a place (a batch) instead of being refused (a service).
 
-        Raises RequestError when it is refused; EngineError when the engine is gone.
+        Raises RequestError if it is refused, EngineError if the engine is gone.
         """
         params = sampling or SamplingParams()
         if params.seed is None:
@@ -153,7 +155,7 @@ class Client:
             self.media.drop_bytes(*blobs)
             raise
         stream = Stream(request.id, self.cancel)
-        entry = Entry(request, stream, cost, blobs, [Progress() for _ in range(params.n)])
+        entry = LedgerEntry(request, stream, cost, blobs, [Progress() for _ in range(params.n)])
         self._ledger.add(entry)
         self._delivery.start(entry)
         if deadline is not None:
@@ -167,7 +169,7 @@ class Client:
             return
         await self.admission.take(cost)
         try:
-            self._raise_if_dead()  # the engine may have ended while this one queued
+            self._raise_if_dead()  # the engine may have ended while this request queued
         except EngineError:
             self.admission.give(cost)
             raise
@@ -183,15 +185,15 @@ class Client:
         """End a request wherever it is. Idempotent."""
         entry = self._ledger.live(id)
         if entry is not None:
-            self._desk.end(entry, Failure("cancelled", "The request was cancelled."))
+            self._dispatcher.end(entry, Failure("cancelled", "The request was cancelled."))
 
     def _expire(self, id: str) -> None:
         entry = self._ledger.live(id)
         if entry is not None:
-            self._desk.end(entry, LATE)
+            self._dispatcher.end(entry, LATE)
 
     def counters(self) -> dict[str, float]:
-        """What this client's requests hold of it now."""
+        """What this client's requests hold now."""
         taken = self.admission.taken
         return {
             "open_requests": len(self._ledger.all()),
@@ -211,12 +213,12 @@ class Client:
             return await future
 
     async def close(self) -> None:
-        """Leave: what is in flight is cancelled, what this client held is freed."""
+        """Leave the engine: requests in flight are cancelled, everything that this client held is freed."""
         if self._closed:
             return
         self._closed = True
-        self._desk.end_all(Failure("cancelled", "The client was closed."))
-        self._desk.flush()
+        self._dispatcher.end_all(Failure("cancelled", "The client was closed."))
+        self._dispatcher.flush()
         await self._connection.leave(in_order=self._dead is None)
         self.media.close()
 
@@ -228,12 +230,12 @@ class Client:
 
     def end_all(self, failure: Failure) -> None:
         """End every request that is under way."""
-        self._desk.end_all(failure)
+        self._dispatcher.end_all(failure)
 
     # what is heard
 
     def _hear(self, message: Any) -> None:
-        self._desk.hear(message)
+        self._dispatcher.hear(message)
 
     def _hear_director(self, message: Any) -> None:
         match message:
@@ -243,7 +245,7 @@ class Client:
                 self.admission.reshare(share)
             case Drain():
                 self.drain()
-                self._desk.tell_if_drained()
+                self._dispatcher.tell_if_drained()
             case Status() as status:
                 waiting, self._statuses = self._statuses, []
                 for future in waiting:
@@ -260,7 +262,9 @@ class Client:
 
     def _mourn(self, role: str, epoch: int, outside: bool) -> None:
         asked = self._tokenizing.requests if role == "preprocessor" else []
-        names = {f"tokenize {outline(request)}": request for request in asked}  # the caller, not the ledger, repeats them
+        names = {
+            f"tokenize {outline(request)}": request for request in asked
+        }  # their callers repeat these, the ledger does not
         proof = self._delivery.take_up(role, epoch, outside, names)
         self._suspects.born(role, self._connection.others)
         if proof is not None:
@@ -269,17 +273,17 @@ class Client:
             self._convict(names[proof.name] if entry is None else entry.request)
         if role == "preprocessor":
             self._tokenizing.preprocessor_gone()
-            self._desk.end_leases(self._ledger.all())
-        elif role == "fetcher":  # what was over there is answered for by nobody
-            self._desk.end_leases([entry for entry in self._ledger.all() if entry.over and needs_fetch(entry.request)])
+            self._dispatcher.end_leases(self._ledger.all())
+        elif role == "fetcher":  # for requests that are over, no other process will say that the media are free
+            self._dispatcher.end_leases([entry for entry in self._ledger.all() if entry.over and needs_fetch(entry.request)])
 
     def _convict(self, request: Request) -> None:
-        """Refuse it, and everything that is the same work."""
+        """Refuse this request and every other that is the same work."""
         self._suspects.ban(request, time.monotonic())
         for entry in self._ledger.live_ones():
             refused = self._suspects.refusal(entry.request, time.monotonic())
             if refused is not None:
-                self._desk.end(entry, refused)
+                self._dispatcher.end(entry, refused)
 
     def _refuse_poison(self, request: Request) -> None:
         refused = self._suspects.refusal(request, time.monotonic())
@@ -287,8 +291,8 @@ class Client:
             raise RequestError(refused)
 
     def _mend(self) -> None:
-        """Messages are missing; that media are free may have been among them."""
-        self._desk.end_leases([entry for entry in self._ledger.all() if entry.over])
+        """Messages are missing; some may have said that media are free."""
+        self._dispatcher.end_leases([entry for entry in self._ledger.all() if entry.over])
         self._delivery.take_up_all()
 
     def _lose_engine(self) -> None:
@@ -298,7 +302,7 @@ class Client:
         self._dead = error
         for entry in self._ledger.all():
             entry.leased = False
-        self._desk.end_all(CUT if self.draining else GONE)
+        self._dispatcher.end_all(CUT if self.draining else GONE)
         for future in self._statuses:
             if not future.done():
                 future.set_exception(error)

@@ -1,4 +1,4 @@
-"""How requests of the ledger get into the pipeline, and in again when a process has died with a part of them."""
+"""Sends the ledger's requests into the pipeline, and again when a process has died with a part of them."""
 
 from collections.abc import Iterable
 
@@ -13,14 +13,14 @@ from ..protocol.prepared import Prepared
 from ..protocol.request import Request
 from ..protocol.wire import Decoder, WireError, encode
 from .connection import Connection
-from .ledger import MAX_LOST, Entry, Ledger, needs_fetch
+from .ledger import MAX_LOST, Ledger, LedgerEntry, needs_fetch
 from .suspects import Suspects
 from .validation import wrong_field
 
 
 def check_sendable(request: Request) -> None:
-    """Raises RequestError where a Python caller has given what no message holds, or what its reader would refuse and end for,
-    before anything is taken for the request.
+    """Raises RequestError if a Python caller has given a value that a message cannot hold, or that its reader would refuse (and
+    end because of). Called before anything is reserved for the request.
     """
     try:
         _reader.decode(encode(Prepare(request)))
@@ -32,27 +32,27 @@ def check_sendable(request: Request) -> None:
 
 
 _reader = Decoder[ClientToPreprocessor](ClientToPreprocessor)
-"""As the preprocessor reads."""
+"""Reads as the preprocessor does."""
 
 
 class Delivery:
-    """Sends entries in, from the start or from what was delivered; what cannot be sent now is due when its receiver comes."""
+    """Sends entries from the beginning, or from what was delivered. What cannot be sent now is due when its receiver comes."""
 
     def __init__(self, connection: Connection, ledger: Ledger, suspects: Suspects) -> None:
         self._connection = connection
         self._ledger = ledger
         self._suspects = suspects
         self._submitted: set[str] = set()
-        """Given to the scheduler that lives by the preprocessor, whatever has become of that attempt."""
+        """Requests that the preprocessor has given to the scheduler that runs now, in this attempt or an earlier one."""
 
-    def start(self, entry: Entry) -> None:
-        """From the start, or as soon as it may go."""
+    def start(self, entry: LedgerEntry) -> None:
+        """Send it from the beginning, now or as soon as it may go."""
         way = ("fetcher", "preprocessor") if needs_fetch(entry.request) else ("preprocessor",)
         if not self._may_go(entry, *way):
             entry.due, entry.leased = "send", False
             return
         if not entry.request.attempt and not self._may_go(entry, "scheduler"):
-            entry.again("send")  # a first attempt would be given to the scheduler without asking here
+            entry.again("send")  # the preprocessor hands a first attempt on to the scheduler without asking
         request = entry.request
         if needs_fetch(request):
             entry.leased = self._connection.send("fetcher", Fetch(request, self._connection.dead("preprocessor")))
@@ -61,18 +61,18 @@ class Delivery:
         entry.due = None if entry.leased else "send"
 
     def do_due(self) -> None:
-        """Somebody has come: send what waited for him."""
+        """A process has become ready: send what waited for it."""
         for entry in self._ledger.live_ones():
             if entry.due == "send":
                 self.start(entry)
             elif entry.due == "resume":
                 self._resume(entry)
 
-    def _may_go(self, entry: Entry, *way: str) -> bool:
+    def _may_go(self, entry: LedgerEntry, *way: str) -> bool:
         return self._suspects.may_go(entry.request.id, way, lambda id: self._ledger.live(id) is not None)
 
     def passed(self, id: str, submitted_to: int) -> None:
-        """Some attempt of it has been prepared."""
+        """An attempt of this request, perhaps an earlier one, has been prepared."""
         if submitted_to > self._connection.dead("scheduler"):
             self._submitted.add(id)
         if not self._suspects.quiet:
@@ -85,8 +85,8 @@ class Delivery:
             self._suspects.ended(id)
             self.do_due()
 
-    def prepared(self, entry: Entry, prepared: Prepared, submitted_to: int) -> bool:
-        """Note the prepared prompt. False where it differs from that of an earlier attempt: its media have changed."""
+    def prepared(self, entry: LedgerEntry, prepared: Prepared, submitted_to: int) -> bool:
+        """Note the prepared prompt. Returns False if it differs from that of an earlier attempt: the media have changed."""
         before = entry.stream.prepared
         if before is not None and (before.token_ids, before.items) != (prepared.token_ids, prepared.items):
             return False
@@ -95,13 +95,13 @@ class Delivery:
             self._resume(entry)
         return True
 
-    def resume_anew(self, entry: Entry) -> None:
-        """A delta is missing: go on behind what was delivered."""
+    def resume_anew(self, entry: LedgerEntry) -> None:
+        """A delta is missing: continue behind what was delivered."""
         entry.again("resume")
         self._resume(entry)
 
-    def media_lost(self, entry: Entry) -> bool:
-        """An embedding went with a process before it was read: its features are made again. False where that is too often."""
+    def media_lost(self, entry: LedgerEntry) -> bool:
+        """An embedding was lost with its process: make its features again. Returns False if that has happened too often."""
         entry.lost += 1
         if entry.lost > MAX_LOST:
             return False
@@ -110,9 +110,10 @@ class Delivery:
         return True
 
     def take_up(self, role: str, epoch: int, outside: bool, besides: Iterable[str]) -> Proof | None:
-        """What a dead process had goes on when its successor is there, or when it may. Returns what is proved to be the cause.
+        """What a dead process had continues when its successor is there and the quarantine lets it. Returns the proof, if there
+        is one, of which request was the cause.
 
-        `besides`: what it had of this client that is in no ledger.
+        `besides`: work of this client that it had and that is not in the ledger.
         """
         caught = list(self._ledger.caught_by(role))
         in_hand = [entry.request.id for entry in caught if not entry.due and (role == "scheduler" or entry.awaited)]
@@ -126,16 +127,16 @@ class Delivery:
         return proof
 
     def take_up_all(self) -> None:
-        """Messages are missing, and which requests they were about is not known: every one goes on under a new attempt."""
+        """Messages are missing, and nobody knows which requests they were about: all continue under a new attempt."""
         for entry in self._ledger.live_ones():
             self._go_on(entry)
         self.do_due()
 
-    def _go_on(self, entry: Entry) -> None:
+    def _go_on(self, entry: LedgerEntry) -> None:
         entry.again("send" if entry.awaited else "resume")
 
-    def _resume(self, entry: Entry) -> None:
-        """From what the ledger has: the prepared prompt and the tokens that were delivered."""
+    def _resume(self, entry: LedgerEntry) -> None:
+        """Send what the ledger has: the prepared prompt and the tokens that were delivered."""
         if not self._may_go(entry, "scheduler"):
             entry.due = "resume"
             return

@@ -1,4 +1,4 @@
-"""The client's ledger: every accepted request until its end, with all that is needed to run it again."""
+"""The client's ledger: every accepted request until it ends, with all that is needed to run it again."""
 
 from collections.abc import Iterator
 from typing import Literal
@@ -13,11 +13,11 @@ from .admission import Cost
 from .stream import Stream
 
 MAX_LOST = 10
-"""Times that the media of one request may go with a process before it is given back to the caller."""
+"""How often the media of one request may be lost with a process before the request fails."""
 
 
 class Progress(msgspec.Struct):
-    """What has been delivered of one choice: a resume starts behind it."""
+    """What has been delivered of one choice: a resume continues behind it."""
 
     token_ids: list[int] = []
     released: int = 0
@@ -26,40 +26,40 @@ class Progress(msgspec.Struct):
 
 
 Early = Delta | PromptText | Finished
-"""What a detokenizer tells of a request."""
+"""What the detokenizer sends about a request; it can overtake the prepared prompt."""
 
 
-class Entry(msgspec.Struct):
-    """One request. Only the client's loop writes it."""
+class LedgerEntry(msgspec.Struct):
+    """One request. Only the client's event loop writes to it."""
 
     request: Request
     stream: Stream
     cost: Cost
     blobs: tuple[BlobRef, ...]
-    """In this client's arena; free when the request is over and nobody reads them."""
+    """In this client's arena; freed when the request is over and nothing reads them."""
     choices: list[Progress]
     leased: bool = True
     """The fetcher or the preprocessor may still read the blobs."""
     over: bool = False
     """The terminal message has come, or the caller has cancelled."""
     due: Literal["send", "resume"] | None = None
-    """What must be done for it as soon as the process it goes to is there."""
+    """What must be done as soon as the process that it goes to is there."""
     awaited: bool = True
-    """The prepared prompt of this attempt has not come: fetcher or preprocessor are at work on it. (That of an earlier attempt
-    may be there: an attempt whose embedding was lost begins from the start again.)"""
+    """The prepared prompt of this attempt has not come: the fetcher or the preprocessor is working on it. (That of an earlier
+    attempt may be there: after the loss of an embedding, the next attempt starts from the beginning.)"""
     heard: bool = False
     """Tokens of this attempt have come, so the scheduler has it."""
     lost: int = 0
-    """Times that its media went with a process."""
+    """How often its media were lost with a process."""
     early: list[Early] = []
-    """Of this attempt: what has overtaken the prepared prompt."""
+    """What has overtaken the prepared prompt of this attempt."""
 
     @property
     def prepared(self) -> bool:
         return self.stream.prepared is not None
 
     def again(self, due: Literal["send", "resume"]) -> None:
-        """A new attempt, which makes every message of the old one void."""
+        """Begin a new attempt: every message of the old one is void."""
         self.request = msgspec.structs.replace(self.request, attempt=self.request.attempt + 1)
         self.due, self.awaited, self.heard, self.early = due, due == "send", False, []
 
@@ -68,7 +68,7 @@ class Entry(msgspec.Struct):
         return taken
 
     def accept(self, delta: Delta) -> Delta | None:
-        """Note what is delivered. What a replay sends a second time is cut off: tokens by position, text by offset."""
+        """Note what is delivered; None if nothing of it is new. What a replay repeats is cut off, by position and by offset."""
         self.heard = True
         progress = self.choices[delta.choice]
         skip = max(0, len(progress.token_ids) - delta.position)
@@ -86,58 +86,59 @@ class Entry(msgspec.Struct):
         return new
 
     def lacks(self, delta: Delta) -> bool:
-        """Tokens before these have not come: nothing may be given to the caller over a hole."""
+        """Whether tokens before these are missing: the caller must never get text with a gap in it."""
         return delta.position > len(self.choices[delta.choice].token_ids)
 
     def so_far(self) -> tuple[ChoiceSoFar, ...]:
+        """What has been delivered, for a resume."""
         return tuple(ChoiceSoFar(tuple(c.token_ids), c.released, c.ended) for c in self.choices)
 
 
 class Ledger:
-    """Entries by id. An entry leaves when it is over and its blobs are free."""
+    """Entries by id. An entry leaves when its request is over and its blobs are free."""
 
     def __init__(self) -> None:
-        self._entries: dict[str, Entry] = {}
+        self._entries: dict[str, LedgerEntry] = {}
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: LedgerEntry) -> None:
         self._entries[entry.request.id] = entry
 
-    def live(self, id: str, attempt: int | None = None) -> Entry | None:
+    def live(self, id: str, attempt: int | None = None) -> LedgerEntry | None:
         """The entry, unless it is over or `attempt` is not its current one."""
         entry = self._entries.get(id)
         if entry is None or entry.over or (attempt is not None and attempt != entry.request.attempt):
             return None
         return entry
 
-    def end_lease(self, id: str, attempt: int) -> Entry | None:
-        """Nobody reads the blobs of this attempt any more."""
+    def end_lease(self, id: str, attempt: int) -> LedgerEntry | None:
+        """Nothing reads the blobs of this attempt any more. Returns the entry if `attempt` is its current one."""
         entry = self._entries.get(id)
         if entry is None or attempt != entry.request.attempt:
             return None
         entry.leased = False
         return entry
 
-    def sweep(self, entry: Entry) -> tuple[BlobRef, ...]:
-        """Blobs that are free now that this entry is over and not leased; () while it is not."""
+    def sweep(self, entry: LedgerEntry) -> tuple[BlobRef, ...]:
+        """Remove the entry if it is over and not leased. Returns its blobs, which are free then, else ()."""
         if not entry.over or entry.leased:
             return ()
         return entry.blobs if self._entries.pop(entry.request.id, None) is not None else ()
 
-    def caught_by(self, role: str) -> Iterator[Entry]:
-        """Live requests that a dead `role` cannot go on with. What other roles lose, they or the scheduler make again."""
+    def caught_by(self, role: str) -> Iterator[LedgerEntry]:
+        """Live requests that cannot go on after the death of `role`. What other roles lose is made again inside the engine."""
         for entry in self.live_ones():
             match role:
                 case "fetcher" if entry.awaited and needs_fetch(entry.request):
                     yield entry
                 case "preprocessor" if entry.awaited or not entry.heard:
-                    yield entry  # its last words to the scheduler may be lost
+                    yield entry  # its last messages to the scheduler may be lost
                 case "scheduler" if not entry.awaited:
                     yield entry
 
-    def all(self) -> list[Entry]:
+    def all(self) -> list[LedgerEntry]:
         return list(self._entries.values())
 
-    def live_ones(self) -> list[Entry]:
+    def live_ones(self) -> list[LedgerEntry]:
         return [entry for entry in self._entries.values() if not entry.over]
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""Prompts whose tokens a caller wants to see: questions to the preprocessor that are no generations."""
+"""Questions to the preprocessor: the tokens of a prompt, without a generation."""
 
 import asyncio
 import secrets
@@ -37,7 +37,7 @@ class Tokenizing:
         )
 
     async def ask(self, request: Request) -> Tokenized:
-        """Raises RequestError; EngineError where no answer comes."""
+        """Raises RequestError; EngineError if no answer comes."""
         future: asyncio.Future[Tokenized] = asyncio.get_running_loop().create_future()
         self._open[request.id] = request, future
         try:
@@ -59,6 +59,6 @@ class Tokenizing:
             future.set_exception(RequestError(failure))
 
     def preprocessor_gone(self) -> None:
-        """Nobody works on them any more; their callers may ask again."""
+        """The questions are lost with it; the callers may ask again."""
         for id in self._open:
             self.fail(id, RESTARTED)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from thespis.frontends.admission import Cost
-from thespis.frontends.ledger import Entry, Ledger, Progress, blobs_of
+from thespis.frontends.ledger import Ledger, LedgerEntry, Progress, blobs_of
 from thespis.frontends.stream import Stream
 from thespis.protocol.blobs import BlobRef
 from thespis.protocol.edges.client_to_scheduler import ChoiceSoFar
@@ -21,12 +21,12 @@ PREPARED = Prepared(
 )  # fmt: skip
 
 
-def make(source: Any = None, prepared: bool = False) -> Entry:
+def make(source: Any = None, prepared: bool = False) -> LedgerEntry:
     async def cancel(id: str) -> None: ...
 
     media = () if source is None else (MediaItem("image", source, "here"),)
     request = Request(id="r", client="c", arrival=0.0, prompt=TextPrompt("p"), media=media, sampling=SamplingParams(n=2))
-    entry = Entry(request, Stream("r", cancel), Cost(1, 1, 1), blobs_of(request), [Progress(), Progress()])
+    entry = LedgerEntry(request, Stream("r", cancel), Cost(1, 1, 1), blobs_of(request), [Progress(), Progress()])
     entry.stream.prepared, entry.awaited = (PREPARED, False) if prepared else (None, True)
     return entry
 

@@ -1,4 +1,4 @@
-"""What the actors say of a client's requests, and the one place where a request ends."""
+"""Takes what the actors say to the requests it is about; the one place where a request ends."""
 
 import asyncio
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ from ..protocol.errors import Failure
 from .admission import Admission
 from .connection import Connection
 from .delivery import Delivery
-from .ledger import Early, Entry, Ledger
+from .ledger import Early, Ledger, LedgerEntry
 from .media_store import MediaStore
 from .tokenizing import RESTARTED, Tokenizing
 
@@ -25,8 +25,8 @@ CHANGED = Failure(
 )
 
 
-class Desk:
-    """Takes messages to their entries of the ledger; what an entry held is given back here when it is over."""
+class Dispatcher:
+    """Takes each message to its ledger entry. When a request is over, what it held is given back here."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class Desk:
         self._connection, self._ledger, self._delivery = connection, ledger, delivery
         self._tokenizing, self._admission, self._media = tokenizing, admission, media
         self._ending: list[str] = []
-        """Over, and the actors have not been told."""
+        """Requests that are over, of which the actors have not been told yet."""
 
     def hear(self, message: Any) -> None:
         match message:
@@ -79,7 +79,7 @@ class Desk:
             self._hear_of(early)
 
     def _hear_of(self, message: Early) -> None:
-        """What is told of a prompt that the ledger has; what has come before its prompt, on another edge, waits for it."""
+        """From the detokenizer. What overtakes the prepared prompt, which comes over another edge, waits in the entry."""
         entry = self._ledger.live(message.id, message.attempt)
         if entry is None:
             return
@@ -105,11 +105,11 @@ class Desk:
 
     # ends
 
-    def end(self, entry: Entry, outcome: Finished | Failure) -> None:
-        """Exactly one terminal for its caller, `End` for every actor."""
+    def end(self, entry: LedgerEntry, outcome: Finished | Failure) -> None:
+        """Exactly one terminal message for the caller; an `End` for every actor."""
         entry.over = True
         if entry.due == "send":
-            entry.leased = False  # nobody has been told of this attempt, and an earlier one is void
+            entry.leased = False  # no actor knows of this attempt, and an earlier one is void
         if isinstance(outcome, Finished):
             entry.stream.finish(outcome)
             self._connection.send("scheduler", Ack((entry.request.id,)))
@@ -124,33 +124,34 @@ class Desk:
         self._delivery.ended(entry.request.id)
 
     def end_all(self, failure: Failure) -> None:
-        """Every request that is under way."""
+        """End every request that is under way."""
         for entry in self._ledger.live_ones():
             self.end(entry, failure)
 
-    def free(self, entry: Entry | None) -> None:
-        """Its media, if it is over and nobody reads them."""
+    def free(self, entry: LedgerEntry | None) -> None:
+        """Free its media if it is over and nothing reads them."""
         if entry is not None:
             self._media.drop_bytes(*self._ledger.sweep(entry))
 
-    def end_leases(self, entries: Iterable[Entry]) -> None:
-        """Whoever might have read their media is gone."""
+    def end_leases(self, entries: Iterable[LedgerEntry]) -> None:
+        """The process that might have read their media is gone."""
         for entry in entries:
             entry.leased = False
             self.free(entry)
 
     def flush(self) -> None:
-        """Tell the actors what is over."""
+        """Tell the actors which requests are over."""
         ids, self._ending = tuple(self._ending), []
         if ids:
             self._connection.end(ids)
 
     def tell_if_drained(self) -> None:
+        """Tell the director if nothing new is accepted and nothing is under way."""
         if self._admission.closed and not self._ledger.live_ones():
             self._connection.ask(Drained(self._connection.role, 0))
 
 
-def _whole_way(entry: Entry, finished: Finished) -> Finished:
-    """The timings of the way in, which the ledger has, before those of the way out."""
+def _whole_way(entry: LedgerEntry, finished: Finished) -> Finished:
+    """With the timings of the way in, which came with the prepared prompt, before those of the way out."""
     before = entry.stream.prepared.timings if entry.stream.prepared is not None else ()
     return msgspec.structs.replace(finished, timings=before + finished.timings)
