@@ -61,7 +61,7 @@ class Delivery:
         entry.due = None if entry.leased else "send"
 
     def do_due(self) -> None:
-        """A process has become ready: send what waited for it."""
+        """A process has become ready, or a suspect has got through: send what waited for that."""
         for entry in self._ledger.live_ones():
             if entry.due == "send":
                 self.start(entry)

@@ -1,33 +1,26 @@
-"""The aiohttp application: paths, and one middleware that lets callers in and turns what goes wrong into answers."""
+"""The aiohttp application: paths, and one middleware that checks keys and turns exceptions into answers."""
 
 import time
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
 from ...protocol.roles import HttpConfig
 from ..client import Client
-from .connections import Connection
-from .door import (
-    BODY_WANTED,
-    OPEN_PATHS,
-    RETRY_AFTER_SECONDS,
-    SERVER,
-    Handler,
-    crowded,
-    error_response,
-    expect,
-    failure_of,
-    unauthorized,
-)
+from .auth import OPEN_PATHS
+from .bodies import BODY_WANTED, expect
+from .connections import HttpConnection
+from .errors import RETRY_AFTER_SECONDS, SERVER, crowded, error_response, failure_of, unauthorized
 from .handlers import chat_completions, completions
 from .service import SERVICE, TENANT, Service
 from .utility import detokenize, health, live, metrics, models, one_model, tokenize, version
 
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 METRICS_PATHS = ("/v1/chat/completions", "/v1/completions", "/tokenize", "/detokenize")
 
 
 def make_app(client: Client, config: HttpConfig) -> web.Application:
-    """The OpenAI-compatible server over `client`. Body limits are the door's own, so aiohttp's is off."""
+    """The OpenAI-compatible server over `client`. Bodies have limits of our own, so aiohttp's is off."""
     app = web.Application(middlewares=[_door], client_max_size=0)
     app[SERVICE] = Service(client, config)
     app.add_routes(
@@ -64,7 +57,7 @@ async def _write_refusal(request: web.Request, response: web.StreamResponse, ser
     """Here rather than by aiohttp, so that the time it took is known."""
     await response.prepare(request)
     await response.write_eof()
-    if isinstance(request.protocol, Connection):
+    if isinstance(request.protocol, HttpConnection):
         service.metrics.refusal.observe(time.perf_counter() - request.protocol.heard)
 
 
@@ -73,7 +66,7 @@ async def _answer(request: web.Request, handler: Handler, service: Service) -> w
     if tenant is None:
         return unauthorized()
     request[TENANT] = tenant
-    if isinstance(request.protocol, Connection) and request.protocol.crowded and request.path not in OPEN_PATHS:
+    if isinstance(request.protocol, HttpConnection) and request.protocol.crowded and request.path not in OPEN_PATHS:
         return crowded()
     try:
         return await handler(request)

@@ -81,7 +81,7 @@ class ChatShape:
         }
         for index, choice in enumerate(answer.choices):
             message: dict[str, Any] = {"role": "assistant", "content": choice.text, "refusal": None}
-            reason = choice.finish_reason
+            reason: str | None = choice.finish_reason
             if options.tools is not None:
                 calls = Calls(options.tools)
                 message |= calls.whole(choice.text)

@@ -1,4 +1,4 @@
-"""What stands between the socket and the handlers: aiohttp's protocol, with our words and our clock."""
+"""Connections below the handlers: aiohttp's protocol, with our error texts and a clock, and limits on open files."""
 
 import asyncio
 import logging
@@ -10,28 +10,28 @@ from typing import Any
 
 from aiohttp import web
 
-from .door import no_request
+from .errors import no_request
 
 log = logging.getLogger(__name__)
 BACKLOG = 1024
 KEEP_ALIVE_SECONDS = 75.0
-"""Longer than the 60 s of common proxies, so that it is they who close."""
+"""Longer than the 60 s of common proxies, so that the proxy closes first."""
 SPARE_FILES = 32
-"""Of what this process may open, for what it needs besides callers."""
+"""Of the files that this process may open: kept for what it needs besides connections."""
 MAX_FILES = 1 << 16
 LINGER_SECONDS = 2.0
-"""A caller who was refused before his body was read may go on sending for so long, and reads the answer then. His bytes are
-thrown away; closing at once would make his system throw the answer away."""
+"""How long a caller that was refused before its body was read may go on sending. The bytes are thrown away; if the connection
+were closed at once, the caller's system would throw the answer away."""
 
 
-class Connection(web.RequestHandler):
+class HttpConnection(web.RequestHandler):
     """One caller's connection."""
 
     heard: float = 0.0
-    """When the head of the newest request had come, by `time.perf_counter`."""
+    """When the head of the newest request had arrived, by `time.perf_counter`."""
 
     crowded: bool = False
-    """It came when this process could hardly open another file: it is answered 503 and closed, and leaves room for the rest."""
+    """Hardly another file can be opened: this connection is answered 503 and closed, which leaves room for the others."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         number = transport.get_extra_info("socket").fileno()  # the lowest that was free: about as many are open
@@ -48,11 +48,11 @@ class Connection(web.RequestHandler):
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
-        """Answers what is no HTTP, and what no handler has foreseen, in our own words: aiohttp's tell its version and the
-        exception's text. Raises ConnectionError, which cuts the connection, where an answer has begun.
+        """Answers what is not HTTP, and what no handler caught, in our own words: aiohttp's would tell its version and the
+        exception's text. If an answer has begun, raises ConnectionError, which closes the connection.
         """
         if status < 500:
-            log.info("what a caller sent is no HTTP")
+            log.info("what a caller sent is not HTTP")
         else:
             log.error("a request failed outside of its handler", exc_info=exc)
         if request.writer.output_size > 0:
@@ -63,10 +63,10 @@ class Connection(web.RequestHandler):
 class _Runner(web.AppRunner):
     @property
     def server(self) -> Any:
-        """What makes a protocol for each connection."""
+        """Makes the protocol of each connection."""
         manager = super().server
         return manager and partial(
-            Connection,
+            HttpConnection,
             manager,
             loop=asyncio.get_running_loop(),
             access_log=None,  # type: ignore[arg-type]
@@ -76,7 +76,7 @@ class _Runner(web.AppRunner):
 
 
 def allow_files() -> None:
-    """As many open files as the system lets us have: each caller is one, and shells give a thousand."""
+    """Raise the limit on open files as far as the system allows: each connection is one, and shells give a thousand."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -84,7 +84,7 @@ def allow_files() -> None:
 
 
 async def serve_on(app: web.Application, listener: socket.socket) -> web.AppRunner:
-    """Start answering. A caller that goes away cancels its handler, and with it the request."""
+    """Start answering. When a caller disconnects its handler is cancelled, and with it the request."""
     runner = _Runner(app, handler_cancellation=True, shutdown_timeout=1.0)
     await runner.setup()
     await web.SockSite(runner, listener, backlog=BACKLOG).start()

@@ -13,10 +13,10 @@ from ..answer import Answer
 from ..client import Client
 from ..stream import Stream, Update
 from ..submission import submit
-from .door import SERVER, failure_of
+from .errors import SERVER, error_event, failure_of
 from .metrics import Metrics
 from .parse import Generation
-from .shape import DONE, Shape, error_event
+from .shape import DONE, Shape
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,8 @@ from aiohttp import web
 from ...protocol.errors import RequestError, refuse
 from ...protocol.roles import HttpConfig
 from ..client import CLOSED, Client
-from .door import Bodies, Keys
+from .auth import Keys
+from .bodies import Bodies
 from .metrics import Metrics
 from .schema import Body, decode, ignored_fields
 from .tool_parsers import OPEN, Style

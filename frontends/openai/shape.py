@@ -1,11 +1,10 @@
-"""What both answer shapes share: usage, timings, events. Pure: no sockets, no clock."""
+"""What both answer shapes share: options, usage, timings. Pure: no sockets, no clock."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 import msgspec
 
-from ...protocol.errors import Failure
 from ...protocol.prepared import EffectiveOptions
 from ..answer import Answer
 from ..stream import Update
@@ -15,16 +14,6 @@ _json = msgspec.json.Encoder()
 encode_json = _json.encode
 
 DONE = b"data: [DONE]\n\n"
-ERROR_TYPES = {
-    "not_found": "not_found_error",
-    "conflict": "conflict_error",
-    "overloaded": "rate_limit_error",
-    "unavailable": "service_unavailable_error",
-    "restarted": "service_unavailable_error",
-    "deadline": "timeout_error",
-    "internal": "server_error",
-}
-"""OpenAI's `type` by kind of failure; the rest is invalid_request_error."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,19 +89,3 @@ def trailer(answers: Sequence[Answer], options: Options, asked: bool) -> dict[st
     if options.return_timings:
         end["timings"] = timings(answers, options.arrival)
     return end
-
-
-def error_body(failure: Failure) -> dict[str, Any]:
-    """OpenAI's error object. The text names the part, as programs read `param` and people read `message`."""
-    return {
-        "error": {
-            "message": failure.text if failure.part is None else f"{failure.part}: {failure.text}",
-            "type": ERROR_TYPES.get(failure.kind, "invalid_request_error"),
-            "param": failure.part,
-            "code": failure.code or failure.kind,
-        }
-    }
-
-
-def error_event(failure: Failure) -> bytes:
-    return b"event: error\ndata: " + encode_json(error_body(failure)) + b"\n\n"

@@ -62,7 +62,7 @@ async def metrics(request: web.Request) -> web.Response:
     service = request.app[SERVICE]
     try:
         status = await service.client.status()
-    except (EngineError, TimeoutError):
+    except EngineError:
         log.warning("no counters from the engine")
         status = None
     return web.Response(body=service.metrics.text(status), headers={"Content-Type": CONTENT_TYPE})

@@ -12,8 +12,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from thespis.frontends.openai.auth import Keys, tenant_of
 from thespis.frontends.openai.connections import serve_on
-from thespis.frontends.openai.door import Keys, tenant_of
 from thespis.protocol.errors import Failure
 from thespis.protocol.request import Encoded
 

@@ -8,7 +8,8 @@ import pytest
 from thespis.frontends.answer import Answer
 from thespis.frontends.openai.chat_shape import ChatShape
 from thespis.frontends.openai.completion_shape import CompletionShape
-from thespis.frontends.openai.shape import Options, error_event
+from thespis.frontends.openai.errors import error_event
+from thespis.frontends.openai.shape import Options
 from thespis.frontends.stream import ChoiceUpdate, Update
 from thespis.protocol.edges.detokenizer_to_client import Finished
 from thespis.protocol.edges.scheduler_to_detokenizer import Usage

@@ -1,0 +1,30 @@
+"""API keys: which callers are let in, and as which tenant."""
+
+from hashlib import blake2b
+from hmac import compare_digest
+
+OPEN_PATHS = frozenset({"/health", "/live"})
+"""Answered without a key: probes carry none."""
+
+
+def tenant_of(key: str) -> str:
+    """A digest that is the same in every process and after every restart; the key itself stays here."""
+    return blake2b(key.encode(), digest_size=16, person=b"thespis-tenant").hexdigest()
+
+
+class Keys:
+    """The keys that callers may present. Without any, everybody is let in, as the one nameless tenant."""
+
+    def __init__(self, keys: tuple[str, ...]) -> None:
+        self._tenants = tuple(tenant_of(key) for key in keys)
+
+    def tenant(self, authorization: str | None) -> str | None:
+        """The caller's tenant, or None for an unknown key. Takes the same time whichever key it is."""
+        if not self._tenants:
+            return ""
+        scheme, _, key = (authorization or "").partition(" ")
+        given = tenant_of(key.strip())
+        known = False
+        for tenant in self._tenants:
+            known |= compare_digest(tenant, given)
+        return given if known and scheme.lower() == "bearer" else None

@@ -1,0 +1,98 @@
+"""Errors as callers see them: which failure an exception is, and its answer. No exception's text and no path gets out."""
+
+import logging
+import math
+from typing import Any
+
+from aiohttp import web
+
+from ...protocol.errors import STATUS, EngineError, Failure, RequestError
+from ...protocol.shortage import NO_FILES, shortage
+from .shape import encode_json
+
+log = logging.getLogger(__name__)
+
+SERVER = "thespis"
+"""The Server header, instead of aiohttp's list of components and their versions."""
+RETRY_AFTER_SECONDS = {429: 1, 503: 2}
+INTERNAL = Failure("internal", "Internal error.", code="internal_error")
+ENGINE_GONE = Failure("restarted", "The engine is not there at the moment; send the request again.", code="engine_dead")
+NO_PATH = Failure("not_found", "There is nothing at this path.", code="unknown_path")
+NO_HTTP = Failure("invalid_request", "This is no HTTP request that can be read.", code="invalid_http")
+NO_METHOD = Failure("invalid_request", "This path does not take that method.", code="method_not_allowed")
+NO_KEY = Failure("invalid_request", "The API key is missing or wrong.", code="invalid_api_key")
+ERROR_TYPES = {
+    "not_found": "not_found_error",
+    "conflict": "conflict_error",
+    "overloaded": "rate_limit_error",
+    "unavailable": "service_unavailable_error",
+    "restarted": "service_unavailable_error",
+    "deadline": "timeout_error",
+    "internal": "server_error",
+}
+"""OpenAI's `type` by kind of failure; the rest is invalid_request_error."""
+
+
+def error_body(failure: Failure) -> dict[str, Any]:
+    """OpenAI's error object. The text names the part, as programs read `param` and people read `message`."""
+    return {
+        "error": {
+            "message": failure.text if failure.part is None else f"{failure.part}: {failure.text}",
+            "type": ERROR_TYPES.get(failure.kind, "invalid_request_error"),
+            "param": failure.part,
+            "code": failure.code or failure.kind,
+        }
+    }
+
+
+def error_event(failure: Failure) -> bytes:
+    return b"event: error\ndata: " + encode_json(error_body(failure)) + b"\n\n"
+
+
+def failure_of(error: Exception) -> tuple[Failure, int]:
+    """What the caller is told, and the status. What was not foreseen is logged here, and told without details."""
+    match error:
+        case RequestError(failure=failure):
+            return failure, STATUS[failure.kind]
+        case EngineError():
+            log.warning("the engine did not answer: %s", error)
+            return ENGINE_GONE, 503
+        case web.HTTPNotFound():
+            return NO_PATH, 404
+        case web.HTTPMethodNotAllowed():
+            return NO_METHOD, 405
+        case web.HTTPException():
+            return Failure("invalid_request", "The request is not valid.", code="invalid_request"), error.status
+    if (short := shortage(error)) is not None:
+        return short, STATUS[short.kind]
+    log.error("a request failed", exc_info=error)
+    return INTERNAL, 500
+
+
+def error_response(failure: Failure, status: int) -> web.Response:
+    headers = {"Retry-After": str(math.ceil(RETRY_AFTER_SECONDS[status]))} if status in RETRY_AFTER_SECONDS else {}
+    return web.Response(body=encode_json(error_body(failure)), status=status, content_type="application/json", headers=headers)
+
+
+def no_request(status: int) -> web.Response:
+    """To bytes that are not an HTTP request, and when something went wrong outside all handlers."""
+    response = error_response(INTERNAL, 500) if status >= 500 else error_response(NO_HTTP, 400)
+    response.headers["Server"] = SERVER
+    response.force_close()
+    return response
+
+
+def crowded() -> web.Response:
+    """To a caller whose connection took almost the last file that this process may open."""
+    response = error_response(NO_FILES, STATUS[NO_FILES.kind])
+    response.force_close()
+    return response
+
+
+def unauthorized() -> web.Response:
+    """To a caller whose key is missing or unknown."""
+    body = error_body(NO_KEY)
+    body["error"]["type"] = "authentication_error"
+    return web.Response(
+        body=encode_json(body), status=401, content_type="application/json", headers={"WWW-Authenticate": "Bearer"}
+    )
