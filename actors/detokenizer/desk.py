@@ -134,7 +134,8 @@ class Desk:
         return delta
 
     def _fail(self, session: Session) -> tuple[str, Message]:
+        """This attempt alone: its client may have begun another one, and ends the request if not."""
         self.failed += 1
-        self.end((session.id,))
+        del self._sessions[session.id]
         failure = Failure("internal", "The answer could not be turned into text.")
         return session.client, DetokenizeFailed(session.id, session.attempt, failure)

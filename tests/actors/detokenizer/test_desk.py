@@ -143,6 +143,16 @@ def test_a_missing_position_ends_that_request_alone() -> None:
     assert ([f.id for f in reader.failed], reader.text[0], len(books)) == (["r"], "b", 1)
 
 
+def test_the_attempt_after_a_failed_one_is_welcome() -> None:
+    """Its client may have begun it before it heard of the failure, which it then ignores."""
+    books, reader = desk(), Reader()
+    books.open(opened())
+    reader.take(books.outputs(Outputs((Output("r", 0, 0, 2, ids_of("a")),))))
+    books.open(opened(attempt=1))
+    reader.take(books.outputs(Outputs((Output("r", 1, 0, 0, ids_of("b")),))))
+    assert ([f.attempt for f in reader.failed], reader.text[0]) == ([0], "b")
+
+
 def test_the_end_token_counts_but_is_not_shown() -> None:
     books, reader = desk(), Reader()
     books.open(opened(skip_special_tokens=False))
