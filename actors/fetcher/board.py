@@ -15,9 +15,6 @@ from ..tombstones import Tombstones
 DROPPED = Failure("cancelled", "The request was cancelled.")
 
 
-DROPPED = Failure("cancelled", "The request was cancelled.")
-
-
 class Flight:
     """One download and those who wait for it or read it."""
 
@@ -119,20 +116,24 @@ class Board:
             return [_dropped(request)]
         if any(trip.request.attempt >= request.attempt for trip in earlier):
             return []
-        effects = [effect for trip in earlier if not trip.sent for effect in self._drop(trip)]
+        held = {key: flight for trip in earlier for key, flight in trip.flights.items()}
+        effects: list[Effect] = []
         trip = self._trips[request.id, request.attempt] = Trip(request, after)
         for item in request.media:
             if not isinstance(item.source, Url) or (item.modality, item.source.url) in trip.flights:
                 continue
             key = item.modality, item.source.url
-            flight = self._flights.get(key)
+            flight = held.get(key) or self._flights.get(key)
             if flight is None:
                 flight = self._flights[key] = Flight(*key)
                 effects.append(Start(flight))
-            else:
+            elif key not in held:
                 self.shared += 1
             trip.flights[key] = flight
             flight.riders[trip] = None
+        for void in earlier:  # after the new one has joined: what it goes on with is not thrown away
+            if not void.sent:
+                effects.extend(self._drop(void))
         if trip.arrived:
             effects.append(_give(trip))
         return effects
