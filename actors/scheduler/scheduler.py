@@ -316,7 +316,8 @@ class Scheduler:
             if seq.ended and seq.finish is None:
                 seq.finish = "stop"  # by a stop string: the detokenizer will find it again
         request.released = tuple(choice_had.released for choice_had in had)
-        request.scores_wanted = prepared.sampling.prompt_logprobs is not None and not any(c.token_ids for c in had)
+        told = bool(had and had[0].token_ids)  # the first choice's prefill brings them, before its first token
+        request.scores_wanted = prepared.sampling.prompt_logprobs is not None and not told
         self.requests[prepared.id] = request
         return request
 

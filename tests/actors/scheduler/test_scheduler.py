@@ -317,6 +317,20 @@ def test_a_resume_goes_on_where_the_client_is() -> None:
     assert "r" in bench.closed
 
 
+def test_a_resume_brings_the_prompt_scores_that_the_first_choice_still_owed() -> None:
+    """The second choice may begin with cached blocks while the first waits for its picture."""
+    bench = Bench()
+    request = endless("r", LONG, n=2, prompt_logprobs=0)
+    answer = tuple(oracle(request, 1)[:2])
+    bench.policy.submit(request, 0.0, (ChoiceSoFar((), 0, False), ChoiceSoFar(answer, 2, False)))
+    bench.run()
+    assert [entry.token_id for entry in bench.scores["r"].entries] == LONG[1:]
+    told = Bench()
+    told.policy.submit(request, 0.0, (ChoiceSoFar(tuple(oracle(request, 0)[:1]), 1, False), ChoiceSoFar((), 0, False)))
+    told.run()
+    assert not told.scores
+
+
 def test_a_new_detokenizer_is_told_everything_that_was_not_acknowledged() -> None:
     bench = Bench()
     done, acknowledged, running = endless("done"), endless("acknowledged"), endless("running", max_tokens=20)
