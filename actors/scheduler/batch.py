@@ -75,9 +75,7 @@ class Batch:
             youngest = self.running[-1]
             if self.leaving or youngest is seq:  # blocks are on their way, or all others are older
                 return None
-            self._tally.preemptions += 1
-            youngest.request.preemptions += 1
-            self.leave(youngest)
+            self.preempt(youngest)
         taken = pool.take(1)
         seq.blocks += taken
         return tuple(taken)
@@ -112,6 +110,12 @@ class Batch:
         self.leaving.append(seq)
         if not seq.flights:
             self.settle(seq)
+
+    def preempt(self, seq: Sequence) -> None:
+        """Out of the batch, to be computed anew from its tokens."""
+        self._tally.preemptions += 1
+        seq.request.preemptions += 1
+        self.leave(seq)
 
     def settle(self, seq: Sequence) -> None:
         """The last step that touches a leaving sequence has been answered: blocks and embeddings go back."""

@@ -1,5 +1,6 @@
 """schedule(): what the GPU runner computes next. Pure: it reads and writes the books, nothing else."""
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from ...protocol.edges.scheduler_to_gpu_runner import Embed, NewSequence, StepPlan, Work
@@ -20,6 +21,16 @@ class Part(NamedTuple):
     number: int
     end: int
     sample: bool
+
+
+@dataclass(slots=True)
+class Flight:
+    """A step that has been planned and not answered."""
+
+    step: int
+    parts: list[Part]
+    orphaned: bool = False
+    """The encoder-cache died meanwhile: a fault may be for want of its blobs."""
 
 
 class Draft:

@@ -5,12 +5,11 @@ Times are parameters (unix seconds); what must be said lands in `outbox`. The sh
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from ...protocol.edges.client_to_scheduler import ChoiceSoFar
 from ...protocol.edges.detokenizer_to_scheduler import Stopped
 from ...protocol.edges.encoder_cache_to_scheduler import EncodeFailed, Lost, Ready
-from ...protocol.edges.gpu_runner_to_scheduler import PromptLogprobs, Sampled, StepResult
+from ...protocol.edges.gpu_runner_to_scheduler import PromptLogprobs, Sampled, SequenceFault, StepResult
 from ...protocol.edges.scheduler_to_client import MediaLost, Rejected
 from ...protocol.edges.scheduler_to_detokenizer import Close, Open, Output, Outputs, PromptScores, SchedulerToDetokenizer
 from ...protocol.edges.scheduler_to_gpu_runner import StepPlan
@@ -22,11 +21,12 @@ from .batch import Batch
 from .blame import Blame
 from .blocks import BlockPool
 from .door import refusal, resolve_max_tokens
+from .faults import failure_of
 from .finishing import ending
 from .isolation import Isolation
 from .media import Embeddings
 from .outbox import Outbox, Tally, about
-from .planner import Part, Planner
+from .planner import Flight, Planner
 from .prefix import HashChain
 from .replay import so_far
 from .sequence import Place, Request, Sequence, place_spans
@@ -35,25 +35,6 @@ IN_FLIGHT = 2
 """Plans sent and not answered: one is computed while the next lies ready."""
 KEPT = 4096
 """Closed requests whose tokens are kept for a new detokenizer until the client acknowledges."""
-FAULT = Failure("internal", "The model could not compute this request; the others were not affected.")
-
-DEAD_END = Failure(
-    "invalid_request",
-    "What the request asks of its answer leaves no token to go on with: its grammar, bad_words, allowed_token_ids and "
-    "logit_bias exclude each other, or the grammar has become too large.",
-    code="dead_end",
-)
-ORPHANED = Failure("restarted", "The encoder was restarted while this request was computed: send it again.")
-
-
-@dataclass(slots=True)
-class Flight:
-    """A step that has been planned and not answered."""
-
-    step: int
-    parts: list[Part]
-    orphaned: bool = False
-    """The encoder-cache died meanwhile: a fault may be for want of its blobs."""
 
 
 class Scheduler:
@@ -169,15 +150,13 @@ class Scheduler:
         if self._encoder_here:
             self.blame.encoder_died(epoch, self.media.awaited(), outside, now)
         self._encoder_here = False
-        self.media.void()
-        for flight in self.flights:
-            flight.orphaned = True
+        self._orphan_flights()
         self._fail_banned(now)
 
     def encoder_joined(self, now: float) -> None:
         """A new encoder-cache knows nothing of us: whoever still needs items asks again, at the next step."""
         self._encoder_here = True
-        self.media.void()
+        self._orphan_flights()  # it may come before the news of the death
 
     # steps
 
@@ -213,10 +192,7 @@ class Scheduler:
             seq.pending -= part.sample
             if not seq.ended:  # else it was computed past an end: dropped
                 if part.number in faulty or (part.sample and part.number not in sampled):
-                    self.tally.faults += 1
-                    fault = faulty.get(part.number)
-                    own = DEAD_END if fault is not None and fault.constrained else FAULT
-                    self._fail(seq.request, ORPHANED if flight.orphaned else own)
+                    self._faulted(seq, faulty.get(part.number), flight.orphaned)
                 else:
                     self.batch.advance(seq, part.end)
                     if seq.doubt and part.end >= seq.doubt:
@@ -338,6 +314,21 @@ class Scheduler:
         position = len(seq.output) - 1
         token = (sampled.token_id,)
         return Output(prepared.id, prepared.attempt, seq.choice, position, token, logprobs, seq.finish, seq.stop_token)
+
+    def _orphan_flights(self) -> None:
+        self.media.void()
+        for flight in self.flights:
+            flight.orphaned = True
+
+    def _faulted(self, seq: Sequence, fault: SequenceFault | None, orphaned: bool) -> None:
+        """A step could not compute it. Where that may be for want of an embedding that died, it is computed anew."""
+        if seq.place is Place.LEAVING:
+            return  # it has been preempted, perhaps for a fault of the step before
+        if orphaned and not (fault is not None and fault.constrained):
+            self.batch.preempt(seq)
+        else:
+            self.tally.faults += 1
+            self._fail(seq.request, failure_of(fault))
 
     def _score(self, seq: Sequence, part: PromptLogprobs | None) -> None:
         """Collect the prompt's log-probabilities; after a preemption they come again from the start."""

@@ -4,7 +4,7 @@ from collections import Counter, deque
 from collections.abc import Sequence
 
 from thespis.actors.quarantine import OUTSIDE, PROOF
-from thespis.actors.scheduler.scheduler import Scheduler
+from thespis.actors.scheduler.scheduler import IN_FLIGHT, Scheduler
 from thespis.protocol.blobs import BlobRef
 from thespis.protocol.edges.encoder_cache_to_scheduler import Ready
 from thespis.protocol.edges.scheduler_to_client import MediaLost, Rejected
@@ -84,6 +84,8 @@ class Bench:
         """(holder, key) that can be read."""
         self.reads: dict[int, set[str]] = {}
         """By step in flight: the holders whose embeddings it reads."""
+        self.unreadable: set[int] = set()
+        """Steps whose embeddings have gone with an encoder."""
         self.tokens: dict[tuple[str, int], list[int]] = {}
         self.finishes: dict[tuple[str, int], Output] = {}
         self.opened: list[Open] = []
@@ -115,7 +117,9 @@ class Bench:
         self.policy.detokenizer_joined()
         self.deliver()
 
-    def lose_encoder(self) -> None:
+    def lose_encoder(self, readable: int = IN_FLIGHT) -> None:
+        """`readable`: steps in flight that have read its embeddings, or still can."""
+        self.unreadable.update(plan.step for plan in [*self.plans][readable:])
         self.needs.clear()
         self.given.clear()
         self.reads.clear()
@@ -166,7 +170,7 @@ class Bench:
             return False
         self.time += 1
         plan = self.plans.popleft()
-        self.policy.apply(self.model.run(plan), self.time)
+        self.policy.apply(self.model.run(plan, plan.step in self.unreadable), self.time)
         self.reads.pop(plan.step, None)
         self.deliver()
         return True

@@ -8,7 +8,7 @@ trips an assertion.
 from dataclasses import dataclass, field
 from hashlib import sha256
 
-from thespis.protocol.edges.gpu_runner_to_scheduler import PromptLogprobs, Sampled, StepResult, TokenLogprobs
+from thespis.protocol.edges.gpu_runner_to_scheduler import PromptLogprobs, Sampled, SequenceFault, StepResult, TokenLogprobs
 from thespis.protocol.edges.scheduler_to_gpu_runner import NewSequence, StepPlan
 from thespis.protocol.prepared import Prepared
 from thespis.protocol.sampling import SamplingParams
@@ -59,6 +59,7 @@ class _State:
     blocks: list[int]
     entries: list[bytes] = field(default_factory=list)
     """What its positions must hold."""
+    faulty: bool = False
 
 
 class PagedModel:
@@ -70,7 +71,8 @@ class PagedModel:
         self.states: dict[int, _State] = {}
         self.steps = 0
 
-    def run(self, plan: StepPlan) -> StepResult:
+    def run(self, plan: StepPlan, unreadable: bool = False) -> StepResult:
+        """`unreadable`: the embeddings of this step have gone."""
         self.steps += 1
         assert plan.step == self.steps
         assert sum(work.count for work in plan.work) <= self.budget
@@ -82,11 +84,15 @@ class PagedModel:
             self.states[new.seq] = _State(new, list(new.token_ids), list(new.block_table))
         rows: dict[tuple[int, int], Row] = {}
         for embed in plan.embeds:
+            self.states[embed.seq].faulty |= unreadable
             key = embed.blob.segment
             rows.update({(embed.seq, embed.start + i): (key, embed.row + i) for i in range(embed.count)})
-        sampled, scores = [], []
+        sampled, scores, faults = [], [], []
         for work in plan.work:
             state = self.states[work.seq]
+            if state.faulty:
+                faults.append(SequenceFault(work.seq, "unreadable"))
+                continue
             state.blocks += work.new_blocks
             assert all(0 < block < self.num_blocks for block in state.blocks)
             assert len(set(state.blocks)) == len(state.blocks)
@@ -104,7 +110,7 @@ class PagedModel:
                 entries = tuple(TokenLogprobs(state.tokens[p], -float(p), 1, ()) for p in range(work.start + 1, stop))
                 if entries:
                     scores.append(PromptLogprobs(work.seq, work.start + 1, entries))
-        return StepResult(plan.step, tuple(sampled), tuple(scores))
+        return StepResult(plan.step, tuple(sampled), tuple(scores), tuple(faults))
 
     def _compute(self, state: _State, start: int, count: int, rows: dict[int, Row]) -> None:
         for position in range(start):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from thespis.actors.scheduler.scheduler import IN_FLIGHT
 from thespis.protocol.edges.detokenizer_to_scheduler import Stopped
 from thespis.protocol.prepared import Item, Prepared, Span
 from thespis.protocol.roles import SchedulerConfig
@@ -93,7 +94,7 @@ def _play(bench: Bench, dice: random.Random, move: str) -> None:
             bench.lose_runner()
             bench.join_runner()
         case "lose encoder" if not bench.cornered():
-            bench.lose_encoder()
+            bench.lose_encoder(dice.randrange(IN_FLIGHT + 1))
     bench.check_blocks()
 
 

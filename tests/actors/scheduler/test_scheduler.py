@@ -291,6 +291,37 @@ def test_a_fault_of_one_sequence_ends_one_request() -> None:
     bench.assert_empty()
 
 
+@pytest.mark.parametrize("readable", [0, 1])
+def test_a_step_whose_embeddings_died_is_computed_anew(readable: int) -> None:
+    bench = Bench(config(max_batched_tokens=4))
+    request = prepared("r", [0, 0, 0, 5, 6, 0, 0, 7], (item("cat", 0, 3), item("dog", 5, 2)), ignore_eos=True)
+    bench.submit(request, endless("text", [5], arrival=1.0))
+    assert bench.plan() is not None
+    assert bench.plan() is not None
+    bench.lose_encoder(readable)
+    bench.run()
+    assert not bench.rejected
+    assert bench.tokens["r", 0] == oracle(request, 0)
+    assert [bench.closed[id].usage.preemptions for id in ("r", "text")] == [1, 0]
+    assert bench.policy.tally.faults == 0
+    bench.assert_empty()
+
+
+def test_a_fault_of_its_own_comes_again_and_ends_the_request() -> None:
+    """Where an encoder has died meanwhile, it first looks like one for want of an embedding."""
+    bench = Bench()
+    bench.submit(prepared("r", [0, 0, 5], (item("cat", 0, 2),)))
+    for _ in range(2):
+        assert "r" not in bench.rejected
+        plan = bench.plan() or bench.plan()  # a new encoder is asked first
+        assert plan is not None
+        if not bench.policy.tally.preemptions:
+            bench.lose_encoder()
+        bench.policy.apply(StepResult(plan.step, (), faults=(SequenceFault(plan.work[0].seq, "nan"),)), 1.0)
+        bench.deliver()
+    assert "r" in bench.rejected
+
+
 def test_a_lost_item_sends_the_request_back_and_a_failed_one_ends_it() -> None:
     bench = Bench(encoder=False)
     bench.submit(*[prepared(id, [0, 5], (item(id, 0, 1),)) for id in ("cat", "dog")])
