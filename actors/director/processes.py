@@ -71,13 +71,18 @@ def spawn(module: str, arguments: Sequence[str], *, stdin: int, stdout: int, ext
     return os.posix_spawn(sys.executable, command, {**os.environ, **(extra or {})}, file_actions=actions)
 
 
+ONE_TEXT_AT_A_TIME = {"TOKENIZERS_PARALLELISM": "false"}
+"""A pool of threads for each tokenizer would never have a second text to work on."""
+
+
 def spawn_actor(launch: Launch, inherit: int | None = None) -> int:
     """An actor with an interpreter of its own. `inherit`: a descriptor that it, and no other, gets under the same number."""
     null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     try:
         if inherit is not None:
             os.set_inheritable(inherit, True)
-        return spawn("thespis.actors.entry", [msgspec.json.encode(launch).decode()], stdin=null, stdout=2)
+        arguments = [msgspec.json.encode(launch).decode()]
+        return spawn("thespis.actors.entry", arguments, stdin=null, stdout=2, extra=ONE_TEXT_AT_A_TIME)
     finally:
         os.close(null)
         if inherit is not None:

@@ -7,6 +7,8 @@ from typing import Literal
 from ...protocol.edges.control import Peer, Peers, Share
 
 State = Literal["starting", "ready", "gone"]
+STARTING_LEASES = 4
+"""A library that reads a large file may keep the interpreter's lock, and with it the heartbeats, for that long."""
 
 
 class RestartBudget:
@@ -105,12 +107,15 @@ class Roster:
         return Peers({role: one.peer for role, one in self.everyone.items() if one.peer is not None})
 
     def overdue(self, now: float, lease: float, hello: float) -> list[Member]:
-        """Living processes not heard for `lease` seconds, or that did not say Hello within `hello` seconds."""
-        return [
-            member
-            for member in self.members.values()
-            if member.pid is not None and now - member.heard > (hello if member.identity is None else lease)
-        ]
+        """Living processes not heard for `lease` seconds (`STARTING_LEASES` of them while they load), or that did not say Hello
+        within `hello` seconds."""
+
+        def patience(member: Member) -> float:
+            if member.identity is None:
+                return hello
+            return lease if member.state == "ready" else STARTING_LEASES * lease
+
+        return [member for member in self.members.values() if member.pid is not None and now - member.heard > patience(member)]
 
 
 def split_share(whole: Share, clients: int) -> Share:

@@ -60,7 +60,9 @@ class TextTokenizer:
         return number
 
     def encode(self, text: str, add_special_tokens: bool) -> list[int]:
-        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=add_special_tokens).ids
+        # Not `encode`: it keeps the interpreter's lock, and a megabyte of text would silence the heartbeats for a second.
+        (encoding,) = self._tokenizer.encode_batch_fast([text], add_special_tokens=add_special_tokens)
+        ids: list[int] = encoding.ids
         return ids
 
     def spellings(self, words: Iterable[str]) -> tuple[tuple[int, ...], ...]:

@@ -1,4 +1,4 @@
-from thespis.actors.director.roster import Guest, Member, RestartBudget, Roster, split_share
+from thespis.actors.director.roster import STARTING_LEASES, Guest, Member, RestartBudget, Roster, split_share
 from thespis.protocol.edges.control import Peer, Share
 
 
@@ -48,11 +48,20 @@ def test_silence_is_measured_from_hello_by_the_lease_and_before_it_by_the_start(
     greeted, new, unmade = member("a"), member("b"), member("c")
     for one in (greeted, new, unmade):
         one.begin(100.0)
-    greeted.pid, new.pid, greeted.identity = 1, 2, b"a"
+    greeted.pid, new.pid, greeted.identity, greeted.state = 1, 2, b"a", "ready"
     roster = Roster({"a": greeted, "b": new, "c": unmade})
     assert roster.overdue(109.9, lease=10.0, hello=60.0) == []
     assert roster.overdue(110.1, lease=10.0, hello=60.0) == [greeted]
     assert roster.overdue(160.1, lease=10.0, hello=60.0) == [greeted, new]
+
+
+def test_who_still_loads_may_be_silent_for_longer() -> None:
+    loading = member()
+    loading.begin(100.0)
+    loading.pid, loading.identity = 1, b"a"
+    roster = Roster({"scheduler": loading})
+    assert roster.overdue(100.0 + 10 * STARTING_LEASES, lease=10.0, hello=60.0) == []
+    assert roster.overdue(100.1 + 10 * STARTING_LEASES, lease=10.0, hello=60.0) == [loading]
 
 
 def test_a_share_is_divided_and_never_nothing() -> None:
