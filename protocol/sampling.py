@@ -1,4 +1,4 @@
-"""SamplingParams: how tokens are chosen and when a choice ends. Names and defaults are the OpenAI API's and vLLM's."""
+"""SamplingParams: how tokens are chosen and when a choice ends. Names and defaults are those of the OpenAI API and vLLM."""
 
 import math
 from typing import Any
@@ -8,24 +8,26 @@ import msgspec
 from .guide import Guide, as_guide
 
 MAX_TEXTS = 1024
+"""In `stop` or `bad_words`: each text is looked for with every token."""
 MAX_CHARACTERS = 64 << 10
+"""Of all those texts together."""
 
 
 class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How one request is sampled. Raises ValueError naming the field for a value out of range."""
+    """How one request is sampled. Raises ValueError that names the field for a value out of range."""
 
     n: int = 1
-    """Choices per prompt; each is a sequence of its own that shares the prompt's KV blocks."""
+    """Choices per prompt. Each is a sequence of its own; they share the prompt's KV blocks."""
     temperature: float = 1.0
     """0 is greedy."""
     top_p: float = 1.0
     top_k: int = 0
-    """Tokens kept, most likely first; 0 or -1 keeps all."""
+    """How many of the most likely tokens are kept; 0 or -1 keeps all."""
     min_p: float = 0.0
     seed: int | None = None
     """None: drawn by the frontend when the request is accepted, so that a resumed request samples the same."""
     max_tokens: int | None = 16
-    """None: as many as the context leaves."""
+    """None: as many as fit into the context."""
     min_tokens: int = 0
     stop: tuple[str, ...] = ()
     stop_token_ids: tuple[int, ...] = ()
@@ -37,29 +39,35 @@ class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     logit_bias: dict[int, float] | None = None
     allowed_token_ids: tuple[int, ...] | None = None
     logprobs: int | None = None
-    """Alternatives per output token; 0 gives the chosen token's alone."""
+    """Alternatives per output token; 0 gives only that of the chosen token."""
     prompt_logprobs: int | None = None
     skip_special_tokens: bool = True
     bad_words: tuple[str, ...] = ()
-    """Texts that are not produced; each is held against its token sequences, alone and after a space."""
+    """Texts that are never produced, neither alone nor after a space."""
     structured_outputs: Guide | None = None
     """What the answer must look like: a `StructuredOutputsParams`, or a dict of its fields."""
     bad_words_ids: tuple[tuple[int, ...], ...] = ()
     """The token sequences of `bad_words`; the preprocessor fills them in."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.stop, str):
-            msgspec.structs.force_setattr(self, "stop", (self.stop,))
-        if isinstance(self.bad_words, str):
-            msgspec.structs.force_setattr(self, "bad_words", (self.bad_words,))
-        if not isinstance(self.structured_outputs, Guide | None):
-            msgspec.structs.force_setattr(self, "structured_outputs", as_guide(self.structured_outputs))
+        self._normalise()
+        self._validate()
+
+    def _normalise(self) -> None:
+        """One text for a list of texts, lists for tuples, a dict for a guide: all become what the fields say."""
+        force = msgspec.structs.force_setattr
+        for name in ("stop", "bad_words"):
+            if isinstance(value := getattr(self, name), str):
+                force(self, name, (value,))
         for name in ("stop", "stop_token_ids", "bad_words"):
-            value = getattr(self, name)
-            if not isinstance(value, tuple):
-                msgspec.structs.force_setattr(self, name, tuple(value or ()))
-        if self.allowed_token_ids is not None and not isinstance(self.allowed_token_ids, tuple):
-            msgspec.structs.force_setattr(self, "allowed_token_ids", tuple(self.allowed_token_ids))
+            if not isinstance(value := getattr(self, name), tuple):
+                force(self, name, tuple(value or ()))
+        if not isinstance(self.allowed_token_ids, tuple | None):
+            force(self, "allowed_token_ids", tuple(self.allowed_token_ids))
+        if not isinstance(self.structured_outputs, Guide | None):
+            force(self, "structured_outputs", as_guide(self.structured_outputs))
+
+    def _validate(self) -> None:
         for name, low, high in _RANGES:
             value = getattr(self, name)
             if value is not None and not (isinstance(value, (int, float)) and low <= value <= high):
@@ -68,7 +76,7 @@ class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             raise ValueError("stop must not hold an empty string.")
         if not all(isinstance(word, str) and word.strip() for word in self.bad_words):
             raise ValueError("bad_words must not hold an empty text.")
-        for name, texts in (("stop", self.stop), ("bad_words", self.bad_words)):  # each is looked for with every token
+        for name, texts in (("stop", self.stop), ("bad_words", self.bad_words)):
             if len(texts) > MAX_TEXTS or sum(map(len, texts)) > MAX_CHARACTERS:
                 raise ValueError(f"{name} takes at most {MAX_TEXTS} texts of {MAX_CHARACTERS} characters together.")
         if self.max_tokens is not None and self.min_tokens > self.max_tokens:
