@@ -1,4 +1,4 @@
-"""`AsyncLLM`: the asyncio face. It starts an engine, or joins one that runs already, so that several faces share one."""
+"""`AsyncLLM`: the asyncio face. It starts an engine, or joins one that already runs and may have other faces too."""
 
 import asyncio
 import time
@@ -25,8 +25,8 @@ NOT_STARTED = "AsyncLLM is not started: use `async with AsyncLLM(...) as llm:` o
 class AsyncLLM:
     """`async with AsyncLLM() as llm: async for delta in llm.stream("Hello"): print(delta.text, end="")`.
 
-    With `run_dir` it joins the engine that runs there (`LLM.run_dir`, or what `thespis serve` prints); else it starts one from
-    the same options as `LLM`. Raises EngineError where there is no engine, or it cannot start.
+    With `run_dir` it joins the engine that runs there (`LLM.run_dir`, or what `thespis serve` prints); otherwise it starts one,
+    from the same options as `LLM`.
     """
 
     def __init__(self, model: str = "", *, run_dir: str | Path | None = None, **options: Any) -> None:
@@ -53,7 +53,7 @@ class AsyncLLM:
             raise
 
     async def close(self) -> None:
-        """Leave the engine; one that was started here ends. Idempotent."""
+        """Leave the engine; an engine that was started here ends. Idempotent."""
         client, self._client = self._client, None
         if client is not None:
             await client.close()
@@ -67,7 +67,7 @@ class AsyncLLM:
     async def stream(
         self, prompt: AsyncInput, sampling_params: SamplingParams | None = None, **options: Any
     ) -> AsyncIterator[StreamDelta]:
-        """Deltas of every choice as they come. Leaving the loop early cancels the request. Raises RequestError.
+        """Yields the deltas of every choice as they come. Leaving the loop early cancels the request. Raises RequestError.
 
         `prompt`: what `LLM.generate` takes for one prompt, or a conversation in the OpenAI form. `options`: `priority`,
         `deadline` (unix seconds), and for a conversation those of `LLM.chat`.

@@ -1,4 +1,4 @@
-"""What a caller says of the frames that he brings: `fps`, `duration`, `total_num_frames`, `frames_indices`,
+"""What a caller says about the frames it sends: `fps`, `duration`, `total_num_frames`, `frames_indices`,
 `do_sample_frames`. Pure.
 """
 
@@ -11,7 +11,7 @@ NAMES = ("fps", "duration", "total_num_frames", "frames_indices", "do_sample_fra
 
 
 def read_facts(given: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Those of `NAMES` that are given, as fields of `Frames` and `FrameList`. Raises RequestError."""
+    """Those of `NAMES` that are given, checked, as fields of `Frames` and `FrameList`. Raises RequestError."""
     facts: dict[str, Any] = {}
     for name in NAMES:
         value = given.get(name)

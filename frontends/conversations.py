@@ -1,7 +1,7 @@
-"""Conversations in the OpenAI form, as the Python faces take them: the server's own reader, on plain dicts.
+"""Conversations in the OpenAI form, as the Python faces take them: plain dicts, read by the same code as the server's.
 
-Beside the parts of the API a Python caller may give what he holds: `image_pil`, and `image`, `video`, `audio` with what
-`multi_modal_data` takes, and embeddings as arrays or tensors.
+In addition to the parts of the API, a Python caller may give objects: `image_pil`; `image`, `video` and `audio` with what
+`multi_modal_data` takes; and embeddings as arrays or tensors.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Conversation = Sequence[Mapping[str, Any]]
 """Messages."""
 _RULES = Rules(embeds=True, raw=read_raw)
-"""Whether embeddings are enabled is the engine's to say: this process does not know its options."""
+"""The engine decides whether embeddings are enabled: this process does not know its options."""
 
 
 def is_conversation(given: object) -> "TypeIs[Conversation]":
@@ -44,7 +44,7 @@ def read_chat(
     mm_processor_kwargs: Mapping[str, Any] | None = None,
     media_io_kwargs: Mapping[str, Any] | None = None,
 ) -> Submission:
-    """One conversation. `add_generation_prompt` is, where it is not given, the opposite of `continue_final_message`.
+    """One conversation. `add_generation_prompt` defaults to the opposite of `continue_final_message`.
 
     Raises RequestError that names the part.
     """

@@ -1,4 +1,4 @@
-"""A request's deadline, wherever it waits."""
+"""A request's deadline while it waits for something."""
 
 import asyncio
 import time
@@ -12,7 +12,7 @@ LATE = Failure("deadline", "The request's deadline has passed.", code="deadline"
 
 @asynccontextmanager
 async def before(deadline: float | None) -> AsyncIterator[None]:
-    """Until `deadline` (unix seconds; None: no end). Raises RequestError where that was too short."""
+    """A time limit on the block: `deadline` in unix seconds, None for no limit. Raises RequestError when it has passed."""
     try:
         async with asyncio.timeout(None if deadline is None else max(0.0, deadline - time.time())):
             yield

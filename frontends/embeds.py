@@ -1,6 +1,6 @@
-"""Ready-made embeddings as callers write them, on every face; and `encode_embeds`, which writes them for HTTP.
+"""Ready-made embeddings as callers of every face give them; and `encode_embeds`, which encodes them for HTTP.
 
-Whether they fit the model is checked where nothing can be hurt: in a decode worker, before anything else reads them.
+Whether they fit the model is checked in a decode worker, where a bad file can do no harm, before anything else reads them.
 """
 
 import base64
@@ -18,7 +18,7 @@ from .media import Raw, read_base64
 Array = NDArray[Any]
 Grid = tuple[int, int, int]
 MOST_CHANNELS = 8
-"""Of a sound; an array with more on both axes is none."""
+"""Of a sound: an array that is longer on both axes is not one."""
 
 
 def encode_embeds(embeds: Any, grid: Any = None) -> str:
@@ -36,12 +36,12 @@ def encode_embeds(embeds: Any, grid: Any = None) -> str:
 
 
 def is_array(value: Any) -> bool:
-    """An array of numpy's, or a tensor; torch itself is not imported."""
+    """Whether it is a numpy array or a tensor; torch itself is not imported."""
     return isinstance(value, np.ndarray) or (hasattr(value, "detach") and hasattr(value, "numpy"))
 
 
 def to_numpy(value: Any) -> Array:
-    """Of an array or tensor, wherever it lies; what numpy has no type for becomes float32."""
+    """From an array, or a tensor on any device; floats of a type that numpy does not have become float32."""
     if isinstance(value, np.ndarray):
         return value
     tensor = value.detach().cpu()
@@ -49,7 +49,7 @@ def to_numpy(value: Any) -> Array:
 
 
 def looks_like_embeds(modality: Modality, value: Any) -> bool:
-    """Whether a bare array is no picture, clip or sound: a float array whose values or shape none of them has."""
+    """Whether a bare array cannot be a picture, clip or sound: floats with values or a shape that none of them has."""
     if not is_array(value) or value.ndim not in (2, 3):
         return False
     if modality == "audio" and value.ndim == 2 and min(value.shape) <= MOST_CHANNELS:
@@ -61,7 +61,7 @@ def looks_like_embeds(modality: Modality, value: Any) -> bool:
 
 
 def split_embeds(modality: Modality, given: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A dict for each item: of `(N, F, H)`, a list of `(F_i, H)`, or `(total, H)` with a grid `(N, 3)`. RequestError."""
+    """A dict for each item, from `(N, F, H)`, a list of `(F_i, H)`, or `(total, H)` with a grid `(N, 3)`. RequestError."""
     name, where = f"{modality}_embeds", f"multi_modal_data['{modality}']"
     value = given.get(name)
     if isinstance(value, str):
@@ -86,7 +86,7 @@ def _split_array(array: Array, grids: list[Grid] | None, name: str, where: str) 
     if array.ndim != 2 or grids is None or len(grids) < 2:
         return [array]
     cells = [math.prod(grid) for grid in grids]
-    rows = [len(array) * count / max(1, sum(cells)) for count in cells]  # each patch has as many rows in one as in another
+    rows = [len(array) * count / max(1, sum(cells)) for count in cells]  # a patch has equally many rows in all items
     if min(cells) < 1 or any(row != int(row) for row in rows):
         text = f"The {len(array)} rows of {name} cannot be divided over grids of {', '.join(map(str, cells))} patches."
         raise refuse("invalid_request", text, part=where)
@@ -94,7 +94,7 @@ def _split_array(array: Array, grids: list[Grid] | None, name: str, where: str) 
 
 
 def read_embeds(modality: Modality, entry: Mapping[str, Any], where: str) -> Raw:
-    """One item: `{"image_embeds": ...}` with its grid where the model needs one. An array, a tensor, or base64 of a file."""
+    """One item: `{"image_embeds": ...}`, an array, a tensor or base64 of a file, with its grid if the model needs one."""
     name = f"{modality}_embeds"
     value, grid = entry.get(name), entry.get(f"{modality}_grid_thw")
     if isinstance(value, str):
@@ -104,7 +104,7 @@ def read_embeds(modality: Modality, entry: Mapping[str, Any], where: str) -> Raw
     array = to_numpy(value)
     if array.ndim == 3 and len(array) == 1:
         array = array[0]
-    if array.dtype.name not in ("float16", "float32"):  # refused later by name, unless it is another width of float
+    if array.dtype.name not in ("float16", "float32"):  # other floats are converted, the rest is refused below
         array = array.astype(np.float32) if array.dtype.kind == "f" else array
     if array.dtype.name not in ("float16", "float32"):
         raise refuse("invalid_request", f"Embeddings must be floating point, got {array.dtype.name}.", part=where)
@@ -130,7 +130,7 @@ def _grid(grid: Any, modality: Modality, where: str) -> Grid | None:
 
 
 def _grids(grid: Any, modality: Modality, where: str) -> list[Grid] | None:
-    """Of a grid (3,) or (N, 3)."""
+    """The rows of a grid (3,) or (N, 3)."""
     if grid is None:
         return None
     try:

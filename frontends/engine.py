@@ -1,4 +1,4 @@
-"""How a face gets an engine: start one, or find one that runs."""
+"""Start an engine, or find one that runs."""
 
 import atexit
 import contextlib
@@ -26,7 +26,7 @@ from ..protocol.errors import EngineError
 
 STOP_SECONDS = 20.0
 LAST_LINES = 8
-"""Of the log, in the error of an engine that ended without a reason of its own."""
+"""Of the log, in the error of an engine that ended without giving a reason."""
 
 
 class EngineHandle:
@@ -45,7 +45,7 @@ class EngineHandle:
         return self.process.poll() is None
 
     def stop(self, timeout: float = STOP_SECONDS) -> bool:
-        """Let go of the engine: it ends, in order, unless other faces still use it. Returns whether it has ended.
+        """Let go of the engine: it shuts down in order, unless other faces still use it. Returns whether it has ended.
 
         Close this process's clients first. After `timeout` seconds the engine is killed. Idempotent.
         """
@@ -60,7 +60,7 @@ class EngineHandle:
             assert process.stdin is not None
             assert process.stdout is not None
             with contextlib.suppress(BrokenPipeError), process.stdin:
-                process.stdin.write(b"\n")  # a fork of this process may hold the pipe open: its end alone might not come
+                process.stdin.write(b"\n")  # closing is not enough: a fork of this process may hold the pipe open
             with process.stdout:
                 try:
                     if any(said.event == "staying" for said in _announcements(process.stdout, timeout)):
@@ -71,7 +71,7 @@ class EngineHandle:
             return True
 
     def terminate(self, timeout: float = STOP_SECONDS) -> int:
-        """End the engine for everybody, in order; returns the director's exit code."""
+        """Shut the engine down for all faces; returns the director's exit code."""
         if self.running:
             self.process.terminate()
         self.stop(timeout)
@@ -79,7 +79,7 @@ class EngineHandle:
 
     def __del__(self) -> None:
         if not self._held and self.process.returncode is None:
-            self.process.returncode = 0  # it stays for others: no warning that it was forgotten
+            self.process.returncode = 0  # it stays for other faces: no warning about a running process
 
     def __enter__(self) -> Self:
         return self
@@ -105,14 +105,16 @@ def start_engine(
 
     Its log goes to `log_path`, by default `engine.log` in the run directory; with `inherit_log` to this process's stderr.
     `modules`, `forked`, `preload`, `python_path`: see `DirectorConfig`; for engines of fakes.
-    Raises EngineError with a text for the person at the keyboard.
+    Raises EngineError whose text is for the person who starts it.
     """
     model = inspect(config.model)
     template = chat_template_of(model, config.chat_template)
     if server is not None and template is None:
         raise no_template(model)
     directions = DirectorConfig(
-        engine=msgspec.structs.replace(config, chat_template=template),  # read once: a restarted process gets the same one
+        engine=msgspec.structs.replace(
+            config, chat_template=template
+        ),  # read once, so that a restarted process gets the same one
         server=server,
         modules=dict(modules or {}),
         forked=None if forked is None else tuple(forked),
@@ -141,7 +143,7 @@ def start_engine(
 
 
 def _popen(run_dir: Path, directions: DirectorConfig, log: IO[bytes] | None) -> "subprocess.Popen[bytes]":
-    """A session of its own: Ctrl-C in the terminal is for the face, which ends the engine in order."""
+    """In a session of its own: Ctrl-C in the terminal goes to the face, which ends the engine in order."""
     listen = directions.server.listen_fd if directions.server is not None else None
     return subprocess.Popen(
         [sys.executable, "-P", "-m", "thespis.actors.director", "--run-dir", str(run_dir)],
@@ -158,7 +160,7 @@ def _await_ready(handle: EngineHandle, directions: DirectorConfig, log: IO[bytes
     process = handle.process
     assert process.stdin is not None
     assert process.stdout is not None
-    with contextlib.suppress(BrokenPipeError):  # it has ended already, and the reason comes below
+    with contextlib.suppress(BrokenPipeError):  # it has ended already; the reason follows below
         process.stdin.write(msgspec.json.encode(directions) + b"\n")
     first = next(_announcements(process.stdout), None)
     if first is None:
@@ -192,7 +194,7 @@ def _last_lines(log: IO[bytes] | None) -> str:
 
 
 def find_engine(run_dir: str | Path) -> Path:
-    """The run directory of a running engine, checked. Raises EngineError that says what is not so."""
+    """The run directory of a running engine. Raises EngineError that says why it is not one."""
     path = Path(run_dir).expanduser()
     if not path.is_dir():
         raise EngineError(f"No engine runs in {str(run_dir)!r}: there is no such directory.")

@@ -1,6 +1,6 @@
-"""The inputs of `generate`: prompts with `multi_modal_data` and `multi_modal_uuids` beside them. Pure; nothing is shared yet.
+"""The inputs of `generate`: prompts with `multi_modal_data` and `multi_modal_uuids`. Pure; no shared memory is used yet.
 
-Raises RequestError that names the item.
+Errors are RequestErrors that name the item.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ def is_prompt(given: object) -> "TypeIs[PromptInput]":
 
 
 def read_prompt(given: PromptInput) -> Submission:
-    """A string, `{"prompt": ...}`, `{"prompt_token_ids": ...}` or a list of token ids, with `multi_modal_data` and its ids."""
+    """A string, a list of token ids, or a dict: `prompt` or `prompt_token_ids`, with `multi_modal_data` and its ids."""
     if isinstance(given, str):
         return Submission(TextPrompt(given), text=given)
     if not isinstance(given, Mapping):
@@ -47,7 +47,7 @@ def read_prompt(given: PromptInput) -> Submission:
 
 
 def read_options(given: Any, name: str) -> dict[str, Any]:
-    """A dict that may be left out."""
+    """An optional dict; {} for None."""
     if not isinstance(given, Mapping | None):
         raise refuse("invalid_request", "It must be a dict.", name, "wrong_type")
     return dict(given or {})
@@ -61,7 +61,7 @@ def _token_prompt(ids: Sequence[Any]) -> TokenPrompt:
 
 
 def read_media(data: Mapping[str, Any], uuids: Mapping[str, Any]) -> tuple[Pending, ...]:
-    """Items in the order image, video, audio; within one modality as they were given."""
+    """The items in the order image, video, audio; within one modality in the order given."""
     for name, given in (("multi_modal_data", data), ("multi_modal_uuids", uuids)):
         if not isinstance(given, Mapping):
             raise refuse("invalid_request", "It must be a dict with a list per modality.", part=name)

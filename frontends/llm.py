@@ -1,5 +1,5 @@
-"""`LLM`: the offline face. A plain blocking call; the client's loop runs in a thread of its own, so that a script without a
-main guard, a REPL and a notebook (whose loop is already running) all work the same.
+"""`LLM`: the offline face, with plain blocking calls. The client's event loop runs in a thread of its own, so that scripts
+without a main guard, REPLs and notebooks (whose loop is already running) all work the same.
 """
 
 import asyncio
@@ -26,15 +26,15 @@ from .submission import Submission, submit
 T = TypeVar("T")
 Params = SamplingParams | Sequence[SamplingParams] | None
 Reader = Callable[[], Submission]
-"""Reads one prompt when its turn has come."""
+"""Reads one prompt when it is its turn."""
 
 
 class LLM:
-    """An engine of this process's own: `LLM("folder").generate("Hello")`.
+    """An engine for offline batches: `LLM("folder").generate("Hello")`.
 
-    Takes every field of `EngineConfig` as a keyword; without a model it runs the bundled one. With `run_dir` it joins the
-    engine that runs there. Raises EngineError where there is none, or it cannot start. The processes of its own engine end
-    with `close()`, with the `with` block, with the object, and with this process.
+    Takes every field of `EngineConfig` as a keyword argument; without a model it runs the bundled one. With `run_dir` it
+    joins the engine that runs there. Raises EngineError if there is none, or if the engine cannot start or does not answer.
+    The processes that it started end with `close()`, the `with` block, the object, or this process.
     """
 
     def __init__(self, model: str | Path = "", *, run_dir: str | Path | None = None, **options: Any) -> None:
@@ -57,7 +57,7 @@ class LLM:
     def generate(
         self, prompts: PromptInput | Sequence[PromptInput], sampling_params: Params = None, use_tqdm: bool = True
     ) -> list[RequestOutput]:
-        """Answers in the order of the prompts. Raises RequestError for the first prompt that is refused or fails."""
+        """One answer per prompt, in order. Raises RequestError for the first prompt that is refused or fails."""
         given = [prompts] if is_prompt(prompts) else list(prompts)
         return self._run([partial(read_prompt, prompt) for prompt in given], sampling_params, use_tqdm)
 
@@ -75,12 +75,12 @@ class LLM:
         mm_processor_kwargs: Mapping[str, Any] | None = None,
         media_io_kwargs: Mapping[str, Any] | None = None,
     ) -> list[RequestOutput]:
-        """One conversation or several, in the OpenAI form.
+        """One answer per conversation, in order; one conversation or a list of several, in the OpenAI form.
 
-        `chat_template` (a file, Jinja, or the name of a built-in one), else the model's, renders them.
-
-        Beside the API's parts: `image_pil`, and `image`, `video`, `audio` with what `multi_modal_data` takes. Without
-        `add_generation_prompt` an answer begins unless the final message is continued. Raises RequestError like `generate`.
+        They are rendered by `chat_template` (a file, Jinja source, or the name of a built-in one), by default the model's.
+        In addition to the API's content parts there are `image_pil`, and `image`, `video` and `audio` with what
+        `multi_modal_data` takes. `add_generation_prompt` defaults to the opposite of `continue_final_message`. Raises
+        RequestError like `generate`.
         """
         batch = [messages] if is_conversation(messages) else messages
         read = partial(
@@ -115,7 +115,7 @@ class LLM:
         return self._call(self._client.status())
 
     def close(self) -> None:
-        """End every process of this engine, or leave the one that was joined. Idempotent."""
+        """End every process of this engine, or leave the engine that was joined. Idempotent."""
         self._close()
 
     def __enter__(self) -> Self:
@@ -125,7 +125,7 @@ class LLM:
         self.close()
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run on the client's loop; Ctrl-C here cancels it there, and with it every request it had submitted."""
+        """Run `work` on the client's loop. Ctrl-C here cancels it there, with every request that it has submitted."""
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result()
@@ -141,7 +141,7 @@ class LLM:
 
 
 def _shut(engine: EngineHandle | None, client: Client, loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
-    """The end of an LLM; must not refer to it, else it would never be collected."""
+    """Close an LLM. It must not refer to the object, which could then never be collected."""
     asyncio.run_coroutine_threadsafe(client.close(), loop).result(timeout=10)
     LLM._stop_loop(loop, thread)
     if engine is not None:
@@ -170,6 +170,6 @@ async def _run_all(client: Client, readers: list[Reader], params: list[SamplingP
         except BaseExceptionGroup as group_error:
             raise group_error.exceptions[0] from None
         finally:
-            for stream in begun:  # by the batch and not by each task: one that never ran its first line would cancel nothing
+            for stream in begun:  # here and not in the tasks: a task that never ran its first line would cancel nothing
                 await stream.cancel()
     return [task.result() for task in running]

@@ -1,7 +1,7 @@
-"""Media as callers write it: data: URLs are decoded here, http(s): and file: URLs go to the fetcher as they are.
+"""Media as callers send them: data: URLs are decoded here, http(s): and file: URLs go to the fetcher as they are.
 
-The bytes stay outside shared memory until the whole request has been read and found good: `place` puts them in, so that
-a refused request leaves nothing behind.
+The bytes stay outside shared memory until the whole request has been read and accepted: then `place` puts them in. A refused
+request leaves nothing behind.
 """
 
 import binascii
@@ -14,14 +14,14 @@ from ..protocol.request import Encoded, FrameList, MediaItem, Modality, Source, 
 from .clip_facts import read_facts
 
 MAX_ITEM_BYTES = 256 << 20
-"""Decoded bytes of one item, as for a download."""
+"""Decoded bytes of one item; a download has the same limit."""
 SLICE = 1 << 18
-"""Characters decoded at once; a multiple of four."""
+"""Base64 characters decoded at once; a multiple of four."""
 SCHEMES = ("http", "https", "data", "file")
 
 
 class Raw(NamedTuple):
-    """What is no container: pixels, frames, samples, embeddings. `source` names them once they lie in shared memory."""
+    """Media that are no file: pixels, frames, samples, embeddings. `source` describes them once they are in shared memory."""
 
     data: Bytes
     dtype: str
@@ -30,7 +30,7 @@ class Raw(NamedTuple):
 
 
 class Pending(NamedTuple):
-    """One item of a request that is still being read; `content` is None where only `uuid` was given."""
+    """One item of a request that is still being read; `content` is None if only `uuid` was given."""
 
     modality: Modality
     content: bytes | Raw | Url | None
@@ -39,7 +39,7 @@ class Pending(NamedTuple):
 
     @property
     def nbytes(self) -> int:
-        """That it takes in shared memory."""
+        """What it takes in shared memory."""
         match self.content:
             case bytes(data) | Raw(data=data):
                 return len(data)
@@ -48,7 +48,7 @@ class Pending(NamedTuple):
 
 
 class Arena(Protocol):
-    """Where bytes go: the client's store."""
+    """Where the bytes go: the client's media store."""
 
     def put_bytes(self, data: Bytes, dtype: str = "uint8", shape: tuple[int, ...] | None = None) -> BlobRef: ...
 
@@ -56,9 +56,9 @@ class Arena(Protocol):
 
 
 def read_url(url: str, modality: Modality, where: str, about: Mapping[str, Any] | None = None) -> bytes | Raw | Url:
-    """`about`: what the caller says of a list of frames.
+    """`about`: what the caller says about a list of frames.
 
-    Raises RequestError 400 for what is no URL of a known kind, 413 for what is too large.
+    Raises RequestError: 400 if it is not a URL of a known kind, 413 if it is too large.
     """
     scheme, colon, rest = url.partition(":")
     kind = scheme.strip().lower()
@@ -76,7 +76,7 @@ def read_url(url: str, modality: Modality, where: str, about: Mapping[str, Any] 
 
 
 def read_frames(data: str, facts: dict[str, Any], where: str) -> Raw:
-    """A clip as pictures in base64 with commas between them."""
+    """A clip as base64 pictures, separated by commas."""
     if len(data) // 4 * 3 > MAX_ITEM_BYTES:
         raise refuse("too_large", f"The media is larger than {MAX_ITEM_BYTES >> 20} MiB.", where, "media_too_large")
     frames = [read_base64(frame.strip(), where) for frame in data.split(",")]
@@ -86,13 +86,13 @@ def read_frames(data: str, facts: dict[str, Any], where: str) -> Raw:
 
 
 def read_base64(data: str, where: str) -> bytes:
-    """Strict: no character outside the alphabet, right padding, nothing behind it. The size is checked before decoding."""
+    """Strict: no characters outside the alphabet, correct padding and nothing after it. Size is checked before decoding."""
     if len(data) // 4 * 3 > MAX_ITEM_BYTES:
         raise refuse("too_large", f"The media is larger than {MAX_ITEM_BYTES >> 20} MiB.", where, "media_too_large")
     try:
         if "=" in data[:-2]:
             raise binascii.Error("padding before the end")
-        # In slices: each holds the interpreter's lock for a millisecond, the whole would for as long as it takes.
+        # In slices, each of which holds the interpreter's lock for a millisecond.
         slices = (data[start : start + SLICE] for start in range(0, len(data), SLICE))
         content = b"".join(binascii.a2b_base64(piece, strict_mode=True) for piece in slices)
     except ValueError:  # binascii.Error, and characters outside ASCII
@@ -103,7 +103,7 @@ def read_base64(data: str, where: str) -> bytes:
 
 
 def place(pending: Sequence[Pending], arena: Arena) -> tuple[MediaItem, ...]:
-    """Put the bytes into shared memory. Where one does not fit (RequestError), those before it are given back."""
+    """Put the bytes into shared memory. If an item does not fit (RequestError), those before it are given back."""
     items: list[MediaItem] = []
     blobs: list[BlobRef] = []
     try:

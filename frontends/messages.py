@@ -20,7 +20,7 @@ MAX_UUID = 128
 """Characters."""
 ROLE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 TEXT_TYPES = {"text": "text", "input_text": "text", "output_text": "text", "refusal": "refusal"}
-"""Type of a part that is text, and the field that holds it."""
+"""Types of parts that are text, and the field that holds it."""
 URL_TYPES: dict[str, tuple[Modality, str]] = {
     "image_url": ("image", "image_url"),
     "input_image": ("image", "image_url"),
@@ -29,12 +29,12 @@ URL_TYPES: dict[str, tuple[Modality, str]] = {
 }
 EMBED_TYPES: dict[str, Modality] = {"image_embeds": "image", "video_embeds": "video", "audio_embeds": "audio"}
 RAW_TYPES: dict[str, Modality] = {"image_pil": "image", "image": "image", "video": "video", "audio": "audio"}
-"""What only a Python caller can hold: PIL pictures, arrays, tensors. The field has the type's name."""
+"""From Python callers only: PIL pictures, arrays, tensors. The field has the name of the type."""
 BARE_KEYS = ("image_url", "video_url", "audio_url", "input_audio")
-"""A part without `type` that has one of these keys is of that type."""
+"""A part without a `type` that has one of these keys is of that type."""
 
 RawReader = Callable[[Modality, Any, str], "bytes | Raw"]
-"""Reads what only a Python caller can hold: (modality, value, where). Raises RequestError."""
+"""Reads what only a Python caller can give: (modality, value, where). Raises RequestError."""
 
 
 class Message(msgspec.Struct, kw_only=True):
@@ -51,7 +51,7 @@ class Rules(NamedTuple):
     """What a face accepts beyond what every face accepts."""
 
     embeds: bool = False
-    """Ready-made embeddings are enabled."""
+    """Whether ready-made embeddings are enabled."""
     raw: RawReader | None = None
     """None: the caller is another program, whose media come as text."""
 
@@ -60,7 +60,7 @@ OVER_HTTP = Rules()
 
 
 def read_messages(messages: Sequence[Message], rules: Rules = OVER_HTTP) -> tuple[tuple[ChatMessage, ...], list[Pending]]:
-    """The conversation and its media in order. Raises RequestError."""
+    """The conversation, and its media in order. Raises RequestError that names the part."""
     if not messages:
         raise refuse("invalid_request", "There must be at least one message.", "messages", "empty_messages")
     media: list[Pending] = []
@@ -88,7 +88,7 @@ def _read_message(message: Message, where: str, media: list[Pending], rules: Rul
         extra["tool_call_id"] = message.tool_call_id
     if message.tool_calls:
         extra["tool_calls"] = [_read_call(call, f"{where}.tool_calls[{i}]") for i, call in enumerate(message.tool_calls)]
-    # Templates know "system"; "developer" is OpenAI's newer word for the same voice.
+    # Templates know "system"; "developer" is OpenAI's newer name for the same role.
     return ChatMessage("system" if message.role == "developer" else message.role, tuple(content), extra)
 
 
@@ -149,7 +149,7 @@ def _read_medium(kind: str, part: Mapping[str, Any], where: str, rules: Rules) -
 
 
 def _given(part: Mapping[str, Any], field: str, where: str) -> Any:
-    """The field's value; None where the caller has written that there is none. Raises RequestError where it is absent."""
+    """The field's value, which may be null. Raises RequestError if both the field and a uuid are missing."""
     if field not in part and part.get("uuid") is None:
         raise refuse("invalid_request", "This field is required.", f"{where}.{field}", "missing_field")
     return part.get(field)
@@ -192,7 +192,7 @@ def _read_url_field(
 
 @cache
 def _warn_of_detail() -> None:
-    """Once: a caller that sends it sends it every time."""
+    """Only once: a caller that sends it sends it every time."""
     log.warning("`detail` has no effect: pictures are processed as the model wants them")
 
 

@@ -1,4 +1,4 @@
-"""Keyword arguments of the Python faces into an `EngineConfig`."""
+"""From keyword arguments of the Python faces to an `EngineConfig`."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ from ..protocol.config import EngineConfig
 
 
 def engine_config(model: str | Path, options: dict[str, Any]) -> EngineConfig:
-    """Raises TypeError for an option that there is not, ValueError for a value that is none."""
+    """Raises TypeError for an unknown option, ValueError for a value of the wrong type or range."""
     known = EngineConfig.__struct_fields__
     unknown = [name for name in options if name not in known]
     if unknown:
@@ -23,7 +23,7 @@ def engine_config(model: str | Path, options: dict[str, Any]) -> EngineConfig:
 
 
 def _plain(value: Any) -> Any:
-    """As JSON would hold it."""
+    """In the types that JSON has."""
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     return list(value) if isinstance(value, tuple | set | frozenset) else value

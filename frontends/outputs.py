@@ -1,4 +1,4 @@
-"""What the offline faces give back. Names and shapes are those that users of such engines know."""
+"""What `LLM` and `AsyncLLM` return. Names and shapes are those that users of vLLM know."""
 
 import time
 from collections.abc import Sequence
@@ -27,13 +27,13 @@ class CompletionOutput(msgspec.Struct):
     token_ids: list[int] = []
     cumulative_logprob: float | None = None
     logprobs: list[dict[int, Logprob]] | None = None
-    """Per token: the chosen one's and the alternatives' log-probabilities, by token id."""
+    """Per token: the log-probabilities of the chosen token and of the alternatives, by token id."""
     finish_reason: Literal["stop", "length"] | None = None
     stop_reason: str | int | None = None
 
 
 class RequestMetrics(msgspec.Struct):
-    """Where the time went; times in seconds, moments in unix seconds."""
+    """Where the time went; durations in seconds, moments in unix seconds."""
 
     arrival: float
     first_token: float | None = None
@@ -44,7 +44,7 @@ class RequestMetrics(msgspec.Struct):
     media_tokens: dict[str, int] = {}
     """By modality."""
     media_options: EffectiveOptions = {}
-    """What the request's own came to under the operator's ceilings, by kind and modality."""
+    """The media options that took effect under the operator's limits, by kind and modality."""
 
     @property
     def ttft(self) -> float | None:

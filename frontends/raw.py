@@ -1,6 +1,6 @@
-"""What a Python caller holds instead of a file: PIL pictures, arrays, tensors. Into bytes that can be shared. Pure.
+"""Media as Python objects (PIL pictures, arrays, tensors) into bytes that can be shared. Pure.
 
-Nothing is decoded or resized here; that is the decode worker's work, under its limits. Raises RequestError naming the item.
+Nothing is decoded or resized here: decode workers do that, within their limits. Errors are RequestErrors that name the item.
 """
 
 import logging
@@ -58,7 +58,7 @@ def split(modality: Modality, value: Any) -> list[Any]:
 
 
 def share(array: Array) -> tuple[Any, str, tuple[int, ...]]:
-    """Its bytes, type and shape: the first three fields of a `Raw`."""
+    """The array's bytes, type and shape: the first three fields of a `Raw`."""
     whole = np.ascontiguousarray(array)
     return whole.data.cast("B") if whole.size else b"", str(whole.dtype), whole.shape
 
@@ -82,7 +82,7 @@ def _pixels(entry: Any, where: str) -> tuple[Array, str]:
 
 
 def _of_pil(image: Any) -> tuple[Array, str]:
-    """Upright; what may be transparent keeps its alpha for the decode worker, which knows the background."""
+    """Upright. A picture that may be transparent keeps its alpha for the decode worker, which knows the background."""
     from PIL import ImageOps
 
     image = ImageOps.exif_transpose(image)
@@ -97,7 +97,7 @@ def _of_pil(image: Any) -> tuple[Array, str]:
 
 
 def _channels_last(array: Array, where: str) -> Array:
-    """Grey [H, W], [H, W, C] or [C, H, W] as [H, W, C]; the same with a leading time axis."""
+    """[H, W, C] from [H, W] (grey), [H, W, C] or [C, H, W]; the same with a leading time axis."""
     if array.ndim == 2:
         return array[..., None]
     if array.shape[-1] in (1, 3, 4):
@@ -146,7 +146,7 @@ def _clip(entry: Any, where: str) -> Raw:
 
 
 def _opaque(pixels: Array) -> Array:
-    """[..., 3] of [..., 1], [..., 2], [..., 3] or [..., 4]: what is transparent shows white."""
+    """[..., 3] from [..., 1], [..., 2], [..., 3] or [..., 4]: white shows through what is transparent."""
     channels = pixels.shape[-1]
     colours = pixels[..., : 1 if channels < 3 else 3]
     if channels in (2, 4):
@@ -184,7 +184,7 @@ def _sound(entry: Any, where: str) -> Raw:
 
 @cache
 def _tell_of_rate() -> None:
-    """Once: who gives such arrays gives many."""
+    """Only once: a caller that gives one such array gives many."""
     log.warning("a sound without its sampling rate is taken as being at the model's; give (array, sampling_rate)")
 
 

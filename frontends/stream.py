@@ -1,4 +1,4 @@
-"""The reply slot of one request: merges what arrives until its reader comes, so that a slow reader costs no memory."""
+"""The reply slot of one request. It merges what arrives until the caller reads, so a slow reader costs no memory."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -13,7 +13,7 @@ from ..protocol.prepared import Prepared
 
 
 class ChoiceUpdate(msgspec.Struct):
-    """What one choice grew by since the last update."""
+    """What has been added to one choice since the last update."""
 
     index: int
     text: str = ""
@@ -41,7 +41,7 @@ class Stream:
     def __init__(self, id: str, cancel: Callable[[str], Awaitable[None]]) -> None:
         self.id = id
         self.prepared: Prepared | None = None
-        """The prepared prompt; known before the first update."""
+        """The prepared prompt; there before the first update."""
         self._cancel = cancel
         self._wake = asyncio.Event()
         self._pending: dict[int, ChoiceUpdate] = {}
@@ -56,7 +56,7 @@ class Stream:
 
     @property
     def ended(self) -> bool:
-        """The terminal message has come (though perhaps it has not been read)."""
+        """Whether the terminal message has come, read or not."""
         return self._finished is not None or self._failure is not None
 
     # the client writes
@@ -100,12 +100,12 @@ class Stream:
         update = Update(list(self._pending.values()), self._finished, self._prompt_logprobs)
         self._pending, self._prompt_logprobs = {}, None
         self._over = self._finished is not None
-        if self._failure is not None:  # the text that came before the failure is the caller's; the failure is next
+        if self._failure is not None:  # the text that came before the failure is delivered first
             self._wake.set()
         return update
 
     async def cancel(self) -> None:
-        """End the request wherever it is. Idempotent; a finished request stays finished."""
+        """End the request wherever it is. Idempotent; does nothing to a finished request."""
         if not self.ended:
             await self._cancel(self.id)
 

@@ -1,9 +1,9 @@
-"""Requests of this client that a process may be dying of: who goes there alone, who is refused. Pure; times are parameters.
+"""Requests of this client that may be killing a process: which go there alone, which are refused. Pure; times are parameters.
 
-A client knows what it has in the fetcher, the preprocessor and the scheduler, because it sends it there again after a death;
-so it keeps the blame for these three. (The scheduler keeps it for runner, encoder and detokenizer, the preprocessor for the
-decode workers.) After a second crash with requests in hand these go there one at a time, in turn, until each has got through;
-the others wait in the ledger. A kill from outside is held against nobody.
+A client knows which of its requests are in the fetcher, the preprocessor and the scheduler, because it sends them there again
+after a death; so it keeps the blame for these three. (The scheduler keeps it for runner, encoder and detokenizer, the
+preprocessor for the decode workers.) After a second crash with requests in hand, these go there one at a time, in turn, until
+each has got through; the others wait in the ledger. A kill from outside counts against no request.
 """
 
 from collections.abc import Callable, Iterable
@@ -22,46 +22,47 @@ Read = Callable[[BlobRef], Bytes]
 
 
 class Suspects:
-    """`read` gives the bytes of a request's media; they are only read where something like it was refused before."""
+    """`read` returns the bytes of a blob. Media are read only if a request that looks the same was refused before."""
 
     def __init__(self, read: Read) -> None:
         self._read = read
         self._of = {role: Quarantine() for role in PLACES}
         self._company = set(PLACES)
-        """Processes in which other clients' requests may be or may have been: nobody of ours is alone there."""
+        """Processes that may have, or have had, other clients' requests: none of ours is alone there."""
         self._alike = Banned()
         self._banned = Banned()
         self.refused = 0
 
     @property
     def quiet(self) -> bool:
+        """Whether there is no suspect."""
         return not any(map(len, self._of.values()))
 
     def met(self, others: bool) -> None:
-        """Whether other clients are in the engine now."""
+        """Note whether other clients are in the engine now."""
         if others:
             self._company.update(PLACES)
 
     def born(self, role: str, others: bool) -> None:
-        """A new incarnation, which has nothing of anybody's yet."""
+        """A new incarnation of `role`, which has no requests yet."""
         if not others:
             self._company.discard(role)
 
     def died(self, role: str, epoch: int, in_hand: Iterable[str], outside: bool) -> Proof | None:
-        """This incarnation ended with these in hand; returns what is now proved to be the cause."""
+        """This incarnation ended with these requests in hand. Returns the proof, if there is one, of which was the cause."""
         if outside or role not in PLACES:
             return None
         return self._of[role].died(epoch, in_hand, outside=False, others=role in self._company)
 
     def may_go(self, id: str, way: Iterable[str], wanted: Callable[[str], bool]) -> bool:
-        """Whether a request may go into these processes now. Whose turn it is goes anywhere."""
+        """Whether a request may go into these processes now. The one whose turn it is may go into all."""
         if self.quiet or all(self._of[role].first(wanted) is None for role in way):
             return True
         turn = next(filter(None, (quarantine.first(wanted) for quarantine in self._of.values())), None)
         return turn == id
 
     def passed(self, id: str) -> None:
-        """It is prepared: fetcher and preprocessor have survived it."""
+        """The request is prepared: the fetcher and the preprocessor have survived it."""
         self._of["fetcher"].ended(id)
         self._of["preprocessor"].ended(id)
 
@@ -70,24 +71,25 @@ class Suspects:
             quarantine.ended(id)
 
     def ban(self, request: Request, now: float) -> None:
+        """Refuse this request, and whatever is the same work, from now on."""
         self.refused += 1
         self._alike.add(outline(request), now)
         self._banned.add(fingerprint(request, self._read), now)
 
     def refusal(self, request: Request, now: float) -> Failure | None:
-        """Why this request is not tried."""
+        """Why this request must not be tried; None if it may."""
         if not len(self._banned) or not self._alike.holds(outline(request), now):
             return None
         return POISON if self._banned.holds(fingerprint(request, self._read), now) else None
 
 
 def outline(request: Request) -> str:
-    """What two requests have in common that are the same work, but for the bytes of their media."""
+    """Equal for two requests that are the same work, apart from the bytes of their media."""
     return _digest(_work(request)).hexdigest()
 
 
 def fingerprint(request: Request, read: Read) -> str:
-    """What makes two requests the same work, whoever sends them. The seed is not part of it: it is drawn anew for each."""
+    """Equal for two requests that are the same work, whichever client sends them. The seed is left out: each draws its own."""
     digest = _digest(_work(request))
     for item in request.media:
         if item.source is not None and not isinstance(item.source, Url):

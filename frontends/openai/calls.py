@@ -1,4 +1,4 @@
-"""One choice's tool calls in OpenAI's form: deltas while its text comes, or the whole message."""
+"""The tool calls of one choice in OpenAI's form: as deltas while the text comes, or as the whole message."""
 
 import secrets
 from typing import Any
@@ -18,17 +18,17 @@ class Calls:
         self._count = 0
 
     def split(self, choice: ChoiceUpdate) -> tuple[ChoiceUpdate, list[dict[str, Any]]]:
-        """The update with what of its text is text, and the deltas of its calls."""
+        """The update without the calls in its text, and the deltas of those calls."""
         over = choice.finish_reason is not None
         text, deltas = self._told(self._events(choice.text, over))
         return msgspec.structs.replace(choice, text=text), deltas
 
     def reason(self, given: str | None) -> str | None:
-        """The finish reason: an answer that ended by itself, with a call, ended for the call."""
+        """The finish reason: `tool_calls` for an answer that stopped by itself and has a call."""
         return "tool_calls" if given == "stop" and self._count else given
 
     def whole(self, text: str) -> dict[str, Any]:
-        """`content` and, where there are any, `tool_calls` of a message."""
+        """The `content` of a message and, if there are any, its `tool_calls`."""
         content, deltas = self._told(self._events(text, True))
         calls: list[dict[str, Any]] = []
         for delta in deltas:
@@ -42,7 +42,7 @@ class Calls:
         return [*self._parser.feed(text), *(self._parser.finish() if over else ())]
 
     def _told(self, events: list[Event]) -> tuple[str, list[dict[str, Any]]]:
-        """Where one call is allowed, those after it are left out."""
+        """Text and deltas. Where only one call is allowed, those after it are left out."""
         text = ""
         deltas: list[dict[str, Any]] = []
         for event in events:

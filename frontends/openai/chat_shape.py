@@ -1,4 +1,4 @@
-"""Chat answers: `chat.completion` and its chunks. What does not change from token to token is encoded once."""
+"""Chat answers: `chat.completion` and its chunks. What is the same in all chunks is encoded once."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,7 +19,7 @@ class ChatShape:
         self._tail = b"]" + tail
         self._before = [self._head + b',"choices":[{"index":%d,"delta":{"content":' % i for i in range(options.n)]
         self._calls = [] if options.tools is None else [Calls(options.tools) for _ in range(options.n)]
-        """Per choice, where there are tools: what finds calls in its text."""
+        """Per choice, if there are tools: finds the calls in its text."""
         self._plain_after = b'},"logprobs":null,"finish_reason":null}' + self._tail
 
     def first(self, source: int, prompt_token_ids: Sequence[int]) -> bytes:

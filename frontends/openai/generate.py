@@ -29,7 +29,7 @@ SSE_HEADERS = {
 
 
 class Meter:
-    """Measures one request: time to the first token, between tokens, to the end."""
+    """Measures one call: time to the first token, between tokens, and to the end."""
 
     def __init__(self, metrics: Metrics, arrival: float) -> None:
         self._metrics = metrics
@@ -54,7 +54,7 @@ class Meter:
 
 
 async def submit_all(client: Client, generations: Sequence[Generation], tenant: str, stack: AsyncExitStack) -> list[Stream]:
-    """All or none: where one is refused, `stack` cancels those before it."""
+    """All or none: if one is refused, `stack` cancels those before it."""
     if len(generations) > (most := client.admission.share.requests):
         text = f"At most {most} prompts in one call: the engine takes no more requests at once (--max-requests)."
         raise refuse("invalid_request", text, "prompt", "too_many_prompts")
@@ -66,7 +66,7 @@ async def submit_all(client: Client, generations: Sequence[Generation], tenant: 
 
 
 async def merged(streams: Sequence[Stream]) -> AsyncIterator[tuple[int, Update]]:
-    """The updates of several streams as they come, each with its stream's number."""
+    """The updates of several streams as they come, each with the number of its stream."""
     if len(streams) == 1:
         async for update in streams[0]:
             yield 0, update
@@ -106,7 +106,7 @@ async def answer_whole(streams: Sequence[Stream], shape: Shape, sizes: Sequence[
 async def answer_stream(
     request: web.Request, streams: Sequence[Stream], shape: Shape, meter: Meter, headers: dict[str, str]
 ) -> web.StreamResponse:
-    """Server-sent events. Nothing is sent before the first update, so that what fails early has a status of its own."""
+    """Server-sent events. Nothing is sent before the first update, so that an early failure still has its HTTP status."""
     answers = [Answer(0) for _ in streams]
     updates = merged(streams)
     seen: set[int] = set()

@@ -1,4 +1,4 @@
-"""The fields of a request that say what the answer must look like, of which one may be given. Pure."""
+"""The fields of a request that constrain what its answer looks like; only one may be given. Pure."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from .schema import Common
 
 CODE = "invalid_grammar"
 GUIDED = {"guided_json": "json", "guided_regex": "regex", "guided_choice": "choice", "guided_grammar": "grammar"}
-"""vLLM's older names, and what each is in `structured_outputs`."""
+"""vLLM's older names, and the field of `structured_outputs` that each stands for."""
 
 
 def read_guide(request: Common) -> Guide | None:
@@ -51,6 +51,6 @@ def _response_format(value: dict[str, Any]) -> Guide:
 
 
 def _wrong(error: Exception, field: str) -> RequestError:
-    """The guide's texts are our own, and begin with its name as Python callers know it."""
+    """The texts of a guide's errors are our own. They begin with the name that Python callers know, which is replaced."""
     words = str(error).partition(" ")[2] if isinstance(error, ValueError) else ""
     return refuse("invalid_request", f"It {words}" if words else "The value is not valid.", field, CODE)

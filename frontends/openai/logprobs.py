@@ -6,7 +6,7 @@ from typing import Any
 from ...protocol.edges.detokenizer_to_client import Logprob, PositionLogprobs
 
 LOWEST = -9999.0
-"""Stands for minus infinity, which JSON cannot write."""
+"""In place of minus infinity, which JSON does not have."""
 
 
 def chat_logprobs(positions: Sequence[PositionLogprobs], top: int) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def completion_logprobs(positions: Sequence[PositionLogprobs], top: int, offset:
 
 
 def echoed_logprobs(first: str, positions: Sequence[PositionLogprobs], top: int) -> dict[str, Any]:
-    """The prompt's part where a completion echoes it: `first` is the text of its first token, which nothing predicts."""
+    """The part for an echoed prompt. `first` is the text of its first token, which has no probability."""
     rest = completion_logprobs(positions, top, len(first))
     return {
         "tokens": [first, *rest["tokens"]],
@@ -48,7 +48,7 @@ def echoed_logprobs(first: str, positions: Sequence[PositionLogprobs], top: int)
 
 
 def prompt_logprobs(positions: Sequence[PositionLogprobs]) -> list[dict[str, Any] | None]:
-    """`prompt_logprobs` as vLLM writes it: per token a table by id, None for the first."""
+    """`prompt_logprobs` in vLLM's form: per token a table by id, None for the first."""
     table: list[dict[str, Any] | None] = [None]
     for position in positions:
         table.append(

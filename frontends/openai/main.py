@@ -1,4 +1,4 @@
-"""The HTTP frontend as a process: role `http`, a child of the director like the actors, and restarted like them."""
+"""The HTTP frontend as a process: role `http`, which the director starts and restarts like the actors."""
 
 import asyncio
 import logging
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class Http(Actor):
-    """Listens as long as it lives: while the engine drains, to refuse what is new and to finish what was accepted."""
+    """Listens as long as it lives. While the engine drains it refuses what is new and finishes what was accepted."""
 
     def __init__(self, launch: Launch) -> None:
         super().__init__(launch)
@@ -51,7 +51,7 @@ class Http(Actor):
 
 
 def open_listener(server: ServerConfig) -> socket.socket:
-    """The inherited socket, or a new one. Raises EngineError where the address cannot be had."""
+    """The inherited socket, or a new one. Raises EngineError if it cannot listen on the address."""
     if server.listen_fd is not None:
         listener = socket.socket(fileno=server.listen_fd)
     else:
@@ -64,7 +64,7 @@ def open_listener(server: ServerConfig) -> socket.socket:
 
 
 async def close(app: web.Application, runner: web.AppRunner, seconds: float | None = None) -> None:
-    """Refuse what is new, wait for what is under way, at most `seconds`, then stop listening."""
+    """Refuse what is new, wait at most `seconds` for what is under way, then stop listening."""
     service = app[SERVICE]
     service.client.drain()
     try:
@@ -72,7 +72,7 @@ async def close(app: web.Application, runner: web.AppRunner, seconds: float | No
             await service.idle()
     except TimeoutError:
         log.warning("%d requests were cut off at shutdown", service.busy)
-        service.client.end_all(CUT)  # each caller is told, a stream by its last event
+        service.client.end_all(CUT)  # each caller is told, in a stream by the last event
     await runner.cleanup()
 
 

@@ -1,4 +1,4 @@
-"""Prometheus: what this frontend measures itself, and every actor's counters as gauges."""
+"""Prometheus metrics: what this frontend measures, and the counters of every actor as gauges."""
 
 import re
 from collections.abc import Iterator
@@ -40,7 +40,7 @@ class Metrics:
         )
 
     def text(self, status: Status | None) -> bytes:
-        """The exposition; `status` None: the engine does not answer, and only the frontend's own lines are there."""
+        """The metrics as text. If `status` is None, the engine did not answer and only the frontend's own lines are there."""
         own: bytes = generate_latest(self._registry)
         if status is None:
             return own

@@ -1,4 +1,4 @@
-"""From a caller's body to what the client submits: prompt, media, sampling. Pure; every refusal names the field."""
+"""From the body of a call to what is submitted: prompts, media, sampling. Pure; every refusal names the field."""
 
 import re
 from typing import Any
@@ -18,7 +18,7 @@ COPIED = (
     "n", "temperature", "top_p", "top_k", "min_p", "seed", "min_tokens", "include_stop_str_in_output", "ignore_eos",
     "presence_penalty", "frequency_penalty", "repetition_penalty", "prompt_logprobs", "skip_special_tokens",
 )  # fmt: skip
-"""Fields that mean the same here and in SamplingParams."""
+"""Fields with the same meaning here and in SamplingParams."""
 
 
 class Generation(Submission, frozen=True, kw_only=True):
@@ -51,7 +51,7 @@ def parse_chat(request: ChatRequest, *, embeds: bool = False, style: Style = "he
     if tools is not None:
         guide = tool_guide(tools, guide)
         if style == "hermes" and request.skip_special_tokens is None:
-            extra["skip_special_tokens"] = False  # where the tags are special tokens, they must be seen
+            extra["skip_special_tokens"] = False  # the tags of calls may be special tokens, which must stay in the text
     return Generation(
         prompt=ChatPrompt(
             messages=messages,
@@ -150,7 +150,7 @@ def _sampling(request: Common, **extra: Any) -> SamplingParams:
     try:
         return SamplingParams(**given)
     except ValueError as error:
-        # SamplingParams' texts are our own, and begin with the field's name.
+        # The texts of SamplingParams' errors are our own, and begin with the field's name.
         name = str(error).split(" ", 1)[0]
         raise refuse(
             "invalid_request", str(error), name if name in SamplingParams.__struct_fields__ else None, "out_of_range"

@@ -1,8 +1,8 @@
-"""What callers send, as msgspec Structs: names and types of the OpenAI API and vLLM's additions to it.
+"""The bodies that callers send, as msgspec Structs: names and types of the OpenAI API and vLLM's additions to it.
 
-Unknown fields are ignored with a warning (`ignored_fields`), as OpenAI clients expect, but for those whose names say that
-they bound what an answer costs or may hold (`MATTERS`). What would change the answer but is not built yet is listed in
-`NOT_YET`; both are refused, never ignored. Content parts stay plain JSON here: `messages.py` reads
+Unknown fields are ignored with a warning (`ignored_fields`), as OpenAI clients expect. Two kinds are refused instead: fields
+whose names say that they limit what an answer costs or contains (`MATTERS`), and fields that would change the answer but are
+not supported yet (`NOT_YET`). Content parts stay plain JSON here: `messages.py` reads
 them, so that an error can name the part.
 """
 
@@ -25,13 +25,13 @@ class StreamOptions(msgspec.Struct, kw_only=True):
 
 
 class Body(msgspec.Struct, kw_only=True):
-    """What every body may have."""
+    """What every body may contain."""
 
     model: str | None = None
 
 
 class Common(Body, kw_only=True):
-    """What chat and plain completions share. None is always "not given"."""
+    """What chat and plain completions share. None always means "not given"."""
 
     n: int | None = None
     temperature: float | None = None
@@ -67,7 +67,7 @@ class Common(Body, kw_only=True):
     guided_regex: str | None = None
     guided_choice: list[str] | None = None
     guided_grammar: str | None = None
-    # Not built yet, see NOT_YET.
+    # Not supported yet, see NOT_YET.
     best_of: int | None = None
     logits_processors: Any = None
     truncate_prompt_tokens: int | None = None
@@ -127,16 +127,19 @@ NOT_YET: dict[str, tuple[Any, ...]] = {
     "suffix": ("",),
     "documents": ([],),
 }
-"""Fields that are refused, with the values that change nothing and are taken all the same."""
+"""Fields that are refused, each with the values that change nothing and are accepted."""
 
 MATTERS = re.compile(
     r"(max|min|limit|stop|bad|banned|blocked|forbidden|allowed|guided|structured)_(?!decoding_backend$)\w+"
     r"|(\w+_)?(limits?|budgets?|timeout|deadline)"
     r"|moderation|guardrails?|grammar|regex|json_schema|structural_tag|cache_salt"
 )
-"""Unknown fields that are refused: who bounds length, time, cost or content by them, or keeps tenants apart, must hear that it
-would not happen. `max_new_tokens`, `stop_words`, `thinking_token_budget`, `guided_whitespace_pattern`, `cache_salt`."""
+"""Unknown fields that are refused: a caller that limits length, time, cost or content with them, or keeps tenants apart, must
+learn that it would not happen. `max_new_tokens`, `stop_words`, `thinking_token_budget`, `guided_whitespace_pattern`,
+`cache_salt`."""
 
+MAX_IGNORED = 16
+"""Names that are told to the caller."""
 FREE_FORM = ("mm_processor_kwargs", "media_io_kwargs", "chat_template_kwargs")
 
 
@@ -158,9 +161,9 @@ def decode(schema: type[R], body: bytes) -> R:
 
 
 def ignored_fields(schema: type[msgspec.Struct], body: bytes) -> list[str]:
-    """Names in the body and in its `stream_options` that the schema does not know; only plain words, at most 16.
+    """Names in the body and in its `stream_options` that the schema does not know; only plain words, at most `MAX_IGNORED`.
 
-    Raises RequestError 400 for one that could cost money or safety.
+    Raises RequestError 400 for one that could cost money or safety (`MATTERS`).
     """
     given = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     unknown = [name for name in given if name not in schema.__struct_fields__]
@@ -171,4 +174,4 @@ def ignored_fields(schema: type[msgspec.Struct], body: bytes) -> list[str]:
     if "stream_options" in given and bytes(given["stream_options"]) != b"null":
         options = msgspec.json.decode(given["stream_options"], type=dict[str, msgspec.Raw])
         unknown += [f"stream_options.{name}" for name in options if name not in StreamOptions.__struct_fields__]
-    return [name for name in unknown if re.fullmatch(r"(stream_options\.)?[A-Za-z][A-Za-z0-9_]{0,63}", name)][:16]
+    return [name for name in unknown if re.fullmatch(r"(stream_options\.)?[A-Za-z][A-Za-z0-9_]{0,63}", name)][:MAX_IGNORED]

@@ -1,4 +1,4 @@
-"""What the handlers of one app share: the client, the door, the metrics, and the count of what is under way."""
+"""What the handlers of one app share: client, keys, body limits, metrics, and the count of generations under way."""
 
 import asyncio
 import logging
@@ -30,7 +30,7 @@ P = TypeVar("P")
 IGNORED_HEADER = "X-Thespis-Ignored-Fields"
 MAX_WARNED = 256
 LARGE = 1 << 20
-"""Bytes of a body from which on reading it takes milliseconds."""
+"""Bytes of a body above which parsing it takes milliseconds."""
 
 
 class Service:
@@ -48,7 +48,7 @@ class Service:
 
     @property
     def draining(self) -> bool:
-        """Nothing new is accepted any more."""
+        """Whether nothing new is accepted any more."""
         return self.client.draining
 
     @property
@@ -57,7 +57,7 @@ class Service:
         return self._busy
 
     async def idle(self) -> None:
-        """Until nothing is under way."""
+        """Wait until nothing is under way."""
         await self._idle.wait()
 
     @contextmanager
@@ -79,10 +79,10 @@ class Service:
     async def read(
         self, request: web.Request, schema: type[B], parse: Callable[[B], P], generates: bool = False
     ) -> tuple[B, P, dict[str, str]]:
-        """The body, what `parse` (pure) makes of it, and headers that name what was ignored in it.
+        """The body, what `parse` (pure) makes of it, and headers that name the ignored fields.
 
-        A large body is read in a thread, so that the streams of others go on meanwhile. `generates`: by the headers alone,
-        raises RequestError 429 where the engine has no place for a request of this size now.
+        A large body is parsed in a thread, so that other streams continue meanwhile. With `generates` the headers alone decide
+        whether the engine has room for a request of this size; if not, raises RequestError 429.
         """
         with self.client.admission.expecting(request.content_length or 0) if generates else nullcontext():
             raw = await self.bodies.read(request)
@@ -100,19 +100,19 @@ class Service:
         return body, parsed, {IGNORED_HEADER: ", ".join(ignored)}
 
     def _warn(self, fields: Sequence[str]) -> None:
-        """Once for each name, as a caller that sends it sends it every time."""
+        """Once for each name: a caller that sends it sends it every time."""
         new = [name for name in fields if name not in self._warned]
         if new and len(self._warned) < MAX_WARNED:
             self._warned.update(new)
             log.warning("requests have fields that are ignored: %s", ", ".join(new))
 
     def check_model(self, name: str | None) -> None:
-        """Raises RequestError 404 for a model that is not the one served here; no name means that one."""
+        """Raises RequestError 404 for a model that is not served here. None stands for the one that is."""
         if name is not None and name != self.config.name:
             raise refuse("not_found", f"The served model is `{self.config.name}`.", "model", "model_not_found")
 
     def _check_template(self, body: Body) -> None:
-        """A template is a program: other people's run here only if the operator says so."""
+        """A template is a program: those of callers run here only if the operator allows it."""
         if getattr(body, "chat_template", None) is not None and not self.config.engine.trust_request_chat_template:
             text = "A chat template in the request is refused; start with --trust-request-chat-template."
             raise refuse("unsupported", text, "chat_template", "unsupported")
@@ -126,7 +126,7 @@ class Service:
 
     @cached_property
     def tool_style(self) -> Style:
-        """How the served model writes tool calls: as told, or as its chat template says."""
+        """How the served model writes tool calls: as configured, or as its chat template shows."""
         told = self.config.server.tool_call_parser
         if told != "auto":
             return "hermes" if told == "hermes" else "json"

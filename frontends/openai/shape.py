@@ -17,12 +17,12 @@ DONE = b"data: [DONE]\n\n"
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """What a call asked of its answer."""
+    """What a call asked its answer to contain."""
 
     created: int
     """Unix seconds."""
     arrival: float
-    """Unix seconds; timings are told relative to it."""
+    """Unix seconds; timings are relative to it."""
     model: str
     n: int = 1
     logprobs: int | None = None
@@ -33,11 +33,11 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     tools: ToolUse | None = None
     """The functions that the answer may call."""
     echo: tuple[str, ...] | None = None
-    """Per prompt, the text that goes before each of its choices."""
+    """Per prompt, the text that precedes each of its choices."""
 
 
 class Shape(Protocol):
-    """One API's way to write an answer; `source` counts the prompts of a call."""
+    """How one API writes an answer; `source` is the number of the prompt within the call."""
 
     def first(self, source: int, prompt_token_ids: Sequence[int]) -> bytes:
         """The events before a prompt's first text."""
@@ -74,7 +74,7 @@ def usage(answers: Sequence[Answer]) -> dict[str, Any]:
 
 
 def timings(answers: Sequence[Answer], arrival: float) -> list[dict[str, Any]]:
-    """Where the time went: stages with start and end in seconds after the arrival."""
+    """Where the time went: stages with their start and end in seconds after the arrival."""
     return [
         {"stage": t.stage, "start": round(t.start - arrival, 6), "end": round(t.end - arrival, 6), "detail": t.detail}
         for answer in answers
@@ -84,7 +84,7 @@ def timings(answers: Sequence[Answer], arrival: float) -> list[dict[str, Any]]:
 
 
 def trailer(answers: Sequence[Answer], options: Options, asked: bool) -> dict[str, Any]:
-    """`usage` and, on request, `timings`, as they stand at the end of an answer."""
+    """`usage` and, on request, `timings`, for the end of an answer."""
     end: dict[str, Any] = {"usage": usage(answers)} if asked else {}
     if options.return_timings:
         end["timings"] = timings(answers, options.arrival)

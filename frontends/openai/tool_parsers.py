@@ -1,7 +1,7 @@
-"""Tool calls in a model's text, found while it comes. Pure: however the text is cut, the events add up to the same.
+"""Finds tool calls in a model's text while it comes. Pure: the events add up to the same however the text is cut.
 
-Two styles. `hermes` (Hermes, Qwen): `<tool_call>{"name": ..., "arguments": {...}}</tool_call>`, with text around it. `json`
-(Llama 3): the whole answer is such an object, or several, or a list of them; `parameters` may stand for `arguments`.
+There are two styles. `hermes` (Hermes, Qwen): `<tool_call>{"name": ..., "arguments": {...}}</tool_call>`, with text around it.
+`json` (Llama 3): the whole answer is such an object, or several, or a list of them; `parameters` may replace `arguments`.
 """
 
 from collections.abc import Iterable
@@ -16,27 +16,27 @@ PYTHON_TAG = "<|python_tag|>"
 
 class Parser(Protocol):
     def feed(self, text: str) -> list[Event]:
-        """What is sure once this text has come."""
+        """The events that are certain once this text has come."""
 
     def finish(self) -> list[Event]:
-        """What was held back, when the text is over."""
+        """The end of the text: events for what was held back."""
 
 
 def make_parser(style: Style, names: Iterable[str]) -> Parser:
-    """`names`: of the functions that there are; the json style takes no other object for a call."""
+    """`names`: of the available functions; in the json style an object with another name is not a call."""
     return HermesParser() if style == "hermes" else JsonParser(frozenset(names))
 
 
 class HermesParser:
-    """White space next to a call belongs to the markup; text without any call comes out as it went in."""
+    """White space next to a call belongs to the markup; text without calls comes out unchanged."""
 
     def __init__(self) -> None:
         self._held = ""
-        """Not yet decided: white space, and what may be the beginning of a tag."""
+        """Undecided text: white space, and what may be the beginning of a tag."""
         self._reader: CallReader | None = None
-        """Of the call that the text is in."""
+        """Reads the call that the text is in."""
         self._raw = ""
-        """That call's text with the white space before it, while it may yet turn out to be none."""
+        """The text of that call and the white space before it, until it is certain to be a call."""
         self._behind_call = False
 
     def feed(self, text: str) -> list[Event]:
@@ -97,7 +97,7 @@ class HermesParser:
         return ""
 
     def _behind(self, text: str) -> str:
-        """Between the end of the object and the closing tag, which some leave out."""
+        """Between the end of the object and the closing tag, which some models leave out."""
         held = (self._held + text).lstrip()
         if held.startswith(CLOSE) or not CLOSE.startswith(held):
             self._leave(behind_call=True)
@@ -110,12 +110,12 @@ class HermesParser:
 
 
 class JsonParser:
-    """The answer's first character that is no space decides whether it may be a call."""
+    """The first character that is not white space decides whether the answer may be a call."""
 
     def __init__(self, names: frozenset[str]) -> None:
         self._names = names
         self._raw = ""
-        """Text since the last call or the beginning, while it may yet be none."""
+        """The text since the last call or the beginning, until it is certain to be a call."""
         self._state: Literal["start", "call", "between", "text"] = "start"
         self._reader = CallReader(names)
         self._any = False
@@ -186,7 +186,7 @@ class JsonParser:
         return text[used:]
 
     def _give_up(self, events: list[Event]) -> None:
-        """It is text after all."""
+        """It is plain text after all."""
         events.append(Words(self._raw))
         self._raw, self._state = "", "text"
 

@@ -1,4 +1,4 @@
-"""One call's JSON object, read as it comes: the arguments go out while they are being written. Pure."""
+"""Reads the JSON object of one call as it comes: the arguments are passed on while the model writes them. Pure."""
 
 import json
 from typing import NamedTuple
@@ -15,7 +15,7 @@ class CallStart(NamedTuple):
 
 
 class Arguments(NamedTuple):
-    """A further piece of the last call's arguments, JSON text."""
+    """A further piece of the last call's arguments: JSON text."""
 
     text: str
 
@@ -25,11 +25,11 @@ _SPACES = " \t\r\n"
 
 
 class CallReader:
-    """`{"name": ..., "arguments": ...}`, with other fields and in any order. A call starts when its name is known and its
-    arguments begin; what is malformed before that is no call."""
+    """Reads `{"name": ..., "arguments": ...}`, in any order and with other fields. A call starts when its name is known and its
+    arguments begin; if the object is malformed before that, it is not a call."""
 
     def __init__(self, names: frozenset[str] | None = None) -> None:
-        """`names`: an object with another name is no call."""
+        """`names`: an object with another name is not a call."""
         self._names = names
         self.started = False
         self.done = False
@@ -43,10 +43,10 @@ class CallReader:
         """Brackets open within the value."""
         self._in_string = self._escaped = False
         self._streams = False
-        """The value goes out as it comes."""
+        """Whether the value is passed on as it comes."""
 
     def feed(self, text: str, events: list[Event]) -> int:
-        """Characters taken; fewer than given only where the object ends or is malformed."""
+        """Returns how many characters it has taken: all, unless the object ends or is malformed."""
         pieces: list[str] = []
         for index, char in enumerate(text):
             before = len(events)
@@ -69,7 +69,7 @@ class CallReader:
             events.append(Arguments("".join(pieces)))
 
     _piece = ""
-    """What the last character adds to the arguments that are going out."""
+    """What the last character adds to the arguments that are being passed on."""
 
     def _take(self, char: str, events: list[Event]) -> None:
         self._piece = ""
@@ -132,7 +132,7 @@ class CallReader:
 
     def _in_value(self, char: str, events: list[Event]) -> None:
         bare = bool(self._value) and not self._in_string and self._depth == 0
-        if bare and char in ",}" + _SPACES:  # a number or a word has no end of its own
+        if bare and char in ",}" + _SPACES:  # a number or a literal ends where something else begins
             self._end_value(events)
             if char not in _SPACES and not self.bad:
                 self._behind_value(char, events)
@@ -168,7 +168,7 @@ class CallReader:
             self._name = _string(self._value)
             self.bad = self._name is None
         elif self._key in ("arguments", "parameters") and self._early is None and not self.started:
-            text = _string(self._value)  # some write the object as a text
+            text = _string(self._value)  # some models write the object as a string
             self._early = "{}" if self._value == "null" else self._value if text is None else text
         if self._name is not None and self._early is not None and not self.started and not self.bad:
             self._start(events)
@@ -182,7 +182,7 @@ class CallReader:
             self._expect(char == ",", "next key")
 
     def _close(self, events: list[Event]) -> None:
-        """The end of the object; a call without arguments starts only here, and only where calls are marked as such."""
+        """The end of the object. A call without arguments starts only here, and only in a style that marks its calls."""
         if not self.started:
             if self._name is None or self._names is not None:
                 self.bad = True
@@ -193,7 +193,7 @@ class CallReader:
 
 
 def _string(value: str) -> str | None:
-    """The text that a JSON string stands for; None for what is none."""
+    """The text of a JSON string; None for any other value."""
     if not value.startswith('"'):
         return None
     try:

@@ -1,4 +1,4 @@
-"""`tools` and `tool_choice`: which functions there are, whether one must be called, and the grammar that sees to it. Pure."""
+"""`tools` and `tool_choice`: the functions, whether one must be called, and the grammar that enforces it. Pure."""
 
 import re
 from typing import Any
@@ -12,7 +12,7 @@ from .tool_parsers import CLOSE, OPEN, Style
 
 MAX_TOOLS = 128
 MAX_CALLS = 64
-"""In one answer that must call."""
+"""In one answer that must contain a call."""
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
@@ -20,17 +20,17 @@ class ToolUse(msgspec.Struct, frozen=True):
     """What one request's answer may call."""
 
     definitions: tuple[dict[str, Any], ...]
-    """For the template."""
+    """For the chat template."""
     schemas: dict[str, Any]
-    """Arguments by function name."""
+    """JSON schemas of the arguments by function name."""
     style: Style
     forced: tuple[str, ...] = ()
-    """One of these must be called; empty: the model decides."""
+    """One of these must be called. Empty: the model decides."""
     parallel: bool = True
 
 
 def read_tools(tools: list[dict[str, Any]] | None, choice: Any, parallel: bool | None, style: Style) -> ToolUse | None:
-    """None: nothing may be called, and the model is told of no function. Raises RequestError 400 naming the part."""
+    """None: nothing may be called, and the model sees no functions. Raises RequestError 400 that names the part."""
     if not tools:
         if choice not in (None, "none", "auto"):
             raise refuse("invalid_request", "It needs `tools`.", "tool_choice", "missing_field")
@@ -80,7 +80,7 @@ def _forced(choice: Any, names: tuple[str, ...]) -> tuple[str, ...] | None:
 
 
 def tool_guide(tools: ToolUse, wanted: Guide | None) -> Guide | None:
-    """What the answer must look like: calls where they are forced; else, calls or what `wanted` says."""
+    """What the answer must look like: calls if they are forced, otherwise calls or what `wanted` says."""
     if tools.forced:
         lines = ["start: calls", *_calls(tools, tools.forced)]
     elif wanted is None:
@@ -98,7 +98,7 @@ def tool_guide(tools: ToolUse, wanted: Guide | None) -> Guide | None:
 
 
 def _calls(tools: ToolUse, names: tuple[str, ...]) -> list[str]:
-    """Lark rules for one call or more, as the style writes them."""
+    """Lark rules for one call or several, as the style writes them."""
     more = f"{{0,{MAX_CALLS - 1}}}"
     if tools.style == "hermes":
         before, between, after, key = f"{OPEN}\n", lark_text("\n"), f"\n{CLOSE}", "arguments"

@@ -1,4 +1,4 @@
-"""The small paths: models, health, version, metrics, tokenize and detokenize."""
+"""The small endpoints: models, health, version, metrics, tokenize and detokenize."""
 
 import logging
 from importlib.metadata import version as installed_version
@@ -50,7 +50,7 @@ async def health(request: web.Request) -> web.Response:
 
 
 async def live(request: web.Request) -> web.Response:
-    """This process answers, whatever the engine does."""
+    """200 as long as this process answers, whatever the engine does."""
     return _json({"status": "alive"})
 
 
