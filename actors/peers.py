@@ -33,6 +33,7 @@ class PeerTable:
         self._early: dict[str, list[Message]] = {}
         """For clients whose request was quicker than the news of them."""
         self._departed = Tombstones()
+        """Clients."""
         self._report = report
         self._deaf: dict[str, int] = {}
         """Epochs of those whose edge was full."""
@@ -41,6 +42,8 @@ class PeerTable:
         """Connect to every peer that this process writes to; returns the new incarnations."""
         fresh: list[tuple[str, Peer]] = []
         for role, peer in table.peers.items():
+            if not self._is_deaf(role, peer.epoch):
+                self._departed.discard(role)  # another one under its name
             edge = self._edges.get(kind_of(role))
             known = self._open.get(role)
             if edge is None or (known is not None and known[0].epoch >= peer.epoch) or self._is_deaf(role, peer.epoch):
@@ -89,6 +92,10 @@ class PeerTable:
             self._give_up(role)
             return False
         return True
+
+    def departed(self, role: str) -> bool:
+        """Whether this client is gone, and not only unknown: what others still send for it is for nobody."""
+        return role in self._departed
 
     def _give_up(self, role: str) -> None:
         peer, outgoing = self._open.pop(role)

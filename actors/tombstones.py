@@ -17,5 +17,8 @@ class Tombstones:
         while len(self._ids) > self._limit:
             del self._ids[next(iter(self._ids))]
 
+    def discard(self, id: str) -> None:
+        self._ids.pop(id, None)
+
     def __contains__(self, id: str) -> bool:
         return id in self._ids

@@ -27,7 +27,7 @@ class Detokenizer(Actor):
         match message:
             case Outputs():
                 self._deliver(self.desk.outputs(message))
-            case Open():
+            case Open() if not self.peers.departed(message.client):
                 self.desk.open(message)
             case PromptScores():
                 self._deliver(self.desk.prompt_scores(message))

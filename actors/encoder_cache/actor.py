@@ -84,7 +84,7 @@ class EncoderCache(Actor):
                 self._apply(self.store.need(message, time.monotonic()))
             case Release(holder):
                 self._apply(self.store.release(holder))
-            case Features(request) if request in self._over:
+            case Features(request, client) if request in self._over or self.peers.departed(client):
                 self.send(PREPROCESSOR, FeaturesRead((message.key,)))
             case Features():
                 self._apply(self.store.features(message))

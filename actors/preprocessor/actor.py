@@ -89,6 +89,8 @@ class Preprocessor(Actor):
         match message:
             case Prepare(request):
                 self._accept(request, False, ())
+            case Fetched(request) if self.peers.departed(request.client):
+                self._give_back(request, True)
             case Fetched(request, timings):
                 self._accept(request, True, timings)
             case Tokenize(request):

@@ -38,7 +38,7 @@ class SchedulerActor(Actor):
         match message:
             case StepResult():
                 policy.apply(message, now)
-            case Submit(prepared):
+            case Submit(prepared) if not self.peers.departed(prepared.client):
                 policy.submit(prepared, now)
             case Ready():
                 policy.ready(message, now)
@@ -81,7 +81,6 @@ class SchedulerActor(Actor):
                 self.policy.detokenizer_lost(gone.epoch, now, gone.outside)
             case "client":
                 self.policy.client_gone(role)
-                self.policy.outbox.clients[:] = [entry for entry in self.policy.outbox.clients if entry[0] != role]
         self._go_on()
 
     def counters(self) -> dict[str, float]:
@@ -104,7 +103,8 @@ class SchedulerActor(Actor):
             outbox.clients[:] = [(client, answer) for client, answer in outbox.clients if not self._answer(client, answer)]
 
     def _answer(self, client: str, answer: SchedulerToClient) -> bool:
-        return client in self.peers and self.send(client, answer)
+        """False: it must wait."""
+        return self.peers.departed(client) or (client in self.peers and self.send(client, answer))
 
 
 def main(launch: Launch) -> None:

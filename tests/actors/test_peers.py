@@ -96,3 +96,14 @@ def test_a_deaf_incarnation_is_never_written_to_again_and_its_successor_is(peers
     assert not Strangers(peers).keep(Received("preprocessor", 3, "its last words"))
     peers.gone(Gone("preprocessor", 3))
     assert [role for role, _ in peers.update(table(tmp_path, preprocessor=4))] == ["preprocessor"]
+
+
+def test_a_client_has_departed_when_it_was_there_and_until_another_one_has_its_name(peers: PeerTable, tmp_path: Path) -> None:
+    client = {"client-a": Peer(0, 1, f"ipc://{tmp_path}/client-a", "")}
+    assert not peers.departed("client-a"), "its request may be quicker than the news of it"
+    peers.update(Peers(client))
+    assert not peers.departed("client-a")
+    peers.gone(Gone("client-a", 0))
+    assert peers.departed("client-a")
+    peers.update(Peers(client))
+    assert not peers.departed("client-a")

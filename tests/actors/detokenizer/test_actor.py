@@ -5,6 +5,7 @@ import pytest
 from thespis.actors.detokenizer.actor import Detokenizer
 from thespis.actors.launch import Launch
 from thespis.protocol.checkpoint import ModelInfo
+from thespis.protocol.edges.control import Gone
 from thespis.protocol.edges.detokenizer_to_client import Deltas, Finished
 from thespis.protocol.edges.detokenizer_to_scheduler import Stopped
 from thespis.protocol.edges.scheduler_to_detokenizer import Close, Open, Output, Outputs, Usage
@@ -56,7 +57,9 @@ async def test_requests_end_with_their_client_and_with_the_scheduler(tmp_path: P
     async with acting(actor, config(tmp_path)):
         for id, client in (("r", "client-a"), ("s", "client-b"), ("t", "client-b")):
             actor.on_message("scheduler", Open(id, 0, client, SamplingParams(), ()))
+        actor.peers.gone(Gone("client-a", 0))
         actor.on_gone("client-a", 0)
+        actor.on_message("scheduler", Open("u", 0, "client-a", SamplingParams(), ()))  # the scheduler heard of it later
         actor.on_end(("s",))
         assert actor.counters()["open_requests"] == 1
         actor.on_gone("scheduler", 0)

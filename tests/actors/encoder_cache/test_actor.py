@@ -14,6 +14,7 @@ from thespis.actors.encoder_cache.compute import Encoder, Tensors
 from thespis.actors.launch import Launch
 from thespis.protocol.blobs import Arena, BlobReader, BlobRef
 from thespis.protocol.checkpoint import ModelInfo
+from thespis.protocol.edges.control import Gone
 from thespis.protocol.edges.encoder_cache_to_preprocessor import FeaturesRead
 from thespis.protocol.edges.encoder_cache_to_scheduler import EncodeFailed, Lost, Ready
 from thespis.protocol.edges.preprocessor_to_encoder_cache import Features
@@ -219,5 +220,9 @@ async def test_features_of_a_request_that_is_over_are_given_back_at_once(tmp_pat
 async def test_features_of_a_client_that_is_gone_are_given_back(tmp_path: Path) -> None:
     async with stage(tmp_path) as here:
         here.features("a", 1.0)
+        here.cache.peers.gone(Gone("client-a", 0))
         here.cache.on_gone("client-a", 0)
         assert here.sent.of(FeaturesRead) == [FeaturesRead(("a",))]
+        here.features("b", 1.0)  # the preprocessor heard of it later
+        assert here.sent.of(FeaturesRead)[1:] == [FeaturesRead(("b",))]
+        assert here.cache.counters()["features_waiting"] == 0

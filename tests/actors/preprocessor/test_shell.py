@@ -418,6 +418,15 @@ async def test_a_dead_clients_requests_end(stage: Stage) -> None:
     assert stage.idle
 
 
+async def test_what_was_fetched_for_a_dead_client_goes_back_unread(stage: Stage) -> None:
+    """The fetcher sent it before it heard of the death."""
+    stage.actor.peers.gone(Gone("client-a", 1))
+    stage.actor.on_message("fetcher", Fetched(request(chat("x", 0), (stage.picture(1),), id="late"), ()))
+    assert stage.jobs == []
+    assert stage.sent.of(MediaRead) == [MediaRead("late", 0)]
+    assert stage.idle
+
+
 async def test_full_shared_memory_frees_what_is_kept_and_tries_again(stage: Stage) -> None:
     stage.prepare("a", stage.picture(1))
     made = stage.answer(stage.jobs[0])
