@@ -14,6 +14,8 @@ from .launch import director_endpoint
 
 HEARTBEAT_SECONDS = 0.5
 HELLO_SECONDS = 30.0
+PATIENCE_MS = 1000
+"""How long a send waits for a director that does not read, and the last messages for their way out when this process ends."""
 
 
 class DirectorLink:
@@ -35,8 +37,8 @@ class DirectorLink:
     def _connect(self, suffix: str) -> "zmq.Socket[bytes]":
         socket: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
         socket.setsockopt(zmq.IDENTITY, f"{self._identity}{suffix}".encode())
-        socket.setsockopt(zmq.LINGER, 1000)
-        socket.setsockopt(zmq.SNDTIMEO, 1000)
+        socket.setsockopt(zmq.LINGER, PATIENCE_MS)
+        socket.setsockopt(zmq.SNDTIMEO, PATIENCE_MS)
         socket.connect(self._endpoint)
         return socket
 

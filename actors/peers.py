@@ -14,6 +14,8 @@ from .launch import Launch
 from .tombstones import Tombstones
 
 log = logging.getLogger(__name__)
+LINGER_MS = 500
+"""What was sent just before the end of this process gets so long to leave."""
 MAX_EARLY = 4096
 """Messages kept for one client that is not known yet."""
 
@@ -123,12 +125,9 @@ class PeerTable:
     def __contains__(self, role: str) -> bool:
         return role in self._open
 
-    def roles(self, kind: str) -> list[str]:
-        return [role for role in self._open if kind_of(role) == kind]
-
-    def close(self, linger_ms: int = 500) -> None:
+    def close(self) -> None:
         for _, outgoing in self._open.values():
-            outgoing.flush(linger_ms)
+            outgoing.flush(LINGER_MS)
         self._open.clear()
 
 

@@ -1,19 +1,16 @@
-"""What a caller says about the frames it sends: `fps`, `duration`, `total_num_frames`, `frames_indices`,
-`do_sample_frames`. Pure.
-"""
+"""What a caller says about the frames it sends (`CLIP_FACTS`). Pure."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..protocol.errors import refuse
-
-NAMES = ("fps", "duration", "total_num_frames", "frames_indices", "do_sample_frames")
+from ..protocol.request import CLIP_FACTS
 
 
 def read_facts(given: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Those of `NAMES` that are given, checked, as fields of `Frames` and `FrameList`. Raises RequestError."""
+    """Those that are given, checked, as fields of `Frames` and `FrameList`. Raises RequestError."""
     facts: dict[str, Any] = {}
-    for name in NAMES:
+    for name in CLIP_FACTS:
         value = given.get(name)
         if value is None:
             continue

@@ -118,8 +118,7 @@ def place(pending: Sequence[Pending], arena: Arena) -> tuple[MediaItem, ...]:
                     source = wrap(blobs[-1])
                 case content:
                     source = content
-            url = source.url if isinstance(source, Url) else None
-            items.append(MediaItem(item.modality, source, item.where, item.uuid, url))
+            items.append(MediaItem(item.modality, source, item.where, item.uuid))
     except BaseException:
         for blob in blobs:
             arena.drop_bytes(blob)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional as F
 
@@ -139,7 +140,7 @@ class LeanDecoder:
         shape: tuple[int, int, int],
         inv_freq: torch.Tensor,
         magnitude: float,
-        planes: Any,
+        planes: NDArray[np.int64] | None,
     ) -> None:
         self._layers = layers
         self._norm = norm

@@ -7,6 +7,8 @@ from ..protocol.roles import RunnerConfig
 
 CPU_BYTES = 1 << 30
 """On a CPU nothing else says how much may be taken."""
+ACTIVATIONS_PER_TOKEN = 32
+"""Vectors of the model's width that a step's activations take per token, generously."""
 
 
 def blocks_that_fit(config: RunnerConfig, dtype: torch.dtype) -> int:
@@ -16,7 +18,7 @@ def blocks_that_fit(config: RunnerConfig, dtype: torch.dtype) -> int:
     room = CPU_BYTES
     if config.device != "cpu":
         free, total = torch.cuda.mem_get_info(config.device)
-        step = config.max_batched_tokens * model.hidden * dtype.itemsize * 32  # activations of one step, generously
+        step = config.max_batched_tokens * model.hidden * dtype.itemsize * ACTIVATIONS_PER_TOKEN
         room = int(free - total * (1.0 - config.gpu_memory_utilization)) - step
     wanted = -(-config.max_model_len // config.block_size) * config.max_num_seqs
     blocks = min(room // block_bytes - 1, wanted)

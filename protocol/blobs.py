@@ -28,6 +28,16 @@ ARENA_BYTES = 16 << 20
 PREFIX = "thespis-"
 
 
+def block_bytes(nbytes: int) -> int:
+    """What a block of `nbytes` takes up in an arena."""
+    return max(ALIGN, -(-nbytes // ALIGN) * ALIGN)
+
+
+def arena_limit(nbytes: int) -> int:
+    """The limit of an arena that is to hold `nbytes` in its blocks: fragments and half-filled segments take some space too."""
+    return nbytes + nbytes // 4 + 4 * ARENA_BYTES
+
+
 class BlobRef(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
     """Names `shape` elements of `dtype` at `offset` bytes into the shared segment `segment`."""
 
@@ -115,7 +125,7 @@ class Arena:
     def allocate(self, dtype: str, shape: tuple[int, ...]) -> tuple[BlobRef, memoryview]:
         """A block and a writable view of exactly its bytes."""
         nbytes = ITEM_SIZE[dtype] * math.prod(shape)
-        room = max(ALIGN, -(-nbytes // ALIGN) * ALIGN)
+        room = block_bytes(nbytes)
         for segment in self._segments.values():
             offset = segment.take(room)
             if offset is not None:
@@ -138,7 +148,7 @@ class Arena:
 
     def free(self, ref: BlobRef) -> None:
         segment = self._segments[ref.segment]
-        segment.give(ref.offset, max(ALIGN, -(-ref.nbytes // ALIGN) * ALIGN))
+        segment.give(ref.offset, block_bytes(ref.nbytes))
         if segment.size > ARENA_BYTES and segment.free == [(0, segment.size)]:
             del self._segments[ref.segment]  # an outsized segment goes back; the regular ones stay warm
             segment.close()

@@ -1,4 +1,4 @@
-"""The edges as sockets: one DEALER per outgoing edge, one ROUTER inbox per process. The only file that knows zmq.
+"""The edges as sockets: one DEALER per outgoing edge, one ROUTER inbox per process.
 
 Every edge is one-way. A frame of (sender epoch, sequence number) goes before the message. Each incarnation of a process
 binds paths with its epoch in them, so what was queued for a dead peer can never reach its successor; the sender closes
@@ -70,16 +70,16 @@ class Outgoing:
         self._socket.close(linger=0)
 
 
-def bind_inbox(context: Any, endpoint: str, bound: int = 0) -> Any:
-    """A ROUTER bound to `endpoint`; `context` is a zmq.Context or a zmq.asyncio.Context."""
+def bind_inbox(context: "zmq.Context[Any]", endpoint: str) -> "zmq.Socket[bytes]":
+    """A ROUTER bound to `endpoint`."""
     path = endpoint.removeprefix("ipc://")
     if os.path.exists(path):
         raise FileExistsError(f"a socket of this incarnation exists already: {os.path.basename(path)}")
-    socket = context.socket(zmq.ROUTER)
+    socket: zmq.Socket[bytes] = context.socket(zmq.ROUTER)
     socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
     socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
     socket.setsockopt(zmq.LINGER, 0)
-    socket.setsockopt(zmq.RCVHWM, bound)
+    socket.setsockopt(zmq.RCVHWM, 0)  # unlimited: the sender keeps the bound
     socket.bind(endpoint)
     return socket
 

@@ -12,6 +12,9 @@ import msgspec
 from .errors import EngineError
 
 MAX_HEADER = 100 << 20
+"""Bytes of a safetensors file's header, as in the safetensors library."""
+SAMPLED_PAGES, PAGE_BYTES = 64, 4096
+"""What a fingerprint reads of a weight file: enough to tell fine-tuned weights apart, and read in milliseconds."""
 
 
 class ModelInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -123,7 +126,7 @@ def _eos(folder: Path, config: dict[str, Any], text: dict[str, Any]) -> tuple[in
 
 
 def _fingerprint(folder: Path) -> str:
-    """sha256 over the small files whole, and of each weight file its size, header and 64 evenly spaced pages."""
+    """sha256 over the small files whole, and of each weight file its size, header and `SAMPLED_PAGES` evenly spaced pages."""
     digest = sha256()
     small = ("config.json", "processor_config.json", "preprocessor_config.json", "tokenizer.json")
     for name in small:
@@ -140,7 +143,7 @@ def _fingerprint(folder: Path) -> str:
             if not 2 <= length <= min(size - 8, MAX_HEADER):
                 raise EngineError(f"{path.name} in {str(folder)!r} is broken: it is no safetensors file.")
             digest.update(path.name.encode() + head + file.read(length) + str(size).encode())
-            for page in range(64):
-                file.seek(size * page // 64)
-                digest.update(file.read(4096))
+            for page in range(SAMPLED_PAGES):
+                file.seek(size * page // SAMPLED_PAGES)
+                digest.update(file.read(PAGE_BYTES))
     return digest.hexdigest()

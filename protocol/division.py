@@ -25,7 +25,11 @@ from .roles import (
     SchedulerConfig,
 )
 
-GIB = 1 << 30
+MIB, GIB = 1 << 20, 1 << 30
+ENCODER_BATCH_ROWS = 4096
+"""Embedding rows in one batch of the encoder: some large pictures, or a clip. More would gain little and let others wait longer."""
+MAX_REDIRECTS = 3
+"""Hops of one download, where redirects are followed at all."""
 LEAST_REQUESTS = 128
 """In the engine at once, unless told otherwise. As many wait as run, so that a flood's last request is answered a batch later:
 a deeper queue makes everybody wait, and nobody's answer come sooner."""
@@ -74,7 +78,7 @@ def divide(engine: EngineConfig, model: ModelInfo, cuda: bool = False, server: S
             device=sizes.device,
             threads=sizes.encoder_threads,
             store_bytes=_bytes(engine.encoder_cache_gb),
-            max_batch_rows=4096,
+            max_batch_rows=ENCODER_BATCH_ROWS,
         ),
         "scheduler": _scheduler(engine, model, sizes),
         "gpu-runner": _runner(engine, model, sizes),
@@ -186,11 +190,11 @@ def _fetcher(engine: EngineConfig, variables: Environment) -> FetcherConfig:
             "audio": variables.audio_fetch_timeout,
         },
         retries=variables.media_fetch_max_retries,
-        redirects=3 if variables.media_url_allow_redirects else 0,
-        max_bytes=cap(variables.max_media_download_size_mb, 1 << 20),
+        redirects=MAX_REDIRECTS if variables.media_url_allow_redirects else 0,
+        max_bytes=cap(variables.max_media_download_size_mb, MIB),
         arena_bytes=_bytes(engine.max_media_gb),
         cache_path=engine.media_cache or variables.media_cache or None,
-        cache_bytes=int(size_mb * (1 << 20)),
+        cache_bytes=int(size_mb * MIB),
         cache_seconds=3600.0 * (engine.media_cache_ttl_hours or variables.media_cache_ttl_hours),
     )
 
@@ -203,5 +207,5 @@ def _media_limits(variables: Environment) -> MediaLimits:
         embeds_bytes=cap(variables.max_embed_decode_bytes),
         video_seconds=variables.max_video_duration_s or float(NO_LIMIT),
         decode_seconds=variables.media_decode_timeout,
-        memory=int(variables.media_decode_memory_mb * (1 << 20)),
+        memory=int(variables.media_decode_memory_mb * MIB),
     )

@@ -1,4 +1,4 @@
-"""The THESPIS_* variables: each field of `Environment` is one. Read in `divide` (protocol/config.py) and nowhere else.
+"""The THESPIS_* variables: each field of `Environment` is one. Read in `divide` (protocol/division.py) and nowhere else.
 
 An unset variable gives way to its twin, VLLM_* of the same name, and that to the default. The page in the docs is printed
 from here (`scripts/environment_table`).

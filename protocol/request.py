@@ -49,6 +49,10 @@ class Frames(_Part, frozen=True):
     do_sample_frames: bool = True
 
 
+CLIP_FACTS = ("fps", "duration", "total_num_frames", "frames_indices", "do_sample_frames")
+"""What a caller may say of the frames of a clip: fields of `Frames` and `FrameList`."""
+
+
 class Samples(_Part, frozen=True):
     """Decoded sound, float32 [n] or [channels, n]."""
 
@@ -99,8 +103,6 @@ class MediaItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     where: str
     """The caller's name for it, for errors: `messages[0].content[1]`."""
     uuid: str | None = None
-    url: str | None = None
-    """For the timeline and S9; kept when the fetcher has replaced `source`."""
 
 
 # The prompt, in one of three forms.

@@ -35,7 +35,6 @@ class MediaLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     audio_bytes: int = 256 << 20
     embeds_bytes: int = 2 << 30
     video_seconds: float = 300.0
-    video_frames: int = 32
     decode_seconds: float = 60.0
     """Wall clock for one item in a worker; beyond it the worker is killed."""
     memory: int = 2 << 30

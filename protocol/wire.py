@@ -23,7 +23,7 @@ def encode(message: Message) -> bytes:
 
 
 class Decoder(Generic[M]):
-    """Decodes one edge's union: `Decoder[FetcherMessage](FetcherMessage)`."""
+    """Decodes one edge's union: `Decoder[FetcherToClient](FetcherToClient)`."""
 
     def __init__(self, union: object) -> None:
         self._decoder = msgspec.msgpack.Decoder(cast(Any, union))

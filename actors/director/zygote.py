@@ -17,6 +17,7 @@ import select
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import msgspec
 
@@ -72,11 +73,11 @@ def serve(orders: int, answers: int, director: int) -> None:
     for line in lines(orders):
         if line:
             launch = decoder.decode(line)
-            pid = fork_twice(lambda launch=launch: become(launch), (orders, answers))  # type: ignore[misc]
+            pid = fork_twice(partial(become, launch), (orders, answers))
             os.write(answers, f"{launch.role} {launch.epoch} {pid}\n".encode())
             continue
         own_end = os.pidfd_open(os.getpid())
-        pid = fork_twice(lambda end=own_end: stand_by(end, orders, answers, director), ())  # type: ignore[misc]
+        pid = fork_twice(partial(stand_by, own_end, orders, answers, director), ())
         os.close(own_end)
         os.write(answers, f"standby {pid}\n".encode())
 

@@ -8,7 +8,7 @@ The bytes themselves are the actor's: it does what the returned effects say.
 from collections import deque
 from collections.abc import Callable
 
-from ...protocol.blobs import ALIGN, BlobRef
+from ...protocol.blobs import BlobRef, block_bytes
 from ...protocol.edges.encoder_cache_to_preprocessor import FeaturesRead
 from ...protocol.edges.encoder_cache_to_scheduler import EncodeFailed, Lost, Ready
 from ...protocol.edges.preprocessor_to_encoder_cache import Features
@@ -207,7 +207,7 @@ class Store:
     # the books
 
     def _nbytes(self, rows: int) -> int:
-        return max(ALIGN, -(-rows * self._row_bytes // ALIGN) * ALIGN)
+        return block_bytes(rows * self._row_bytes)
 
     def _effects(self) -> list[Effect]:
         out, self._out = self._out, []

@@ -248,6 +248,6 @@ def _give(trip: Trip) -> Give:
             continue
         flight = trip.flights[item.modality, item.source.url]
         assert flight.blob is not None
-        media.append(MediaItem(item.modality, Encoded(flight.blob), item.where, item.uuid, item.source.url))
+        media.append(MediaItem(item.modality, Encoded(flight.blob), item.where, item.uuid))
         timings.append(Timing("fetch", *flight.span, f"{item.where}: {flight.blob.nbytes} bytes"))
     return Give(Fetched(msgspec.structs.replace(trip.request, media=tuple(media)), tuple(timings)), trip.after)

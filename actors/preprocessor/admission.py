@@ -109,5 +109,5 @@ def with_tracks(request: Request) -> tuple[Request, dict[int, int]]:
 
 
 def without_ids(request: Request) -> Request:
-    """Where nothing is kept, ids name nothing (S20)."""
+    """Where nothing is kept, ids name nothing."""
     return msgspec.structs.replace(request, media=tuple(msgspec.structs.replace(item, uuid=None) for item in request.media))

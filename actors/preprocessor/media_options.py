@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from ...protocol.errors import EngineError, RequestError, refuse
-from ...protocol.request import MODALITIES, Encoded, Modality, Request
+from ...protocol.request import CLIP_FACTS, MODALITIES, Encoded, Modality, Request
 from ...protocol.roles import PreprocessorConfig
-from .decode.options import CLIP_FACTS, MOST_FPS, MOST_FRAMES, background_of
+from .decode.options import MOST_FPS, MOST_FRAMES, background_of
 from .families.base import Family
 
 Options = dict[str, Any]

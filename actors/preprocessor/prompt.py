@@ -9,7 +9,7 @@ from ...protocol.errors import EngineError, RequestError, refuse
 from ...protocol.request import ChatMessage, ChatPrompt, MediaItem, Modality, Prompt, Slot, Text, TextPrompt, TokenPrompt
 from .checkpoint import Checkpoint
 from .decode.budget import memory_budget
-from .families.base import Placeholder
+from .families.base import Placeholder, too_many
 from .template import ChatTemplate, TemplateRefusal, TemplateTooSlow, compile_template, is_template_error
 from .tokens import TextTokenizer, mark, mark_role, mark_texts, unmark
 
@@ -165,12 +165,6 @@ class PromptRenderer:
             next(texts) if isinstance(part, Text) else self._placeholders[media[part.index].modality].text
             for part in message.content
         )
-
-
-def too_many(placeholder: Placeholder) -> Exception:
-    return refuse(
-        "invalid_request", f"Found more '{placeholder.token}' placeholders in input prompt than actual multimodal data items."
-    )
 
 
 def _slots(prompt: ChatPrompt, media: tuple[MediaItem, ...]) -> list[int]:

@@ -177,7 +177,7 @@ def _spelled_over(texts: Sequence[str], control: Control) -> list[bool]:
 
 
 def _without_marks(text: str) -> str:
-    return text.replace(_OPEN, "").replace(_CLOSE, "")  # nobody brings marks of his own
+    return text.replace(_OPEN, "").replace(_CLOSE, "")  # callers may not bring marks of their own
 
 
 def unmark(text: str) -> str:

@@ -54,7 +54,7 @@ class Batch:
             return False
         pool.share(hit)
         seq.blocks = hit + pool.take(fresh)
-        seq.planned = seq.computed = len(hit) * pool.block_size
+        seq.planned = len(hit) * pool.block_size
         seq.published = len(hit)
         seq.target = seq.known
         self._number += 1
@@ -84,7 +84,6 @@ class Batch:
         """Positions up to `end` have been computed and answered: full blocks of them can be shared."""
         pool = self.pool
         assert pool is not None
-        seq.computed = end
         if end >= len(seq.prompt):
             seq.prefilled = True
         if seq.holder is not None and end >= seq.media_end:
@@ -139,7 +138,7 @@ class Batch:
 
     def _out(self, seq: Sequence) -> None:
         seq.blocks = []
-        seq.planned = seq.computed = seq.published = 0
+        seq.planned = seq.published = 0
         self._media.release(seq)
         seq.place = Place.OUT
         if not seq.ended:

@@ -88,6 +88,3 @@ class BlockPool:
                 self._blank.append(block)
             else:
                 self._idle[block] = None
-
-    def refs(self, block: int) -> int:
-        return self._refs[block]

@@ -10,6 +10,8 @@ from .media import Embeddings
 from .outbox import Tally
 from .sequence import Request, Sequence
 
+LARGE_STEP = 8
+"""Sequences from which on a step is counted in `Tally.steps_with_8_or_more`."""
 MEDIA_AHEAD = 16
 """Waiting sequences that may ask for embeddings before they run, so that encoding overlaps with the batch."""
 
@@ -95,7 +97,7 @@ class Planner:
         for seq in self._batch.waiting:
             if not seq.request.spans or not self._may_run(seq):
                 continue
-            yields = seq.gave_way == self._tally.steps and self._media.holders > 0  # to nobody, if he has gone meanwhile
+            yields = seq.gave_way == self._tally.steps and self._media.holders > 0  # else nobody is left to give way to
             if seq.asked is None and not yields and not seq.waits_for_leader():
                 self._media.ask(seq, self._hit_tokens(self._batch.hit(seq)), now)
             asking += seq.holder is not None
@@ -140,7 +142,7 @@ class Planner:
             if not self._goes_on(seq, start, draft):
                 continue
             if not batch.admit(seq, hit):
-                return  # nobody overtakes because he is smaller
+                return  # a smaller one does not overtake it
             self._count_hit(seq, start)
             draft.new.append(_introduce(seq))
             if seq.request.started is None:
@@ -180,9 +182,9 @@ class Planner:
         return whole > 0
 
     def _give_way(self) -> None:
-        """Nothing moves. If someone waits only for blocks, those who have them may wait for embeddings whose room waiting
-        sequences hold: these let go, and ask again
-        after the next step, or when nobody is left to give way to."""
+        """Break a deadlock between blocks and embeddings: sequences that hold blocks may be waiting for embeddings whose space
+        waiting sequences hold, which in turn wait for blocks. The waiting ones let go, and ask again after the next step, or
+        when nobody is left to give way to."""
         waiting = self._batch.waiting
         if not any(seq.holder is not None and not seq.stalled and seq.gave_way != self._tally.steps for seq in waiting):
             return
@@ -196,7 +198,7 @@ class Planner:
     def _finish(self, draft: Draft) -> StepPlan:
         tally, batch = self._tally, self._batch
         tally.steps += 1
-        tally.steps_with_8_or_more += len(draft.parts) >= 8
+        tally.steps_with_8_or_more += len(draft.parts) >= LARGE_STEP
         tally.max_sequences_in_step = max(tally.max_sequences_in_step, len(draft.parts))
         drop = tuple(batch.drops)
         batch.drops.clear()

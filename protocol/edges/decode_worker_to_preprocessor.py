@@ -10,7 +10,7 @@ from ..wire import Message
 class Decoded(Message, frozen=True):
     job: int
     digest: str
-    """Of the content as it came in (S17), hex."""
+    """Of the content as it came in, hex."""
     key: str
     """`digest` with every option that changes features or positions: the identity of the embedding."""
     rows: int

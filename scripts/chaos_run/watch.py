@@ -32,14 +32,6 @@ def segments_of(run_dir: Path) -> list[str]:
     return sorted(name for name in os.listdir(SHARED_MEMORY) if run_dir.name in name)
 
 
-def stale_segments(run_dir: Path, living: dict[str, int]) -> list[str]:
-    """Segments of actors' incarnations other than those that live, given as epochs by role. Clients' own are left out."""
-    prefix = f"thespis-{run_dir.name}-"
-    writers = {f"{role}.{epoch}" for role, epoch in living.items()}
-    found = [name for name in segments_of(run_dir) if not name.startswith(f"{prefix}client-")]
-    return [name for name in found if name.removeprefix(prefix).rpartition("-")[0] not in writers]
-
-
 def memory_of(pid: int) -> float | None:
     """MiB that the process has resident."""
     try:

@@ -101,12 +101,6 @@ def patches(frames: NDArray[np.uint8]) -> tuple[torch.Tensor, Grid]:
     return values.reshape(items, pairs, down * across, 3 * TEMPORAL * PATCH * PATCH), (pairs, down, across)
 
 
-def picture_patches(pictures: list[NDArray[np.uint8]]) -> tuple[torch.Tensor, Grid]:
-    """Pictures of one target size; a still picture fills both frames of its pair."""
-    fitted = np.stack([fit_picture(pixels) for pixels in pictures])
-    return patches(np.repeat(fitted[:, None], TEMPORAL, axis=1))
-
-
 def clip_patches(clips: list[NDArray[np.uint8]]) -> tuple[torch.Tensor, Grid]:
     return patches(np.stack([fit_clip(clip) for clip in clips]))
 

@@ -7,19 +7,26 @@ from numpy.typing import NDArray
 
 from ....protocol.blobs import ITEM_SIZE
 from ....protocol.errors import refuse
-from ....protocol.request import Embeds, Encoded, FrameList, Frames, Modality, PackedEmbeds, Pixels, Samples, Source
+from ....protocol.request import CLIP_FACTS, Embeds, Encoded, FrameList, Frames, Modality, PackedEmbeds, Pixels, Samples, Source
 from ....protocol.roles import MediaLimits
 from ..families.base import Clip, Family, MediaFeatures
 from .audio import audio_of_samples, decode_audio
 from .embeds import check_embeds
 from .image import decode_image, image_of_pixels
-from .options import CLIP_FACTS, SOUND_TRACK, background_of
+from .options import SOUND_TRACK, background_of
 from .sampling import Sampling, sampling_of
 from .unpack import grid_of, unpack
 from .video import decode_video, frames_of_array, frames_of_pictures
 
 Options = dict[str, Any]
 Array = NDArray[Any]
+
+DEFAULT_FRAMES = 32
+"""Frames of a clip that are looked at where neither caller nor model says how many."""
+SHORTEST_TRACK_SECONDS = 1 / 20
+"""A clip's sound that is shorter holds less than the smallest piece that an audio tower takes."""
+GRID_FILE_BYTES = 1 << 20
+"""Of a file that holds a grid, three numbers; this leaves room for every format's header."""
 
 
 class ItemDecoder:
@@ -45,7 +52,7 @@ class ItemDecoder:
                 media = self._video(source, data, processor, io)
             case "audio":
                 media = self._audio(source, data, io)
-                if SOUND_TRACK in io and len(media) < self._family.sampling_rate // 20:  # less than the ear's smallest piece
+                if SOUND_TRACK in io and len(media) < int(self._family.sampling_rate * SHORTEST_TRACK_SECONDS):
                     return MediaFeatures({}, 0)
         made = self._family.features(modality, media, processor, self._max_rows)
         if made.rows < 1:
@@ -68,7 +75,7 @@ class ItemDecoder:
         fps = processor.get("fps", io.get("fps"))
         match source:
             case Encoded():
-                whole = self._sampling(processor, io, self._limits.video_frames)
+                whole = self._sampling(processor, io, DEFAULT_FRAMES)
                 frames = decode_video(data, self._limits, whole, bool(io.get("frame_recovery", False)))
                 return Clip(frames, None if fps is None else whole.fps)
             case FrameList(sizes=sizes):
@@ -91,7 +98,7 @@ class ItemDecoder:
         _check_facts(len(pictures), io.get("frames_indices"), io.get("total_num_frames"))
         if processor.get("do_sample_frames", io.get("do_sample_frames", False)):
             asked = {name: value for name, value in io.items() if name != "fps"}
-            sampling = self._sampling(processor, asked, self._limits.video_frames)
+            sampling = self._sampling(processor, asked, DEFAULT_FRAMES)
         else:
             sampling = Sampling(None, None, None, self._limits.video_seconds)
         frames = frames_of_pictures(pictures, self._limits, sampling, io.get("fps"))
@@ -117,7 +124,7 @@ class ItemDecoder:
         packed = unpack(data[:split], self._limits.embeds_bytes)
         grid = source.grid or packed.grid
         if source.grid_bytes:
-            grid = grid_of(unpack(data[split:], 1 << 20).values)
+            grid = grid_of(unpack(data[split:], GRID_FILE_BYTES).values)
         values = packed.values
         if values.ndim == 3 and len(values) == 1:
             values = values[0]
@@ -144,7 +151,7 @@ class ItemDecoder:
 
 
 def _check_facts(frames: int, indices: Any, total: Any) -> None:
-    """What a caller says of his frames must fit them."""
+    """What a caller says of the frames must fit them."""
     if indices is not None and len(indices) != frames:
         raise refuse("invalid_request", f"frames_indices must name each of the {frames} frames, got {len(indices)}.")
     if total is not None and total < frames:

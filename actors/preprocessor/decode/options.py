@@ -10,8 +10,6 @@ SOUND_TRACK = "sound_track"
 MOST_FRAMES, MOST_FPS = "most_frames", "most_fps"
 """Set by the shell alone: the operator's ceilings, where nobody asks for a number of frames, and for what is sampled. A rate
 may also say how far apart the frames are that a caller brings; then it is none of the operator's business."""
-CLIP_FACTS = ("fps", "duration", "total_num_frames", "frames_indices", "do_sample_frames")
-"""What a caller may say of frames that he brings."""
 
 
 def background_of(options: dict[str, Any]) -> tuple[int, int, int]:

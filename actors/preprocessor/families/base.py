@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ....protocol.errors import EngineError, refuse
+from ....protocol.errors import EngineError, RequestError, refuse
 from ....protocol.prepared import Span
 from ....protocol.request import Modality
 from ..checkpoint import Checkpoint
@@ -78,7 +78,7 @@ class MediaFeatures:
 
 @dataclass(frozen=True)
 class Clip:
-    """A decoded video: `frames` [T, H, W, 3] uint8; `fps` is what the caller asked to sample at, if he did."""
+    """A decoded video: `frames` [T, H, W, 3] uint8; `fps` is what the caller asked to sample at, if anything."""
 
     frames: "NDArray[np.uint8]"
     fps: float | None = None
@@ -164,10 +164,7 @@ def expand(
         found = sum(1 for token in token_ids if token == placeholders[modality].token_id)
         rows = sum(item.rows for item in sized)
         if found not in (len(sized), rows):
-            text = (
-                f"Found more '{placeholders[modality].token}' placeholders in input prompt than actual multimodal data items."
-            )
-            raise refuse("invalid_request", text)
+            raise too_many(placeholders[modality])
         whole[modality] = found != len(sized)
     out: list[int] = []
     spans: dict[Modality, list[Span]] = {modality: [] for modality in items}
@@ -194,3 +191,9 @@ def expand(
         out.extend([token] * rows)
         at += rows if whole[kind] else 1
     return out, spans
+
+
+def too_many(placeholder: Placeholder) -> RequestError:
+    return refuse(
+        "invalid_request", f"Found more '{placeholder.token}' placeholders in input prompt than actual multimodal data items."
+    )

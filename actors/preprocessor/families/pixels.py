@@ -1,4 +1,5 @@
-"""Patches of pictures and clips for the Qwen vision towers; runs in decode workers only (torch, transformers)."""
+"""Patches of pictures and clips for the Qwen vision towers. The features are made in decode workers only: torch and
+transformers are imported there."""
 
 from typing import Any
 
@@ -13,7 +14,9 @@ VIDEO_SIZE = {"shortest_edge": 128 * 28 * 28, "longest_edge": 768 * 28 * 28}
 """Pixels per frame where the checkpoint says nothing."""
 IMAGE_SIZE = {"shortest_edge": 56 * 56, "longest_edge": 28 * 28 * 1280}
 """Pixels per picture where the checkpoint says nothing, as in transformers."""
-PIXEL_OPTIONS = frozenset({"min_pixels", "max_pixels"})
+IMAGE_OPTIONS = frozenset({"min_pixels", "max_pixels"})
+VIDEO_OPTIONS = IMAGE_OPTIONS | {"fps", "num_frames", "do_sample_frames"}
+"""`Family.options` of the two."""
 
 
 def image_features(config: dict[str, Any], image: Any, options: dict[str, Any], max_rows: int) -> MediaFeatures:
@@ -123,6 +126,13 @@ def check_rows(grid: Grid, merge: int, max_rows: int) -> None:
             f"The item takes {rows} tokens, the model's context is {max_rows}.",
             code="context_length_exceeded",
         )
+
+
+def embedding_rows(modality: Modality, grid: Grid | None, merge: int) -> int:
+    """`Family.rows_of` of a ready-made embedding. RequestError where its grid is missing."""
+    if grid is None:
+        raise refuse("invalid_request", f"Embeddings of {modality} items need their grid (t, h, w).")
+    return merged_rows(grid, merge)
 
 
 def merged_rows(grid: Grid, merge: int) -> int:

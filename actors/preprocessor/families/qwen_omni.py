@@ -7,16 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ....protocol.errors import refuse
 from ....protocol.request import Modality
 from ..checkpoint import Checkpoint
 from ..tokens import TextTokenizer
-from . import mrope
+from . import mrope, pixels
 from .base import Family, Grid, MediaFeatures, Piece, Placed, Sized, placeholder
 
 MODEL_TYPES = ("qwen2_5_omni_thinker", "qwen2_5_omni")
-
-_PIXELS = frozenset({"min_pixels", "max_pixels"})
 
 
 @dataclass(frozen=True)
@@ -38,12 +35,13 @@ class QwenOmni(Family):
         assert clip.grid is not None
         rows = np.repeat(self._times(clip.grid[0], clip.seconds_per_grid), clip.rows // clip.grid[0])
         order = _chunks(rows.tolist(), self._chunk), _chunks(range(sound), self._chunk)
+        modalities: tuple[Modality, ...] = ("video", "audio")
         pieces = [Piece(self.audio_marks[0], None)]
         for turn in range(max(map(len, order))):
-            for modality, chunks in zip(("video", "audio"), order, strict=True):
+            for modality, chunks in zip(modalities, order, strict=True):
                 if turn < len(chunks):
                     start, end = chunks[turn]
-                    pieces.append(Piece(self.placeholders[modality].token_id, modality, end - start, start))  # type: ignore[index,arg-type]
+                    pieces.append(Piece(self.placeholders[modality].token_id, modality, end - start, start))
         return (*pieces, Piece(self.audio_marks[1], None))
 
     @property
@@ -83,17 +81,13 @@ class QwenOmni(Family):
     def rows_of(self, modality: Modality, grid: Grid | None) -> int | None:
         if modality == "audio":
             return None
-        if grid is None:
-            raise refuse("invalid_request", f"Embeddings of {modality} items need their grid (t, h, w).")
-        return grid[0] * grid[1] * grid[2] // self.merge**2
+        return pixels.embedding_rows(modality, grid, self.merge)
 
     def pixel_range(self, modality: Modality) -> tuple[int, int] | None:
-        from . import pixels
-
         return pixels.pixel_range(modality, self.checkpoint.image, self.checkpoint.video)
 
     def features(self, modality: Modality, media: Any, options: dict[str, Any], max_rows: int) -> MediaFeatures:
-        from . import pixels, sound
+        from . import sound
 
         match modality:
             case "image":
@@ -114,7 +108,7 @@ def load(checkpoint: Checkpoint, tokenizer: TextTokenizer) -> QwenOmni:
             "video": placeholder(tokenizer, checkpoint.token_id("video_token_id", "video_token_index"), *vision),
             "audio": placeholder(tokenizer, checkpoint.token_id("audio_token_id", "audio_token_index"), *audio),
         },
-        options={"image": _PIXELS, "video": _PIXELS | {"fps", "num_frames", "do_sample_frames"}, "audio": frozenset()},
+        options={"image": pixels.IMAGE_OPTIONS, "video": pixels.VIDEO_OPTIONS, "audio": frozenset()},
         merge=int(checkpoint.config.get("vision_config", {}).get("spatial_merge_size", 2)),
         positions_per_second=checkpoint.config.get("position_id_per_seconds", 25),
         vision_start=vision[0] if vision[0] is not None else -1,

@@ -6,16 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from ....protocol.errors import refuse
 from ....protocol.request import Modality
 from ..checkpoint import Checkpoint
 from ..tokens import TextTokenizer
-from . import mrope
+from . import mrope, pixels
 from .base import Family, Grid, MediaFeatures, Placed, placeholder
 
 MODEL_TYPES = ("qwen2_vl",)
-
-_PIXELS = frozenset({"min_pixels", "max_pixels"})
 
 
 @dataclass(frozen=True)
@@ -32,18 +29,12 @@ class QwenVl(Family):
         return mrope.positions(length, blocks) if blocks else (None, 0)
 
     def rows_of(self, modality: Modality, grid: Grid | None) -> int | None:
-        if grid is None:
-            raise refuse("invalid_request", f"Embeddings of {modality} items need their grid (t, h, w).")
-        return grid[0] * grid[1] * grid[2] // self.merge**2
+        return pixels.embedding_rows(modality, grid, self.merge)
 
     def pixel_range(self, modality: Modality) -> tuple[int, int] | None:
-        from . import pixels
-
         return pixels.pixel_range(modality, self.checkpoint.image, self.checkpoint.video or _still(self.checkpoint))
 
     def features(self, modality: Modality, media: Any, options: dict[str, Any], max_rows: int) -> MediaFeatures:
-        from . import pixels
-
         if modality == "image":
             return pixels.image_features(self.checkpoint.image, media, options, max_rows)
         return pixels.video_features(self.checkpoint.video or _still(self.checkpoint), media, options, max_rows)
@@ -62,6 +53,6 @@ def load(checkpoint: Checkpoint, tokenizer: TextTokenizer) -> QwenVl:
             "image": placeholder(tokenizer, checkpoint.token_id("image_token_id"), *vision),
             "video": placeholder(tokenizer, checkpoint.token_id("video_token_id"), *vision),
         },
-        options={"image": _PIXELS, "video": _PIXELS | {"fps", "num_frames", "do_sample_frames"}},
+        options={"image": pixels.IMAGE_OPTIONS, "video": pixels.VIDEO_OPTIONS},
         merge=int(checkpoint.config.get("vision_config", {}).get("spatial_merge_size", 2)),
     )

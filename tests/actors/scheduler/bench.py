@@ -266,7 +266,7 @@ class Bench:
         held = Counter(block for seq in (*batch.running, *batch.leaving) for block in seq.blocks)
         assert all(not seq.blocks for seq in batch.waiting)
         assert 0 not in held
-        assert all(batch.pool.refs(block) == held[block] for block in range(self.config.num_blocks))
+        assert all(refs == held[block] for block, refs in enumerate(batch.pool._refs))
         assert batch.pool.used == len(held) <= batch.pool.total
 
     def assert_empty(self) -> None:
