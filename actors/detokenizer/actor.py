@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from ...protocol.edges.control import Gone
 from ...protocol.edges.scheduler_to_detokenizer import Close, Open, Outputs, PromptScores
 from ...protocol.roles import DetokenizerConfig
 from ...protocol.topology import CLIENT, kind_of
@@ -37,10 +38,10 @@ class Detokenizer(Actor):
     def on_end(self, ids: tuple[str, ...]) -> None:
         self.desk.end(ids)
 
-    def on_gone(self, role: str, epoch: int) -> None:
-        if kind_of(role) == CLIENT:
-            self.desk.forget_client(role)
-        elif role == SCHEDULER:
+    def on_gone(self, gone: Gone) -> None:
+        if kind_of(gone.role) == CLIENT:
+            self.desk.forget_client(gone.role)
+        elif gone.role == SCHEDULER:
             self.desk.forget_all()
 
     def counters(self) -> dict[str, float]:

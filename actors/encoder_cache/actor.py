@@ -15,8 +15,8 @@ import msgspec
 import torch
 
 from ...gpu_runtime.encoder import load_encoder
-from ...protocol.blobs import ARENA_BYTES, Arena, BlobError, BlobReader, BlobRef, segment_prefix
-from ...protocol.edges.control import Peer
+from ...protocol.blobs import Arena, BlobError, BlobReader, BlobRef, arena_limit, segment_prefix
+from ...protocol.edges.control import Gone, Peer
 from ...protocol.edges.encoder_cache_to_preprocessor import FeaturesRead
 from ...protocol.edges.preprocessor_to_encoder_cache import Features
 from ...protocol.edges.scheduler_to_encoder_cache import Need, Release
@@ -36,8 +36,6 @@ from .store import Store
 SCHEDULER, PREPROCESSOR = "scheduler", "preprocessor"
 FEATURES_BYTES = 2 << 30
 """Features that may wait here for a `Need`; they lie in the decode workers' arenas."""
-HEADROOM = 4 * ARENA_BYTES
-"""Shared memory beyond the store's size, for fragments and half-filled segments."""
 WATCH_SECONDS = 0.5
 
 
@@ -68,8 +66,7 @@ class EncoderCache(Actor):
         hidden = self.config.model.hidden
         self.store = Store(self.config.store_bytes, hidden * self._dtype.itemsize, FEATURES_BYTES)
         writer = f"{self.launch.role}.{self.launch.epoch}"
-        limit = self.config.store_bytes + self.config.store_bytes // 4 + HEADROOM
-        self.arena = Arena(self.launch.directory, writer, limit)
+        self.arena = Arena(self.launch.directory, writer, arena_limit(self.config.store_bytes))
         self.tasks.start_soon(self._encode_forever)
         return {}
 
@@ -99,8 +96,8 @@ class EncoderCache(Actor):
         if role == PREPROCESSOR:
             self._apply(self.store.source(True))
 
-    def on_gone(self, role: str, epoch: int) -> None:
-        writer = f"{role}.{epoch}"
+    def on_gone(self, gone: Gone) -> None:
+        role, writer = gone.role, f"{gone.role}.{gone.epoch}"
         self.reader.forget(writer)
         if role == SCHEDULER:
             self._apply(self.store.release_all())

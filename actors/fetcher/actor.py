@@ -11,9 +11,9 @@ import anyio
 import msgspec
 from aiohttp.abc import AbstractResolver
 
-from ...protocol.blobs import ARENA_BYTES, Arena, BlobRef
+from ...protocol.blobs import Arena, BlobRef, arena_limit
 from ...protocol.edges.client_to_fetcher import Fetch, Withdraw
-from ...protocol.edges.control import Peer
+from ...protocol.edges.control import Gone, Peer
 from ...protocol.edges.preprocessor_to_fetcher import MediaRead
 from ...protocol.errors import EngineError, Failure
 from ...protocol.roles import FetcherConfig
@@ -60,14 +60,13 @@ class Fetcher(Actor):
     async def on_start(self, config: bytes) -> dict[str, int]:
         self.config = msgspec.json.decode(config, type=FetcherConfig)
         writer = f"{self.launch.role}.{self.launch.epoch}"
-        limit = self.config.arena_bytes + self.config.arena_bytes // 4 + 4 * ARENA_BYTES  # fragments, half-filled segments
         try:
             policy = Policy(self.config.allowed_domains, self.config.allow_private)
         except ValueError as error:
             raise EngineError(f"allowed_media_domains: {error}") from None
         resolver = self._make_resolver(policy)
         self.downloader = Downloader(self.config, policy, resolver, self._make_connector(policy, resolver))
-        self.arena = Arena(self.launch.directory, writer, limit)
+        self.arena = Arena(self.launch.directory, writer, arena_limit(self.config.arena_bytes))
         await self.downloader.open()
         return {}
 
@@ -92,11 +91,11 @@ class Fetcher(Actor):
         if role == PREPROCESSOR:
             self._apply(self.board.undelivered())
 
-    def on_gone(self, role: str, epoch: int) -> None:
-        if role == PREPROCESSOR:
+    def on_gone(self, gone: Gone) -> None:
+        if gone.role == PREPROCESSOR:
             self._apply(self.board.preprocessor_gone())
-        elif kind_of(role) == CLIENT:
-            self._apply(self.board.client_gone(role))
+        elif kind_of(gone.role) == CLIENT:
+            self._apply(self.board.client_gone(gone.role))
 
     def counters(self) -> dict[str, float]:
         cache = self.downloader.cache
@@ -171,14 +170,11 @@ class Fetcher(Actor):
 
     def _put(self, data: bytes) -> BlobRef:
         assert self.arena is not None
-        for last in (False, True):
-            try:
-                return self.arena.put(data)
-            except SpaceError:
-                if last:
-                    raise
-                self._give_up_idle()
-        raise AssertionError("the second attempt returns or raises")
+        try:
+            return self.arena.put(data)
+        except SpaceError:
+            self._give_up_idle()
+            return self.arena.put(data)
 
     def _account(self, delta: int) -> None:
         """Every byte is counted before it is kept. Raises FetchError where there is no room."""

@@ -7,6 +7,7 @@ import msgspec
 
 from ...gpu_runtime.runner import Runner
 from ...protocol.blobs import BlobReader
+from ...protocol.edges.control import Gone
 from ...protocol.edges.scheduler_to_gpu_runner import Reset, StepPlan
 from ...protocol.roles import RunnerConfig
 from ..blocking import BlockingActor
@@ -35,8 +36,8 @@ class GpuRunner(BlockingActor):
     def on_stop(self) -> None:
         self._blobs.close()
 
-    def on_gone(self, role: str, epoch: int) -> None:
-        self._blobs.forget(f"{role}.{epoch}")
+    def on_gone(self, gone: Gone) -> None:
+        self._blobs.forget(f"{gone.role}.{gone.epoch}")
 
     def on_message(self, sender: str, message: Any) -> None:
         match message:

@@ -7,7 +7,6 @@ features, or join an item that is being decoded for somebody else. When all are 
 import asyncio
 import logging
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -35,6 +34,7 @@ from ...protocol.shortage import shortage
 from ...protocol.topology import kind_of
 from ..actor import Actor, run
 from ..launch import Launch
+from ..tombstones import Tombstones
 from .admission import Admission, with_tracks, without_ids
 from .assembly import assemble, check_length
 from .checkpoint import read_checkpoint
@@ -50,7 +50,6 @@ from .tokens import TextTokenizer
 log = logging.getLogger(__name__)
 HASH_INLINE = 1 << 20
 """Bytes that are hashed at once (0.3 ms); more goes to a thread."""
-TOMBSTONES = 1 << 16
 
 
 class Preprocessor(Actor):
@@ -60,7 +59,7 @@ class Preprocessor(Actor):
         super().__init__(launch)
         self._reader = BlobReader(launch.directory)
         self._tickets: dict[str, Ticket] = {}
-        self._tombstones: OrderedDict[str, None] = OrderedDict()
+        self._over = Tombstones()
         self._bindings = Bindings()
         self._epochs: dict[str, int] = {}
         self._count = {"prepared": 0, "failed": 0}
@@ -107,13 +106,11 @@ class Preprocessor(Actor):
                 self._decoding.evict()
 
     def on_end(self, ids: tuple[str, ...]) -> None:
+        self._over.add(ids)
         for request_id in ids:
-            self._tombstones[request_id] = None
             ticket = self._tickets.get(request_id)
             if ticket is not None:
                 self._drop(ticket)
-        while len(self._tombstones) > TOMBSTONES:
-            self._tombstones.popitem(last=False)
 
     def on_peer(self, role: str, peer: Peer) -> None:
         if kind_of(role) == "decode-worker":
@@ -121,14 +118,12 @@ class Preprocessor(Actor):
             self._decoding.pool.add_worker(role)
             self._decoding.pump()
 
-    def on_death(self, gone: Gone) -> None:
-        self.on_gone(gone.role, gone.epoch, gone.outside)
-
-    def on_gone(self, role: str, epoch: int, outside: bool = False) -> None:
+    def on_gone(self, gone: Gone) -> None:
+        role, epoch = gone.role, gone.epoch
         self._reader.forget(f"{role}.{epoch}")
         match kind_of(role):
             case "decode-worker" if self._epochs.get(role) == epoch:
-                self._worker_gone(role, epoch, outside)
+                self._worker_gone(role, epoch, gone.outside)
             case "encoder-cache":
                 self._decoding.store.reader_gone()
                 self._decoding.evict()
@@ -140,7 +135,7 @@ class Preprocessor(Actor):
 
     def _accept(self, request: Request, fetched: bool, timings: tuple[Timing, ...]) -> None:
         known = self._tickets.get(request.id)
-        if request.id in self._tombstones or (known is not None and known.request.attempt >= request.attempt):
+        if request.id in self._over or (known is not None and known.request.attempt >= request.attempt):
             self._give_back(request, fetched)
             return
         if known is not None:
@@ -289,7 +284,7 @@ class Preprocessor(Actor):
 
     # ends
 
-    def _guarded(self, ticket: Ticket, step: Any) -> None:
+    def _guarded(self, ticket: Ticket, step: Callable[[], None]) -> None:
         try:
             step()
         except Exception as error:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...protocol.blobs import Arena, BlobError, BlobReader, BlobRef
+from ...protocol.edges.control import Gone
 from ...protocol.edges.decode_worker_to_preprocessor import Decoded, DecodeFailed, GuideChecked
 from ...protocol.edges.preprocessor_to_decode_worker import CheckGuide, Decode, FreeFeatures
 from ...protocol.errors import Failure, RequestError
@@ -60,8 +61,8 @@ class DecodeWorker(BlockingActor):
             self._arena.close()
         self._reader.close()
 
-    def on_gone(self, role: str, epoch: int) -> None:
-        self._reader.forget(f"{role}.{epoch}")
+    def on_gone(self, gone: Gone) -> None:
+        self._reader.forget(f"{gone.role}.{gone.epoch}")
 
     def on_message(self, sender: str, message: Any) -> None:
         match message:

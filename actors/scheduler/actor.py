@@ -70,7 +70,7 @@ class SchedulerActor(Actor):
                 self.policy.encoder_joined(time.time())
         self._go_on()
 
-    def on_death(self, gone: Gone) -> None:
+    def on_gone(self, gone: Gone) -> None:
         role, now = gone.role, time.time()
         match kind_of(role):
             case "gpu-runner" if RUNNER not in self.peers:  # else its successor is here already

@@ -20,8 +20,8 @@ class Recorder(Actor):
     def on_message(self, sender: str, message: Any) -> None:
         self.heard.append(message)
 
-    def on_gone(self, role: str, epoch: int) -> None:
-        self.heard.append(f"{role} is gone")
+    def on_gone(self, gone: Gone) -> None:
+        self.heard.append(f"{gone.role} is gone")
 
 
 class FakeInbox:
@@ -44,8 +44,8 @@ def test_a_death_is_heard_before_what_was_sent_because_of_it(tmp_path: Path) -> 
     actor._strangers.keep = lambda received: False  # type: ignore[method-assign]
     incoming = SimpleNamespace(fence=lambda role, epoch: None, accept=lambda frames: Received("client-a", 0, "again"))
     doors: Any = SimpleNamespace(inbox=FakeInbox(), incoming=incoming)
-    actor._doors = doors
-    assert actor._drain_inbox(doors) is False
+    actor.doors = doors
+    assert actor._drain_inbox() is False
     assert actor.heard == ["preprocessor is gone", "again"]
     actor.link.close()
     actor.context.term()

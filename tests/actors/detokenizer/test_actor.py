@@ -58,9 +58,9 @@ async def test_requests_end_with_their_client_and_with_the_scheduler(tmp_path: P
         for id, client in (("r", "client-a"), ("s", "client-b"), ("t", "client-b")):
             actor.on_message("scheduler", Open(id, 0, client, SamplingParams(), ()))
         actor.peers.gone(Gone("client-a", 0))
-        actor.on_gone("client-a", 0)
+        actor.on_gone(Gone("client-a", 0))
         actor.on_message("scheduler", Open("u", 0, "client-a", SamplingParams(), ()))  # the scheduler heard of it later
         actor.on_end(("s",))
         assert actor.counters()["open_requests"] == 1
-        actor.on_gone("scheduler", 0)
+        actor.on_gone(Gone("scheduler", 0))
         assert actor.counters()["open_requests"] == 0

@@ -190,7 +190,7 @@ async def test_a_dead_worker_loses_what_waits_for_it(tmp_path: Path) -> None:
         await here.sent.until(FeaturesRead)
         here.features("b", 1.0)
         here.need("x", "b")
-        here.cache.on_gone("decode-worker-0", 0)
+        here.cache.on_gone(Gone("decode-worker-0", 0))
         assert here.sent.of(Lost) == [Lost("b", ("x",))]
         here.cache.fake.gate.set()
         assert [ready.key for ready in await here.sent.until(Ready)] == ["a"], "a was copied before"
@@ -201,7 +201,7 @@ async def test_holders_end_with_the_scheduler(tmp_path: Path) -> None:
         here.features("a", 1.0)
         here.need("x", "a")
         await here.sent.until(Ready)
-        here.cache.on_gone("scheduler", 0)
+        here.cache.on_gone(Gone("scheduler", 0))
         here.features("b", 2.0)
         here.need("y", "b")
         assert [ready.key for ready in await here.sent.until(Ready, 2)] == ["a", "b"]
@@ -221,7 +221,7 @@ async def test_features_of_a_client_that_is_gone_are_given_back(tmp_path: Path) 
     async with stage(tmp_path) as here:
         here.features("a", 1.0)
         here.cache.peers.gone(Gone("client-a", 0))
-        here.cache.on_gone("client-a", 0)
+        here.cache.on_gone(Gone("client-a", 0))
         assert here.sent.of(FeaturesRead) == [FeaturesRead(("a",))]
         here.features("b", 1.0)  # the preprocessor heard of it later
         assert here.sent.of(FeaturesRead)[1:] == [FeaturesRead(("b",))]

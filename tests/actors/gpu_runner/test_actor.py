@@ -10,7 +10,7 @@ import torch
 from thespis.actors.gpu_runner.actor import GpuRunner
 from thespis.actors.launch import Launch
 from thespis.protocol.blobs import Arena
-from thespis.protocol.edges.control import Peer
+from thespis.protocol.edges.control import Gone, Peer
 from thespis.protocol.edges.gpu_runner_to_scheduler import StepResult
 from thespis.protocol.edges.scheduler_to_gpu_runner import Embed, NewSequence, Reset, StepPlan, Work
 from thespis.protocol.roles import encode_config
@@ -99,6 +99,6 @@ def test_embeddings_come_from_shared_memory(stage: Stage) -> None:
     tokens = [result.sampled[0].token_id for result in stage.sent[:3]]
     assert len(set(tokens)) == 3
     assert [len(result.faults) for result in stage.sent] == [0, 0, 0, 0]  # the segment is unlinked, but still mapped
-    stage.actor.on_gone("encoder-cache", 1)
+    stage.actor.on_gone(Gone("encoder-cache", 1))
     stage.say(prefill(4, seq=5, embeds=(Embed(5, 0, 2, 0, blob),)))
     assert stage.sent[-1].faults[0].text == "An embedding of the request could not be read."

@@ -178,7 +178,7 @@ async def test_a_dead_encoder_cache_reads_nothing(checkpoints: Checkpoints, tmp_
     async with stage_of(checkpoints("qwen_omni"), tmp_path, cache_bytes=0) as stage:
         stage.prepare("a", stage.picture(1))
         made = stage.answer(stage.jobs[0])
-        stage.actor.on_gone("encoder-cache", 1)
+        stage.actor.on_gone(Gone("encoder-cache", 1))
         assert stage.sent.of(FreeFeatures) == [FreeFeatures((made.job,))]
 
 
@@ -262,10 +262,10 @@ async def test_S21_an_id_with_other_content(stage: Stage) -> None:
 async def test_a_workers_death_is_retried_once(stage: Stage) -> None:
     stage.prepare("a", stage.picture(1))
     stage.prepare("b", stage.picture(2))
-    stage.actor.on_gone(W, 1)
+    stage.actor.on_gone(Gone(W, 1))
     stage.join(epoch=2)
     assert [job.item for job in stage.jobs] == [stage.jobs[0].item] * 2
-    stage.actor.on_gone(W, 2)
+    stage.actor.on_gone(Gone(W, 2))
     assert stage.failures()["a"].kind == "unprocessable_media"
     assert stage.failures()["a"].part == "here"
     stage.join(epoch=3)
@@ -277,7 +277,7 @@ async def test_a_workers_death_is_retried_once(stage: Stage) -> None:
 async def test_what_ended_two_workers_is_refused_at_once_when_it_comes_again(stage: Stage) -> None:
     stage.prepare("a", stage.picture(1))
     for epoch in (1, 2):
-        stage.actor.on_gone(W, epoch)
+        stage.actor.on_gone(Gone(W, epoch))
         stage.join(epoch=epoch + 1)
     stage.prepare("again", stage.picture(1))
     assert stage.failures()["again"].code == "poison"
@@ -289,7 +289,7 @@ async def test_what_ended_two_workers_is_refused_at_once_when_it_comes_again(sta
 async def test_two_kills_from_outside_refuse_nothing(stage: Stage) -> None:
     stage.prepare("a", stage.picture(1))
     for epoch in (1, 2):
-        stage.actor.on_death(Gone(W, epoch, outside=True))
+        stage.actor.on_gone(Gone(W, epoch, outside=True))
         stage.join(epoch=epoch + 1)
     stage.answer(stage.jobs[2])
     assert [submit.prepared.id for submit in stage.sent.of(Submit)] == ["a"]
@@ -298,16 +298,16 @@ async def test_two_kills_from_outside_refuse_nothing(stage: Stage) -> None:
 async def test_the_deaths_of_an_item_that_is_refused_are_excused(stage: Stage) -> None:
     stage.join("decode-worker-1")
     stage.prepare("a", stage.picture(1))
-    stage.actor.on_gone(W, 1)
+    stage.actor.on_gone(Gone(W, 1))
     assert stage.to_director == [], "nothing is proved yet"
-    stage.actor.on_gone("decode-worker-1", 1)
+    stage.actor.on_gone(Gone("decode-worker-1", 1))
     assert stage.failures()["a"].code == "poison"
     assert stage.to_director == [Excuse(W, (1,)), Excuse("decode-worker-1", (1,))]
 
 
 async def test_a_death_whose_item_is_decoded_after_all_has_no_excuse(stage: Stage) -> None:
     stage.prepare("a", stage.picture(1))
-    stage.actor.on_gone(W, 1)
+    stage.actor.on_gone(Gone(W, 1))
     stage.join(epoch=2)
     stage.answer(stage.jobs[1])
     assert stage.to_director == []
@@ -315,7 +315,7 @@ async def test_a_death_whose_item_is_decoded_after_all_has_no_excuse(stage: Stag
 
 async def test_a_death_whose_item_nobody_waits_for_any_more_is_excused(stage: Stage) -> None:
     stage.prepare("a", stage.picture(1))
-    stage.actor.on_gone(W, 1)
+    stage.actor.on_gone(Gone(W, 1))
     stage.actor.on_end(("a",))
     assert stage.to_director == [Excuse(W, (1,))]
 
@@ -324,7 +324,7 @@ async def test_features_that_died_with_their_worker_are_made_again(stage: Stage)
     stage.join("decode-worker-1")
     stage.prepare("a", stage.picture(1), stage.picture(2))
     stage.answer(stage.jobs[0])
-    stage.actor.on_gone(W, 1)
+    stage.actor.on_gone(Gone(W, 1))
     stage.answer(stage.jobs[1], "decode-worker-1")
     assert stage.sent.of(Submit) == []
     stage.answer(stage.jobs[2], "decode-worker-1")
@@ -342,7 +342,7 @@ async def test_an_item_that_takes_too_long_costs_its_worker(checkpoints: Checkpo
         assert stage.to_director == [Kill(W, 1)]
         stage.prepare("b", stage.picture(1))
         assert len(stage.jobs) == 1  # the doomed worker gets no more
-        stage.actor.on_gone(W, 1)
+        stage.actor.on_gone(Gone(W, 1))
         stage.join(epoch=2)
         stage.answer(stage.jobs[1])
         assert stage.sent.of(Submit)[0].prepared.id == "b"
@@ -395,7 +395,7 @@ async def test_a_decode_that_nobody_waits_for_is_cut(stage: Stage, monkeypatch: 
     stage.actor.on_end(("a",))
     await asyncio.sleep(0.1)
     assert stage.to_director == [Kill(W, 1)]
-    stage.actor.on_gone(W, 1)
+    stage.actor.on_gone(Gone(W, 1))
     stage.join(epoch=2)
     assert len(stage.jobs) == 1
     assert stage.idle
@@ -412,7 +412,7 @@ async def test_a_higher_attempt_replaces_a_lower_one(stage: Stage) -> None:
 
 async def test_a_dead_clients_requests_end(stage: Stage) -> None:
     stage.prepare("a", stage.picture(1))
-    stage.actor.on_gone("client-a", 1)
+    stage.actor.on_gone(Gone("client-a", 1))
     stage.answer(stage.jobs[0])
     assert stage.sent.of(Submit) == []
     assert stage.idle

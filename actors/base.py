@@ -1,0 +1,117 @@
+"""What the two kinds of actor, `Actor` and `BlockingActor`, share: the hooks to override, and what every message means.
+
+Life: `Hello` -> `Welcome` with its configuration -> `on_start` -> `Ready` -> messages, until `Stop` -> `on_stop`.
+A handler is a plain function: it changes the actor's state and sends messages. An exception that leaves a handler ends the
+process and the director starts a new one: state that may be wrong is never kept. What belongs to one request is caught by the
+actor and ends that request alone.
+"""
+
+from typing import Any
+
+import zmq
+
+from ..protocol.edges.control import AskStats, End, Fatal, FromDirector, Gone, Peer, Peers, Ready, Refused, Stats, Stop
+from ..protocol.errors import EngineError
+from ..protocol.wire import Decoder, Message, WireError
+from .launch import Launch
+from .link import DirectorLink
+from .peers import Doors, PeerTable, Strangers
+
+
+class BaseActor:
+    """Subclasses own the loop: they wait for the sockets of `link` and `doors`, and hand what comes to the `hear_...` methods."""
+
+    doors: Doors
+    """From `hello` on."""
+
+    def __init__(self, launch: Launch) -> None:
+        self.launch = launch
+        self.context: zmq.Context[Any] = zmq.Context()
+        self.link = DirectorLink(self.context, launch.run_dir, launch.role, launch.epoch)
+        self.peers = PeerTable(self.context, launch.role, launch.epoch, self.link.send)
+        self._strangers = Strangers(self.peers)
+        self._control: Decoder[Any] = Decoder(FromDirector)
+
+    # to override
+
+    def on_message(self, sender: str, message: Any) -> None:
+        """A message of an edge; `sender` is the role."""
+
+    def on_end(self, ids: tuple[str, ...]) -> None:
+        """These requests are over: drop their state, keep a tombstone. Idempotent."""
+
+    def on_peer(self, role: str, peer: Peer) -> None:
+        """A new incarnation can be written to: send it again what it must know."""
+
+    def on_gone(self, gone: Gone) -> None:
+        """An incarnation is dead and reaped: its leases end."""
+
+    def counters(self) -> dict[str, float]:
+        """Counted since the start; names in snake_case, units in the name."""
+        return {}
+
+    # to use
+
+    def send(self, role: str, message: Message, after: int = -1) -> bool:
+        """See `PeerTable.send`."""
+        return self.peers.send(role, message, after)
+
+    # for the loop
+
+    def hello(self) -> bytes:
+        """Introduce this process and open its doors; returns its configuration. Raises SystemExit where it is refused."""
+        welcome = self.link.hello()
+        if isinstance(welcome, Refused):
+            raise SystemExit(welcome.text)
+        self.link.start_heartbeats()
+        self.doors = Doors(self.context, self.launch)
+        return welcome.config
+
+    def tell_ready(self, notes: dict[str, int]) -> None:
+        launch, doors = self.launch, self.doors
+        self.link.send(Ready(launch.role, launch.epoch, doors.inbox_endpoint, doors.control_endpoint, notes))
+
+    def tell_fatal(self, error: EngineError) -> None:
+        self.link.send(Fatal(self.launch.role, self.launch.epoch, str(error)))
+
+    def hear(self, frames: list[bytes]) -> None:
+        """What came to the inbox."""
+        received = self.doors.incoming.accept(frames)
+        if received is not None and not self._strangers.keep(received):
+            self.on_message(received.sender, received.message)
+
+    def hear_control(self, frames: list[bytes]) -> None:
+        """What came to the control socket; what is no message is dropped."""
+        try:
+            message = self._control.decode(frames[-1])
+        except WireError:
+            return
+        if isinstance(message, End):
+            self.on_end(message.ids)
+
+    def hear_director(self, message: Any) -> bool:
+        """False at `Stop`."""
+        match message:
+            case Peers() as table:
+                for role, peer in self.peers.update(table):
+                    self.on_peer(role, peer)
+                for received in self._strangers.introduced():
+                    self.on_message(received.sender, received.message)
+            case Gone(role, epoch) as gone:
+                self.doors.incoming.fence(role, epoch)
+                self._strangers.gone(role, epoch)
+                self.peers.gone(gone)
+                self.on_gone(gone)
+            case AskStats():
+                self.link.send(Stats(self.launch.role, self.launch.epoch, self.counters()))
+            case End(ids):
+                self.on_end(ids)
+            case Stop():
+                return False
+        return True
+
+    def close(self) -> None:
+        self.doors.close()
+        self.peers.close()
+        self.link.close()
+        self.context.term()
