@@ -236,33 +236,14 @@ class Preprocessor(Actor):
         return digest
 
     def _submit(self, ticket: Ticket) -> None:
-        entries = [entry for entry in ticket.entries if entry is not None]
         request = ticket.request
         try:
-            prepared = assemble(
-                request,
-                ticket.rendered,
-                entries,
-                self._family,
-                self.config.max_model_len,
-                tuple(ticket.timings),
-                ticket.sampling,
-                ticket.tracks,
-                self._admission.options.in_effect(request),
-            )
+            options = self._admission.options.in_effect(request)
+            prepared = assemble(ticket, self._family, self.config.max_model_len, options)
         except Exception as error:
             self._fail(ticket, _failure(error))
             return
-        modalities = {entry.key: item.modality for entry, item in zip(entries, request.media, strict=True)}
-        for entry in {entry.key: entry for entry in entries}.values():  # before Submit: Need must not find nothing
-            decoded = entry.decoded
-            if not decoded.rows:
-                continue  # a clip without sound
-            features = Features(
-                request.id, request.client, entry.key, modalities[entry.key], decoded.rows, decoded.tensors, entry.ready
-            )
-            if self.send("encoder-cache", features):
-                entry.leases += 1
+        self._send_features(ticket)  # before Submit: Need must not find nothing
         submitted_to = 0
         if request.attempt == 0:  # a later attempt is resumed by its client, which knows what was delivered
             submitted_to = self.peers.epoch_of("scheduler")
@@ -272,6 +253,18 @@ class Preprocessor(Actor):
         self._release(ticket)
         if ticket.fetched:
             self.send("fetcher", MediaRead(request.id, request.attempt))
+
+    def _send_features(self, ticket: Ticket) -> None:
+        """Each item once, however often the prompt has it."""
+        request = ticket.request
+        items = {entry.key: (entry, item.modality) for entry, item in zip(ticket.held, request.media, strict=True)}
+        for entry, modality in items.values():
+            decoded = entry.decoded
+            if not decoded.rows:
+                continue  # a clip without sound
+            features = Features(request.id, request.client, entry.key, modality, decoded.rows, decoded.tensors, entry.ready)
+            if self.send("encoder-cache", features):
+                entry.leases += 1
 
     def _tokenize(self, request: Request) -> None:
         try:

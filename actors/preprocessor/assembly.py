@@ -3,47 +3,18 @@
 import msgspec
 
 from ...protocol.errors import refuse
-from ...protocol.prepared import EffectiveOptions, Item, Prepared, Span, Timing
-from ...protocol.request import Modality, Request
-from ...protocol.sampling import SamplingParams
+from ...protocol.prepared import EffectiveOptions, Item, Prepared, Span
+from ...protocol.request import Modality
 from .families.base import Family, Piece, Placed, Sized, expand
-from .prompt import Rendered
 from .store import Entry
+from .ticket import Ticket
 
 
-def assemble(
-    request: Request,
-    rendered: Rendered,
-    entries: list[Entry],
-    family: Family,
-    context: int,
-    timings: tuple[Timing, ...],
-    asked: SamplingParams,
-    tracks: dict[int, int],
-    options: EffectiveOptions,
-) -> Prepared:
-    """`entries` are by index of `request.media`, `tracks` say which of them is the sound of which clip; `asked`: its
-    sampling with words and guide resolved; `options`: of its media, in effect. Raises RequestError, for a prompt that is
-    too long among others."""
-    heard = {clip: entries[sound] for clip, sound in tracks.items() if entries[sound].decoded.rows}
-    order = {modality: rendered.order.get(modality, []) for modality in family.placeholders}
-    sized = {
-        modality: [_sized(entries[index], heard.get(index), family) for index in indices] for modality, indices in order.items()
-    }
-    token_ids, spans = expand(rendered.token_ids, family.placeholders, sized)
+def assemble(ticket: Ticket, family: Family, context: int, options: EffectiveOptions) -> Prepared:
+    """Of a complete ticket; `options`: of its media, in effect. Raises RequestError, for a prompt that is too long among others."""
+    request, asked = ticket.request, ticket.sampling
+    token_ids, items, placed = _lay_out(ticket, family)
     check_length(len(token_ids), context)
-    items: list[Item] = []
-    placed: list[Placed] = []
-    for modality, indices in order.items():
-        for index, span, size in zip(indices, spans[modality], sized[modality], strict=True):
-            sound = heard.get(index)
-            rows = sound.decoded.rows if sound is not None else 0
-            items.append(Item(entries[index].key, modality, size.rows, _spans(span, size.pieces, modality)))
-            if sound is not None:
-                items.append(Item(sound.key, "audio", rows, _spans(span, size.pieces, "audio")))
-            placed.append(Placed(modality, span.start, size.rows, size.grid, size.seconds_per_grid, rows))
-    items.sort(key=lambda item: item.spans[0].start)
-    placed.sort(key=lambda item: item.start)
     positions, delta = family.positions(len(token_ids), token_ids, placed)
     room = context - len(token_ids)
     most = room if asked.max_tokens is None else min(asked.max_tokens, room)
@@ -63,8 +34,32 @@ def assemble(
         eos_token_ids=family.checkpoint.info.eos_token_ids,
         media_tokens=_count(items),
         media_options=options,
-        timings=timings,
+        timings=tuple(ticket.timings),
     )
+
+
+def _lay_out(ticket: Ticket, family: Family) -> tuple[list[int], list[Item], list[Placed]]:
+    """The prompt with a run of placeholders for each item, and where the items lie in it, in prompt order."""
+    entries = ticket.held
+    heard = {clip: entries[sound] for clip, sound in ticket.tracks.items() if entries[sound].decoded.rows}
+    order = {modality: ticket.rendered.order.get(modality, []) for modality in family.placeholders}
+    sized = {
+        modality: [_sized(entries[index], heard.get(index), family) for index in indices] for modality, indices in order.items()
+    }
+    token_ids, spans = expand(ticket.rendered.token_ids, family.placeholders, sized)
+    items: list[Item] = []
+    placed: list[Placed] = []
+    for modality, indices in order.items():
+        for index, span, size in zip(indices, spans[modality], sized[modality], strict=True):
+            sound = heard.get(index)
+            rows = sound.decoded.rows if sound is not None else 0
+            items.append(Item(entries[index].key, modality, size.rows, _spans(span, size.pieces, modality)))
+            if sound is not None:
+                items.append(Item(sound.key, "audio", rows, _spans(span, size.pieces, "audio")))
+            placed.append(Placed(modality, span.start, size.rows, size.grid, size.seconds_per_grid, rows))
+    items.sort(key=lambda item: item.spans[0].start)
+    placed.sort(key=lambda item: item.start)
+    return token_ids, items, placed
 
 
 def check_length(tokens: int, context: int) -> None:

@@ -37,6 +37,11 @@ class Ticket:
         here = bool(self.digests or not self.request.media) and all(entry is not None for entry in self.entries)
         return here and not self.unchecked
 
+    @property
+    def held(self) -> list[Entry]:
+        """Of a complete ticket: its entries."""
+        return [entry for entry in self.entries if entry is not None]
+
     def take_guide(self, guide: Guide) -> None:
         self.unchecked = False
         self.sampling = self.sampling.replace(structured_outputs=guide)

@@ -1,10 +1,35 @@
-"""What was answered of a choice, as messages for a detokenizer that knows nothing of it."""
+"""What a detokenizer is told of a request: its beginning, its end, and all of it again where it knows nothing of it."""
 
-from ...protocol.edges.scheduler_to_detokenizer import Output
-from .sequence import Sequence
+from ...protocol.edges.scheduler_to_detokenizer import Close, Open, Output, Outputs, PromptScores, SchedulerToDetokenizer
+from .sequence import Request, Sequence
 
 
-def so_far(seq: Sequence) -> list[Output]:
+def opening(request: Request) -> Open:
+    prepared = request.prepared
+    return Open(prepared.id, prepared.attempt, prepared.client, prepared.sampling, prepared.token_ids, request.released)
+
+
+def prompt_scores(request: Request) -> PromptScores:
+    return PromptScores(request.id, request.prepared.attempt, tuple(request.scores))
+
+
+def closing(request: Request) -> Close:
+    return Close(request.id, request.prepared.attempt, request.usage(), request.stages())
+
+
+def replay(request: Request) -> list[SchedulerToDetokenizer]:
+    """Everything that has been said of it so far."""
+    said: list[SchedulerToDetokenizer] = [opening(request)]
+    if request.scores and not request.scores_wanted:
+        said.append(prompt_scores(request))
+    if outputs := tuple(output for seq in request.sequences for output in _outputs(seq)):
+        said.append(Outputs(outputs))
+    if request.closed:
+        said.append(closing(request))
+    return said
+
+
+def _outputs(seq: Sequence) -> list[Output]:
     """First the tokens that came with a resume, which the client has; then those of this process."""
     prepared, had = seq.request.prepared, seq.resumed
     outputs: list[Output] = []

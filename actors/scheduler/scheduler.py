@@ -11,7 +11,7 @@ from ...protocol.edges.detokenizer_to_scheduler import Stopped
 from ...protocol.edges.encoder_cache_to_scheduler import EncodeFailed, Lost, Ready
 from ...protocol.edges.gpu_runner_to_scheduler import PromptLogprobs, Sampled, SequenceFault, StepResult
 from ...protocol.edges.scheduler_to_client import MediaLost, Rejected
-from ...protocol.edges.scheduler_to_detokenizer import Close, Open, Output, Outputs, PromptScores, SchedulerToDetokenizer
+from ...protocol.edges.scheduler_to_detokenizer import Output, Outputs, SchedulerToDetokenizer
 from ...protocol.edges.scheduler_to_gpu_runner import StepPlan
 from ...protocol.errors import Failure
 from ...protocol.prepared import Prepared
@@ -26,9 +26,9 @@ from .finishing import ending
 from .isolation import Isolation
 from .media import Embeddings
 from .outbox import Outbox, Tally, about
-from .planner import Flight, Planner
+from .planner import Flight, Part, Planner
 from .prefix import HashChain
-from .replay import so_far
+from .replay import closing, prompt_scores, replay
 from .sequence import Place, Request, Sequence, place_spans
 
 IN_FLIGHT = 2
@@ -75,10 +75,7 @@ class Scheduler:
             return
         self.tally.requests += 1
         request = self._open(prepared, so_far, now)
-        if so_far:
-            self._replay(request)
-        else:
-            self.outbox.detokenizer.append(_opening(request))
+        self.outbox.detokenizer += replay(request)
         for seq in request.sequences:
             if not seq.ended:
                 self.batch.wait(seq)
@@ -181,31 +178,27 @@ class Scheduler:
         if not self.flights or self.flights[0].step != result.step:
             return  # of a runner that is gone
         flight = self.flights.popleft()
-        parts = flight.parts
         sampled = {entry.seq: entry for entry in result.sampled}
         faulty = {fault.seq: fault for fault in result.faults}
         scores = {entry.seq: entry for entry in result.prompt_logprobs}
         outputs: list[Output] = []
-        for part in parts:
+        for part in flight.parts:
             seq = part.seq
             seq.flights -= 1
             seq.pending -= part.sample
-            if not seq.ended:  # else it was computed past an end: dropped
-                if part.number in faulty or (part.sample and part.number not in sampled):
-                    self._faulted(seq, faulty.get(part.number), flight.orphaned)
-                else:
-                    self.batch.advance(seq, part.end)
-                    if seq.doubt and part.end >= seq.doubt:
-                        self.blame.got_through(seq)
-                    if seq.wants_scores:
-                        self._score(seq, scores.get(part.number))
-                    if part.sample:
-                        outputs.append(self._append(seq, sampled[part.number], now))
+            if seq.ended:
+                pass  # it was computed past an end: dropped
+            elif part.number in faulty or (part.sample and part.number not in sampled):
+                self._faulted(seq, faulty.get(part.number), flight.orphaned)
+            else:
+                self._advance(part, scores.get(part.number))
+                if part.sample:
+                    outputs.append(self._append(seq, sampled[part.number], now))
             if not seq.flights and seq.place is Place.LEAVING:
                 self.batch.settle(seq)
         if outputs:
             self.outbox.detokenizer.append(Outputs(tuple(outputs)))
-        for part in parts:
+        for part in flight.parts:
             if part.seq.ended:
                 self._close_if_over(part.seq.request)
 
@@ -243,9 +236,7 @@ class Scheduler:
         self._only_told = self.blame.texts.first(lambda id: id in self.requests)
         for request in self.requests.values():
             if self._only_told in (None, request.id):
-                self._replay(request)
-                if request.closed:
-                    self.outbox.detokenizer.append(_closing(request))
+                self.outbox.detokenizer += replay(request)
 
     def _tell_next(self) -> None:
         """It has survived the one that it was told of alone: the next one, or all, are told now."""
@@ -297,6 +288,15 @@ class Scheduler:
         self.requests[prepared.id] = request
         return request
 
+    def _advance(self, part: Part, scores: PromptLogprobs | None) -> None:
+        """The positions up to its end have been computed."""
+        seq = part.seq
+        self.batch.advance(seq, part.end)
+        if seq.doubt and part.end >= seq.doubt:
+            self.blame.got_through(seq)
+        if seq.wants_scores:
+            self._score(seq, scores)
+
     def _append(self, seq: Sequence, sampled: Sampled, now: float) -> Output:
         request = seq.request
         prepared = request.prepared
@@ -337,22 +337,14 @@ class Scheduler:
             request.scores.extend(part.entries[max(0, 1 + len(request.scores) - part.start) :])
         if seq.prefilled:
             request.scores_wanted = False
-            self.outbox.detokenizer.append(PromptScores(request.id, request.prepared.attempt, tuple(request.scores)))
-
-    def _replay(self, request: Request) -> None:
-        self.outbox.detokenizer.append(_opening(request))
-        if request.scores and not request.scores_wanted:
-            self.outbox.detokenizer.append(PromptScores(request.id, request.prepared.attempt, tuple(request.scores)))
-        outputs = [output for seq in request.sequences for output in so_far(seq)]
-        if outputs:
-            self.outbox.detokenizer.append(Outputs(tuple(outputs)))
+            self.outbox.detokenizer.append(prompt_scores(request))
 
     def _close_if_over(self, request: Request) -> None:
         if request.closed or self.requests.get(request.id) is not request or not all(s.ended for s in request.sequences):
             return
         request.closed = True
         self.blame.requests.ended(request.id)
-        self.outbox.detokenizer.append(_closing(request))
+        self.outbox.detokenizer.append(closing(request))
         self._closed[request.id] = None
         if len(self._closed) > KEPT:
             self._drop(self.requests[next(iter(self._closed))])
@@ -379,12 +371,3 @@ class Scheduler:
 
     def _say(self, prepared: Prepared, message: Rejected | MediaLost) -> None:
         self.outbox.clients.append((prepared.client, message))
-
-
-def _opening(request: Request) -> Open:
-    prepared = request.prepared
-    return Open(prepared.id, prepared.attempt, prepared.client, prepared.sampling, prepared.token_ids, request.released)
-
-
-def _closing(request: Request) -> Close:
-    return Close(request.id, request.prepared.attempt, request.usage(), request.stages())
