@@ -19,7 +19,7 @@ from .peers import Doors, PeerTable, Strangers
 
 
 class BaseActor:
-    """Subclasses own the loop: they wait for the sockets of `link` and `doors`, and hand what comes to the `hear_...` methods."""
+    """Subclasses own the loop: they wait for the sockets of `link` and `doors` and hand what comes to the `hear...` methods."""
 
     doors: Doors
     """From `hello` on."""

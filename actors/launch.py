@@ -10,6 +10,8 @@ from pathlib import Path
 
 import msgspec
 
+from ..protocol.topology import DECODE_WORKER, kind_of
+
 _PR_SET_PDEATHSIG = 1
 
 
@@ -60,4 +62,4 @@ def configure_logging(role: str, level: int | str | None = None) -> None:
 
 
 def _title(role: str) -> str:
-    return "decode-worker" if role.startswith("decode-worker") else role
+    return DECODE_WORKER if kind_of(role) == DECODE_WORKER else role

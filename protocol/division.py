@@ -24,10 +24,11 @@ from .roles import (
     RunnerConfig,
     SchedulerConfig,
 )
+from .topology import CLIENT, DECODE_WORKER, DETOKENIZER, ENCODER_CACHE, FETCHER, GPU_RUNNER, HTTP, PREPROCESSOR, SCHEDULER
 
 MIB, GIB = 1 << 20, 1 << 30
 ENCODER_BATCH_ROWS = 4096
-"""Embedding rows in one batch of the encoder: some large pictures, or a clip. More would gain little and let others wait longer."""
+"""Embedding rows in one batch of the encoder: a few large pictures, or a clip. More gains little, and others wait."""
 MAX_REDIRECTS = 3
 """Hops of one download, where redirects are followed at all."""
 LEAST_REQUESTS = 128
@@ -70,9 +71,9 @@ def divide(engine: EngineConfig, model: ModelInfo, cuda: bool = False, server: S
     sizes = _sizes(engine, model, cuda)
     preprocessor = _preprocessor(engine, model, sizes, variables)
     roles: dict[str, RoleConfig] = {
-        "fetcher": _fetcher(engine, variables),
-        "preprocessor": preprocessor,
-        "encoder-cache": EncoderCacheConfig(
+        FETCHER: _fetcher(engine, variables),
+        PREPROCESSOR: preprocessor,
+        ENCODER_CACHE: EncoderCacheConfig(
             model=model,
             dtype=sizes.dtype,
             device=sizes.device,
@@ -80,12 +81,12 @@ def divide(engine: EngineConfig, model: ModelInfo, cuda: bool = False, server: S
             store_bytes=_bytes(engine.encoder_cache_gb),
             max_batch_rows=ENCODER_BATCH_ROWS,
         ),
-        "scheduler": _scheduler(engine, model, sizes),
-        "gpu-runner": _runner(engine, model, sizes),
-        "detokenizer": DetokenizerConfig(model=model),
+        SCHEDULER: _scheduler(engine, model, sizes),
+        GPU_RUNNER: _runner(engine, model, sizes),
+        DETOKENIZER: DetokenizerConfig(model=model),
     }
-    roles |= {f"decode-worker-{worker}": preprocessor for worker in range(engine.decode_workers)}
-    roles["client"] = ClientConfig(
+    roles |= {f"{DECODE_WORKER}-{worker}": preprocessor for worker in range(engine.decode_workers)}
+    roles[CLIENT] = ClientConfig(
         model=model,
         name=engine.name,
         max_model_len=sizes.context,
@@ -94,7 +95,7 @@ def divide(engine: EngineConfig, model: ModelInfo, cuda: bool = False, server: S
         roles=tuple(roles),
     )
     if server is not None:
-        roles["http"] = HttpConfig(model=model, name=engine.name, max_model_len=sizes.context, server=server, engine=engine)
+        roles[HTTP] = HttpConfig(model=model, name=engine.name, max_model_len=sizes.context, server=server, engine=engine)
     requests = engine.max_requests or max(LEAST_REQUESTS, 2 * engine.max_num_seqs)
     share = Share(requests, engine.max_inflight_tokens, _bytes(engine.max_media_gb))
     return Division(roles=roles, share=share, max_model_len=sizes.context, name=engine.name)

@@ -25,7 +25,15 @@ from .edges.scheduler_to_gpu_runner import SchedulerToGpuRunner
 
 DIRECTOR = "director"
 CLIENT = "client"
-"""Clients are `client-<name>`; decode workers are `decode-worker-<n>`: see `kind_of`."""
+FETCHER = "fetcher"
+PREPROCESSOR = "preprocessor"
+DECODE_WORKER = "decode-worker"
+ENCODER_CACHE = "encoder-cache"
+SCHEDULER = "scheduler"
+GPU_RUNNER = "gpu-runner"
+DETOKENIZER = "detokenizer"
+HTTP = "http"
+"""The roles. Clients are `client-<name>`, decode workers are `decode-worker-<n>`: see `kind_of`."""
 
 
 class Edge(NamedTuple):
@@ -37,32 +45,32 @@ class Edge(NamedTuple):
 
 
 EDGES: tuple[Edge, ...] = (
-    Edge(CLIENT, "fetcher", ClientToFetcher, 4096),
-    Edge(CLIENT, "preprocessor", ClientToPreprocessor, 4096),
-    Edge(CLIENT, "scheduler", ClientToScheduler, 8192),
-    Edge("fetcher", "preprocessor", FetcherToPreprocessor, 4096),
-    Edge("fetcher", CLIENT, FetcherToClient, 4096),
-    Edge("preprocessor", "fetcher", PreprocessorToFetcher, 4096),
-    Edge("preprocessor", "decode-worker", PreprocessorToDecodeWorker, 4096),
-    Edge("decode-worker", "preprocessor", DecodeWorkerToPreprocessor, 4096),
-    Edge("preprocessor", "scheduler", PreprocessorToScheduler, 4096),
-    Edge("preprocessor", "encoder-cache", PreprocessorToEncoderCache, 16384),
-    Edge("preprocessor", CLIENT, PreprocessorToClient, 4096),
-    Edge("encoder-cache", "preprocessor", EncoderCacheToPreprocessor, 16384),
-    Edge("encoder-cache", "scheduler", EncoderCacheToScheduler, 16384),
-    Edge("scheduler", "encoder-cache", SchedulerToEncoderCache, 16384),
-    Edge("scheduler", "gpu-runner", SchedulerToGpuRunner, 64),
-    Edge("scheduler", "detokenizer", SchedulerToDetokenizer, 65536),
-    Edge("scheduler", CLIENT, SchedulerToClient, 4096),
-    Edge("gpu-runner", "scheduler", GpuRunnerToScheduler, 64),
-    Edge("detokenizer", "scheduler", DetokenizerToScheduler, 65536),
-    Edge("detokenizer", CLIENT, DetokenizerToClient, 65536),
+    Edge(CLIENT, FETCHER, ClientToFetcher, 4096),
+    Edge(CLIENT, PREPROCESSOR, ClientToPreprocessor, 4096),
+    Edge(CLIENT, SCHEDULER, ClientToScheduler, 8192),
+    Edge(FETCHER, PREPROCESSOR, FetcherToPreprocessor, 4096),
+    Edge(FETCHER, CLIENT, FetcherToClient, 4096),
+    Edge(PREPROCESSOR, FETCHER, PreprocessorToFetcher, 4096),
+    Edge(PREPROCESSOR, DECODE_WORKER, PreprocessorToDecodeWorker, 4096),
+    Edge(DECODE_WORKER, PREPROCESSOR, DecodeWorkerToPreprocessor, 4096),
+    Edge(PREPROCESSOR, SCHEDULER, PreprocessorToScheduler, 4096),
+    Edge(PREPROCESSOR, ENCODER_CACHE, PreprocessorToEncoderCache, 16384),
+    Edge(PREPROCESSOR, CLIENT, PreprocessorToClient, 4096),
+    Edge(ENCODER_CACHE, PREPROCESSOR, EncoderCacheToPreprocessor, 16384),
+    Edge(ENCODER_CACHE, SCHEDULER, EncoderCacheToScheduler, 16384),
+    Edge(SCHEDULER, ENCODER_CACHE, SchedulerToEncoderCache, 16384),
+    Edge(SCHEDULER, GPU_RUNNER, SchedulerToGpuRunner, 64),
+    Edge(SCHEDULER, DETOKENIZER, SchedulerToDetokenizer, 65536),
+    Edge(SCHEDULER, CLIENT, SchedulerToClient, 4096),
+    Edge(GPU_RUNNER, SCHEDULER, GpuRunnerToScheduler, 64),
+    Edge(DETOKENIZER, SCHEDULER, DetokenizerToScheduler, 65536),
+    Edge(DETOKENIZER, CLIENT, DetokenizerToClient, 65536),
 )
 
 
 def kind_of(role: str) -> str:
     """The row of the table a process belongs to: `client-7f3a` -> `client`, `decode-worker-0` -> `decode-worker`."""
-    for kind in (CLIENT, "decode-worker"):
+    for kind in (CLIENT, DECODE_WORKER):
         if role == kind or role.startswith(f"{kind}-"):
             return kind
     return role

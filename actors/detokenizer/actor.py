@@ -8,10 +8,10 @@ import msgspec
 from ...protocol.edges.control import Gone
 from ...protocol.edges.scheduler_to_detokenizer import Close, Open, Outputs, PromptScores
 from ...protocol.roles import DetokenizerConfig
-from ...protocol.topology import CLIENT, kind_of
+from ...protocol.topology import CLIENT, SCHEDULER, kind_of
 from ..actor import Actor, run
 from ..launch import Launch
-from .desk import SCHEDULER, Desk, Outbox
+from .desk import Desk, Outbox
 from .vocabulary import load
 
 

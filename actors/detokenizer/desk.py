@@ -7,6 +7,7 @@ from ...protocol.edges.detokenizer_to_client import Delta, Deltas, DetokenizeFai
 from ...protocol.edges.detokenizer_to_scheduler import Stopped
 from ...protocol.edges.scheduler_to_detokenizer import Close, Open, Output, Outputs, PromptScores
 from ...protocol.errors import Failure
+from ...protocol.topology import SCHEDULER
 from ...protocol.wire import Message
 from ..tombstones import Tombstones
 from .choice import Choice, named
@@ -15,7 +16,6 @@ from .vocabulary import Vocabulary
 log = logging.getLogger(__name__)
 Outbox = list[tuple[str, Message]]
 """(role, message), in the order in which they are to be sent."""
-SCHEDULER = "scheduler"
 
 
 class Session:

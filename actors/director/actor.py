@@ -252,7 +252,7 @@ class Director:
 
     def _greet_guest(self, hello: Hello, identity: bytes) -> Welcome | Refused:
         if hello.role in self.roster.guests:
-            return Refused(f"A client with the name {hello.role.removeprefix('client-')} is here already.")
+            return Refused(f"A client with the name {hello.role.removeprefix(f'{CLIENT}-')} is here already.")
         guest = Guest(hello.epoch, hello.pid, identity)
         self.roster.guests[hello.role] = guest
         guest.watch = self.company.undertaker.watch(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ...protocol.blobs import unlink_segments
+from ...protocol.topology import HTTP
 from ..launch import Launch
 from .config import DirectorConfig
 from .processes import Undertaker, Zygote, kill, spawn_actor
@@ -101,7 +102,7 @@ class Company:
             assert self._zygote is not None
             self._zygote.fork(launch)
             return
-        listen = self._config.server.listen_fd if self._config.server and member.role == "http" else None
+        listen = self._config.server.listen_fd if self._config.server and member.role == HTTP else None
         self._made(launch.role, launch.epoch, spawn_actor(launch, inherit=listen))
 
     def _made(self, role: str, epoch: int, pid: int) -> None:

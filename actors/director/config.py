@@ -3,21 +3,31 @@
 import msgspec
 
 from ...protocol.config import EngineConfig, ServerConfig
-from ...protocol.topology import kind_of
+from ...protocol.topology import (
+    DECODE_WORKER,
+    DETOKENIZER,
+    ENCODER_CACHE,
+    FETCHER,
+    GPU_RUNNER,
+    HTTP,
+    PREPROCESSOR,
+    SCHEDULER,
+    kind_of,
+)
 
 MODULES: dict[str, str] = {
-    "fetcher": "thespis.actors.fetcher.actor",
-    "preprocessor": "thespis.actors.preprocessor.actor",
-    "decode-worker": "thespis.actors.preprocessor.worker",
-    "encoder-cache": "thespis.actors.encoder_cache.actor",
-    "scheduler": "thespis.actors.scheduler.actor",
-    "gpu-runner": "thespis.actors.gpu_runner.actor",
-    "detokenizer": "thespis.actors.detokenizer.actor",
-    "http": "thespis.frontends.openai.main",
+    FETCHER: "thespis.actors.fetcher.actor",
+    PREPROCESSOR: "thespis.actors.preprocessor.actor",
+    DECODE_WORKER: "thespis.actors.preprocessor.worker",
+    ENCODER_CACHE: "thespis.actors.encoder_cache.actor",
+    SCHEDULER: "thespis.actors.scheduler.actor",
+    GPU_RUNNER: "thespis.actors.gpu_runner.actor",
+    DETOKENIZER: "thespis.actors.detokenizer.actor",
+    HTTP: "thespis.frontends.openai.main",
 }
 """By kind of role; each module has `main(launch: Launch) -> None`."""
 
-FORKED = ("decode-worker", "encoder-cache", "gpu-runner")
+FORKED = (DECODE_WORKER, ENCODER_CACHE, GPU_RUNNER)
 """These need torch or transformers and are forked from the zygote, which has imported them once."""
 
 

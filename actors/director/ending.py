@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ...protocol.edges.control import Drain, Stop
+from ...protocol.topology import HTTP
 from .processes import kill, reap_all
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ async def _drain(director: "Director", seconds: float) -> None:
     guests = director.roster.guests
     for guest in guests.values():
         director.send(guest, Drain())
-    if (http := director.roster.members.get("http")) is not None:
+    if (http := director.roster.members.get(HTTP)) is not None:
         http.retired = True  # its callers would be gone
 
     def done() -> bool:
@@ -69,7 +70,7 @@ async def _drain(director: "Director", seconds: float) -> None:
 
 async def _end_http(director: "Director", seconds: float, hasten: bool = False) -> None:
     """It ends when its last answer has been read; until then it goes on refusing what is new."""
-    http = director.roster.members.get("http")
+    http = director.roster.members.get(HTTP)
     if http is not None and http.state == "ready":
         director.send(http, Stop())
         await _until(director, lambda: http.pid is None, seconds, hasten)

@@ -24,7 +24,7 @@ from ...protocol.errors import Failure
 from ...protocol.prepared import Timing
 from ...protocol.roles import EncoderCacheConfig
 from ...protocol.shortage import NO_SPACE, SpaceError, shortage
-from ...protocol.topology import CLIENT, kind_of
+from ...protocol.topology import CLIENT, PREPROCESSOR, SCHEDULER, kind_of
 from ..actor import Actor, run
 from ..launch import Launch
 from ..tombstones import Tombstones
@@ -33,7 +33,6 @@ from .compute import Encoder, Tensors, Views, as_bytes, copy, encode
 from .entries import Effect, Free
 from .store import Store
 
-SCHEDULER, PREPROCESSOR = "scheduler", "preprocessor"
 FEATURES_BYTES = 2 << 30
 """Features that may wait here for a `Need`; they lie in the decode workers' arenas."""
 WATCH_SECONDS = 0.5

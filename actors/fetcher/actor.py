@@ -18,7 +18,7 @@ from ...protocol.edges.preprocessor_to_fetcher import MediaRead
 from ...protocol.errors import EngineError, Failure
 from ...protocol.roles import FetcherConfig
 from ...protocol.shortage import SpaceError, shortage
-from ...protocol.topology import CLIENT, kind_of
+from ...protocol.topology import CLIENT, PREPROCESSOR, kind_of
 from ..actor import Actor, run
 from ..launch import Launch
 from .board import Board, Cancel, Effect, Flight, Free, Give, Linger, Start, Tell
@@ -27,7 +27,6 @@ from .download import Downloader
 from .policy import FetchError, Policy
 
 log = logging.getLogger(__name__)
-PREPROCESSOR = "preprocessor"
 MAX_DOWNLOADS = 32
 """At once."""
 AT_ONCE_SECONDS = 1.0

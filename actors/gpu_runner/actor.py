@@ -10,6 +10,7 @@ from ...protocol.blobs import BlobReader
 from ...protocol.edges.control import Gone
 from ...protocol.edges.scheduler_to_gpu_runner import Reset, StepPlan
 from ...protocol.roles import RunnerConfig
+from ...protocol.topology import SCHEDULER
 from ..blocking import BlockingActor
 from ..launch import Launch
 
@@ -67,7 +68,7 @@ class GpuRunner(BlockingActor):
         self._max_batch = max(self._max_batch, len(plan.work))
         for fault in result.faults:
             log.warning("step %d: sequence %d: %s", plan.step, fault.seq, fault.text)
-        self.send("scheduler", result)
+        self.send(SCHEDULER, result)
 
 
 def main(launch: Launch) -> None:

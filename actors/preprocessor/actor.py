@@ -14,6 +14,7 @@ from typing import Any
 import anyio.to_thread
 import msgspec
 
+from ...protocol import topology
 from ...protocol.blobs import BlobError, BlobReader
 from ...protocol.edges.client_to_preprocessor import Prepare, Tokenize
 from ...protocol.edges.control import Excuse, Gone, Kill, Peer
@@ -31,7 +32,6 @@ from ...protocol.request import MediaItem, Request
 from ...protocol.roles import PreprocessorConfig
 from ...protocol.sampling import SamplingParams
 from ...protocol.shortage import shortage
-from ...protocol.topology import kind_of
 from ..actor import Actor, run
 from ..launch import Launch
 from ..tombstones import Tombstones
@@ -113,7 +113,7 @@ class Preprocessor(Actor):
                 self._drop(ticket)
 
     def on_peer(self, role: str, peer: Peer) -> None:
-        if kind_of(role) == "decode-worker":
+        if topology.kind_of(role) == topology.DECODE_WORKER:
             self._epochs[role] = peer.epoch
             self._decoding.pool.add_worker(role)
             self._decoding.pump()
@@ -121,13 +121,13 @@ class Preprocessor(Actor):
     def on_gone(self, gone: Gone) -> None:
         role, epoch = gone.role, gone.epoch
         self._reader.forget(f"{role}.{epoch}")
-        match kind_of(role):
-            case "decode-worker" if self._epochs.get(role) == epoch:
+        match topology.kind_of(role):
+            case topology.DECODE_WORKER if self._epochs.get(role) == epoch:
                 self._worker_gone(role, epoch, gone.outside)
-            case "encoder-cache":
+            case topology.ENCODER_CACHE:
                 self._decoding.store.reader_gone()
                 self._decoding.evict()
-            case "client":
+            case topology.CLIENT:
                 for ticket in [t for t in self._tickets.values() if t.request.client == role]:
                     self._drop(ticket)
 
@@ -246,13 +246,13 @@ class Preprocessor(Actor):
         self._send_features(ticket)  # before Submit: Need must not find nothing
         submitted_to = 0
         if request.attempt == 0:  # a later attempt is resumed by its client, which knows what was delivered
-            submitted_to = self.peers.epoch_of("scheduler")
-            self.send("scheduler", Submit(prepared))
+            submitted_to = self.peers.epoch_of(topology.SCHEDULER)
+            self.send(topology.SCHEDULER, Submit(prepared))
         self.send(request.client, PreparedCopy(prepared, submitted_to))
         self._count["prepared"] += 1
         self._release(ticket)
         if ticket.fetched:
-            self.send("fetcher", MediaRead(request.id, request.attempt))
+            self.send(topology.FETCHER, MediaRead(request.id, request.attempt))
 
     def _send_features(self, ticket: Ticket) -> None:
         """Each item once, however often the prompt has it."""
@@ -263,7 +263,7 @@ class Preprocessor(Actor):
             if not decoded.rows:
                 continue  # a clip without sound
             features = Features(request.id, request.client, entry.key, modality, decoded.rows, decoded.tensors, entry.ready)
-            if self.send("encoder-cache", features):
+            if self.send(topology.ENCODER_CACHE, features):
                 entry.leases += 1
 
     def _tokenize(self, request: Request) -> None:
@@ -294,7 +294,7 @@ class Preprocessor(Actor):
         self._count["failed"] += 1
         self.send(request.client, PrepareFailed(request.id, request.attempt, failure))
         if fetched:
-            self.send("fetcher", MediaRead(request.id, request.attempt))
+            self.send(topology.FETCHER, MediaRead(request.id, request.attempt))
 
     def _drop(self, ticket: Ticket) -> None:
         """Nobody waits for it any more."""
@@ -304,7 +304,7 @@ class Preprocessor(Actor):
     def _give_back(self, request: Request, fetched: bool) -> None:
         self.send(request.client, MediaDropped(request.id, request.attempt))
         if fetched:
-            self.send("fetcher", MediaRead(request.id, request.attempt))
+            self.send(topology.FETCHER, MediaRead(request.id, request.attempt))
 
     def _release(self, ticket: Ticket) -> None:
         ticket.over = True

@@ -11,7 +11,7 @@ from .ticket import Ticket
 
 
 def assemble(ticket: Ticket, family: Family, context: int, options: EffectiveOptions) -> Prepared:
-    """Of a complete ticket; `options`: of its media, in effect. Raises RequestError, for a prompt that is too long among others."""
+    """Of a complete ticket; `options`: of its media, in effect. RequestError, for one thing where the prompt is too long."""
     request, asked = ticket.request, ticket.sampling
     token_ids, items, placed = _lay_out(ticket, family)
     check_length(len(token_ids), context)

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from ...protocol import topology
 from ...protocol.edges.client_to_scheduler import Ack, Resume
 from ...protocol.edges.control import Gone, Peer
 from ...protocol.edges.detokenizer_to_scheduler import Stopped
@@ -17,10 +18,9 @@ from ...protocol.edges.preprocessor_to_scheduler import Submit
 from ...protocol.edges.scheduler_to_client import SchedulerToClient
 from ...protocol.edges.scheduler_to_gpu_runner import Reset
 from ...protocol.roles import SchedulerConfig
-from ...protocol.topology import kind_of
+from ...protocol.topology import DETOKENIZER, ENCODER_CACHE, GPU_RUNNER, kind_of
 from ..actor import Actor, run
 from ..launch import Launch
-from .outbox import DETOKENIZER, ENCODER, RUNNER
 from .scheduler import Scheduler
 
 
@@ -60,12 +60,12 @@ class SchedulerActor(Actor):
 
     def on_peer(self, role: str, peer: Peer) -> None:
         match role:
-            case "gpu-runner":
-                self.send(RUNNER, Reset())
+            case topology.GPU_RUNNER:
+                self.send(GPU_RUNNER, Reset())
                 self.policy.runner_joined(self.policy.config.num_blocks or peer.notes["num_blocks"])
-            case "detokenizer":
+            case topology.DETOKENIZER:
                 self.policy.detokenizer_joined()
-            case "encoder-cache":
+            case topology.ENCODER_CACHE:
                 self.policy.outbox.encoder.clear()
                 self.policy.encoder_joined(time.time())
         self._go_on()
@@ -73,13 +73,13 @@ class SchedulerActor(Actor):
     def on_gone(self, gone: Gone) -> None:
         role, now = gone.role, time.time()
         match kind_of(role):
-            case "gpu-runner" if RUNNER not in self.peers:  # else its successor is here already
+            case topology.GPU_RUNNER if GPU_RUNNER not in self.peers:  # else its successor is here already
                 self.policy.runner_lost(gone.epoch, now, gone.outside)
-            case "encoder-cache" if ENCODER not in self.peers:
+            case topology.ENCODER_CACHE if ENCODER_CACHE not in self.peers:
                 self.policy.encoder_lost(gone.epoch, now, gone.outside)
-            case "detokenizer" if DETOKENIZER not in self.peers:
+            case topology.DETOKENIZER if DETOKENIZER not in self.peers:
                 self.policy.detokenizer_lost(gone.epoch, now, gone.outside)
-            case "client":
+            case topology.CLIENT:
                 self.policy.client_gone(role)
         self._go_on()
 
@@ -89,12 +89,12 @@ class SchedulerActor(Actor):
     def _go_on(self) -> None:
         now = time.time()
         while (plan := self.policy.schedule(now)) is not None:
-            self.send(RUNNER, plan)
+            self.send(GPU_RUNNER, plan)
         outbox = self.policy.outbox
         for message in self.policy.for_detokenizer():
             self.send(DETOKENIZER, message)
         for wish in outbox.encoder:
-            self.send(ENCODER, wish)
+            self.send(ENCODER_CACHE, wish)
         outbox.encoder.clear()
         for excuse in outbox.director:
             self.link.send(excuse)

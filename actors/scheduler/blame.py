@@ -14,8 +14,9 @@ import msgspec
 from ...protocol.edges.control import Excuse
 from ...protocol.errors import Failure
 from ...protocol.prepared import Prepared
+from ...protocol.topology import DETOKENIZER, ENCODER_CACHE, GPU_RUNNER
 from ..quarantine import POISON, Banned, Quarantine
-from .outbox import DETOKENIZER, ENCODER, RUNNER, Outbox
+from .outbox import Outbox
 from .sequence import Request, Sequence
 
 POISON_ITEM = Failure(
@@ -61,12 +62,12 @@ class Blame:
                 ids[seq.request.id] = seq.request
         proof = self.requests.died(epoch, ids, outside, others=there != ids.keys())
         if proof is not None:
-            self._ban(fingerprint(ids[proof.name].prepared), now, Excuse(RUNNER, proof.epochs))
+            self._ban(fingerprint(ids[proof.name].prepared), now, Excuse(GPU_RUNNER, proof.epochs))
 
     def encoder_died(self, epoch: int, keys: set[str], outside: bool, now: float) -> None:
         proof = self.items.died(epoch, sorted(keys), outside)
         if proof is not None:
-            self._ban(proof.name, now, Excuse(ENCODER, proof.epochs))
+            self._ban(proof.name, now, Excuse(ENCODER_CACHE, proof.epochs))
 
     def detokenizer_died(self, epoch: int, told: Iterable[Request], now: float) -> None:
         """By its own doing."""

@@ -7,8 +7,6 @@ from ...protocol.edges.scheduler_to_client import SchedulerToClient
 from ...protocol.edges.scheduler_to_detokenizer import Outputs, SchedulerToDetokenizer
 from ...protocol.edges.scheduler_to_encoder_cache import SchedulerToEncoderCache
 
-RUNNER, DETOKENIZER, ENCODER = "gpu-runner", "detokenizer", "encoder-cache"
-
 
 @dataclass(slots=True)
 class Outbox:
