@@ -125,9 +125,9 @@ class PeerTable:
     def __contains__(self, role: str) -> bool:
         return role in self._open
 
-    def close(self) -> None:
+    def close(self, linger_ms: int = LINGER_MS) -> None:
         for _, outgoing in self._open.values():
-            outgoing.flush(LINGER_MS)
+            outgoing.flush(linger_ms)
         self._open.clear()
 
 

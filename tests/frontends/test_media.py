@@ -42,7 +42,7 @@ def test_bytes_go_into_shared_memory_only_when_all_fit() -> None:
     items = place(pending, client)
     assert isinstance(items[0].source, Encoded)
     assert isinstance(items[0].source.blob, BlobRef)
-    assert items[1].url == "https://x"
+    assert items[1].source == Url("https://x")
     assert len(client.blobs) == 2
     client.blobs.clear()
     client.room = 7

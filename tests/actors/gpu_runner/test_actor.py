@@ -35,7 +35,7 @@ class Stage:
         self.actor.send = self._send  # type: ignore[method-assign]
         self.notes = self.actor.on_start(encode_config(runner_config(folder)))
 
-    def _send(self, role: str, message: Message) -> bool:
+    def _send(self, role: str, message: Message, after: int = -1) -> bool:
         assert role == "scheduler"
         if self.reachable:
             self.sent.append(message)

@@ -17,6 +17,7 @@ from thespis.protocol.edges.preprocessor_to_decode_worker import Decode, FreeFea
 from thespis.protocol.errors import Failure
 from thespis.protocol.request import Embeds, Encoded, Frames, MediaItem, Modality, Pixels, Samples, Source
 from thespis.protocol.roles import encode_config
+from thespis.protocol.wire import Message
 
 from ...helpers.checkpoints import Checkpoints
 from ...helpers.media import RATE, clip, clip_frames, picture, png, sound, wav
@@ -30,11 +31,15 @@ class Bench:
         self.config = config_of(folder, enable_mm_embeds=True, **engine)
         self.worker = DecodeWorker(Launch("decode-worker-0", 3, str(run_dir), "x"))
         self.answers: list[Any] = []
-        self.worker.send = lambda role, message: self.answers.append(message) or True  # type: ignore[method-assign, func-returns-value]
+        self.worker.send = self._send  # type: ignore[method-assign]
         self.worker.on_start(encode_config(self.config))
         self.arena = Arena(run_dir, "client-a.1", 1 << 30)
         self.reader = BlobReader(run_dir)
         self._jobs = 0
+
+    def _send(self, role: str, message: Message, after: int = -1) -> bool:
+        self.answers.append(message)
+        return True
 
     def blob(self, data: Any) -> BlobRef:
         array = np.frombuffer(data, np.uint8) if isinstance(data, bytes) else np.ascontiguousarray(data)
