@@ -4,9 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from ..protocol.config import EngineConfig
+from ..protocol.config import EngineConfig, configure
 
 
 def engine_config(model: str | Path, options: dict[str, Any]) -> EngineConfig:
@@ -16,10 +14,7 @@ def engine_config(model: str | Path, options: dict[str, Any]) -> EngineConfig:
     if unknown:
         raise TypeError(f"There is no option {unknown[0]!r}; the options are: {', '.join(known)}.")
     plain = {name: _plain(value) for name, value in options.items() if value is not None}
-    try:
-        return msgspec.convert({"model": str(model), **plain}, EngineConfig)
-    except msgspec.ValidationError as error:
-        raise ValueError(str(error)) from None
+    return configure(EngineConfig, {"model": str(model), **plain})
 
 
 def _plain(value: Any) -> Any:

@@ -1,17 +1,23 @@
 """Configuration: what a user may set. Each role's own part is derived from it once, in protocol/division.py."""
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
 
 import msgspec
 
 from .checkpoint import demo_model
 
+S = TypeVar("S", bound=msgspec.Struct)
+
 
 def doc(text: str) -> msgspec.Meta:
-    """A field's line in --help; the unit stands in it."""
+    """A field's line in --help, with its unit."""
     return msgspec.Meta(description=text)
 
+
+HostName = Annotated[str, doc("host name, without scheme, port, path or wildcard")]
 
 LIMITED_SIZES = {"image": ("width", "height"), "video": ("num_frames", "width", "height"), "audio": ()}
 """What a limit per prompt may say of an item beside the count of items: the most that requests may ask for."""
@@ -20,55 +26,59 @@ LIMITED_SIZES = {"image": ("width", "height"), "video": ("num_frames", "width", 
 class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What `LLM(...)`, `AsyncLLM(...)` and `thespis serve` take. Raises ValueError naming the field."""
 
-    model: Annotated[str, doc("folder of a Hugging Face checkpoint; default: the bundled demo model")] = ""
-    served_model_name: Annotated[str | None, doc("name in /v1/models and in answers; default: the folder's name")] = None
+    model: Annotated[str, doc("folder of a Hugging Face checkpoint (default: the bundled model)")] = ""
+    served_model_name: Annotated[str | None, doc("name in /v1/models and in answers (default: the folder's name)")] = None
     dtype: Annotated[
-        str, doc("of weights and computation: auto (as on disk on a GPU, float32 on a CPU), float32, bfloat16, float16")
+        Literal["auto", "float32", "bfloat16", "float16"],
+        doc("type of weights and activations; auto: the checkpoint's own on a GPU, float32 on a CPU"),
     ] = "auto"
-    device: Annotated[str, doc("auto, cpu or cuda")] = "auto"
-    seed: Annotated[int, doc("from which requests without a seed of their own draw theirs")] = 0
-    max_model_len: Annotated[int | None, doc("tokens of prompt and output together; default: the model's own context")] = None
+    device: Annotated[Literal["auto", "cpu", "cuda"], doc("where the model runs; auto: on a GPU if there is one")] = "auto"
+    seed: Annotated[int, doc("seed from which requests without one draw their own")] = 0
+    max_model_len: Annotated[int | None, doc("tokens of prompt and output together (default: the model's context)")] = None
     max_num_seqs: Annotated[int, doc("sequences that run at once")] = 64
     max_num_batched_tokens: Annotated[int, doc("tokens computed in one step; longer prompts are prefilled in chunks")] = 512
     block_size: Annotated[int, doc("tokens per KV block")] = 16
     kv_cache_gb: Annotated[
-        float | None, doc("GiB of KV cache; default: enough for max_num_seqs whole contexts, at most 1 GiB on a CPU")
+        float | None,
+        doc("GiB of KV cache (default: on a CPU enough for max_num_seqs full contexts, at most 1 GiB; on a GPU what fits)"),
     ] = None
     gpu_memory_utilization: Annotated[float, doc("share of a GPU's memory that weights and KV cache may take")] = 0.9
     enable_prefix_caching: Annotated[bool, doc("reuse the KV blocks of equal prompt beginnings")] = True
-    enforce_eager: Annotated[bool, doc("no CUDA graphs")] = False
+    enforce_eager: Annotated[bool, doc("accepted for compatibility; there are no CUDA graphs to switch off")] = False
     runner_threads: Annotated[int, doc("CPU threads of the GPU runner; 0: half of the cores, at least 1")] = 0
     encoder_threads: Annotated[int, doc("CPU threads of the encoder; 0: the rest of the cores, at least 1")] = 0
     trust_remote_code: Annotated[bool, doc("accepted for compatibility; no code from a checkpoint is ever run")] = False
     chat_template: Annotated[
-        str | None, doc("file, literal Jinja or the name of a built-in one; default: the checkpoint's own, else its family's")
+        str | None, doc("file, Jinja text, or the name of a built-in one (default: the checkpoint's, else its family's)")
     ] = None
     trust_request_chat_template: Annotated[bool, doc("let a request bring its own chat template")] = False
     limit_mm_per_prompt: Annotated[
-        dict[str, Any], doc("items per prompt and modality, and their sizes, as JSON; default 999 each")
+        dict[str, Any], doc("items per prompt and modality, and their sizes, as JSON (default: 999 of each)")
     ] = {}
-    media_io_kwargs: Annotated[dict[str, dict[str, Any]], doc("options of decoding per modality, as JSON")] = {}
-    mm_processor_kwargs: Annotated[dict[str, Any], doc("options of the model's processor, as JSON")] = {}
+    media_io_kwargs: Annotated[dict[str, dict[str, Any]], doc("decoding options per modality, as JSON")] = {}
+    mm_processor_kwargs: Annotated[dict[str, Any], doc("processor options of the model, as JSON")] = {}
     mm_processor_cache_gb: Annotated[float, doc("GiB of prepared features kept for reuse; 0 switches the cache off")] = 4.0
-    mm_hasher_algorithm: Annotated[str, doc("digest of media content: blake3, sha256 or sha512")] = "blake3"
-    enable_mm_embeds: Annotated[bool, doc("take ready-made embeddings as input")] = False
+    mm_hasher_algorithm: Annotated[Literal["blake3", "sha256", "sha512"], doc("digest that identifies media")] = "blake3"
+    enable_mm_embeds: Annotated[bool, doc("accept precomputed embeddings as input")] = False
     encoder_cache_gb: Annotated[float, doc("GiB of embeddings kept in memory")] = 0.5
     decode_workers: Annotated[int, doc("processes that decode media")] = 1
-    allowed_local_media_path: Annotated[str | None, doc("folder below which file: URLs may read; default: none may")] = None
-    allowed_media_domains: Annotated[tuple[str, ...], doc("host names media may come from; default: any public one")] = ()
+    allowed_local_media_path: Annotated[str | None, doc("folder below which file: URLs may read (default: none may)")] = None
+    allowed_media_domains: Annotated[
+        tuple[HostName, ...], doc("the only hosts that media may come from (default: any public host)")
+    ] = ()
     allow_private_media: Annotated[bool, doc("let media URLs reach private and loopback addresses")] = False
     media_cache: Annotated[
-        str | None, doc("folder that keeps downloads across requests and restarts; default: THESPIS_MEDIA_CACHE, else none")
+        str | None, doc("folder that keeps downloads across requests and restarts (default: THESPIS_MEDIA_CACHE, else none)")
     ] = None
     media_cache_max_size_mb: Annotated[
-        float | None, doc("MiB in that folder; default: THESPIS_MEDIA_CACHE_MAX_SIZE_MB, else 5120")
+        float | None, doc("MiB in that folder (default: THESPIS_MEDIA_CACHE_MAX_SIZE_MB, else 5120)")
     ] = None
     media_cache_ttl_hours: Annotated[
-        float | None, doc("hours for which a download is kept; default: THESPIS_MEDIA_CACHE_TTL_HOURS, else 24")
+        float | None, doc("hours for which a download is kept (default: THESPIS_MEDIA_CACHE_TTL_HOURS, else 24)")
     ] = None
     max_requests: Annotated[
         int | None,
-        doc("requests in the engine at once, over all clients; beyond: 429; default: twice max_num_seqs, at least 128"),
+        doc("requests in the engine at once, over all clients; beyond: 429 (default: twice max_num_seqs, at least 128)"),
     ] = None
     max_inflight_tokens: Annotated[int, doc("prompt and output tokens of all accepted requests together; beyond: 429")] = (
         4_000_000
@@ -83,12 +93,6 @@ class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
         if self.max_model_len is not None and self.max_model_len < 1:
             raise ValueError(f"max_model_len must be at least 1, got {self.max_model_len}.")
-        if self.dtype not in ("auto", "float32", "bfloat16", "float16"):
-            raise ValueError(f"dtype must be auto, float32, bfloat16 or float16, got {self.dtype}.")
-        if self.device not in ("auto", "cpu", "cuda"):
-            raise ValueError(f"device must be auto, cpu or cuda, got {self.device}.")
-        if self.mm_hasher_algorithm not in ("blake3", "sha256", "sha512"):
-            raise ValueError(f"mm_hasher_algorithm must be blake3, sha256 or sha512, got {self.mm_hasher_algorithm}.")
         for name in ("media_cache_max_size_mb", "media_cache_ttl_hours"):
             value = getattr(self, name)
             if value is not None and not 0 < value < 1 << 40:
@@ -120,10 +124,12 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     host: Annotated[str, doc("address to listen on")] = "127.0.0.1"
     port: Annotated[int, doc("port to listen on; 0: any free one")] = 8000
-    api_key: Annotated[tuple[str, ...], doc("keys that callers must send as a bearer token; default: none is asked")] = ()
+    api_key: Annotated[
+        tuple[str, ...], doc("key that callers must send as a bearer token; repeat the flag for several (default: none)")
+    ] = ()
     drain_timeout: Annotated[float, doc("seconds that accepted requests may take after SIGTERM")] = 30.0
     tool_call_parser: Annotated[
-        str, doc("how the model writes tool calls: hermes, json, or auto (as its chat template says)")
+        Literal["auto", "hermes", "json"], doc("how the model writes tool calls; auto: as its chat template says")
     ] = "auto"
     max_body_mb: Annotated[
         float, doc("MiB of one request's body, beyond: 413; all that are being read take twice that, beyond: 429")
@@ -131,6 +137,19 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     listen_fd: int | None = None
     """An already bound socket handed down by the command, so that the port is known before any process starts."""
 
-    def __post_init__(self) -> None:
-        if self.tool_call_parser not in ("auto", "hermes", "json"):
-            raise ValueError(f"tool_call_parser must be auto, hermes or json, got {self.tool_call_parser}.")
+
+def configure(schema: type[S], given: Mapping[str, Any]) -> S:
+    """A configuration from a user's values. Raises ValueError naming the field."""
+    try:
+        return msgspec.convert(given, schema)
+    except msgspec.ValidationError as error:
+        raise ValueError(_readable(str(error), schema)) from None
+
+
+def _readable(text: str, schema: type[msgspec.Struct]) -> str:
+    """Where a value is not one of a closed set, msgspec does not say what the set is."""
+    found = re.fullmatch(r"Invalid enum value (.+) - at `\$\.(\w+)`", text)
+    if found is None:
+        return text
+    value, field = found.groups()
+    return f"{field} must be one of {', '.join(get_args(get_type_hints(schema)[field]))}, got {value}."

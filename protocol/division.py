@@ -174,7 +174,6 @@ def _runner(engine: EngineConfig, model: ModelInfo, sizes: _Sizes) -> RunnerConf
         max_batched_tokens=engine.max_num_batched_tokens,
         max_model_len=sizes.context,
         gpu_memory_utilization=engine.gpu_memory_utilization,
-        enforce_eager=engine.enforce_eager,
     )
 
 

@@ -97,7 +97,6 @@ class RunnerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     max_batched_tokens: int
     max_model_len: int
     gpu_memory_utilization: float
-    enforce_eager: bool
 
 
 class DetokenizerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

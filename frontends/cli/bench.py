@@ -50,16 +50,20 @@ class Level(msgspec.Struct):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     kinds = parser.add_subparsers(dest="what", metavar="WHAT", required=True)
     serve = kinds.add_parser("serve", help="a running server", description="Measure a running OpenAI-compatible server.")
-    serve.add_argument("--base-url", default="http://127.0.0.1:8000/v1", metavar="URL", help="default: %(default)s")
-    serve.add_argument("--api-key", metavar="KEY", help="bearer token, where the server asks for one")
-    serve.add_argument("--model", metavar="NAME", help="default: the first that the server lists")
     serve.add_argument(
-        "--streams", default="1,8,32", metavar="N,N", help="streams at once, one row each (default: %(default)s)"
+        "--base-url", default="http://127.0.0.1:8000/v1", metavar="URL", help="address of the server (default: %(default)s)"
     )
-    serve.add_argument("--prompt-tokens", type=int, default=32, metavar="N", help="per request (default: %(default)s)")
-    serve.add_argument("--max-tokens", type=int, default=128, metavar="N", help="per request (default: %(default)s)")
-    serve.add_argument("--requests", type=int, metavar="N", help="per row; default: two for each stream, at least four")
-    serve.add_argument("--seed", type=int, default=0, metavar="N", help="of the prompts (default: %(default)s)")
+    serve.add_argument("--api-key", metavar="KEY", help="key of the server (default: none)")
+    serve.add_argument("--model", metavar="NAME", help="model to ask (default: the first that the server lists)")
+    serve.add_argument(
+        "--streams", default="1,8,32", metavar="N,N", help="numbers of concurrent streams, one row each (default: %(default)s)"
+    )
+    serve.add_argument(
+        "--prompt-tokens", type=int, default=32, metavar="N", help="tokens of each prompt (default: %(default)s)"
+    )
+    serve.add_argument("--max-tokens", type=int, default=128, metavar="N", help="tokens of each answer (default: %(default)s)")
+    serve.add_argument("--requests", type=int, metavar="N", help="requests per row (default: two per stream, at least four)")
+    serve.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the prompts (default: %(default)s)")
     serve.add_argument("--plain", action="store_true", help="send only OpenAI's own fields, for servers that refuse others")
     serve.add_argument("--json", action="store_true", help="print JSON instead of a table")
 

@@ -12,6 +12,7 @@ from ...protocol.config import EngineConfig, ServerConfig
 from ...protocol.errors import EngineError
 from .api import Api, ApiError
 from .demo import PARTS, media_part
+from .flags import add_flags, build
 from .server import serving
 
 HELP = """\
@@ -55,12 +56,20 @@ class Conversation:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", nargs="?", default="", metavar="MODEL", help="checkpoint folder; default: the bundled model")
-    parser.add_argument("--base-url", metavar="URL", help="talk to a server that runs already")
-    parser.add_argument("--api-key", metavar="KEY", help="of that server")
+    parser.add_argument("model", nargs="?", default="", metavar="MODEL", help="checkpoint folder (default: the bundled model)")
+    parser.add_argument(
+        "--base-url", metavar="URL", help="a server that is already running (default: start one, and end it afterwards)"
+    )
+    parser.add_argument("--api-key", metavar="KEY", help="key of that server")
     parser.add_argument("--system", metavar="TEXT", help="a system message")
-    parser.add_argument("--temperature", type=float, default=0.0, metavar="X", help="0 is greedy (default: 0)")
-    parser.add_argument("--max-tokens", type=int, metavar="N", help="of one answer; default: what the context leaves")
+    parser.add_argument(
+        "--temperature", type=float, default=0.0, metavar="X", help="0: always the most likely token (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--max-tokens", type=int, metavar="N", help="tokens of one answer (default: as many as the context leaves)"
+    )
+    add_flags(parser.add_argument_group("engine", "ignored with --base-url"), EngineConfig, skip=("model",))
+    parser.usage = "thespis chat [MODEL] [flags]"
     parser.epilog = HELP
 
 
@@ -69,7 +78,7 @@ def run(given: argparse.Namespace) -> int:
         url = given.base_url
         if url is None:
             print("starting the engine ...", flush=True)
-            url = stack.enter_context(serving(EngineConfig(model=given.model), ServerConfig(port=0))).url
+            url = stack.enter_context(serving(build(EngineConfig, given), ServerConfig(port=0))).url
         print(HELP, flush=True)
         with asyncio.Runner() as runner:
             runner.run(talk(url, given, _lines()))

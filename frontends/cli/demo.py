@@ -30,8 +30,10 @@ class Example(msgspec.Struct, frozen=True):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--base-url", metavar="URL", help="a server that runs already; default: start one, and end it after")
-    parser.add_argument("--api-key", metavar="KEY", help="of that server")
+    parser.add_argument(
+        "--base-url", metavar="URL", help="a server that is already running (default: start one, and end it afterwards)"
+    )
+    parser.add_argument("--api-key", metavar="KEY", help="key of that server")
     parser.epilog = "exit code: 0 when every answer is right, 1 when one is wrong"
 
 

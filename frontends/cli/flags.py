@@ -2,11 +2,15 @@
 
 import argparse
 import json
+import re
 import types
 from collections.abc import Sequence
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
+
+from ...protocol.config import HostName, configure
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -31,10 +35,7 @@ def add_flags(parser: argparse._ActionsContainer, schema: type[msgspec.Struct], 
 def build(schema: type[S], given: argparse.Namespace, **more: Any) -> S:
     """The Struct from the flags that were given. Raises ValueError naming the field."""
     values = {name: value for name in schema.__struct_fields__ if (value := getattr(given, name, None)) is not None}
-    try:
-        return msgspec.convert({**values, **more}, schema)
-    except msgspec.ValidationError as error:
-        raise ValueError(str(error)) from None
+    return configure(schema, {**values, **more})
 
 
 def _without_none(kind: Any) -> Any:
@@ -46,12 +47,25 @@ def _without_none(kind: Any) -> Any:
 def _reading(kind: Any) -> dict[str, Any]:
     if kind is bool:
         return {"action": argparse.BooleanOptionalAction}
+    if get_origin(kind) is Literal:
+        return {"choices": get_args(kind)}
     if get_origin(kind) is tuple:
-        return {"nargs": "+", "metavar": "X"}
+        # Several values after one flag would take MODEL for one of them, unless it can be told apart.
+        if get_args(kind)[0] == HostName:
+            return {"action": "extend", "nargs": "+", "type": _host_name, "metavar": "HOST"}
+        return {"action": "append", "metavar": "TEXT"}
     if get_origin(kind) is dict:
         return {"type": _json_object, "metavar": "JSON"}
     names = {int: "N", float: "X", str: "TEXT"}
     return {"type": kind, "metavar": names[kind]}
+
+
+def _host_name(text: str) -> str:
+    """Refuses what names a file or a URL. Whether it is a host name in every detail is for the fetcher to say."""
+    if re.search(r"[/\\\s]|^[.~]", text) or (Path(text) / "config.json").is_file():
+        form = "a host name has no scheme, port, path or wildcard, and MODEL goes before the flags"
+        raise argparse.ArgumentTypeError(f"{text!r} is not a host name: {form}")
+    return text
 
 
 def _json_object(text: str) -> dict[str, Any]:

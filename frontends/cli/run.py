@@ -12,7 +12,7 @@ from .server import serve_until_stopped, serving
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--once", action="store_true", help="end after the answers; exit code 0 when all are right")
     parser.add_argument(
-        "--port", type=int, default=8000, metavar="N", help="port to listen on; 0: any free one (default: 8000)"
+        "--port", type=int, default=8000, metavar="N", help="port to listen on; 0: any free one (default: %(default)s)"
     )
 
 

@@ -38,7 +38,18 @@ class Served(NamedTuple):
 @asynccontextmanager
 async def served(model: Path, log: Path) -> AsyncIterator[Served]:
     """A server on a free port; its log goes to `log`. It is ended in order; whether it ended well is for the caller to see."""
-    command = [sys.executable, "-P", "-m", "thespis", "serve", str(model), "--port", "0", *flags(), "--api-key", *KEYS]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "thespis",
+        "serve",
+        str(model),
+        "--port",
+        "0",
+        *flags(),
+        *(f"--api-key={key}" for key in KEYS),
+    ]
     with log.open("wb") as errors:
         process = await asyncio.create_subprocess_exec(
             *command, stdout=asyncio.subprocess.PIPE, stderr=errors, env={**os.environ, **SURROUNDINGS}

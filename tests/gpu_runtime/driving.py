@@ -12,7 +12,7 @@ from thespis.gpu_runtime.encoder import Encoder, load_encoder
 from thespis.gpu_runtime.runner import Runner
 from thespis.protocol.blobs import BlobError, BlobRef
 from thespis.protocol.checkpoint import inspect
-from thespis.protocol.config import EngineConfig
+from thespis.protocol.config import EngineConfig, configure
 from thespis.protocol.division import divide
 from thespis.protocol.edges.gpu_runner_to_scheduler import StepResult
 from thespis.protocol.edges.scheduler_to_gpu_runner import Embed, NewSequence, StepPlan, Work
@@ -28,8 +28,8 @@ GREEDY = SamplingParams(temperature=0.0)
 
 
 def runner_config(folder: Path, **changes: Any) -> RunnerConfig:
-    engine = EngineConfig(model=str(folder), device=DEVICE, runner_threads=1, block_size=BLOCK, kv_cache_gb=0.01, **changes)
-    config = divide(engine, inspect(folder)).roles["gpu-runner"]
+    settings = {"model": str(folder), "device": DEVICE, "runner_threads": 1, "block_size": BLOCK, "kv_cache_gb": 0.01}
+    config = divide(configure(EngineConfig, {**settings, **changes}), inspect(folder)).roles["gpu-runner"]
     assert isinstance(config, RunnerConfig)
     return config
 

@@ -8,7 +8,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from thespis.frontends.engine import EngineHandle, start_engine
 from thespis.protocol.config import EngineConfig, ServerConfig
@@ -86,7 +86,7 @@ def served(
     model: Path | str = "",
     *,
     api_key: tuple[str, ...] = (),
-    tool_call_parser: str = "auto",
+    tool_call_parser: Literal["auto", "hermes", "json"] = "auto",
     modules: dict[str, str] | None = None,
     **options: Any,
 ) -> Iterator[Server]:

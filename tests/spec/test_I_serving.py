@@ -44,7 +44,18 @@ def command(checkpoints: Checkpoints, tmp_path_factory: pytest.TempPathFactory) 
     template = tmp_path_factory.mktemp("template") / "mine.jinja"
     template.write_text(MINE)
     folder = str(checkpoints("qwen_omni"))
-    flags = ("--host", "127.0.0.1", "--api-key", "one", "two", "--served-model-name", "mine", "--max-model-len", "512")
+    flags = (
+        "--host",
+        "127.0.0.1",
+        "--api-key",
+        "one",
+        "--api-key",
+        "two",
+        "--served-model-name",
+        "mine",
+        "--max-model-len",
+        "512",
+    )
     started = ServeCommand(folder, *flags, "--chat-template", str(template))
     yield started
     assert started.end() == 0

@@ -24,7 +24,7 @@ MODEL = ModelInfo(
 )  # fmt: skip
 RUNNER = RunnerConfig(
     model=MODEL, dtype="float32", device="cpu", threads=1, block_size=4, num_blocks=0, max_num_seqs=8,
-    max_batched_tokens=16, max_model_len=64, gpu_memory_utilization=0.9, enforce_eager=False,
+    max_batched_tokens=16, max_model_len=64, gpu_memory_utilization=0.9,
 )  # fmt: skip
 PLAYED = ("detokenizer", "encoder-cache", "client-a")
 

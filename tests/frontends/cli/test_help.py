@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import Annotated, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -30,7 +31,8 @@ def test_the_first_help_lists_every_command(capsys: pytest.CaptureFixture[str]) 
 
 @pytest.mark.parametrize("command", sorted(COMMANDS))
 def test_every_command_has_a_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert COMMANDS[command].line.split()[0].capitalize() in help_of(command, capsys)
+    line = COMMANDS[command].line
+    assert f"{line[0].upper()}{line[1:]}." in " ".join(help_of(command, capsys).split())
 
 
 @pytest.mark.parametrize("schema", [EngineConfig, ServerConfig])
@@ -39,7 +41,12 @@ def test_every_described_field_is_a_flag_of_serve(schema: type[msgspec.Struct], 
     for name, hint in get_type_hints(schema, include_extras=True).items():
         if get_origin(hint) is Annotated and name != "model":
             assert f"--{name.replace('_', '-')}" in text
-            assert get_args(hint)[1].description in text
+            assert squeezed(get_args(hint)[1].description) in squeezed(text)
+
+
+def squeezed(text: str) -> str:
+    """Lines are broken at blanks and at hyphens."""
+    return "".join(text.split())
 
 
 UNITS = re.compile(r"\b(seconds|hours|MiB|GiB|tokens|requests|sequences|processes|threads|share|port)\b")
@@ -70,7 +77,8 @@ def test_flags_fill_the_structs_and_what_is_not_given_keeps_its_default() -> Non
     given = build_parser("serve").parse_args(
         [
             "serve", "folder", "--max-num-seqs", "3", "--no-enable-prefix-caching", "--limit-mm-per-prompt", '{"image": 2}',
-            "--allowed-media-domains", "a.org", "b.org", "--port", "0", "--api-key", "k1", "k2", "--kv-cache-gb", "0.5",
+            "--allowed-media-domains", "a.org", "b.org", "--port", "0", "--api-key", "k1", "--api-key", "k2",
+            "--kv-cache-gb", "0.5", "--dtype", "bfloat16",
         ]
     )  # fmt: skip
     engine, server = build(EngineConfig, given), build(ServerConfig, given)
@@ -81,8 +89,32 @@ def test_flags_fill_the_structs_and_what_is_not_given_keeps_its_default() -> Non
         limit_mm_per_prompt={"image": 2},
         allowed_media_domains=("a.org", "b.org"),
         kv_cache_gb=0.5,
+        dtype="bfloat16",
     )
     assert server == ServerConfig(port=0, api_key=("k1", "k2"))
+
+
+def test_the_model_after_a_key_is_the_model() -> None:
+    given = build_parser("serve").parse_args(["serve", "--api-key", "k1", "./Qwen2-VL", "--api-key", "k2"])
+    assert build(ServerConfig, given).api_key == ("k1", "k2")
+    assert given.model == "./Qwen2-VL"
+
+
+def test_a_checkpoint_here_is_no_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "Qwen2-VL").mkdir()
+    (tmp_path / "Qwen2-VL" / "config.json").touch()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as end:
+        main(["serve", "--allowed-media-domains", "a.org", "Qwen2-VL"])
+    assert end.value.code == 2
+    assert "MODEL goes before the flags" in capsys.readouterr().err
+
+
+def test_chat_takes_the_engines_flags() -> None:
+    given = build_parser("chat").parse_args(["chat", "folder", "--max-model-len", "512", "--dtype", "float32"])
+    assert build(EngineConfig, given) == EngineConfig(model="folder", max_model_len=512, dtype="float32")
 
 
 @pytest.mark.parametrize(
@@ -91,6 +123,11 @@ def test_flags_fill_the_structs_and_what_is_not_given_keeps_its_default() -> Non
         (["--limit-mm-per-prompt", "image=2"], "expected a JSON object"),
         (["--port", "http"], "invalid int value"),
         (["--no-such-flag"], "unrecognized arguments"),
+        (["--dtype", "int8"], "invalid choice: 'int8'"),
+        (["--tool-call-parser", "pythonic"], "invalid choice: 'pythonic'"),
+        (["--allowed-media-domains", "a.org", "./Qwen2-VL"], "'./Qwen2-VL' is not a host name: "),
+        (["--allowed-media-domains", "a.org", "models/Qwen2-VL"], "MODEL goes before the flags"),
+        (["--allowed-media-domains", "https://a.org"], "a host name has no scheme"),
     ],
 )
 def test_a_wrong_flag_says_what_is_expected(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
