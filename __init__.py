@@ -4,23 +4,50 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .frontends.async_llm import AsyncLLM
+    from .frontends.embeds import encode_embeds
     from .frontends.llm import LLM
+    from .frontends.outputs import RequestOutput
+    from .protocol.errors import EngineError, RequestError
     from .protocol.guide import StructuredOutputsParams
     from .protocol.sampling import SamplingParams
 
-__all__ = ["LLM", "AsyncLLM", "SamplingParams", "StructuredOutputsParams"]
+    __version__: str
+
+__all__ = [
+    "LLM",
+    "AsyncLLM",
+    "EngineError",
+    "RequestError",
+    "RequestOutput",
+    "SamplingParams",
+    "StructuredOutputsParams",
+    "__version__",
+    "encode_embeds",
+]
 
 _HOMES = {
     "LLM": ".frontends.llm",
     "AsyncLLM": ".frontends.async_llm",
+    "EngineError": ".protocol.errors",
+    "RequestError": ".protocol.errors",
+    "RequestOutput": ".frontends.outputs",
     "SamplingParams": ".protocol.sampling",
     "StructuredOutputsParams": ".protocol.guide",
+    "encode_embeds": ".frontends.embeds",
 }
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("thespis")
     if name not in _HOMES:
         raise AttributeError(f"module 'thespis' has no attribute {name!r}")
     from importlib import import_module
 
     return getattr(import_module(_HOMES[name], __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

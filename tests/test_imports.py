@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -57,7 +58,9 @@ def test_a_light_module_imports_nothing_heavy(module: str) -> None:
 
 def test_the_package_gives_its_faces_lazily() -> None:
     assert run("import thespis, sys; print([m for m in sys.modules if m.startswith('thespis.')])").stdout == "[]\n"
-    assert run("from thespis import LLM, AsyncLLM, SamplingParams").returncode == 0
+    everything = run("from thespis import *; import thespis; print(all(name in dir(thespis) for name in thespis.__all__))")
+    assert (everything.stdout, everything.returncode) == ("True\n", 0), everything.stderr
+    assert run("import thespis; print(thespis.__version__)").stdout == f"{version('thespis')}\n"
     refused = run("import thespis; thespis.Nothing")
     assert "module 'thespis' has no attribute 'Nothing'" in refused.stderr
 
