@@ -1,4 +1,5 @@
-"""The Python of the pages in docs/ runs: the blocks of a page in order, in one namespace, beside one running engine.
+"""The examples of README.md and of the pages in docs/ run: the Python of a page in order, in one namespace, beside one
+running engine, and the shell commands by themselves.
 
 `LLM()` and `AsyncLLM()` without arguments join that engine instead of starting their own, and the address of the pages'
 server is that engine's. Everything else runs as it stands, in a folder that holds the bundled model.
@@ -6,7 +7,9 @@ server is that engine's. Everything else runs as it stands, in a folder that hol
 
 import ast
 import asyncio
+import json
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,7 +29,9 @@ pytestmark = [
 
 ROOT = Path(__file__).resolve().parents[2]
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-PAGES = sorted(page.name for page in (ROOT / "docs").glob("*.md") if BLOCK.search(page.read_text()))
+SHELL = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FILES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [str(page.relative_to(ROOT)) for page in FILES if BLOCK.search(page.read_text())]
 ADDRESS = "http://127.0.0.1:8000"
 
 
@@ -45,13 +50,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_there_are_pages() -> None:
-    assert {"offline.md", "images.md"} <= set(PAGES)
+    assert {"README.md", "docs/offline.md", "docs/images.md"} <= set(PAGES)
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_the_examples_of_a_page_run(page: str, server: Server, folder: Path) -> None:
     names: dict[str, Any] = {"__name__": "__main__"}
-    text = (ROOT / "docs" / page).read_text()
+    text = (ROOT / page).read_text()
     with asyncio.Runner() as runner:
         try:
             for found in BLOCK.finditer(text):
@@ -65,6 +70,13 @@ def test_the_examples_of_a_page_run(page: str, server: Server, folder: Path) -> 
                 for client in names["litellm"].in_memory_llm_clients_cache.cache_dict.values():
                     if isinstance(client, openai.OpenAI):
                         client.close()
+
+
+def test_the_readmes_request_is_answered(server: Server, folder: Path) -> None:
+    (command,) = SHELL.findall((ROOT / "README.md").read_text())
+    done = subprocess.run(["bash", "-c", command.replace(ADDRESS, server.url)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["choices"][0]["message"]["content"] == "left of the blue square"
 
 
 def beside(code: str, server: Server) -> str:

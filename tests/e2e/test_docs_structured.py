@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from ..helpers.serving import served
+
 pytestmark = pytest.mark.process
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,6 +29,7 @@ def test_S51_the_example_in_python() -> None:
 
 
 def test_S51_S52_the_example_over_http() -> None:
-    clouds, *arguments = run(BLOCKS[1])
+    with served() as server:
+        clouds, *arguments = run(BLOCKS[1].replace("http://127.0.0.1:8000", server.url))
     assert 0 <= int(clouds) <= 9
     assert json.loads("\n".join(arguments))["what"] in ("rain", "sun")
