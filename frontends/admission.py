@@ -67,6 +67,7 @@ class Admission:
         return self._expected_requests
 
     def reshare(self, share: Share) -> None:
+        """Use a new share: other clients have come or gone."""
         self.share = share
         self._admit_waiting()
 
@@ -117,6 +118,7 @@ class Admission:
             raise RequestError(self._closed)
 
     async def take(self, cost: Cost) -> None:
+        """Wait in line until there is room. Raises RequestError if the door is closed before."""
         self.check_open()
         if not self._waiting and self._fits(cost):
             self._add(cost)
@@ -131,6 +133,7 @@ class Admission:
             raise
 
     def give(self, cost: Cost) -> None:
+        """Give back what `take` or `try_take` took."""
         self._requests -= cost.requests
         self._tokens -= cost.tokens
         self._media -= cost.media_bytes

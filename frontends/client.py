@@ -109,6 +109,7 @@ class Client:
 
     @property
     def inflight(self) -> int:
+        """The number of requests under way."""
         return len(self._ledger)
 
     async def submit(

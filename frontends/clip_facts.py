@@ -6,6 +6,9 @@ from typing import Any
 from ..protocol.errors import refuse
 from ..protocol.request import CLIP_FACTS
 
+MOST_FRAMES = 1 << 40
+"""Numbers from here on cannot count frames, and soon would not fit into a message."""
+
 
 def read_facts(given: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Those that are given, checked, as fields of `Frames` and `FrameList`. Raises RequestError."""
@@ -34,4 +37,4 @@ def read_facts(given: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 
 def _whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 40
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < MOST_FRAMES

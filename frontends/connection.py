@@ -115,6 +115,7 @@ class Connection:
         return EngineError(f"The engine in {run_dir} did not answer within {ANSWER_SECONDS:g} s; see engine.log there.")
 
     def present(self, roles: Iterable[str]) -> bool:
+        """Whether all of these are ready now."""
         return all(role in self._present for role in roles)
 
     def dead(self, role: str) -> int:
@@ -145,6 +146,7 @@ class Connection:
                 self.ask(Deaf(role, self._present.get(role, 0)))
 
     async def leave(self, in_order: bool) -> None:
+        """Close everything; `in_order`: the director still runs and is told."""
         for fd in (self._doors.inbox.FD, self._link.socket.FD, self._director):
             self._loop.remove_reader(fd)
         os.close(self._director)

@@ -27,7 +27,7 @@ def check_sendable(request: Request) -> None:
     except WireError as error:
         raise wrong_field(str(error), within="request.") from None
     except (TypeError, ValueError, OverflowError, RecursionError):
-        text = "It holds what cannot be sent: text that is no Unicode, a number beyond 64 bits, or an object of another kind."
+        text = "It has a value that cannot be sent: text that is not Unicode, a number beyond 64 bits, or an unknown object."
         raise refuse("invalid_request", text) from None
 
 
@@ -80,6 +80,7 @@ class Delivery:
             self.do_due()
 
     def ended(self, id: str) -> None:
+        """The request is over, and no suspect any more."""
         self._submitted.discard(id)
         if not self._suspects.quiet:
             self._suspects.ended(id)

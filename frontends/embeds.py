@@ -17,6 +17,8 @@ from .media import Raw, read_base64
 
 Array = NDArray[Any]
 Grid = tuple[int, int, int]
+MOST_GRID_NUMBERS = 1 << 16
+"""Three per item; a longer list is a mistake."""
 MOST_CHANNELS = 8
 """Of a sound: an array that is longer on both axes is not one."""
 
@@ -137,7 +139,7 @@ def _grids(grid: Any, modality: Modality, where: str) -> list[Grid] | None:
         array = np.asarray(to_numpy(grid) if is_array(grid) else grid)
     except ValueError:
         raise _no_grid(modality, where) from None
-    if array.ndim not in (1, 2) or array.shape[-1] != 3 or array.dtype.kind not in "iu" or array.size > 1 << 16:
+    if array.ndim not in (1, 2) or array.shape[-1] != 3 or array.dtype.kind not in "iu" or array.size > MOST_GRID_NUMBERS:
         raise _no_grid(modality, where)
     return [(int(t), int(h), int(w)) for t, h, w in array.reshape(-1, 3)]
 

@@ -64,6 +64,7 @@ class LedgerEntry(msgspec.Struct):
         self.due, self.awaited, self.heard, self.early = due, due == "send", False, []
 
     def take_early(self) -> list[Early]:
+        """What has overtaken the prepared prompt, now that it is here."""
         taken, self.early = self.early, []
         return taken
 
@@ -136,9 +137,11 @@ class Ledger:
                     yield entry
 
     def all(self) -> list[LedgerEntry]:
+        """With those that are over and whose media are still being read."""
         return list(self._entries.values())
 
     def live_ones(self) -> list[LedgerEntry]:
+        """Those that are not over."""
         return [entry for entry in self._entries.values() if not entry.over]
 
     def __len__(self) -> int:

@@ -25,6 +25,8 @@ from .submission import Submission, submit
 
 T = TypeVar("T")
 Params = SamplingParams | Sequence[SamplingParams] | None
+CLOSE_SECONDS = 10.0
+"""What a client may take to leave its engine."""
 Reader = Callable[[], Submission]
 """Reads one prompt when it is its turn."""
 
@@ -142,7 +144,7 @@ class LLM:
 
 def _shut(engine: EngineHandle | None, client: Client, loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
     """Close an LLM. It must not refer to the object, which could then never be collected."""
-    asyncio.run_coroutine_threadsafe(client.close(), loop).result(timeout=10)
+    asyncio.run_coroutine_threadsafe(client.close(), loop).result(CLOSE_SECONDS)
     LLM._stop_loop(loop, thread)
     if engine is not None:
         engine.stop()

@@ -17,7 +17,7 @@ RESTARTED = Failure(
 
 
 class Tokenizing:
-    """Open questions by id."""
+    """The open questions by id."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -28,6 +28,7 @@ class Tokenizing:
         return [request for request, _ in self._open.values()]
 
     def request(self, prompt: Prompt) -> Request:
+        """The question, in the form in which the preprocessor reads prompts."""
         return Request(
             id=secrets.token_hex(12),
             client=self._connection.role,

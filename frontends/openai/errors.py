@@ -18,7 +18,7 @@ RETRY_AFTER_SECONDS = {429: 1, 503: 2}
 INTERNAL = Failure("internal", "Internal error.", code="internal_error")
 ENGINE_GONE = Failure("restarted", "The engine is not there at the moment; send the request again.", code="engine_dead")
 NO_PATH = Failure("not_found", "There is nothing at this path.", code="unknown_path")
-NO_HTTP = Failure("invalid_request", "This is no HTTP request that can be read.", code="invalid_http")
+NO_HTTP = Failure("invalid_request", "This is not a readable HTTP request.", code="invalid_http")
 NO_METHOD = Failure("invalid_request", "This path does not take that method.", code="method_not_allowed")
 NO_KEY = Failure("invalid_request", "The API key is missing or wrong.", code="invalid_api_key")
 ERROR_TYPES = {

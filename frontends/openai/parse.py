@@ -86,6 +86,7 @@ def parse_completion(request: CompletionRequest) -> list[Generation]:
 
 
 def parse_tokenize(request: TokenizeRequest) -> Prompt:
+    """A text or a conversation without media."""
     if (request.prompt is None) == (request.messages is None):
         raise refuse("invalid_request", "Give either `prompt` or `messages`.", "prompt", "missing_field")
     if request.prompt is not None:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from thespis.frontends.inputs import read_media, read_prompt
+from thespis.frontends.conversations import is_conversation
+from thespis.frontends.inputs import is_prompt, read_media, read_prompt
 from thespis.frontends.media import Pending, Raw
 from thespis.protocol.blobs import BlobRef
 from thespis.protocol.errors import RequestError
@@ -123,3 +124,21 @@ def test_the_forms_of_a_prompt() -> None:
     assert read_prompt([1, 2]).prompt == TokenPrompt((1, 2))
     with pytest.raises(RequestError, match="A prompt is a string"):
         read_prompt({"text": "hi"})
+
+
+@pytest.mark.parametrize(
+    ("given", "prompt", "conversation"),
+    [
+        ("text", True, False),
+        ({"prompt": "text"}, True, False),
+        ([1, 2], True, False),
+        ((1, 2), True, False),
+        (["one", "two"], False, False),
+        ([[1], [2]], False, False),
+        ([{"role": "user", "content": "Hi"}], False, True),
+        ([[{"role": "user", "content": "Hi"}]], False, False),
+        ([], False, False),
+    ],
+)
+def test_one_is_told_from_several(given: Any, prompt: bool, conversation: bool) -> None:
+    assert (is_prompt(given), is_conversation(given)) == (prompt, conversation)
