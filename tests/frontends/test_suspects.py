@@ -69,7 +69,7 @@ def test_with_another_client_in_the_engine_nobody_is_alone() -> None:
     suspects.met(others=False)
     suspects.died("scheduler", 8, ["a"], outside=False)
     assert suspects.died("scheduler", 9, ["a"], outside=False) == Proof("a", (*[7] * 6, 8, 9)), (
-        "its successors were without him who has gone"
+        "its successors were never with the client that has left"
     )
 
 

@@ -83,7 +83,7 @@ def test_S50_only_what_concerns_the_items_is_told(face: Face) -> None:
 
 
 def test_S50_pixels_are_clamped_to_the_operators_ceiling(strict_face: Face) -> None:
-    """Of his option and of the size in his limit, whichever is less; for who asks for more, and who asks for nothing."""
+    """The operator's option or the size in its limit, whichever is less, for callers that ask for more or for nothing."""
     least = ask(strict_face, [image(705)], mm_processor_kwargs={"max_pixels": 56 * 56})
     assert least.media_tokens == {"image": 2}
     for asked in (

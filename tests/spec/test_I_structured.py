@@ -298,7 +298,7 @@ HUNGRY = "{% set n = namespace(x='x' * 999999) %}{% for i in range(99) %}{% set 
 
 
 def test_S43_a_template_in_the_request_is_refused(server: Server) -> None:
-    """Over HTTP: a Python caller owns the engine, and what he gives to `chat` is his own (S24)."""
+    """Over HTTP. A Python caller owns its engine: what it gives to `chat` is its own business (S24)."""
     template = "{{ messages[0].content }}"
     for reply in (
         server.chat("x", chat_template=template),
