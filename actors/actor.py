@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 
 import anyio
@@ -70,6 +71,7 @@ class Actor(BaseActor):
 
     def _guard(self, handle: Callable[[], bool | None]) -> None:
         """Run a handler, again if it has more to do; its exception ends the process."""
+        self.link.working_since = time.monotonic()
         try:
             if not self._stopping.is_set() and handle():
                 asyncio.get_running_loop().call_soon(self._guard, handle)
@@ -77,6 +79,7 @@ class Actor(BaseActor):
             log.exception("a handler failed; the process ends")
             self._fault = error
             self._stopping.set()
+        self.link.working_since = None
 
     def _drain_inbox(self) -> bool:
         """This and the other two: True where more may be waiting."""

@@ -1,5 +1,7 @@
 """Actors that compute: plain blocking zmq, no event loop (a hop is 0.1-0.2 ms shorter)."""
 
+import time
+
 import zmq
 
 from ..protocol.errors import EngineError
@@ -37,7 +39,9 @@ class BlockingActor(BaseActor):
         for socket in (director, control, inbox):
             poller.register(socket, zmq.POLLIN)
         while True:
+            self.link.working_since = None
             waiting = dict(poller.poll())
+            self.link.working_since = time.monotonic()
             if director in waiting and not self.hear_director(self.link.receive()):
                 return
             if control in waiting:

@@ -3,6 +3,7 @@
 import os
 import secrets
 import threading
+import time
 from typing import Any
 
 import zmq
@@ -14,6 +15,8 @@ from .launch import director_endpoint
 
 HEARTBEAT_SECONDS = 0.5
 HELLO_SECONDS = 30.0
+HANG_SECONDS = 300.0
+"""A handler that takes longer will not come back: no model step, encoder batch or decode is that long."""
 PATIENCE_MS = 1000
 """How long a send waits for a director that does not read, and the last messages for their way out when this process ends."""
 
@@ -33,6 +36,8 @@ class DirectorLink:
         self.socket = self._connect("")
         self._beating = threading.Event()
         self._heart: threading.Thread | None = None
+        self.working_since: float | None = None
+        """When the handler that is running began (time.monotonic), None between handlers. Set by the owner's loop."""
 
     def _connect(self, suffix: str) -> "zmq.Socket[bytes]":
         socket: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
@@ -52,7 +57,7 @@ class DirectorLink:
         return answer
 
     def start_heartbeats(self) -> None:
-        """From a thread and a socket of their own: a long import or step is no death."""
+        """From a thread and a socket of their own: a long import or step is not a death, a handler that hangs is one."""
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self._heart.start()
 
@@ -60,6 +65,9 @@ class DirectorLink:
         socket = self._connect(".hb")
         beat = encode(Heartbeat(self.role, self.epoch))
         while not self._beating.wait(HEARTBEAT_SECONDS):
+            since = self.working_since
+            if since is not None and time.monotonic() - since > HANG_SECONDS:
+                continue  # the director replaces who is silent
             try:
                 socket.send(beat, zmq.NOBLOCK)
             except zmq.Again:
