@@ -83,14 +83,14 @@ class Actor(BaseActor):
 
     def _drain_inbox(self) -> bool:
         """This and the other two: True where more may be waiting."""
-        # The director's news first: what a client sends again because of a death must not meet the state from before it.
-        self._drain_link()
-        if self._stopping.is_set():
-            return False
         for _ in range(DRAIN_AT_ONCE):
             try:
                 frames = self.doors.inbox.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
+                frames = None
+            # The director's news first: what is sent because of a death must not meet the state from before it.
+            self._drain_link()
+            if frames is None or self._stopping.is_set():
                 return False
             self.hear(frames)
         return True

@@ -4,6 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import zmq
 
 from thespis.actors.actor import Actor
@@ -25,27 +26,33 @@ class Recorder(Actor):
 
 
 class FakeInbox:
-    """Holds one message."""
+    """Holds messages; before the last of them the news of a death comes."""
 
-    def __init__(self) -> None:
-        self._frames = [[b""]]
+    def __init__(self, count: int, news: list[Gone]) -> None:
+        self._count = count
+        self._news = news
 
     def recv_multipart(self, flags: int) -> list[bytes]:
-        if not self._frames:
+        self._count -= 1
+        if self._count < 0:
             raise zmq.Again
-        return self._frames.pop()
+        if not self._count:
+            self._news.append(Gone("preprocessor", 1))
+        return [b""]
 
 
-def test_a_death_is_heard_before_what_was_sent_because_of_it(tmp_path: Path) -> None:
-    """Both lie ready when the process gets its turn: a request sent anew must not go the way of the dead."""
+@pytest.mark.parametrize("before", [0, 1])
+def test_a_death_is_heard_before_what_was_sent_because_of_it(tmp_path: Path, before: int) -> None:
+    """Both lie ready when the process gets its turn, or come while it handles what was there: a request sent anew must not go
+    the way of the dead."""
     actor = Recorder(tmp_path)
-    news = [Gone("preprocessor", 1)]
+    news: list[Gone] = []
     actor.link.receive = lambda: news.pop() if news else None  # type: ignore[method-assign]
     actor._strangers.keep = lambda received: False  # type: ignore[method-assign]
     incoming = SimpleNamespace(fence=lambda role, epoch: None, accept=lambda frames: Received("client-a", 0, "again"))
-    doors: Any = SimpleNamespace(inbox=FakeInbox(), incoming=incoming)
+    doors: Any = SimpleNamespace(inbox=FakeInbox(before + 1, news), incoming=incoming)
     actor.doors = doors
     assert actor._drain_inbox() is False
-    assert actor.heard == ["preprocessor is gone", "again"]
+    assert actor.heard == ["again"] * before + ["preprocessor is gone", "again"]
     actor.link.close()
     actor.context.term()
