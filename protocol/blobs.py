@@ -209,9 +209,13 @@ class BlobReader:
             raise BlobError("the reference reaches past its segment")
         return memoryview(mapped)[ref.offset : ref.offset + ref.nbytes]
 
+    def written_by(self, writer: str, segment: str) -> bool:
+        """Whether `segment` is one of this writer's (`role.epoch`)."""
+        return segment.rpartition("/")[2].startswith(f"{self._prefix}{writer}-")
+
     def forget(self, writer: str) -> None:
         """Drop the maps of a writer that is gone (`role.epoch`)."""
-        for path in [p for p in self._maps if p.rpartition("/")[2].startswith(f"{self._prefix}{writer}-")]:
+        for path in [p for p in self._maps if self.written_by(writer, p)]:
             try:
                 self._maps.pop(path).close()
             except BufferError:  # a view is still in use; the map goes with it

@@ -15,7 +15,7 @@ import msgspec
 import torch
 
 from ...gpu_runtime.encoder import load_encoder
-from ...protocol.blobs import Arena, BlobError, BlobReader, BlobRef, arena_limit, segment_prefix
+from ...protocol.blobs import Arena, BlobError, BlobReader, BlobRef, arena_limit
 from ...protocol.edges.control import Gone, Peer
 from ...protocol.edges.encoder_cache_to_preprocessor import FeaturesRead
 from ...protocol.edges.preprocessor_to_encoder_cache import Features
@@ -106,8 +106,7 @@ class EncoderCache(Actor):
             self._apply(self.store.source(False))
             if PREPROCESSOR in self.peers:  # its successor was faster than the news of its death
                 self._apply(self.store.source(True))
-        prefix = f"{segment_prefix(self.launch.directory)}{writer}-"
-        self._apply(self.store.void(lambda segment: segment.rpartition("/")[2].startswith(prefix)))
+        self._apply(self.store.void(lambda segment: self.reader.written_by(writer, segment)))
 
     def counters(self) -> dict[str, float]:
         store = self.store

@@ -120,7 +120,7 @@ class Preprocessor(Actor):
 
     def on_gone(self, gone: Gone) -> None:
         role, epoch = gone.role, gone.epoch
-        self._reader.forget(f"{role}.{epoch}")
+        self._reader.forget(writer := f"{role}.{epoch}")
         match topology.kind_of(role):
             case topology.DECODE_WORKER if self._epochs.get(role) == epoch:
                 self._worker_gone(role, epoch, gone.outside)
@@ -128,8 +128,9 @@ class Preprocessor(Actor):
                 self._decoding.store.reader_gone()
                 self._decoding.evict()
             case topology.CLIENT:
-                for ticket in [t for t in self._tickets.values() if t.request.client == role]:
-                    self._drop(ticket)
+                self._drop_all(lambda ticket: ticket.request.client == role)
+            case topology.FETCHER:  # their clients have them fetched again; who brings the same bytes himself goes on
+                self._drop_all(lambda ticket: any(self._reader.written_by(writer, blob.segment) for blob in ticket.blobs))
 
     # requests
 
@@ -156,8 +157,7 @@ class Preprocessor(Actor):
             ticket.request, ticket.tracks = with_tracks(request)
             request = ticket.request
         self._tickets[request.id] = ticket
-        weight = sum(blob_of(item.source).nbytes for item in request.media if item.source is not None)
-        if weight > HASH_INLINE:
+        if sum(blob.nbytes for blob in ticket.blobs) > HASH_INLINE:
             self.tasks.start_soon(self._hash_in_thread, ticket)
         else:
             self._guarded(ticket, lambda: self._want_all(ticket, self._digests(request.media)))
@@ -284,6 +284,8 @@ class Preprocessor(Actor):
             self._fail(ticket, _failure(error))
 
     def _fail(self, ticket: Ticket, failure: Failure) -> None:
+        if failure.kind == "restarted":
+            self._drain_link()  # the news of the death comes first, and may have dropped the ticket
         if not ticket.over:
             for uuid in ticket.bound:
                 self._bindings.free(ticket.request.tenant, uuid)
@@ -300,6 +302,10 @@ class Preprocessor(Actor):
         """Nobody waits for it any more."""
         self._release(ticket)
         self._give_back(ticket.request, ticket.fetched)
+
+    def _drop_all(self, concerned: Callable[[Ticket], bool]) -> None:
+        for ticket in [ticket for ticket in self._tickets.values() if concerned(ticket)]:
+            self._drop(ticket)
 
     def _give_back(self, request: Request, fetched: bool) -> None:
         self.send(request.client, MediaDropped(request.id, request.attempt))

@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass, field
 
+from ...protocol.blobs import BlobRef
 from ...protocol.guide import Guide
 from ...protocol.prepared import Timing
 from ...protocol.request import MediaItem, Request
 from ...protocol.sampling import SamplingParams
+from .identity import blob_of
 from .prompt import Rendered
 from .store import Entry
 
@@ -31,6 +33,11 @@ class Ticket:
     """Clips whose sound is wanted: index of the clip, and of the item that its sound is."""
     over: bool = False
     """Answered or ended; what still comes for it is dropped."""
+
+    @property
+    def blobs(self) -> list[BlobRef]:
+        """The bytes of its media."""
+        return [blob_of(item.source) for item in self.request.media if item.source is not None]
 
     @property
     def complete(self) -> bool:

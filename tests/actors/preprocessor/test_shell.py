@@ -439,6 +439,48 @@ async def test_full_shared_memory_frees_what_is_kept_and_tries_again(stage: Stag
     assert stage.failures()["b"].kind == "unavailable"
 
 
+@pytest.mark.parametrize("waits_in_the_queue", [True, False])
+async def test_a_dead_fetcher_takes_along_what_it_fetched_and_nobody_else(
+    stage: Stage, tmp_path: Path, waits_in_the_queue: bool
+) -> None:
+    """Its requests are fetched again; who brought the same bytes himself has no reason to come again."""
+    dead, successor = (Arena(tmp_path, f"fetcher.{epoch}", 1 << 25) for epoch in (1, 2))
+    if waits_in_the_queue:
+        stage.prepare("busy", stage.picture(2))
+    for id, arena, seed in (("url", dead, 1), ("newer", successor, 3)):
+        item = MediaItem("image", Encoded(arena.put(png(picture(seed)))), "here")
+        stage.actor.on_message("fetcher", Fetched(request(chat("x", 0), (item,), id=id), ()))
+    own = stage.prepare("own", stage.picture(1))
+    dead.close()
+    stage.actor.on_gone(Gone("fetcher", 1))
+    assert stage.sent.of(MediaDropped) == [MediaDropped("url", 0)]
+    if not waits_in_the_queue:
+        stage.actor.on_message(W, DecodeFailed(stage.jobs[0].job, Failure("restarted", "The bytes have gone.")))
+    answered = 0 if waits_in_the_queue else 1
+    while len(stage.jobs) > answered:
+        stage.answer(stage.jobs[answered])
+        answered += 1
+    assert {submit.prepared.id for submit in stage.sent.of(Submit)} >= {"own", "newer"}
+    assert own.media[0] in [job.item for job in stage.jobs]
+    assert stage.failures() == {}
+    assert stage.idle
+    successor.close()
+
+
+@pytest.mark.parametrize("size", [1 << 10, 2 << 20])
+async def test_bytes_that_are_gone_before_the_news_of_it_end_nothing(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    arena = Arena(tmp_path, "fetcher.1", 1 << 25)
+    item = MediaItem("image", Encoded(arena.put(bytes(size))), "here")
+    arena.close()
+    monkeypatch.setattr(stage.actor, "_drain_link", lambda: stage.actor.on_gone(Gone("fetcher", 1)))
+    stage.actor.on_message("fetcher", Fetched(request(chat("x", 0), (item,), id="url"), ()))
+    await stage.sent.until(MediaDropped)
+    assert stage.failures() == {}
+    assert stage.idle
+
+
 async def test_large_items_are_hashed_beside_the_loop(stage: Stage) -> None:
     noise = np.random.default_rng(0).integers(0, 256, 2 << 20, np.uint8).tobytes()
     stage.prepare("a", MediaItem("image", Encoded(stage.arena.put(noise)), "here"))
