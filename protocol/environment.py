@@ -27,34 +27,34 @@ def _field(text: str, unit: str, gt: float | None = None, ge: float | None = Non
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that is set by the environment, with its default."""
 
-    image_fetch_timeout: Annotated[float, _field("whole fetch of a picture, all retries included", "seconds", gt=0)] = 5.0
-    video_fetch_timeout: Annotated[float, _field("the same for a clip", "seconds", gt=0)] = 30.0
-    audio_fetch_timeout: Annotated[float, _field("the same for a sound", "seconds", gt=0)] = 10.0
+    image_fetch_timeout: Annotated[float, _field("whole fetch of an image, retries included", "seconds", gt=0)] = 5.0
+    video_fetch_timeout: Annotated[float, _field("the same for a video", "seconds", gt=0)] = 30.0
+    audio_fetch_timeout: Annotated[float, _field("the same for audio", "seconds", gt=0)] = 10.0
     media_fetch_max_retries: Annotated[
-        int, _field("further attempts after a timeout, a broken connection, or status 408, 429 or 5xx", "attempts", ge=0)
+        int, _field("more attempts after a timeout, a broken connection, or status 408, 429 or 5xx", "attempts", ge=0)
     ] = 3
     media_url_allow_redirects: Annotated[
         bool, _field("follow up to 3 redirects, each checked like the first URL", "0 or 1")
     ] = True
     media_cache: Annotated[
-        str, _field("folder that keeps downloads across requests (--media-cache); empty: nothing is kept", "path")
+        str, _field("folder that keeps downloads across requests (--media-cache); empty: none are kept", "path")
     ] = ""
     media_cache_max_size_mb: Annotated[
-        float, _field("what is in that folder, at most (--media-cache-max-size-mb)", "MiB", gt=0, lt=1 << 40)
+        float, _field("most that the folder may hold (--media-cache-max-size-mb)", "MiB", gt=0, lt=1 << 40)
     ] = 5120.0
     media_cache_ttl_hours: Annotated[
-        float, _field("how long a download is kept there, at most (--media-cache-ttl-hours)", "hours", gt=0, lt=1 << 40)
+        float, _field("longest time that a download is kept there (--media-cache-ttl-hours)", "hours", gt=0, lt=1 << 40)
     ] = 24.0
     max_media_download_size_mb: Annotated[float, _field("one download or local file; 0: no cap", "MiB", ge=0, lt=1 << 40)] = (
         256.0
     )
     max_image_pixels: Annotated[
-        int, _field("one picture or frame, read from the header before decoding; 0: no cap", "pixels", ge=0)
+        int, _field("one image or frame, read from the header before decoding; 0: no cap", "pixels", ge=0)
     ] = 178_956_970
-    max_audio_decode_duration_s: Annotated[float, _field("one sound; 0: no cap", "seconds", ge=0)] = 600.0
-    max_audio_decode_bytes: Annotated[int, _field("one sound as float32 samples; 0: no cap", "bytes", ge=0)] = 256 << 20
-    max_embed_decode_bytes: Annotated[int, _field("one item's ready-made embeddings; 0: no cap", "bytes", ge=0)] = 2 << 30
-    max_video_duration_s: Annotated[float, _field("one clip; 0: no cap", "seconds", ge=0)] = 300.0
+    max_audio_decode_duration_s: Annotated[float, _field("one audio item; 0: no cap", "seconds", ge=0)] = 600.0
+    max_audio_decode_bytes: Annotated[int, _field("one audio item as float32 samples; 0: no cap", "bytes", ge=0)] = 256 << 20
+    max_embed_decode_bytes: Annotated[int, _field("embeddings of one item; 0: no cap", "bytes", ge=0)] = 2 << 30
+    max_video_duration_s: Annotated[float, _field("one video; 0: no cap", "seconds", ge=0)] = 300.0
     media_decode_timeout: Annotated[
         float, _field("decoding of one item; a decode worker that takes longer is replaced", "seconds", gt=0)
     ] = 60.0
@@ -93,10 +93,10 @@ def page() -> str:
     lines = [
         "# Environment variables",
         "",
-        "Read once, when an engine starts. Each `THESPIS_X` that is unset takes the value of `VLLM_X`, if that is set.",
-        "A flag or keyword argument of the same name wins over both. A value that makes no sense stops the start.",
+        "These are read once, when an engine starts. If `THESPIS_X` is unset, `VLLM_X` is used instead. A flag or keyword",
+        "argument of the same name overrides both. With an invalid value the engine does not start.",
         "",
-        "| variable | default | unit | what for |",
+        "| variable | default | unit | meaning |",
         "| --- | --- | --- | --- |",
     ]
     defaults = Environment()

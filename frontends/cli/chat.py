@@ -16,9 +16,9 @@ from .flags import add_flags, build
 from .server import serving
 
 HELP = """\
-/image PATH, /video PATH, /audio PATH   show or play it with the next message
-/clear                                  forget the conversation
-/quit                                   end (Ctrl-D does too; Ctrl-C stops an answer)"""
+/image PATH, /video PATH, /audio PATH   attach a file to the next message
+/clear                                  start a new conversation
+/quit                                   leave (so does Ctrl-D; Ctrl-C stops an answer)"""
 
 
 class Conversation:

@@ -9,8 +9,8 @@ EXAMPLES = """\
 examples:
   thespis serve                          serve the bundled model on http://127.0.0.1:8000/v1
   thespis serve ./Qwen2-VL --port 9000   serve a checkpoint folder
-  thespis demo                           ask the bundled model about a picture, a clip and a sound
-  thespis chat                           talk to it in the terminal; /image PATH shows it a picture
+  thespis demo                           ask the bundled model about an image, a video and a sound
+  thespis chat                           chat with it in the terminal; /image PATH attaches an image
   thespis bench serve --streams 1,8,32   measure a running server
 
 `thespis COMMAND --help` lists a command's flags.
@@ -26,7 +26,7 @@ class Command(NamedTuple):
 COMMANDS: dict[str, Command] = {
     "serve": Command("serve", "start an engine and its OpenAI-compatible HTTP server"),
     "demo": Command("demo", "ask the bundled model about bundled media and check its answers"),
-    "chat": Command("chat", "a conversation in the terminal, with pictures, clips and sounds"),
+    "chat": Command("chat", "chat in the terminal, with images, video and audio"),
     "bench": Command("bench", "measure latency and throughput of a server"),
     "run": Command("run", "demo and server in one: ask, then keep serving (what scripts/run starts)"),
 }
