@@ -21,9 +21,9 @@ from ...protocol.shortage import SpaceError, shortage
 from ...protocol.topology import CLIENT, PREPROCESSOR, kind_of
 from ..actor import Actor, run
 from ..launch import Launch
-from .board import Board, Cancel, Effect, Flight, Free, Give, Linger, Start, Tell
 from .connection import CheckedConnector, CheckedResolver
 from .download import Downloader
+from .download_table import Cancel, Download, DownloadTable, Effect, Free, Give, Linger, Start, Tell
 from .policy import FetchError, Policy
 
 log = logging.getLogger(__name__)
@@ -48,9 +48,9 @@ class Fetcher(Actor):
         """Tests give makers of their own; the policy is always the operator's."""
         super().__init__(launch)
         self._make_resolver, self._make_connector = resolver, connector
-        self.board = Board()
+        self.table = DownloadTable()
         self.arena: Arena | None = None
-        self._running: dict[Flight, anyio.CancelScope] = {}
+        self._running: dict[Download, anyio.CancelScope] = {}
         self._limiter = anyio.Semaphore(MAX_DOWNLOADS)
         self._bytes = 0
         """Held and being read, over all downloads."""
@@ -77,34 +77,34 @@ class Fetcher(Actor):
     def on_message(self, sender: str, message: Any) -> None:
         match message:
             case Fetch(request, after):
-                self._apply(self.board.open(request, after))
+                self._apply(self.table.open(request, after))
             case Withdraw(id, attempt):
-                self._apply(self.board.withdraw(id, attempt))
+                self._apply(self.table.withdraw(id, attempt))
             case MediaRead(id, attempt):
-                self._apply(self.board.read(id, attempt))
+                self._apply(self.table.read(id, attempt))
 
     def on_end(self, ids: tuple[str, ...]) -> None:
-        self._apply(self.board.end(ids))
+        self._apply(self.table.end(ids))
 
     def on_peer(self, role: str, peer: Peer) -> None:
         if role == PREPROCESSOR:
-            self._apply(self.board.undelivered())
+            self._apply(self.table.undelivered())
 
     def on_gone(self, gone: Gone) -> None:
         if gone.role == PREPROCESSOR:
-            self._apply(self.board.preprocessor_gone())
+            self._apply(self.table.preprocessor_gone())
         elif kind_of(gone.role) == CLIENT:
-            self._apply(self.board.client_gone(gone.role))
+            self._apply(self.table.client_gone(gone.role))
 
     def counters(self) -> dict[str, float]:
         cache = self.downloader.cache
         return {
             "downloads": self.downloader.downloads,
-            "shared": self.board.shared,
+            "shared": self.table.shared,
             "bytes": self._total_bytes,
             "refused": self._refused,
             "failed": self._failed,
-            "open_requests": len(self.board),
+            "open_requests": len(self.table),
             "in_flight": len(self._running),
             "held_bytes": self._bytes,
             "cache_hits": cache.hits if cache is not None else 0,
@@ -114,18 +114,18 @@ class Fetcher(Actor):
     def _apply(self, effects: Iterable[Effect]) -> None:
         for effect in effects:
             match effect:
-                case Start(flight):
-                    self._running[flight] = anyio.CancelScope()
-                    self.tasks.start_soon(self._fly, flight)
-                case Cancel(flight):
-                    self._running[flight].cancel()
+                case Start(download):
+                    self._running[download] = anyio.CancelScope()
+                    self.tasks.start_soon(self._run, download)
+                case Cancel(download):
+                    self._running[download].cancel()
                 case Free(blob):
                     assert self.arena is not None
                     self.arena.free(blob)
                     self._bytes -= blob.nbytes
                 case Give(message, after):
                     if self.send(PREPROCESSOR, message, after):
-                        self.board.delivered(message.request.id, message.request.attempt)
+                        self.table.delivered(message.request.id, message.request.attempt)
                 case Tell(client, message):
                     self.send(client, message)
                 case Linger(id, attempt):
@@ -133,25 +133,25 @@ class Fetcher(Actor):
 
     def _lingered(self, id: str, attempt: int) -> None:
         if not self._stopping.is_set():
-            self._apply(self.board.read(id, attempt))
+            self._apply(self.table.read(id, attempt))
 
-    async def _fly(self, flight: Flight) -> None:
-        """One download, to its end on the board; cancelled when nobody waits for it."""
-        with self._running[flight]:
+    async def _run(self, download: Download) -> None:
+        """One download, to its end; cancelled when nobody waits for it."""
+        with self._running[download]:
             try:
-                await self._download(flight)
+                await self._download(download)
             except Exception as error:
-                failure = _failure_of(error, flight)
+                failure = _failure_of(error, download)
                 self._refused += failure.kind == "invalid_request"
                 self._failed += failure.kind != "invalid_request"
-                self._apply(self.board.failed(flight, failure))
-        del self._running[flight]
+                self._apply(self.table.failed(download, failure))
+        del self._running[download]
 
-    async def _download(self, flight: Flight) -> None:
+    async def _download(self, download: Download) -> None:
         async with self._limiter:
             start = time.time()
-            data = await self.downloader.get(flight.url, flight.modality, self._account)
-        if not flight.wanted:  # the last of its requests ended while the last bytes came
+            data = await self.downloader.get(download.url, download.modality, self._account)
+        if not download.wanted:  # the last of its requests ended while the last bytes came
             self._account(-len(data))
             return
         try:
@@ -160,12 +160,12 @@ class Fetcher(Actor):
             self._account(-len(data))
             raise
         self._total_bytes += len(data)
-        self._apply(self.board.landed(flight, blob, (start, time.time())))
-        asyncio.get_running_loop().call_later(AT_ONCE_SECONDS, self._retire, flight)
+        self._apply(self.table.landed(download, blob, (start, time.time())))
+        asyncio.get_running_loop().call_later(AT_ONCE_SECONDS, self._retire, download)
 
-    def _retire(self, flight: Flight) -> None:
-        if not self._stopping.is_set() and flight.joinable:
-            self._apply(self.board.retire(flight))
+    def _retire(self, download: Download) -> None:
+        if not self._stopping.is_set() and download.joinable:
+            self._apply(self.table.retire(download))
 
     def _put(self, data: bytes) -> BlobRef:
         assert self.arena is not None
@@ -184,11 +184,11 @@ class Fetcher(Actor):
         self._bytes += delta
 
     def _give_up_idle(self) -> None:
-        for flight in self.board.idle():
-            self._apply(self.board.retire(flight))
+        for download in self.table.idle():
+            self._apply(self.table.retire(download))
 
 
-def _failure_of(error: Exception, flight: Flight) -> Failure:
+def _failure_of(error: Exception, download: Download) -> Failure:
     """What is short here goes before what it made fail. The other end is anybody: whatever its bytes make a library raise ends
     this download alone."""
     if (short := shortage(error)) is not None:
@@ -196,7 +196,7 @@ def _failure_of(error: Exception, flight: Flight) -> Failure:
     if isinstance(error, FetchError):
         return Failure(error.kind, error.text)
     log.error("a download failed in an unforeseen way", exc_info=error)
-    return Failure("internal", f"The {flight.modality} could not be fetched.")
+    return Failure("internal", f"The {download.modality} could not be fetched.")
 
 
 def _no_room() -> FetchError:

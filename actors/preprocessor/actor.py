@@ -206,7 +206,7 @@ class Preprocessor(Actor):
             self._submit(ticket)
 
     def _want(self, ticket: Ticket, index: int) -> None:
-        """Pin the item's features, or wait for the flight that brings them. Raises RequestError."""
+        """Pin the item's features, or wait for the task that brings them. Raises RequestError."""
         request, item = ticket.request, ticket.request.media[index]
         digest = self._identify(ticket, index)
         processor, io = self._admission.options.of(request, index)

@@ -1,4 +1,4 @@
-"""Items on their way to features: flights over the pool of workers, the store of what is held, kills and retries.
+"""Items on their way to features: tasks over the pool of workers, the store of what is held, kills and retries.
 
 No sockets here: the shell gives it ways to send, to kill, to be called later, and to hear what becomes of a ticket.
 """
@@ -21,7 +21,7 @@ from ...protocol.roles import PreprocessorConfig
 from ...protocol.wire import Message
 from ..quarantine import PROOF, Banned
 from .guides import TOO_LARGE, TOO_SLOW, KnownGuides
-from .pool import Flight, Pool
+from .pool import DecodeTask, Pool
 from .store import NO_ROOM, Entry, FeatureStore
 from .ticket import Ticket, Waiter
 
@@ -62,7 +62,7 @@ class Decoding:
         self.guides = KnownGuides()
         self._seconds = config.media.decode_seconds
         self._shell = shell
-        self._timers: dict[Flight[Waiter], TimerHandle] = {}
+        self._timers: dict[DecodeTask[Waiter], TimerHandle] = {}
         self._jobs = itertools.count(1)
         self.count = {"decoded": 0, "decode_hits": 0, "worker_kills": 0, "worker_deaths": 0}
 
@@ -84,7 +84,7 @@ class Decoding:
     # tickets
 
     def want(self, ticket: Ticket, index: int, key: str, processor: dict[str, Any], io: dict[str, Any], salt: str) -> bool:
-        """Pin the item's features, or wait for the flight that brings them. False: not held, and there are no bytes."""
+        """Pin the item's features, or wait for the task that brings them. False: not held, and there are no bytes."""
         entry = self.store.get(key)
         if entry is not None:
             self.count["decode_hits"] += 1
@@ -92,18 +92,18 @@ class Decoding:
             ticket.entries[index] = entry
             return True
         item = ticket.request.media[index]
-        flight = self.pool.flight(key)
-        if item.source is None and flight is None:
+        task = self.pool.task(key)
+        if item.source is None and task is None:
             return False
         if self._banned.holds(key, self._shell.clock()):
             raise RequestError(msgspec.structs.replace(_poison(item.modality), part=item.where))
-        if flight is not None:
+        if task is not None:
             self.count["decode_hits"] += 1
         else:
             job = Decode(next(self._jobs), item, processor, io, salt)
-            flight = Flight(key, ticket.request.id, job, isinstance(item.source, Embeds | PackedEmbeds))
-            self.pool.enqueue(flight)
-        flight.waiters.append(Waiter(ticket, index))
+            task = DecodeTask(key, ticket.request.id, job, isinstance(item.source, Embeds | PackedEmbeds))
+            self.pool.enqueue(task)
+        task.waiters.append(Waiter(ticket, index))
         return True
 
     def want_guide(self, ticket: Ticket, guide: Guide) -> None:
@@ -115,63 +115,63 @@ class Decoding:
             case Failure() as failure:
                 raise RequestError(failure)
         ticket.unchecked = True
-        flight = self.pool.flight(key := self.guides.key(guide))
-        if flight is None:
-            flight = Flight(key, ticket.request.id, CheckGuide(next(self._jobs), guide), True)
-            self.pool.enqueue(flight, first=True)
-        flight.waiters.append(Waiter(ticket, None))
+        task = self.pool.task(key := self.guides.key(guide))
+        if task is None:
+            task = DecodeTask(key, ticket.request.id, CheckGuide(next(self._jobs), guide), True)
+            self.pool.enqueue(task, first=True)
+        task.waiters.append(Waiter(ticket, None))
 
     def pump(self) -> None:
         """Give idle workers what waits."""
-        for flight in self.pool.start():
-            assert flight.worker is not None
-            seconds = self._seconds if flight.item is not None else GUIDE_SECONDS
-            self._timers[flight] = self._later(seconds, self._overrun, flight)
-            self._shell.send(flight.worker, flight.decode)
+        for task in self.pool.start():
+            assert task.worker is not None
+            seconds = self._seconds if task.item is not None else GUIDE_SECONDS
+            self._timers[task] = self._later(seconds, self._overrun, task)
+            self._shell.send(task.worker, task.decode)
 
     def release(self, ticket: Ticket) -> None:
-        """Take back its pins and its places in flights. Its bytes may go at once: a worker that is still copying them files
-        what it gets under the digest of what it got, and a flight that others wait for is then flown again from theirs."""
+        """Take back its pins and its places in tasks. Its bytes may go at once: a worker that is still copying them files
+        what it gets under the digest of what it got, and a task that others wait for is then run again from theirs."""
         for entry in ticket.entries:
             if entry is not None:
                 entry.pins -= 1
-        for flight in self.pool.flights() if ticket.request.media or ticket.unchecked else ():
-            before = len(flight.waiters)
-            flight.waiters = [waiter for waiter in flight.waiters if waiter.ticket is not ticket]
-            if len(flight.waiters) < before:
-                self._fewer_waiters(flight)
+        for task in self.pool.tasks() if ticket.request.media or ticket.unchecked else ():
+            before = len(task.waiters)
+            task.waiters = [waiter for waiter in task.waiters if waiter.ticket is not ticket]
+            if len(task.waiters) < before:
+                self._fewer_waiters(task)
         self.evict()
 
-    def _fewer_waiters(self, flight: Flight[Waiter]) -> None:
-        if not flight.waiters:
-            if self.pool.drop(flight):
-                self._excuse(flight)
+    def _fewer_waiters(self, task: DecodeTask[Waiter]) -> None:
+        if not task.waiters:
+            if self.pool.drop(task):
+                self._excuse(task)
             else:
-                self._later(CUT_SECONDS, self._cut, flight)
-        elif not any(waiter.item is flight.item for waiter in flight.waiters):  # whose bytes are read is over
-            if flight.worker is None:
-                self._repoint(flight)
+                self._later(CUT_SECONDS, self._cut, task)
+        elif not any(waiter.item is task.item for waiter in task.waiters):  # whose bytes are read is over
+            if task.worker is None:
+                self._repoint(task)
             else:
-                flight.stale = True
+                task.stale = True
 
     # answers of workers
 
     def decoded(self, worker: str, message: Decoded) -> None:
-        flight = self._landed(worker, message.job)
-        if flight is None or flight.over or message.key != flight.key:
+        task = self._landed(worker, message.job)
+        if task is None or task.over or message.key != task.key:
             self._shell.send(worker, FreeFeatures((message.job,)))
-            if flight is not None and not flight.over:
-                self._again(flight, Failure("internal", "The item's bytes changed while they were read."))
+            if task is not None and not task.over:
+                self._again(task, Failure("internal", "The item's bytes changed while they were read."))
         else:
             self.count["decoded"] += 1
-            self.pool.finish(flight)
-            entry = Entry(message, worker, flight.ready)
+            self.pool.finish(task)
+            entry = Entry(message, worker, task.ready)
             self.store.add(entry)
-            for waiter in flight.waiters:
+            for waiter in task.waiters:
                 entry.pins += 1
                 assert waiter.index is not None
                 waiter.ticket.entries[waiter.index] = entry
-            for ticket in {waiter.ticket: None for waiter in flight.waiters}:
+            for ticket in {waiter.ticket: None for waiter in task.waiters}:
                 ticket.timings.extend(message.timings)
                 if ticket.complete:
                     self._shell.complete(ticket)
@@ -180,39 +180,39 @@ class Decoding:
 
     def guide_checked(self, worker: str, job: int, guide: Guide) -> None:
         """The guide can be built; `guide` is how the runner wants it."""
-        flight = self._landed(worker, job)
-        if flight is not None and not flight.over:
-            self.pool.finish(flight)
-            self.guides.learn(flight.key, guide)
-            for waiter in flight.waiters:
+        task = self._landed(worker, job)
+        if task is not None and not task.over:
+            self.pool.finish(task)
+            self.guides.learn(task.key, guide)
+            for waiter in task.waiters:
                 waiter.ticket.take_guide(guide)
                 if waiter.ticket.complete:
                     self._shell.complete(waiter.ticket)
         self.pump()
 
     def failed(self, worker: str, job: int, failure: Failure) -> None:
-        flight = self._landed(worker, job)
-        if flight is not None and not flight.over:
-            if flight.stale or (failure.code == NO_ROOM and self._free(self.store.evict(worker))):
-                self._again(flight, failure)
+        task = self._landed(worker, job)
+        if task is not None and not task.over:
+            if task.stale or (failure.code == NO_ROOM and self._free(self.store.evict(worker))):
+                self._again(task, failure)
             else:
-                self._end(flight, failure)
+                self._end(task, failure)
         self.pump()
 
     def worker_gone(self, worker: str, epoch: int, outside: bool = False) -> set[Entry]:
         """Returns the features that died with it; who has them pinned must want them again. `outside`: it was killed."""
         self.count["worker_deaths"] += 1
-        flight = self.pool.remove_worker(worker, epoch, outside)
+        task = self.pool.remove_worker(worker, epoch, outside)
         lost = set(self.store.worker_gone(worker))
-        if flight is not None:
-            self._stop_timer(flight)
-            if not flight.over and flight.waiters and flight.evidence < PROOF:
-                if self._repoint(flight):
-                    self.pool.enqueue(flight, first=True)
-            elif not flight.over:
-                if flight.evidence >= PROOF:
-                    self._banned.add(flight.key, self._shell.clock())
-                self._end(flight, _deadly(flight))
+        if task is not None:
+            self._stop_timer(task)
+            if not task.over and task.waiters and task.evidence < PROOF:
+                if self._repoint(task):
+                    self.pool.enqueue(task, first=True)
+            elif not task.over:
+                if task.evidence >= PROOF:
+                    self._banned.add(task.key, self._shell.clock())
+                self._end(task, _deadly(task))
         return lost
 
     # features
@@ -228,90 +228,90 @@ class Decoding:
             self._shell.send(worker, FreeFeatures(tuple(jobs)))
         return bool(entries)
 
-    # flights
+    # tasks
 
-    def _landed(self, worker: str, job: int) -> Flight[Waiter] | None:
-        """The flight that this answers; its worker is idle again."""
-        flight = self.pool.by_job(worker, job)
-        if flight is not None:
-            self._stop_timer(flight)
-            self.pool.release(flight)
-        return flight
+    def _landed(self, worker: str, job: int) -> DecodeTask[Waiter] | None:
+        """The task that this answers; its worker is idle again."""
+        task = self.pool.by_job(worker, job)
+        if task is not None:
+            self._stop_timer(task)
+            self.pool.release(task)
+        return task
 
-    def _again(self, flight: Flight[Waiter], failure: Failure) -> None:
-        """Fly once more, from the bytes of somebody who still waits."""
-        flight.retries += 1
-        if not flight.waiters or flight.retries > 1:
-            self._end(flight, failure)
-        elif self._repoint(flight):
-            self.pool.enqueue(flight, first=True)
+    def _again(self, task: DecodeTask[Waiter], failure: Failure) -> None:
+        """Run it once more, from the bytes of somebody who still waits."""
+        task.retries += 1
+        if not task.waiters or task.retries > 1:
+            self._end(task, failure)
+        elif self._repoint(task):
+            self.pool.enqueue(task, first=True)
 
-    def _repoint(self, flight: Flight[Waiter]) -> bool:
-        """To the bytes of somebody who still waits. False: who waits named it by its id alone, and the flight has ended."""
-        flight.stale = False
-        if isinstance(flight.decode, Decode):
-            item = next((w.item for w in flight.waiters if w.item is not None and w.item.source is not None), None)
+    def _repoint(self, task: DecodeTask[Waiter]) -> bool:
+        """To the bytes of somebody who still waits. False: who waits named it by its id alone, and the task has ended."""
+        task.stale = False
+        if isinstance(task.decode, Decode):
+            item = next((w.item for w in task.waiters if w.item is not None and w.item.source is not None), None)
             if item is None:
-                self._end(flight, BYTES_GONE)
+                self._end(task, BYTES_GONE)
                 return False
-            flight.decode = msgspec.structs.replace(flight.decode, item=item)
-        flight.decode = msgspec.structs.replace(flight.decode, job=next(self._jobs))
+            task.decode = msgspec.structs.replace(task.decode, item=item)
+        task.decode = msgspec.structs.replace(task.decode, job=next(self._jobs))
         return True
 
-    def _end(self, flight: Flight[Waiter], failure: Failure) -> None:
+    def _end(self, task: DecodeTask[Waiter], failure: Failure) -> None:
         """Every request that waits for it ends; each is told its own name for the item."""
-        if flight.item is None:
-            self.guides.learn(flight.key, failure)
-        self._excuse(flight)
-        own_part = failure.part is not None and (flight.item is None or failure.part != flight.item.where)
-        self.pool.drop(flight)
-        self.pool.finish(flight)
-        flight.over = True
-        waiters, flight.waiters = flight.waiters, []
+        if task.item is None:
+            self.guides.learn(task.key, failure)
+        self._excuse(task)
+        own_part = failure.part is not None and (task.item is None or failure.part != task.item.where)
+        self.pool.drop(task)
+        self.pool.finish(task)
+        task.over = True
+        waiters, task.waiters = task.waiters, []
         for waiter in waiters:
             part = failure.part if own_part or waiter.item is None else waiter.item.where
             self._shell.fail(waiter.ticket, msgspec.structs.replace(failure, part=part))
 
-    def _excuse(self, flight: Flight[Waiter]) -> None:
+    def _excuse(self, task: DecodeTask[Waiter]) -> None:
         """It is not tried again: the deaths that it was at are its own. If it had been decoded after all, they would be the
         workers'."""
-        for role, epoch in flight.ended:
+        for role, epoch in task.ended:
             self._shell.excuse(role, epoch)
-        flight.ended.clear()
+        task.ended.clear()
 
-    def _overrun(self, flight: Flight[Waiter]) -> None:
-        self._kill(flight)
-        if flight.item is None:
-            self._end(flight, TOO_SLOW)
+    def _overrun(self, task: DecodeTask[Waiter]) -> None:
+        self._kill(task)
+        if task.item is None:
+            self._end(task, TOO_SLOW)
         else:
-            self._end(flight, Failure("unprocessable_media", f"The item takes longer than {self._seconds:g} s to decode."))
+            self._end(task, Failure("unprocessable_media", f"The item takes longer than {self._seconds:g} s to decode."))
 
-    def _cut(self, flight: Flight[Waiter]) -> None:
-        if not flight.waiters and flight.worker is not None and not flight.over:
-            self._kill(flight)
-            self._end(flight, Failure("cancelled", "Nobody waits for the item."))
+    def _cut(self, task: DecodeTask[Waiter]) -> None:
+        if not task.waiters and task.worker is not None and not task.over:
+            self._kill(task)
+            self._end(task, Failure("cancelled", "Nobody waits for the item."))
 
-    def _kill(self, flight: Flight[Waiter]) -> None:
+    def _kill(self, task: DecodeTask[Waiter]) -> None:
         """The worker stays busy in the books until it is gone."""
-        assert flight.worker is not None
+        assert task.worker is not None
         self.count["worker_kills"] += 1
-        self.pool.doom(flight)
-        self._shell.kill(flight.worker)
+        self.pool.doom(task)
+        self._shell.kill(task.worker)
 
-    def _later(self, seconds: float, step: Callable[[Flight[Waiter]], None], flight: Flight[Waiter]) -> TimerHandle:
-        return self._shell.later(seconds, lambda: step(flight))
+    def _later(self, seconds: float, step: Callable[[DecodeTask[Waiter]], None], task: DecodeTask[Waiter]) -> TimerHandle:
+        return self._shell.later(seconds, lambda: step(task))
 
-    def _stop_timer(self, flight: Flight[Waiter]) -> None:
-        timer = self._timers.pop(flight, None)
+    def _stop_timer(self, task: DecodeTask[Waiter]) -> None:
+        timer = self._timers.pop(task, None)
         if timer is not None:
             timer.cancel()
 
 
-def _deadly(flight: Flight[Waiter]) -> Failure:
+def _deadly(task: DecodeTask[Waiter]) -> Failure:
     """What killed two workers is not tried on a third."""
-    if flight.item is None:
+    if task.item is None:
         return TOO_LARGE
-    return _poison(flight.item.modality)
+    return _poison(task.item.modality)
 
 
 def _poison(modality: Modality) -> Failure:

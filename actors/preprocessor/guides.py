@@ -35,7 +35,7 @@ class KnownGuides:
 
     @staticmethod
     def key(guide: Guide) -> str:
-        """Also the name of the flight that brings the verdict; no media item has such a key."""
+        """Also the name of the task that brings the verdict; no media item has such a key."""
         return f"guide:{blake2b(f'{guide.kind}:{guide.text}'.encode('utf-8', 'surrogatepass'), digest_size=16).hexdigest()}"
 
     def verdict(self, guide: Guide) -> Guide | Failure | None:

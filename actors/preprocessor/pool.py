@@ -15,7 +15,7 @@ W = TypeVar("W")
 
 
 @dataclass(eq=False)
-class Flight(Generic[W]):
+class DecodeTask(Generic[W]):
     """One item on its way through the pool, for all requests that wait for it."""
 
     key: str
@@ -30,7 +30,7 @@ class Flight(Generic[W]):
     evidence: int = 0
     """That it ends its workers: it was alone in each that died."""
     retries: int = 0
-    """Times it was flown again for other reasons than a death."""
+    """Times it was run again for other reasons than a death."""
     stale: bool = False
     """The request whose bytes are being read has ended; its answer may be about other bytes."""
     over: bool = False
@@ -45,13 +45,13 @@ class Flight(Generic[W]):
 
 
 class Pool(Generic[W]):
-    """Flights by item key; at most one per key."""
+    """Tasks by item key; at most one per key."""
 
     def __init__(self) -> None:
-        self._queues: OrderedDict[str, deque[Flight[W]]] = OrderedDict()
-        """Waiting flights per owner; owners take turns."""
-        self._flights: dict[str, Flight[W]] = {}
-        self._workers: dict[str, Flight[W] | None] = {}
+        self._queues: OrderedDict[str, deque[DecodeTask[W]]] = OrderedDict()
+        """Waiting tasks per owner; owners take turns."""
+        self._tasks: dict[str, DecodeTask[W]] = {}
+        self._workers: dict[str, DecodeTask[W] | None] = {}
         """Role -> what it is decoding."""
 
     @property
@@ -60,88 +60,88 @@ class Pool(Generic[W]):
 
     @property
     def running(self) -> int:
-        return sum(1 for flight in self._workers.values() if flight is not None)
+        return sum(1 for task in self._workers.values() if task is not None)
 
-    def flight(self, key: str) -> Flight[W] | None:
-        return self._flights.get(key)
+    def task(self, key: str) -> DecodeTask[W] | None:
+        return self._tasks.get(key)
 
-    def flights(self) -> list[Flight[W]]:
-        return list(self._flights.values())
+    def tasks(self) -> list[DecodeTask[W]]:
+        return list(self._tasks.values())
 
-    def by_job(self, worker: str, job: int) -> Flight[W] | None:
+    def by_job(self, worker: str, job: int) -> DecodeTask[W] | None:
         """What `worker` is decoding, if it is `job`."""
-        flight = self._workers.get(worker)
-        return flight if flight is not None and flight.decode.job == job else None
+        task = self._workers.get(worker)
+        return task if task is not None and task.decode.job == job else None
 
-    def enqueue(self, flight: Flight[W], first: bool = False) -> None:
-        self._flights[flight.key] = flight
-        queue = self._queues.setdefault(flight.owner, deque())
+    def enqueue(self, task: DecodeTask[W], first: bool = False) -> None:
+        self._tasks[task.key] = task
+        queue = self._queues.setdefault(task.owner, deque())
         if first:
-            queue.appendleft(flight)
-            self._queues.move_to_end(flight.owner, last=False)
+            queue.appendleft(task)
+            self._queues.move_to_end(task.owner, last=False)
         else:
-            queue.append(flight)
+            queue.append(task)
 
     def add_worker(self, role: str) -> None:
         self._workers.setdefault(role, None)
 
-    def remove_worker(self, role: str, epoch: int, outside: bool = False) -> Flight[W] | None:
-        """The worker is dead; returns what it was decoding, no longer in flight."""
-        flight = self._workers.pop(role, None)
-        if flight is not None:
-            flight.worker = None
-            flight.ended.append((role, epoch))
-            flight.evidence += evidence(outside)
-        return flight
+    def remove_worker(self, role: str, epoch: int, outside: bool = False) -> DecodeTask[W] | None:
+        """The worker is dead; returns what it was decoding, no longer in task."""
+        task = self._workers.pop(role, None)
+        if task is not None:
+            task.worker = None
+            task.ended.append((role, epoch))
+            task.evidence += evidence(outside)
+        return task
 
-    def start(self) -> list[Flight[W]]:
+    def start(self) -> list[DecodeTask[W]]:
         """Give idle workers work, owners in turn."""
-        started: list[Flight[W]] = []
-        for role in [role for role, flight in self._workers.items() if flight is None]:
-            flight = self._pop()
-            if flight is None:
+        started: list[DecodeTask[W]] = []
+        for role in [role for role, task in self._workers.items() if task is None]:
+            task = self._pop()
+            if task is None:
                 break
-            flight.worker = role
-            self._workers[role] = flight
-            started.append(flight)
+            task.worker = role
+            self._workers[role] = task
+            started.append(task)
         return started
 
-    def finish(self, flight: Flight[W]) -> None:
+    def finish(self, task: DecodeTask[W]) -> None:
         """It has an end, good or bad."""
-        self._flights.pop(flight.key, None)
-        self.release(flight)
+        self._tasks.pop(task.key, None)
+        self.release(task)
 
-    def release(self, flight: Flight[W]) -> None:
+    def release(self, task: DecodeTask[W]) -> None:
         """Its worker is idle again, unless it is doomed: then it stays busy until it is gone."""
-        if flight.doomed:
+        if task.doomed:
             return
-        if flight.worker is not None and self._workers.get(flight.worker) is flight:
-            self._workers[flight.worker] = None
-        flight.worker = None
+        if task.worker is not None and self._workers.get(task.worker) is task:
+            self._workers[task.worker] = None
+        task.worker = None
 
-    def doom(self, flight: Flight[W]) -> None:
+    def doom(self, task: DecodeTask[W]) -> None:
         """Its worker will be killed and gets no more work."""
-        flight.doomed = True
+        task.doomed = True
 
-    def drop(self, flight: Flight[W]) -> bool:
+    def drop(self, task: DecodeTask[W]) -> bool:
         """Nobody waits for it any more: take it from the queue. False where it is being decoded."""
-        if flight.worker is not None:
+        if task.worker is not None:
             return False
-        queue = self._queues.get(flight.owner)
-        if queue is not None and flight in queue:
-            queue.remove(flight)
+        queue = self._queues.get(task.owner)
+        if queue is not None and task in queue:
+            queue.remove(task)
             if not queue:
-                del self._queues[flight.owner]
-        self._flights.pop(flight.key, None)
+                del self._queues[task.owner]
+        self._tasks.pop(task.key, None)
         return True
 
-    def _pop(self) -> Flight[W] | None:
+    def _pop(self) -> DecodeTask[W] | None:
         if not self._queues:
             return None
         owner, queue = next(iter(self._queues.items()))
-        flight = queue.popleft()
+        task = queue.popleft()
         if queue:
             self._queues.move_to_end(owner)
         else:
             del self._queues[owner]
-        return flight
+        return task

@@ -56,7 +56,7 @@ class Ticket:
 
 @dataclass(frozen=True, eq=False)
 class Waiter:
-    """A ticket's item that a flight will bring; no index: the verdict on its guide."""
+    """A ticket's item that a task will bring; no index: the verdict on its guide."""
 
     ticket: Ticket
     index: int | None

@@ -1,23 +1,23 @@
 """The queue before the decode workers: in turn, one at a time each, and what a death costs."""
 
-from thespis.actors.preprocessor.pool import Flight, Pool
+from thespis.actors.preprocessor.pool import DecodeTask, Pool
 from thespis.protocol.edges.preprocessor_to_decode_worker import Decode
 
 from .parts import item
 
 
-def flight(key: str, owner: str = "r", job: int = 1) -> Flight[str]:
-    return Flight(key, owner, Decode(job, item(), {}, {}, ""), False)
+def task(key: str, owner: str = "r", job: int = 1) -> DecodeTask[str]:
+    return DecodeTask(key, owner, Decode(job, item(), {}, {}, ""), False)
 
 
-def keys(flights: list[Flight[str]]) -> list[str]:
-    return [one.key for one in flights]
+def keys(tasks: list[DecodeTask[str]]) -> list[str]:
+    return [one.key for one in tasks]
 
 
 def test_owners_take_turns() -> None:
     pool: Pool[str] = Pool()
     for key, owner in (("a1", "a"), ("a2", "a"), ("a3", "a"), ("b1", "b")):
-        pool.enqueue(flight(key, owner))
+        pool.enqueue(task(key, owner))
     pool.add_worker("w")
     order = []
     while started := pool.start():
@@ -29,7 +29,7 @@ def test_owners_take_turns() -> None:
 def test_a_worker_has_one_item_at_a_time() -> None:
     pool: Pool[str] = Pool()
     for number in range(3):
-        pool.enqueue(flight(f"k{number}", job=number))
+        pool.enqueue(task(f"k{number}", job=number))
     pool.add_worker("w0")
     pool.add_worker("w1")
     started = pool.start()
@@ -45,8 +45,8 @@ def test_a_worker_has_one_item_at_a_time() -> None:
 def test_a_death_gives_the_item_back_and_it_goes_first() -> None:
     pool: Pool[str] = Pool()
     pool.add_worker("w")
-    pool.enqueue(flight("a", "a"))
-    pool.enqueue(flight("b", "b"))
+    pool.enqueue(task("a", "a"))
+    pool.enqueue(task("b", "b"))
     pool.start()
     lost = pool.remove_worker("w", 3)
     assert lost is not None
@@ -59,11 +59,11 @@ def test_a_death_gives_the_item_back_and_it_goes_first() -> None:
 def test_a_doomed_worker_gets_no_work_until_it_is_gone() -> None:
     pool: Pool[str] = Pool()
     pool.add_worker("w")
-    pool.enqueue(flight("a"))
+    pool.enqueue(task("a"))
     (running,) = pool.start()
     pool.doom(running)
     pool.finish(running)
-    pool.enqueue(flight("b"))
+    pool.enqueue(task("b"))
     assert pool.start() == []
     assert pool.remove_worker("w", 3) is running
     pool.add_worker("w")
@@ -73,12 +73,12 @@ def test_a_doomed_worker_gets_no_work_until_it_is_gone() -> None:
 def test_dropping_what_waits_and_what_runs() -> None:
     pool: Pool[str] = Pool()
     pool.add_worker("w")
-    running, waiting = flight("a"), flight("b")
+    running, waiting = task("a"), task("b")
     pool.enqueue(running)
     pool.enqueue(waiting)
     pool.start()
     assert not pool.drop(running)
     assert pool.drop(waiting)
     assert pool.waiting == 0
-    assert pool.flight("b") is None
-    assert pool.flight("a") is running
+    assert pool.task("b") is None
+    assert pool.task("a") is running

@@ -84,7 +84,7 @@ class Stage:
         """Nothing of any request is left but features for reuse."""
         actor = self.actor
         pinned = [entry for entry in actor._decoding.store._entries.values() if entry.pins]
-        return not (actor._tickets or actor._decoding.pool.flights() or pinned)
+        return not (actor._tickets or actor._decoding.pool.tasks() or pinned)
 
 
 @asynccontextmanager
@@ -361,7 +361,7 @@ async def test_an_end_while_its_item_waits(stage: Stage) -> None:
 
 
 async def test_an_end_while_its_item_is_decoded_for_another_too(stage: Stage) -> None:
-    """The first one's bytes may be gone by then: the flight goes again from the other's."""
+    """The first one's bytes may be gone by then: the task goes again from the other's."""
     stage.prepare("a", stage.picture(1))
     second = stage.prepare("b", stage.picture(1))
     stage.actor.on_end(("a",))

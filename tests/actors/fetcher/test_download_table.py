@@ -7,7 +7,18 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from thespis.actors.fetcher.board import DROPPED, Board, Cancel, Effect, Flight, Free, Give, Linger, Start, Tell
+from thespis.actors.fetcher.download_table import (
+    DROPPED,
+    Cancel,
+    Download,
+    DownloadTable,
+    Effect,
+    Free,
+    Give,
+    Linger,
+    Start,
+    Tell,
+)
 from thespis.protocol.blobs import BlobRef
 from thespis.protocol.edges.fetcher_to_client import Failed
 from thespis.protocol.errors import Failure
@@ -24,8 +35,8 @@ def request(id: str = "r", *urls: str, attempt: int = 0, client: str = "client-a
     )
 
 
-def started(effects: list[Effect]) -> list[Flight]:
-    return [effect.flight for effect in effects if isinstance(effect, Start)]
+def started(effects: list[Effect]) -> list[Download]:
+    return [effect.download for effect in effects if isinstance(effect, Start)]
 
 
 def given_ids(effects: list[Effect]) -> list[str]:
@@ -36,13 +47,13 @@ BLOB = BlobRef("f.0-1", 0, "uint8", (4,))
 
 
 def test_S9_the_same_url_is_downloaded_once_for_all() -> None:
-    board = Board()
-    [flight] = started(board.open(request("r", "http://a/", "http://a/")))
-    assert started(board.open(request("s", "http://a/"))) == []
-    effects = board.landed(flight, BLOB, SPAN)
+    table = DownloadTable()
+    [download] = started(table.open(request("r", "http://a/", "http://a/")))
+    assert started(table.open(request("s", "http://a/"))) == []
+    effects = table.landed(download, BLOB, SPAN)
     assert given_ids(effects) == ["r", "s"]
-    assert board.shared == 1
-    assert given_ids(board.open(request("t", "http://a/"))) == ["t"], "what has just landed is shared too"
+    assert table.shared == 1
+    assert given_ids(table.open(request("t", "http://a/"))) == ["t"], "what has just landed is shared too"
 
 
 def dropped(id: str) -> Tell:
@@ -50,10 +61,10 @@ def dropped(id: str) -> Tell:
 
 
 def test_a_request_goes_on_when_its_last_download_is_there() -> None:
-    board = Board()
-    first, second = started(board.open(request("r", "http://a/", "http://b/")))
-    assert board.landed(first, BLOB, SPAN) == []
-    [give] = board.landed(second, BLOB, SPAN)
+    table = DownloadTable()
+    first, second = started(table.open(request("r", "http://a/", "http://b/")))
+    assert table.landed(first, BLOB, SPAN) == []
+    [give] = table.landed(second, BLOB, SPAN)
     assert isinstance(give, Give)
     items = give.message.request.media
     assert all(isinstance(item.source, Encoded) for item in items)
@@ -61,122 +72,122 @@ def test_a_request_goes_on_when_its_last_download_is_there() -> None:
 
 
 def test_S10_a_failure_names_the_item_of_each_request() -> None:
-    board = Board()
-    one, two = started(board.open(request("r", "http://a/", "http://b/")))
-    board.open(request("s", "http://b/"))
-    effects = board.failed(two, Failure("media_unavailable", "no"))
+    table = DownloadTable()
+    one, two = started(table.open(request("r", "http://a/", "http://b/")))
+    table.open(request("s", "http://b/"))
+    effects = table.failed(two, Failure("media_unavailable", "no"))
     tells = [effect for effect in effects if isinstance(effect, Tell)]
     assert [(tell.message.id, tell.message.failure.part) for tell in tells] == [
         ("r", "messages[0].content[1]"),
         ("s", "messages[0].content[0]"),
     ]
     assert Cancel(one) in effects
-    assert len(board) == 0
+    assert len(table) == 0
 
 
 def test_a_download_is_cancelled_only_when_all_its_requests_are_gone() -> None:
-    board = Board()
-    [flight] = started(board.open(request("r", "http://a/")))
-    board.open(request("s", "http://a/"))
-    assert board.end(("r",)) == [dropped("r")]
-    assert board.end(("s",)) == [Cancel(flight), dropped("s")]
+    table = DownloadTable()
+    [download] = started(table.open(request("r", "http://a/")))
+    table.open(request("s", "http://a/"))
+    assert table.end(("r",)) == [dropped("r")]
+    assert table.end(("s",)) == [Cancel(download), dropped("s")]
 
 
 def test_the_bytes_go_when_the_last_reader_has_read_them() -> None:
-    board = Board()
-    [flight] = started(board.open(request("r", "http://a/")))
-    board.open(request("s", "http://a/"))
-    board.landed(flight, BLOB, SPAN)
-    board.delivered("r", 0)
-    board.delivered("s", 0)
-    board.retire(flight)
-    assert board.read("r", 0) == []
-    assert board.read("s", 0) == [Free(BLOB)]
-    assert board.read("s", 0) == []
+    table = DownloadTable()
+    [download] = started(table.open(request("r", "http://a/")))
+    table.open(request("s", "http://a/"))
+    table.landed(download, BLOB, SPAN)
+    table.delivered("r", 0)
+    table.delivered("s", 0)
+    table.retire(download)
+    assert table.read("r", 0) == []
+    assert table.read("s", 0) == [Free(BLOB)]
+    assert table.read("s", 0) == []
 
 
 def test_an_ended_request_that_is_being_read_keeps_its_bytes_until_media_read() -> None:
-    board = Board()
-    [flight] = started(board.open(request("r", "http://a/")))
-    board.landed(flight, BLOB, SPAN)
-    board.delivered("r", 0)
-    board.retire(flight)
-    assert board.end(("r",)) == [Linger("r", 0)]
-    assert board.end(("r",)) == []
-    assert board.read("r", 0) == [Free(BLOB)]
+    table = DownloadTable()
+    [download] = started(table.open(request("r", "http://a/")))
+    table.landed(download, BLOB, SPAN)
+    table.delivered("r", 0)
+    table.retire(download)
+    assert table.end(("r",)) == [Linger("r", 0)]
+    assert table.end(("r",)) == []
+    assert table.read("r", 0) == [Free(BLOB)]
 
 
 def test_what_could_not_be_delivered_waits_for_a_preprocessor() -> None:
-    board = Board()
-    [flight] = started(board.open(request("r", "http://a/")))
-    board.landed(flight, BLOB, SPAN)
-    board.preprocessor_gone()
-    assert given_ids(board.undelivered()) == ["r"]
-    board.delivered("r", 0)
-    assert board.undelivered() == []
+    table = DownloadTable()
+    [download] = started(table.open(request("r", "http://a/")))
+    table.landed(download, BLOB, SPAN)
+    table.preprocessor_gone()
+    assert given_ids(table.undelivered()) == ["r"]
+    table.delivered("r", 0)
+    assert table.undelivered() == []
 
 
 def test_what_is_sent_again_because_of_a_death_waits_for_a_later_preprocessor() -> None:
-    board = Board()
-    [flight] = started(board.open(request("r", "http://a/", attempt=1), after=3))
-    [give] = board.landed(flight, BLOB, SPAN)
+    table = DownloadTable()
+    [download] = started(table.open(request("r", "http://a/", attempt=1), after=3))
+    [give] = table.landed(download, BLOB, SPAN)
     assert isinstance(give, Give)
     assert give.after == 3
-    board.preprocessor_gone()
-    assert board.undelivered() == [give], "it was not sent, so the news of the death does not concern it"
+    table.preprocessor_gone()
+    assert table.undelivered() == [give], "it was not sent, so the news of the death does not concern it"
 
 
 def test_work_after_the_end_is_dropped() -> None:
-    board = Board()
-    board.end(("r",))
-    assert board.open(request("r", "http://a/")) == [dropped("r")], "its own bytes are free again"
+    table = DownloadTable()
+    table.end(("r",))
+    assert table.open(request("r", "http://a/")) == [dropped("r")], "its own bytes are free again"
 
 
 def test_a_higher_attempt_replaces_a_lower_one() -> None:
-    board = Board()
-    board.open(request("r", "http://a/"))
-    effects = board.open(request("r", "http://b/", attempt=1))
-    assert [flight.url for flight in started(effects)] == ["http://b/"]
-    assert board.open(request("r", "http://a/")) == []
-    assert len(board) == 1
+    table = DownloadTable()
+    table.open(request("r", "http://a/"))
+    effects = table.open(request("r", "http://b/", attempt=1))
+    assert [download.url for download in started(effects)] == ["http://b/"]
+    assert table.open(request("r", "http://a/")) == []
+    assert len(table) == 1
 
 
 def test_a_higher_attempt_goes_on_with_the_downloads_of_the_lower_one() -> None:
     """It is sent because a preprocessor has died, of which a slow download knows nothing."""
-    board = Board()
-    slow, quick = started(board.open(request("r", "http://slow/", "http://quick/", "http://other/")))[:2]
-    board.landed(quick, BLOB, SPAN)
-    board.retire(quick)
-    effects = board.open(request("r", "http://slow/", "http://quick/", attempt=1))
+    table = DownloadTable()
+    slow, quick = started(table.open(request("r", "http://slow/", "http://quick/", "http://other/")))[:2]
+    table.landed(quick, BLOB, SPAN)
+    table.retire(quick)
+    effects = table.open(request("r", "http://slow/", "http://quick/", attempt=1))
     assert [type(effect) for effect in effects] == [Cancel], "what it does not name any more"
-    assert given_ids(board.landed(slow, BLOB, SPAN)) == ["r"]
-    assert board.shared == 0
+    assert given_ids(table.landed(slow, BLOB, SPAN)) == ["r"]
+    assert table.shared == 0
 
 
 def test_a_client_that_is_gone_takes_its_requests_along() -> None:
-    board = Board()
-    [flight] = started(board.open(request("r", "http://a/")))
-    board.open(request("s", "http://a/", client="client-b"))
-    assert board.client_gone("client-a") == []
-    assert given_ids(board.landed(flight, BLOB, SPAN)) == ["s"]
+    table = DownloadTable()
+    [download] = started(table.open(request("r", "http://a/")))
+    table.open(request("s", "http://a/", client="client-b"))
+    assert table.client_gone("client-a") == []
+    assert given_ids(table.landed(download, BLOB, SPAN)) == ["s"]
 
 
 def test_what_is_withdrawn_is_void_and_a_later_attempt_is_welcome() -> None:
-    board = Board()
-    [flight] = started(board.open(request("r", "http://a/")))
-    assert board.withdraw("r", 0) == [Cancel(flight)]
-    assert board.withdraw("r", 0) == []
-    assert started(board.open(request("r", "http://a/", attempt=1)))
-    assert board.withdraw("r", 0) == []
-    assert len(board) == 1
+    table = DownloadTable()
+    [download] = started(table.open(request("r", "http://a/")))
+    assert table.withdraw("r", 0) == [Cancel(download)]
+    assert table.withdraw("r", 0) == []
+    assert started(table.open(request("r", "http://a/", attempt=1)))
+    assert table.withdraw("r", 0) == []
+    assert len(table) == 1
 
 
 class BoardMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.board = Board()
-        self.flying: list[Flight] = []
-        self.landed: list[Flight] = []
+        self.table = DownloadTable()
+        self.running: list[Download] = []
+        self.landed: list[Download] = []
         self.blobs: set[int] = set()
         self.serial = 0
         self.requests: dict[str, Request] = {}
@@ -186,11 +197,11 @@ class BoardMachine(RuleBasedStateMachine):
     def take(self, effects: list[Effect]) -> None:
         for effect in effects:
             match effect:
-                case Start(flight):
-                    assert all((f.modality, f.url) != (flight.modality, flight.url) for f in self.flying)
-                    self.flying.append(flight)
-                case Cancel(flight):
-                    self.flying.remove(flight)
+                case Start(download):
+                    assert all((f.modality, f.url) != (download.modality, download.url) for f in self.running)
+                    self.running.append(download)
+                case Cancel(download):
+                    self.running.remove(download)
                 case Free(blob):
                     self.blobs.remove(blob.offset)
                 case Give(message):
@@ -198,7 +209,7 @@ class BoardMachine(RuleBasedStateMachine):
                     for item in message.request.media:
                         assert isinstance(item.source, Encoded)
                         assert item.source.blob.offset in self.blobs
-                    self.board.delivered(*name)
+                    self.table.delivered(*name)
                     self.sent.add(name)
                     self.answers[name] += 1
                 case Tell(_, message):
@@ -208,63 +219,63 @@ class BoardMachine(RuleBasedStateMachine):
     def fetch(self, urls: list[str]) -> None:
         self.serial += 1
         asked = self.requests[str(self.serial)] = request(str(self.serial), *urls, client=f"client-{self.serial % 2}")
-        self.take(self.board.open(asked))
+        self.take(self.table.open(asked))
 
     @precondition(lambda self: self.requests)
     @rule(data=st.data())
     def fetch_again(self, data: st.DataObject) -> None:
         old = self.requests[data.draw(st.sampled_from(list(self.requests)))]
         new = self.requests[old.id] = msgspec.structs.replace(old, attempt=old.attempt + 1)
-        self.take(self.board.open(new))
+        self.take(self.table.open(new))
 
-    @precondition(lambda self: self.flying)
+    @precondition(lambda self: self.running)
     @rule(fails=st.booleans())
     def arrive(self, fails: bool) -> None:
-        flight = self.flying.pop(0)
+        download = self.running.pop(0)
         if fails:
-            self.take(self.board.failed(flight, Failure("media_unavailable", "no")))
+            self.take(self.table.failed(download, Failure("media_unavailable", "no")))
         else:
             self.serial += 1
             self.blobs.add(self.serial)
-            self.landed.append(flight)
-            self.take(self.board.landed(flight, BlobRef("f.0-1", self.serial, "uint8", (1,)), SPAN))
+            self.landed.append(download)
+            self.take(self.table.landed(download, BlobRef("f.0-1", self.serial, "uint8", (1,)), SPAN))
 
     @precondition(lambda self: self.landed)
     @rule()
     def retire(self) -> None:
-        flight = self.landed.pop(0)
-        if flight.joinable:
-            self.take(self.board.retire(flight))
+        download = self.landed.pop(0)
+        if download.joinable:
+            self.take(self.table.retire(download))
 
     @rule(id=st.integers(1, 40).map(str))
     def end(self, id: str) -> None:
-        self.take(self.board.end((id,)))
+        self.take(self.table.end((id,)))
 
     @precondition(lambda self: self.sent)
     @rule(data=st.data())
     def read(self, data: st.DataObject) -> None:
-        self.take(self.board.read(*data.draw(st.sampled_from(sorted(self.sent)))))
+        self.take(self.table.read(*data.draw(st.sampled_from(sorted(self.sent)))))
 
     @rule()
     def preprocessor_dies(self) -> None:
-        self.take(self.board.preprocessor_gone())
+        self.take(self.table.preprocessor_gone())
 
     @rule(client=st.sampled_from(["client-0", "client-1"]))
     def client_dies(self, client: str) -> None:
-        self.take(self.board.client_gone(client))
+        self.take(self.table.client_gone(client))
 
     @invariant()
     def one_answer_each(self) -> None:
         assert all(count == 1 for count in self.answers.values())
 
     def teardown(self) -> None:
-        while self.flying:
+        while self.running:
             self.arrive(False)
         while self.landed:
             self.retire()
         for name in self.sent:
-            self.take(self.board.read(*name))
-        assert (len(self.board), self.blobs) == (0, set())
+            self.take(self.table.read(*name))
+        assert (len(self.table), self.blobs) == (0, set())
 
 
 TestBoardMachine = BoardMachine.TestCase

@@ -1,0 +1,253 @@
+"""Requests and the downloads they share. Pure: what happened goes in, what is to be done comes out."""
+
+from typing import NamedTuple
+
+import msgspec
+
+from ...protocol.blobs import BlobRef
+from ...protocol.edges.fetcher_to_client import Failed
+from ...protocol.edges.fetcher_to_preprocessor import Fetched
+from ...protocol.errors import Failure
+from ...protocol.prepared import Timing
+from ...protocol.request import Encoded, MediaItem, Modality, Request, Url
+from ..tombstones import Tombstones
+
+DROPPED = Failure("cancelled", "The request was cancelled.")
+
+
+class Download:
+    """One download and those who wait for it or read it."""
+
+    __slots__ = ("blob", "joinable", "modality", "span", "url", "waiters")
+
+    def __init__(self, modality: Modality, url: str) -> None:
+        self.modality: Modality = modality
+        self.url = url
+        self.waiters: dict[FetchRequest, None] = {}
+        self.joinable = True
+        """Another request for the same URL may share it."""
+        self.blob: BlobRef | None = None
+        """The bytes, when they are here."""
+        self.span = (0.0, 0.0)
+        """Start and end of the download, unix seconds."""
+
+    @property
+    def wanted(self) -> bool:
+        return self.joinable or bool(self.waiters)
+
+
+class FetchRequest:
+    """One attempt of one request on its way to the preprocessor."""
+
+    __slots__ = ("after", "downloads", "over", "request", "sent")
+
+    def __init__(self, request: Request, after: int) -> None:
+        self.request = request
+        self.after = after
+        """Only a preprocessor of a later epoch may have it."""
+        self.downloads: dict[tuple[Modality, str], Download] = {}
+        self.sent = False
+        """The preprocessor has it, and reads its bytes until it says `MediaRead`."""
+        self.over = False
+        """Nobody waits for the answer any more."""
+
+    @property
+    def name(self) -> tuple[str, int]:
+        return self.request.id, self.request.attempt
+
+    @property
+    def arrived(self) -> bool:
+        return all(download.blob is not None for download in self.downloads.values())
+
+
+class Start(NamedTuple):
+    download: Download
+
+
+class Cancel(NamedTuple):
+    """Nobody waits for this download any more."""
+
+    download: Download
+
+
+class Free(NamedTuple):
+    blob: BlobRef
+
+
+class Give(NamedTuple):
+    """To a preprocessor of an epoch behind `after`; answered by `delivered` where it could be sent."""
+
+    message: Fetched
+    after: int = 0
+
+
+class Tell(NamedTuple):
+    client: str
+    message: Failed
+
+
+class Linger(NamedTuple):
+    """Over while the preprocessor may still read it: call `read` when `MediaRead` has not come for long."""
+
+    id: str
+    attempt: int
+
+
+Effect = Start | Cancel | Free | Give | Tell | Linger
+
+
+class DownloadTable:
+    """Requests by (id, attempt); joinable downloads by (modality, URL)."""
+
+    def __init__(self) -> None:
+        self._fetches: dict[tuple[str, int], FetchRequest] = {}
+        self._downloads: dict[tuple[Modality, str], Download] = {}
+        self._over = Tombstones()
+        self.shared = 0
+        """Downloads that were not made because another request's was there."""
+
+    def __len__(self) -> int:
+        return len(self._fetches)
+
+    def open(self, request: Request, after: int = 0) -> list[Effect]:
+        """A higher attempt replaces a lower one; the same or a lower one again changes nothing."""
+        earlier = [fetch for fetch in self._fetches.values() if fetch.request.id == request.id]
+        if request.id in self._over:
+            return [_dropped(request)]
+        if any(fetch.request.attempt >= request.attempt for fetch in earlier):
+            return []
+        held = {key: download for fetch in earlier for key, download in fetch.downloads.items()}
+        effects: list[Effect] = []
+        fetch = self._fetches[request.id, request.attempt] = FetchRequest(request, after)
+        for item in request.media:
+            if not isinstance(item.source, Url) or (item.modality, item.source.url) in fetch.downloads:
+                continue
+            key = item.modality, item.source.url
+            download = held.get(key) or self._downloads.get(key)
+            if download is None:
+                download = self._downloads[key] = Download(*key)
+                effects.append(Start(download))
+            elif key not in held:
+                self.shared += 1
+            fetch.downloads[key] = download
+            download.waiters[fetch] = None
+        for void in earlier:  # after the new one has joined: what it goes on with is not thrown away
+            if not void.sent:
+                effects.extend(self._drop(void))
+        if fetch.arrived:
+            effects.append(_give(fetch))
+        return effects
+
+    def landed(self, download: Download, blob: BlobRef, span: tuple[float, float]) -> list[Effect]:
+        download.blob, download.span = blob, span
+        return [_give(fetch) for fetch in download.waiters if fetch.arrived]
+
+    def failed(self, download: Download, failure: Failure) -> list[Effect]:
+        """Everybody who waits for it fails; what else they fetched is given up."""
+        self._forget(download)
+        effects: list[Effect] = []
+        for fetch in list(download.waiters):
+            named = msgspec.structs.replace(failure, part=_where(fetch.request, download))
+            effects.append(Tell(fetch.request.client, Failed(*fetch.name, named)))
+            effects.extend(self._drop(fetch, download))
+        return effects
+
+    def retire(self, download: Download) -> list[Effect]:
+        """From now on the same URL is downloaded anew."""
+        self._forget(download)
+        return [] if download.waiters or download.blob is None else [Free(download.blob)]
+
+    def idle(self) -> list[Download]:
+        """Landed and read by nobody: what can go when space is short."""
+        return [download for download in self._downloads.values() if download.blob is not None and not download.waiters]
+
+    def delivered(self, id: str, attempt: int) -> None:
+        self._fetches[id, attempt].sent = True
+
+    def undelivered(self) -> list[Effect]:
+        """What waits for a preprocessor."""
+        return [_give(fetch) for fetch in self._fetches.values() if fetch.arrived and not fetch.sent]
+
+    def read(self, id: str, attempt: int) -> list[Effect]:
+        """The preprocessor reads none of its bytes any more. Idempotent."""
+        fetch = self._fetches.get((id, attempt))
+        return [] if fetch is None else self._drop(fetch)
+
+    def withdraw(self, id: str, attempt: int) -> list[Effect]:
+        """These attempts are void, and a later one is welcome. Idempotent."""
+        fetches = [fetch for fetch in self._fetches.values() if fetch.request.id == id and fetch.request.attempt <= attempt]
+        return [effect for fetch in fetches if not fetch.sent for effect in self._drop(fetch)]
+
+    def end(self, ids: tuple[str, ...]) -> list[Effect]:
+        """Idempotent. Whose bytes nobody has begun to read is told so; for the others the preprocessor says it."""
+        self._over.add(ids)
+        ended = set(ids)
+        fetches = [fetch for fetch in self._fetches.values() if fetch.request.id in ended]
+        return self._end(fetches) + [_dropped(fetch.request) for fetch in fetches if not fetch.sent]
+
+    def client_gone(self, client: str) -> list[Effect]:
+        fetches = [fetch for fetch in self._fetches.values() if fetch.request.client == client]
+        self._over.add(fetch.request.id for fetch in fetches)
+        return self._end(fetches)
+
+    def preprocessor_gone(self) -> list[Effect]:
+        """Its leases end; the ledger sends again what goes on."""
+        return [effect for fetch in list(self._fetches.values()) if fetch.sent for effect in self._drop(fetch)]
+
+    def _end(self, fetches: list[FetchRequest]) -> list[Effect]:
+        effects: list[Effect] = []
+        for fetch in fetches:
+            if not fetch.sent:
+                effects.extend(self._drop(fetch))
+            elif not fetch.over:
+                fetch.over = True
+                effects.append(Linger(*fetch.name))
+        return effects
+
+    def _drop(self, fetch: FetchRequest, failed: Download | None = None) -> list[Effect]:
+        """Take a fetch off the table, and what nobody else needs with it; `failed` is over already."""
+        del self._fetches[fetch.name]
+        effects: list[Effect] = []
+        for download in fetch.downloads.values():
+            del download.waiters[fetch]
+            if download.waiters or download is failed:
+                continue
+            if download.blob is None:
+                self._forget(download)
+                effects.append(Cancel(download))
+            elif not download.joinable:
+                effects.append(Free(download.blob))
+        return effects
+
+    def _forget(self, download: Download) -> None:
+        if download.joinable:
+            download.joinable = False
+            del self._downloads[download.modality, download.url]
+
+
+def _dropped(request: Request) -> Tell:
+    """The answer to `End` for a request that was still here: no byte of its media is read any more."""
+    return Tell(request.client, Failed(request.id, request.attempt, DROPPED))
+
+
+def _where(request: Request, download: Download) -> str | None:
+    """The first item of the request that names this download."""
+    for item in request.media:
+        if isinstance(item.source, Url) and (item.modality, item.source.url) == (download.modality, download.url):
+            return item.where
+    return None
+
+
+def _give(fetch: FetchRequest) -> Give:
+    """The request with bytes in the place of URLs."""
+    media: list[MediaItem] = []
+    timings: list[Timing] = []
+    for item in fetch.request.media:
+        if not isinstance(item.source, Url):
+            media.append(item)
+            continue
+        download = fetch.downloads[item.modality, item.source.url]
+        assert download.blob is not None
+        media.append(MediaItem(item.modality, Encoded(download.blob), item.where, item.uuid))
+        timings.append(Timing("fetch", *download.span, f"{item.where}: {download.blob.nbytes} bytes"))
+    return Give(Fetched(msgspec.structs.replace(fetch.request, media=tuple(media)), tuple(timings)), fetch.after)
