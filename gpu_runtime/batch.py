@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..protocol.edges.scheduler_to_gpu_runner import Work
-from .sequences import Sequence, SequenceTable
+from .sequences import RunnerSequence, SequenceTable
 
 Ints = NDArray[np.int64]
 
@@ -16,7 +16,7 @@ class Batch:
     """Works in step order: those of one token first, by falling context; then the others. Tokens lie in the same order."""
 
     works: list[Work]
-    sequences: list[Sequence]
+    sequences: list[RunnerSequence]
     starts: Ints
     counts: Ints
     offsets: Ints
@@ -28,7 +28,7 @@ class Batch:
     """[tokens], or [3, tokens] where a prompt brings its own planes."""
 
 
-def build_batch(entries: list[tuple[Work, Sequence]], table: SequenceTable, block_size: int) -> Batch:
+def build_batch(entries: list[tuple[Work, RunnerSequence]], table: SequenceTable, block_size: int) -> Batch:
     """`entries` are valid: each work lies inside its sequence's tokens and blocks."""
     entries = sorted(entries, key=_order)
     works = [work for work, _ in entries]
@@ -48,12 +48,12 @@ def build_batch(entries: list[tuple[Work, Sequence]], table: SequenceTable, bloc
     return Batch(works, sequences, starts, counts, offsets, rows, tokens, slots, positions)
 
 
-def _order(entry: tuple[Work, Sequence]) -> tuple[bool, int]:
+def _order(entry: tuple[Work, RunnerSequence]) -> tuple[bool, int]:
     work, _ = entry
     return work.count > 1, -work.start
 
 
-def _positions(works: list[Work], sequences: list[Sequence], offsets: Ints, output: Ints) -> Ints:
+def _positions(works: list[Work], sequences: list[RunnerSequence], offsets: Ints, output: Ints) -> Ints:
     """`output` [tokens]: index + delta, right for output tokens; prompts without planes have delta 0."""
     own = [
         i for i, (w, s) in enumerate(zip(works, sequences, strict=True)) if s.planes is not None and w.start < s.prompt_tokens

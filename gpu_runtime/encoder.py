@@ -6,7 +6,7 @@ from torch import nn
 from ..protocol.checkpoint import ModelInfo
 from .device import prepare
 from .family import Family, Tensors, build_on_meta, load_family
-from .weights import Checkpoint, load_part, read_config
+from .weights import WeightFiles, load_part, read_config
 
 
 class Encoder:
@@ -35,7 +35,7 @@ def load_encoder(model: ModelInfo, dtype: str, device: str, threads: int) -> Enc
     place = prepare(device, threads)
     family = load_family(model.model_type)
     kind = getattr(torch, dtype)
-    checkpoint = Checkpoint(model.path, family.RENAMES)
+    checkpoint = WeightFiles(model.path, family.RENAMES)
     whole = build_on_meta(family, read_config(model.path), family.TOWERS)
     for tower in family.TOWERS:
         load_part(whole.get_submodule(tower), f"model.{tower}.", checkpoint, kind, place)

@@ -6,10 +6,10 @@ import torch
 from torch.nn import functional as F
 
 from ..protocol.checkpoint import ModelInfo
-from . import lean
 from .attention import paged
 from .family import build_on_meta, load_family
-from .weights import Checkpoint, load_part, read_config
+from .fused import Linear, can_fuse, fuse
+from .weights import WeightFiles, load_part, read_config
 
 
 class Decoder(Protocol):
@@ -42,7 +42,7 @@ class TransformersDecoder:
 class LanguageModel:
     """Embedding table, decoder and head on one device."""
 
-    def __init__(self, embedding: torch.Tensor, decoder: Decoder, head: lean.Linear) -> None:
+    def __init__(self, embedding: torch.Tensor, decoder: Decoder, head: Linear) -> None:
         self._embedding = embedding
         self.decoder = decoder
         self._head = head
@@ -69,11 +69,11 @@ def load_language_model(model: ModelInfo, dtype: torch.dtype, device: torch.devi
     Raises EngineError where the checkpoint does not hold the weights.
     """
     family = load_family(model.model_type)
-    checkpoint = Checkpoint(model.path, family.RENAMES)
+    checkpoint = WeightFiles(model.path, family.RENAMES)
     text: Any = build_on_meta(family, read_config(model.path), ("language_model",)).language_model
     load_part(text, "model.language_model.", checkpoint, dtype, device)
     embedding = text.embed_tokens.weight.detach()
     tied = "lm_head.weight" not in checkpoint and bool(text.config.tie_word_embeddings)
     head = embedding if tied else checkpoint.read("lm_head.weight", embedding.shape, dtype, device)
-    decoder: Decoder = lean.fuse(text) if fused and lean.knows(text) else TransformersDecoder(text)
-    return LanguageModel(embedding, decoder, lean.Linear(head, None, pack=not tied))
+    decoder: Decoder = fuse(text) if fused and can_fuse(text) else TransformersDecoder(text)
+    return LanguageModel(embedding, decoder, Linear(head, None, pack=not tied))

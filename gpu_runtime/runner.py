@@ -2,8 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
-from collections.abc import Sequence as Items
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -22,7 +21,7 @@ from .language_model import load_language_model
 from .logprobs import AT_ONCE, token_logprobs
 from .memory import blocks_that_fit
 from .sampling import SamplerState, choose, chosen_logprobs
-from .sequences import Sequence, SequenceTable
+from .sequences import RunnerSequence, SequenceTable
 
 Read = Callable[[BlobRef], memoryview]
 NO_TOKEN = "The model's scores leave no token to choose for this request."
@@ -113,9 +112,9 @@ class Runner:
         delta = new.position_delta if planes is not None else 0
         self._table.add(new.seq, new.token_ids, new.prompt_tokens, planes, delta, sampler, new.block_table)
 
-    def _admit(self, works: Items[Work], faults: dict[int, str]) -> list[tuple[Work, Sequence]]:
+    def _admit(self, works: Sequence[Work], faults: dict[int, str]) -> list[tuple[Work, RunnerSequence]]:
         """The works that can be computed. The others are faults: said once per work, never a crash."""
-        entries: list[tuple[Work, Sequence]] = []
+        entries: list[tuple[Work, RunnerSequence]] = []
         for work in works:
             sequence = self._table.get(work.seq)
             text = "The runner does not know the sequence." if sequence is None else self._refusal(work, sequence)
@@ -126,7 +125,7 @@ class Runner:
                 faults[work.seq] = text
         return entries
 
-    def _refusal(self, work: Work, sequence: Sequence) -> str | None:
+    def _refusal(self, work: Work, sequence: RunnerSequence) -> str | None:
         """Appends the work's blocks; why it cannot be computed, or None."""
         if sequence.fault is not None:
             return sequence.fault
@@ -143,7 +142,7 @@ class Runner:
             return "The plan gives the sequence too few blocks."
         return None
 
-    def _read_embeds(self, embeds: Items[Embed], read: Read, faults: dict[int, str]) -> Rows:
+    def _read_embeds(self, embeds: Sequence[Embed], read: Read, faults: dict[int, str]) -> Rows:
         rows: Rows = {}
         for embed in embeds:
             try:

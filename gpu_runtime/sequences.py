@@ -1,6 +1,6 @@
 """The sequences a runner knows: one row each in a few arrays, so that a decode step is built without a loop over tokens."""
 
-from collections.abc import Sequence as Items
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from .sampling import SamplerState
 
 
-class Sequence:
+class RunnerSequence:
     """What belongs to one sequence beside its row of the arrays."""
 
     def __init__(self, row: int, prompt_tokens: int, planes: NDArray[np.int32] | None, sampler: SamplerState) -> None:
@@ -29,7 +29,7 @@ class SequenceTable:
         self._max_blocks = -(-max_tokens // block_size)
         self._padding = padding
         self._free = list(range(rows - 1, -1, -1))
-        self._known: dict[int, Sequence] = {}
+        self._known: dict[int, RunnerSequence] = {}
         self.tokens = np.zeros((rows, max_tokens), dtype=np.int32)
         """Prompt and output token ids."""
         self.lengths = np.zeros(rows, dtype=np.int64)
@@ -42,18 +42,18 @@ class SequenceTable:
     def __len__(self) -> int:
         return len(self._known)
 
-    def get(self, seq: int) -> Sequence | None:
+    def get(self, seq: int) -> RunnerSequence | None:
         return self._known.get(seq)
 
     def add(
         self,
         seq: int,
-        token_ids: Items[int],
+        token_ids: Sequence[int],
         prompt_tokens: int,
         planes: NDArray[np.int32] | None,
         delta: int,
         sampler: SamplerState,
-        blocks: Items[int],
+        blocks: Sequence[int],
     ) -> None:
         """Replaces a sequence of the same number. Raises ValueError where it does not fit."""
         if len(token_ids) > self._max_tokens:
@@ -62,13 +62,13 @@ class SequenceTable:
         if not self._free:
             self._double()
         row = self._free.pop()
-        self._known[seq] = Sequence(row, prompt_tokens, planes, sampler)
+        self._known[seq] = RunnerSequence(row, prompt_tokens, planes, sampler)
         self.tokens[row, : len(token_ids)] = token_ids
         self.lengths[row] = len(token_ids)
         self.deltas[row] = delta
         self.append_blocks(row, blocks)
 
-    def append_blocks(self, row: int, blocks: Items[int]) -> None:
+    def append_blocks(self, row: int, blocks: Sequence[int]) -> None:
         first = int(self.block_counts[row])
         if first + len(blocks) > self._max_blocks:
             raise ValueError("more blocks than the context")

@@ -27,7 +27,7 @@ def read_config(folder: str) -> dict[str, Any]:
     return config
 
 
-class Checkpoint:
+class WeightFiles:
     """The tensors of a checkpoint folder under the names that they have in memory. Reads by mmap, one tensor at a time."""
 
     def __init__(self, folder: str, renames: Renames) -> None:
@@ -75,7 +75,7 @@ class Checkpoint:
         return tensor.to(device=device, dtype=dtype, copy=True)  # never the mapping itself: the file may be replaced
 
 
-def load_part(module: nn.Module, prefix: str, checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device) -> None:
+def load_part(module: nn.Module, prefix: str, checkpoint: WeightFiles, dtype: torch.dtype, device: torch.device) -> None:
     """Fill `module`, built on meta, whose weights are named `prefix`... in memory; prepares it for inference.
 
     Raises EngineError for weights that are missing, of another shape, or that no module takes.

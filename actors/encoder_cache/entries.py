@@ -26,7 +26,7 @@ class State(Enum):
     HELD = "held"
 
 
-class Entry:
+class EmbeddingEntry:
     """One embedding, or the space for it."""
 
     __slots__ = ("blob", "holders", "key", "nbytes", "rows", "since", "state", "waiting")

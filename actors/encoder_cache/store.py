@@ -16,7 +16,7 @@ from ...protocol.edges.scheduler_to_encoder_cache import Need
 from ...protocol.errors import Failure
 from ...protocol.prepared import Timing
 from .batching import Job
-from .entries import Claim, Effect, Entry, Free, State
+from .entries import Claim, Effect, EmbeddingEntry, Free, State
 from .features import FeatureBooks
 
 LOST_SECONDS = 2.0
@@ -29,7 +29,7 @@ class Store:
     def __init__(self, capacity: int, row_bytes: int, features_limit: int) -> None:
         self._capacity = capacity
         self._row_bytes = row_bytes
-        self._entries: dict[str, Entry] = {}
+        self._entries: dict[str, EmbeddingEntry] = {}
         self._claims: deque[Claim] = deque()
         self._held_by: dict[str, dict[str, None]] = {}
         """Keys that each holder pins."""
@@ -37,7 +37,7 @@ class Store:
         """Held entries without holders, the longest unused first."""
         self._spare_bytes = 0
         """Of `_unpinned`."""
-        self._open: dict[str, Entry] = {}
+        self._open: dict[str, EmbeddingEntry] = {}
         """Wanted and queued entries, in the order of reservation."""
         self._features = FeatureBooks(features_limit)
         self._source = True
@@ -220,7 +220,7 @@ class Store:
             for key, rows in claim.rows.items():
                 entry = self._entries.get(key)
                 if entry is None:
-                    entry = self._entries[key] = self._open[key] = Entry(key, rows, self._nbytes(rows), claim.since)
+                    entry = self._entries[key] = self._open[key] = EmbeddingEntry(key, rows, self._nbytes(rows), claim.since)
                     self.bytes_used += entry.nbytes
                     entry.state = State.QUEUED if key in self._features else State.WANTED
                 elif entry.state is State.HELD:
@@ -237,7 +237,7 @@ class Store:
         own = sum(self._entries[key].nbytes for key in claim.rows if key in self._unpinned)
         if self.bytes_used + missing - (self._spare_bytes - own) > self._capacity:
             return False
-        victims: list[Entry] = []
+        victims: list[EmbeddingEntry] = []
         excess = self.bytes_used + missing - self._capacity
         for key in self._unpinned:
             if excess <= 0:
@@ -250,7 +250,7 @@ class Store:
             self._drop(entry)
         return True
 
-    def _pin(self, entry: Entry, holder: str) -> None:
+    def _pin(self, entry: EmbeddingEntry, holder: str) -> None:
         entry.holders[holder] = None
         self._held_by.setdefault(holder, {})[entry.key] = None
         self._forget_spare(entry)
@@ -266,7 +266,7 @@ class Store:
             entry.waiting.pop(holder, None)
             self._settle(entry)
 
-    def _settle(self, entry: Entry) -> None:
+    def _settle(self, entry: EmbeddingEntry) -> None:
         """After a holder went: keep what is held for its next use, give up what nobody wants any more."""
         if entry.holders:
             return
@@ -276,13 +276,13 @@ class Store:
         elif entry.state is not State.ENCODING:
             self._drop(entry)
 
-    def _lose(self, entry: Entry) -> None:
+    def _lose(self, entry: EmbeddingEntry) -> None:
         if entry.waiting:
             self.lost_count += 1
             self._out.append(Lost(entry.key, tuple(entry.waiting)))
         self._drop(entry)
 
-    def _drop(self, entry: Entry) -> None:
+    def _drop(self, entry: EmbeddingEntry) -> None:
         for holder in entry.holders:
             self._held_by[holder].pop(entry.key, None)
         self._forget_spare(entry)
@@ -292,7 +292,7 @@ class Store:
         if entry.blob is not None:
             self._out.append(Free(entry.blob))
 
-    def _forget_spare(self, entry: Entry) -> None:
+    def _forget_spare(self, entry: EmbeddingEntry) -> None:
         if entry.key in self._unpinned:
             del self._unpinned[entry.key]
             self._spare_bytes -= entry.nbytes

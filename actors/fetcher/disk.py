@@ -24,7 +24,7 @@ from typing import TypeVar
 import msgspec
 
 from ...protocol.errors import EngineError
-from .shelf import Gone, Note, Shelf
+from .shelf import Evicted, Note, Shelf
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -183,7 +183,7 @@ class DiskCache:
             _write_whole(self._contents / note.digest, data)
         _write_whole(self._notes / key, msgspec.json.encode(note))
 
-    def _remove(self, gone: Gone) -> None:
+    def _remove(self, gone: Evicted) -> None:
         for key in gone.keys:
             _unlink(self._notes / key)
         for digest in gone.digests:

@@ -20,7 +20,7 @@ class Note(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Unix seconds."""
 
 
-class Gone(NamedTuple):
+class Evicted(NamedTuple):
     """Files that are no longer wanted."""
 
     keys: list[str]
@@ -63,9 +63,9 @@ class Shelf:
         self._contents.move_to_end(note.digest)
         return note
 
-    def add(self, key: str, note: Note, now: float) -> Gone:
+    def add(self, key: str, note: Note, now: float) -> Evicted:
         """On top; what is too much below goes. What cannot be kept is itself among what goes."""
-        gone = Gone([], [])
+        gone = Evicted([], [])
         if self._notes.get(key) != note:
             self._drop(key, gone)
         if not self.fits(note.size) or not self._is_fresh(note, now):
@@ -86,20 +86,20 @@ class Shelf:
                     self._drop(oldest, gone)
         return self._really(gone)
 
-    def drop(self, key: str) -> Gone:
+    def drop(self, key: str) -> Evicted:
         """Forget one URL, and its content if no other gave the same. Idempotent."""
-        gone = Gone([], [])
+        gone = Evicted([], [])
         self._drop(key, gone)
         return gone
 
-    def expired(self, now: float) -> Gone:
+    def expired(self, now: float) -> Evicted:
         """Forget what is past its time."""
-        gone = Gone([], [])
+        gone = Evicted([], [])
         for key in [key for key, note in self._notes.items() if not self._is_fresh(note, now)]:
             self._drop(key, gone)
         return gone
 
-    def _drop(self, key: str, gone: Gone) -> None:
+    def _drop(self, key: str, gone: Evicted) -> None:
         note = self._notes.pop(key, None)
         if note is None:
             return
@@ -112,9 +112,9 @@ class Shelf:
             self.nbytes -= content.size
             gone.digests.append(note.digest)
 
-    def _really(self, gone: Gone) -> Gone:
+    def _really(self, gone: Evicted) -> Evicted:
         """Without what has come back under the same name."""
-        return Gone(
+        return Evicted(
             [key for key in gone.keys if key not in self._notes],
             [digest for digest in gone.digests if digest not in self._contents],
         )

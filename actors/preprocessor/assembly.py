@@ -5,8 +5,8 @@ import msgspec
 from ...protocol.errors import refuse
 from ...protocol.prepared import EffectiveOptions, Item, Prepared, Span
 from ...protocol.request import Modality
-from .families.base import Family, Piece, Placed, Sized, expand
-from .store import Entry
+from .families.base import Family, Piece, PlacedItem, Sized, expand
+from .store import FeatureEntry
 from .ticket import Ticket
 
 
@@ -38,7 +38,7 @@ def assemble(ticket: Ticket, family: Family, context: int, options: EffectiveOpt
     )
 
 
-def _lay_out(ticket: Ticket, family: Family) -> tuple[list[int], list[Item], list[Placed]]:
+def _lay_out(ticket: Ticket, family: Family) -> tuple[list[int], list[Item], list[PlacedItem]]:
     """The prompt with a run of placeholders for each item, and where the items lie in it, in prompt order."""
     entries = ticket.held
     heard = {clip: entries[sound] for clip, sound in ticket.tracks.items() if entries[sound].decoded.rows}
@@ -48,7 +48,7 @@ def _lay_out(ticket: Ticket, family: Family) -> tuple[list[int], list[Item], lis
     }
     token_ids, spans = expand(ticket.rendered.token_ids, family.placeholders, sized)
     items: list[Item] = []
-    placed: list[Placed] = []
+    placed: list[PlacedItem] = []
     for modality, indices in order.items():
         for index, span, size in zip(indices, spans[modality], sized[modality], strict=True):
             sound = heard.get(index)
@@ -56,7 +56,7 @@ def _lay_out(ticket: Ticket, family: Family) -> tuple[list[int], list[Item], lis
             items.append(Item(entries[index].key, modality, size.rows, _spans(span, size.pieces, modality)))
             if sound is not None:
                 items.append(Item(sound.key, "audio", rows, _spans(span, size.pieces, "audio")))
-            placed.append(Placed(modality, span.start, size.rows, size.grid, size.seconds_per_grid, rows))
+            placed.append(PlacedItem(modality, span.start, size.rows, size.grid, size.seconds_per_grid, rows))
     items.sort(key=lambda item: item.spans[0].start)
     placed.sort(key=lambda item: item.start)
     return token_ids, items, placed
@@ -74,7 +74,7 @@ def check_length(tokens: int, context: int) -> None:
         )
 
 
-def _sized(entry: Entry, sound: Entry | None, family: Family) -> Sized:
+def _sized(entry: FeatureEntry, sound: FeatureEntry | None, family: Family) -> Sized:
     decoded = entry.decoded
     size = Sized(decoded.rows, decoded.grid, decoded.seconds_per_grid)
     return size if sound is None else size._replace(pieces=family.interleaved(size, sound.decoded.rows))

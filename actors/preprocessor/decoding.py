@@ -22,7 +22,7 @@ from ...protocol.wire import Message
 from ..quarantine import PROOF, Banned
 from .guides import TOO_LARGE, TOO_SLOW, KnownGuides
 from .pool import DecodeTask, Pool
-from .store import NO_ROOM, Entry, FeatureStore
+from .store import NO_ROOM, FeatureEntry, FeatureStore
 from .ticket import Ticket, Waiter
 
 CUT_SECONDS = 0.2
@@ -165,7 +165,7 @@ class Decoding:
         else:
             self.count["decoded"] += 1
             self.pool.finish(task)
-            entry = Entry(message, worker, task.ready)
+            entry = FeatureEntry(message, worker, task.ready)
             self.store.add(entry)
             for waiter in task.waiters:
                 entry.pins += 1
@@ -199,7 +199,7 @@ class Decoding:
                 self._end(task, failure)
         self.pump()
 
-    def worker_gone(self, worker: str, epoch: int, outside: bool = False) -> set[Entry]:
+    def worker_gone(self, worker: str, epoch: int, outside: bool = False) -> set[FeatureEntry]:
         """Returns the features that died with it; who has them pinned must want them again. `outside`: it was killed."""
         self.count["worker_deaths"] += 1
         task = self.pool.remove_worker(worker, epoch, outside)
@@ -220,7 +220,7 @@ class Decoding:
     def evict(self) -> None:
         self._free(self.store.evict())
 
-    def _free(self, entries: list[Entry]) -> bool:
+    def _free(self, entries: list[FeatureEntry]) -> bool:
         by_worker: dict[str, list[int]] = {}
         for entry in entries:
             by_worker.setdefault(entry.worker, []).append(entry.decoded.job)

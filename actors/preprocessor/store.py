@@ -14,7 +14,7 @@ NO_ROOM = NO_SPACE.code
 
 
 @dataclass(eq=False)
-class Entry:
+class FeatureEntry:
     """Features of one item."""
 
     decoded: Decoded
@@ -40,7 +40,7 @@ class FeatureStore:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._entries: OrderedDict[str, Entry] = OrderedDict()
+        self._entries: OrderedDict[str, FeatureEntry] = OrderedDict()
         self._owed: dict[str, int] = {}
         """Leases on entries that died with their worker: their returns will still come, and are not their successors'."""
         self.bytes = 0
@@ -56,13 +56,13 @@ class FeatureStore:
     def leases(self) -> int:
         return sum(entry.leases for entry in self._entries.values())
 
-    def get(self, key: str) -> Entry | None:
+    def get(self, key: str) -> FeatureEntry | None:
         entry = self._entries.get(key)
         if entry is not None:
             self._entries.move_to_end(key)
         return entry
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: FeatureEntry) -> None:
         assert entry.key not in self._entries
         entry.leases += self._owed.pop(entry.key, 0)
         self._entries[entry.key] = entry
@@ -84,7 +84,7 @@ class FeatureStore:
         for entry in self._entries.values():
             entry.leases = 0
 
-    def worker_gone(self, worker: str) -> list[Entry]:
+    def worker_gone(self, worker: str) -> list[FeatureEntry]:
         """Entries whose bytes died with their worker."""
         lost = [entry for entry in self._entries.values() if entry.worker == worker]
         for entry in lost:
@@ -93,9 +93,9 @@ class FeatureStore:
                 self._owed[entry.key] = entry.leases
         return lost
 
-    def evict(self, worker: str | None = None) -> list[Entry]:
+    def evict(self, worker: str | None = None) -> list[FeatureEntry]:
         """What must go to be within the limit; with `worker` all that may go of that worker's."""
-        gone: list[Entry] = []
+        gone: list[FeatureEntry] = []
         if worker is None and self.bytes <= self._limit:
             return gone
         for entry in list(self._entries.values()):
@@ -106,7 +106,7 @@ class FeatureStore:
                 gone.append(entry)
         return gone
 
-    def _remove(self, entry: Entry) -> None:
+    def _remove(self, entry: FeatureEntry) -> None:
         del self._entries[entry.key]
         self.bytes -= entry.nbytes
 

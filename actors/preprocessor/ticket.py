@@ -9,7 +9,7 @@ from ...protocol.request import MediaItem, Request
 from ...protocol.sampling import SamplingParams
 from .identity import blob_of
 from .prompt import Rendered
-from .store import Entry
+from .store import FeatureEntry
 
 
 @dataclass(eq=False)
@@ -24,7 +24,7 @@ class Ticket:
     sampling: SamplingParams
     """The request's, with words and guide as the runner wants them."""
     digests: list[str | None] = field(default_factory=list)
-    entries: list[Entry | None] = field(default_factory=list)
+    entries: list[FeatureEntry | None] = field(default_factory=list)
     bound: list[str] = field(default_factory=list)
     """Ids that were bound for it: if it fails, they are free again."""
     unchecked: bool = False
@@ -45,7 +45,7 @@ class Ticket:
         return here and not self.unchecked
 
     @property
-    def held(self) -> list[Entry]:
+    def held(self) -> list[FeatureEntry]:
         """Of a complete ticket: its entries."""
         return [entry for entry in self.entries if entry is not None]
 

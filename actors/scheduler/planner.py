@@ -26,7 +26,7 @@ class Part(NamedTuple):
 
 
 @dataclass(slots=True)
-class Flight:
+class StepInFlight:
     """A step that has been planned and not answered."""
 
     step: int

@@ -26,7 +26,7 @@ from .finishing import ending
 from .isolation import Isolation
 from .media import Embeddings
 from .outbox import Outbox, Tally, about
-from .planner import Flight, Part, Planner
+from .planner import Part, Planner, StepInFlight
 from .prefix import HashChain
 from .replay import closing, prompt_scores, replay
 from .sequence import Place, Request, Sequence, place_spans
@@ -54,7 +54,7 @@ class Scheduler:
         self._encoder_here = False
         self._only_told: str | None = None
         """The one request that the detokenizer may hear of, because it is suspected to end it."""
-        self.flights: deque[Flight] = deque()
+        self.flights: deque[StepInFlight] = deque()
         self._closed: dict[str, None] = {}
         self._over = Tombstones()
 
@@ -170,7 +170,7 @@ class Scheduler:
         if planned is None:
             return None
         plan, parts = planned
-        self.flights.append(Flight(plan.step, parts))
+        self.flights.append(StepInFlight(plan.step, parts))
         return plan
 
     def apply(self, result: StepResult, now: float) -> None:

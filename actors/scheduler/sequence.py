@@ -23,7 +23,7 @@ class Place(Enum):
     OUT = auto()
 
 
-class Placed(NamedTuple):
+class PlacedSpan(NamedTuple):
     """A span of the prompt with its item."""
 
     start: int
@@ -38,7 +38,7 @@ class Request:
 
     prepared: Prepared
     max_tokens: int
-    spans: tuple[Placed, ...]
+    spans: tuple[PlacedSpan, ...]
     """Of all items, in prompt order."""
     submitted: float
     """Unix seconds, like the other times."""
@@ -181,10 +181,10 @@ class Sequence:
         return 0
 
 
-def place_spans(prepared: Prepared) -> tuple[Placed, ...]:
+def place_spans(prepared: Prepared) -> tuple[PlacedSpan, ...]:
     return tuple(
         sorted(
-            (Placed(span.start, span.end, span.offset, item) for item in prepared.items for span in item.spans),
+            (PlacedSpan(span.start, span.end, span.offset, item) for item in prepared.items for span in item.spans),
             key=lambda placed: placed.start,
         )
     )

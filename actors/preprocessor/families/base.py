@@ -33,7 +33,7 @@ class Placeholder(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Placed:
+class PlacedItem:
     """One item that has its place in the prompt: the run [start, start + rows)."""
 
     modality: Modality
@@ -94,7 +94,7 @@ class Family(ABC):
     """Names of `mm_processor_kwargs` that the modality's features depend on."""
 
     @abstractmethod
-    def positions(self, length: int, token_ids: Sequence[int], placed: Sequence[Placed]) -> tuple[bytes | None, int]:
+    def positions(self, length: int, token_ids: Sequence[int], placed: Sequence[PlacedItem]) -> tuple[bytes | None, int]:
         """(`Prepared.positions`, `Prepared.position_delta`) of an expanded prompt; `placed` is in prompt order."""
 
     @abstractmethod

@@ -9,7 +9,7 @@ import numpy as np
 from ....protocol.request import Modality
 from ..checkpoint import Checkpoint
 from ..tokens import TextTokenizer
-from .base import Family, Grid, MediaFeatures, Placed, placeholder
+from .base import Family, Grid, MediaFeatures, PlacedItem, placeholder
 
 MODEL_TYPES = ("llava",)
 
@@ -21,7 +21,7 @@ class Llava(Family):
     """Whether the tower's class token is kept (`vision_feature_select_strategy` "full")."""
     side: int = 336
 
-    def positions(self, length: int, token_ids: Sequence[int], placed: Sequence[Placed]) -> tuple[bytes | None, int]:
+    def positions(self, length: int, token_ids: Sequence[int], placed: Sequence[PlacedItem]) -> tuple[bytes | None, int]:
         return None, 0
 
     def rows_of(self, modality: Modality, grid: Grid | None) -> int | None:

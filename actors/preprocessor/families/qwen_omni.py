@@ -11,7 +11,7 @@ from ....protocol.request import Modality
 from ..checkpoint import Checkpoint
 from ..tokens import TextTokenizer
 from . import mrope, pixels
-from .base import Family, Grid, MediaFeatures, Piece, Placed, Sized, placeholder
+from .base import Family, Grid, MediaFeatures, Piece, PlacedItem, Sized, placeholder
 
 MODEL_TYPES = ("qwen2_5_omni_thinker", "qwen2_5_omni")
 
@@ -53,7 +53,7 @@ class QwenOmni(Family):
         steps = np.arange(frames, dtype=np.float32) * np.float32(seconds) * np.float32(self.positions_per_second)
         return steps.astype(np.int64)
 
-    def positions(self, length: int, token_ids: Sequence[int], placed: Sequence[Placed]) -> tuple[bytes | None, int]:
+    def positions(self, length: int, token_ids: Sequence[int], placed: Sequence[PlacedItem]) -> tuple[bytes | None, int]:
         """Time runs in real seconds; after a block the text goes on behind the largest position in it."""
         blocks = []
         for item in placed:
@@ -68,7 +68,7 @@ class QwenOmni(Family):
             blocks.append(mrope.Block(item.start, planes, int(planes[:, -1].max() if item.sound else planes.max() + 1)))
         return mrope.positions(length, blocks) if blocks else (None, 0)
 
-    def _with_sound(self, item: Placed, seen: NDArray[np.int64]) -> NDArray[np.int64]:
+    def _with_sound(self, item: PlacedItem, seen: NDArray[np.int64]) -> NDArray[np.int64]:
         """Both begin at one time. Each of the marks shares the place of the vision mark beside it, and the text goes on
         behind the last piece, though the other kind may reach further: so the model was trained."""
         heard = np.tile(np.arange(item.sound), (3, 1))

@@ -10,7 +10,7 @@ from ....protocol.request import Modality
 from ..checkpoint import Checkpoint
 from ..tokens import TextTokenizer
 from . import mrope, pixels
-from .base import Family, Grid, MediaFeatures, Placed, placeholder
+from .base import Family, Grid, MediaFeatures, PlacedItem, placeholder
 
 MODEL_TYPES = ("qwen2_vl",)
 
@@ -19,7 +19,7 @@ MODEL_TYPES = ("qwen2_vl",)
 class QwenVl(Family):
     merge: int = 2
 
-    def positions(self, length: int, token_ids: Sequence[int], placed: Sequence[Placed]) -> tuple[bytes | None, int]:
+    def positions(self, length: int, token_ids: Sequence[int], placed: Sequence[PlacedItem]) -> tuple[bytes | None, int]:
         """Time counts temporal patches; after a block the text goes on behind its larger side, however long it lasts."""
         blocks = []
         for item in placed:

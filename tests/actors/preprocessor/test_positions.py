@@ -11,7 +11,7 @@ import transformers
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from thespis.actors.preprocessor.families.base import Placed, Placeholder, Sized, expand
+from thespis.actors.preprocessor.families.base import PlacedItem, Placeholder, Sized, expand
 from thespis.protocol.errors import RequestError
 from thespis.protocol.prepared import Span
 
@@ -35,10 +35,10 @@ def _model(folder: Path) -> Any:
         return rope_owner(_hf.AutoModelForImageTextToText.from_config(config))
 
 
-def _lay_out(parts: Parts, layout: list[Any]) -> tuple[list[int], list[Placed]]:
+def _lay_out(parts: Parts, layout: list[Any]) -> tuple[list[int], list[PlacedItem]]:
     """Token ids of texts and items in a row, items between the marks that their family puts there."""
     ids: list[int] = []
-    placed: list[Placed] = []
+    placed: list[PlacedItem] = []
     config = parts.checkpoint.config
     for text, modality, grid, frames in layout:
         ids += text
@@ -52,12 +52,12 @@ def _lay_out(parts: Parts, layout: list[Any]) -> tuple[list[int], list[Placed]]:
                 config["vision_end_token_id"],
             )
         ids.append(before)
-        placed.append(Placed(modality, len(ids), rows, size, 0.5 if modality == "video" else 0.0))
+        placed.append(PlacedItem(modality, len(ids), rows, size, 0.5 if modality == "video" else 0.0))
         ids += [parts.family.placeholders[modality].token_id] * rows + [after]
     return [*ids, 7, 8], placed
 
 
-def _grids(placed: list[Placed], modality: str) -> torch.Tensor | None:
+def _grids(placed: list[PlacedItem], modality: str) -> torch.Tensor | None:
     rows = [item.grid for item in placed if item.modality == modality]
     return torch.tensor(rows) if rows else None
 
@@ -104,7 +104,7 @@ def test_qwen_omni(checkpoints: Checkpoints, layout: list[Any]) -> None:
 
 
 def test_llava_counts_plainly(checkpoints: Checkpoints) -> None:
-    assert _load(checkpoints("llava")).family.positions(5, [1] * 5, [Placed("image", 1, 3)]) == (None, 0)
+    assert _load(checkpoints("llava")).family.positions(5, [1] * 5, [PlacedItem("image", 1, 3)]) == (None, 0)
 
 
 IMAGE, SOUND = Placeholder("<i>", 90, "<i>"), Placeholder("<a>", 91, "<a>")
@@ -148,13 +148,13 @@ def test_S33_a_clip_with_its_sound(
     family, config = parts.family, parts.checkpoint.config
     ids, placed = [*before, config["vision_start_token_id"]], []
     size = Sized(grid[0] * grid[1] * grid[2] // 4, grid, seconds)
-    placed.append(Placed("video", len(ids), size.rows, grid, seconds, sound))
+    placed.append(PlacedItem("video", len(ids), size.rows, grid, seconds, sound))
     for piece in family.interleaved(size, sound):
         ids += [piece.token_id] * piece.length
     ids += [config["vision_end_token_id"], *after]
     if still is not None:
         layout, more = _lay_out(parts, [([], "image", still, None)])
-        placed += [Placed(item.modality, item.start + len(ids), item.rows, item.grid) for item in more]
+        placed += [PlacedItem(item.modality, item.start + len(ids), item.rows, item.grid) for item in more]
         ids += layout
     expected = _model(folder).get_rope_index(
         torch.tensor([ids]),

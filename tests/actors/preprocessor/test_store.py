@@ -1,16 +1,16 @@
 """The books of features and ids: nothing that is read goes, nothing is counted twice."""
 
-from thespis.actors.preprocessor.store import Bindings, Entry, FeatureStore
+from thespis.actors.preprocessor.store import Bindings, FeatureEntry, FeatureStore
 from thespis.protocol.blobs import BlobRef
 from thespis.protocol.edges.decode_worker_to_preprocessor import Decoded
 
 
-def entry(key: str, nbytes: int = 10, worker: str = "decode-worker-0") -> Entry:
+def entry(key: str, nbytes: int = 10, worker: str = "decode-worker-0") -> FeatureEntry:
     blob = BlobRef("/dev/shm/x", 0, "uint8", (nbytes,))
-    return Entry(Decoded(1, "d", key, 4, {"pixel_values": blob}, None, 0.0, ()), worker)
+    return FeatureEntry(Decoded(1, "d", key, 4, {"pixel_values": blob}, None, 0.0, ()), worker)
 
 
-def store(*keys: str, limit: int = 25) -> tuple[FeatureStore, dict[str, Entry]]:
+def store(*keys: str, limit: int = 25) -> tuple[FeatureStore, dict[str, FeatureEntry]]:
     made, entries = FeatureStore(limit), {key: entry(key) for key in keys}
     for one in entries.values():
         made.add(one)

@@ -60,7 +60,7 @@ class Layer:
     window: int | None
 
 
-def knows(model: Any) -> bool:
+def can_fuse(model: Any) -> bool:
     """Whether this text model of transformers can be fused."""
     act = {"silu", "swish"}
     return (
@@ -71,7 +71,7 @@ def knows(model: Any) -> bool:
     )
 
 
-def fuse(model: Any) -> "LeanDecoder":
+def fuse(model: Any) -> "FusedDecoder":
     """Take the weights out of a loaded text model of transformers, layer by layer; the model is hollow afterwards."""
     attention = model.layers[0].self_attn
     heads = attention.q_proj.out_features // attention.head_dim
@@ -83,7 +83,7 @@ def fuse(model: Any) -> "LeanDecoder":
     rotary = model.rotary_emb
     sections = getattr(rotary, "mrope_section", None)
     planes = None if sections is None else np.repeat(np.arange(len(sections)) % 3, sections)
-    return LeanDecoder(
+    return FusedDecoder(
         layers,
         model.norm.weight.detach(),
         float(model.norm.variance_epsilon),
@@ -129,7 +129,7 @@ def _interleave(weight: torch.Tensor, head_dim: int) -> torch.Tensor:
     return halves.transpose(1, 2).reshape(weight.shape)
 
 
-class LeanDecoder:
+class FusedDecoder:
     """Runs the layers on one flat step."""
 
     def __init__(
