@@ -7,7 +7,7 @@ from typing import Any
 import zmq
 
 from ..protocol.channel import ChannelFull, Incoming, Outgoing, Received, bind_inbox, socket_path
-from ..protocol.edges.control import Deaf, Gone, Peer, Peers
+from ..protocol.edges.control import Gone, Peer, Peers, Stalled
 from ..protocol.topology import CLIENT, edges_from, kind_of
 from ..protocol.wire import Message
 from .launch import Launch
@@ -27,7 +27,7 @@ class PeerTable:
     death. Admission keeps far below every bound, so only a process that hangs, or is stopped, lets its edge fill.
     """
 
-    def __init__(self, context: "zmq.Context[Any]", role: str, epoch: int, report: Callable[[Deaf], None]) -> None:
+    def __init__(self, context: "zmq.Context[Any]", role: str, epoch: int, report: Callable[[Stalled], None]) -> None:
         self._context = context
         self._role, self._epoch = role, epoch
         self._edges = edges_from(role)
@@ -37,18 +37,18 @@ class PeerTable:
         self._departed = Tombstones()
         """Clients."""
         self._report = report
-        self._deaf: dict[str, int] = {}
+        self._stalled: dict[str, int] = {}
         """Epochs of those whose edge was full."""
 
     def update(self, table: Peers) -> list[tuple[str, Peer]]:
         """Connect to every peer that this process writes to; returns the new incarnations."""
         fresh: list[tuple[str, Peer]] = []
         for role, peer in table.peers.items():
-            if not self._is_deaf(role, peer.epoch):
+            if not self._is_stalled(role, peer.epoch):
                 self._departed.discard(role)  # another one under its name
             edge = self._edges.get(kind_of(role))
             known = self._open.get(role)
-            if edge is None or (known is not None and known[0].epoch >= peer.epoch) or self._is_deaf(role, peer.epoch):
+            if edge is None or (known is not None and known[0].epoch >= peer.epoch) or self._is_stalled(role, peer.epoch):
                 continue
             if known is not None:
                 known[1].close()
@@ -63,8 +63,8 @@ class PeerTable:
         if kind_of(message.role) == CLIENT:
             self._departed.add((message.role,))
             self._early.pop(message.role, None)
-        if self._is_deaf(message.role, message.epoch):
-            del self._deaf[message.role]
+        if self._is_stalled(message.role, message.epoch):
+            del self._stalled[message.role]
         known = self._open.get(message.role)
         if known is None or known[0].epoch > message.epoch:
             return False
@@ -103,13 +103,13 @@ class PeerTable:
         peer, outgoing = self._open.pop(role)
         log.error("%s.%d does not take its messages: the edge to it is full", role, peer.epoch)
         outgoing.close()
-        self._deaf[role] = peer.epoch
+        self._stalled[role] = peer.epoch
         if kind_of(role) == CLIENT:
             self._departed.add((role,))
-        self._report(Deaf(role, peer.epoch))
+        self._report(Stalled(role, peer.epoch))
 
-    def _is_deaf(self, role: str, epoch: int) -> bool:
-        return self._deaf.get(role, -1) >= epoch
+    def _is_stalled(self, role: str, epoch: int) -> bool:
+        return self._stalled.get(role, -1) >= epoch
 
     def epoch_of(self, role: str) -> int:
         """0: it is not there."""
@@ -120,7 +120,7 @@ class PeerTable:
         """Whether this incarnation can be written to, or never is."""
         known = self._open.get(role)
         there = known is not None and known[0].epoch >= epoch
-        return there or kind_of(role) not in self._edges or self._is_deaf(role, epoch)
+        return there or kind_of(role) not in self._edges or self._is_stalled(role, epoch)
 
     def __contains__(self, role: str) -> bool:
         return role in self._open

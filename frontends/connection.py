@@ -15,7 +15,7 @@ from ..actors.launch import Launch
 from ..actors.link import DirectorLink
 from ..actors.peers import Doors, PeerTable
 from ..protocol.channel import ChannelFull, Gap, Outgoing
-from ..protocol.edges.control import Deaf, End, Gone, Leave, Peers, Ready, Refused, Share
+from ..protocol.edges.control import End, Gone, Leave, Peers, Ready, Refused, Share, Stalled
 from ..protocol.errors import EngineError
 from ..protocol.roles import ClientConfig
 from ..protocol.topology import CLIENT, kind_of
@@ -30,7 +30,7 @@ NEEDED = ("fetcher", "preprocessor", "scheduler", "detokenizer")
 INBOX_BATCH = 256
 """Messages that are taken in one turn of the loop; then its other tasks get theirs."""
 CONTROL_BOUND = 65536
-"""Messages that may wait for an actor's control socket; one that leaves more is deaf, and replaced."""
+"""Messages that may wait for an actor's control socket; one that leaves more has stalled, and is replaced."""
 FLUSH_MS = 500
 """What the last words to the actors may take when a client leaves."""
 ENDED_AT = (*NEEDED, "encoder-cache")
@@ -143,7 +143,7 @@ class Connection:
                 control.send(End(ids))
             except ChannelFull:
                 self._controls.pop(role).close()
-                self.ask(Deaf(role, self._present.get(role, 0)))
+                self.ask(Stalled(role, self._present.get(role, 0)))
 
     async def leave(self, in_order: bool) -> None:
         """Close everything; `in_order`: the director still runs and is told."""

@@ -18,7 +18,6 @@ from ...protocol.channel import bind_inbox
 from ...protocol.division import Division
 from ...protocol.edges.control import (
     AskStatus,
-    Deaf,
     Drained,
     Excuse,
     Fatal,
@@ -32,6 +31,7 @@ from ...protocol.edges.control import (
     Refused,
     Reshare,
     Share,
+    Stalled,
     Stats,
     Status,
     ToDirector,
@@ -212,8 +212,8 @@ class Director:
                 if (guest := self._guest(role, epoch)) is not None:
                     guest.drained = True
                     self.company.changed.set()
-            case Deaf(role, epoch):
-                self._end_deaf(role, epoch)
+            case Stalled(role, epoch):
+                self._end_stalled(role, epoch)
 
     def _hear_fatal(self, role: str, epoch: int, text: str) -> None:
         """At the start it is the end. Later it is one more death, and the text only told if the role is given up."""
@@ -271,7 +271,7 @@ class Director:
         self._reshare()
         self._stop_if_unused()
 
-    def _end_deaf(self, role: str, epoch: int) -> None:
+    def _end_stalled(self, role: str, epoch: int) -> None:
         """It does not read what its peers send. An actor is replaced; a client is told, when it reads again."""
         log.warning("%s.%d does not take its messages", role, epoch)
         guest = self._guest(role, epoch)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from ...protocol.blobs import BlobRef
 from ...protocol.edges.encoder_cache_to_preprocessor import FeaturesRead
-from ...protocol.edges.encoder_cache_to_scheduler import EncodeFailed, Lost, Ready
+from ...protocol.edges.encoder_cache_to_scheduler import EmbeddingReady, EncodeFailed, Lost
 
 
 class Free(NamedTuple):
@@ -14,7 +14,7 @@ class Free(NamedTuple):
     blob: BlobRef
 
 
-Effect = Ready | Lost | EncodeFailed | FeaturesRead | Free
+Effect = EmbeddingReady | Lost | EncodeFailed | FeaturesRead | Free
 
 
 class State(Enum):

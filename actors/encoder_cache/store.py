@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from ...protocol.blobs import BlobRef, block_bytes
 from ...protocol.edges.encoder_cache_to_preprocessor import FeaturesRead
-from ...protocol.edges.encoder_cache_to_scheduler import EncodeFailed, Lost, Ready
+from ...protocol.edges.encoder_cache_to_scheduler import EmbeddingReady, EncodeFailed, Lost
 from ...protocol.edges.preprocessor_to_encoder_cache import Features
 from ...protocol.edges.scheduler_to_encoder_cache import Need
 from ...protocol.errors import Failure
@@ -172,7 +172,7 @@ class Store:
         entry = self._entries[key]
         entry.state, entry.blob = State.HELD, blob
         if entry.waiting:
-            self._out.append(Ready(key, tuple(entry.waiting), blob, False, timing))
+            self._out.append(EmbeddingReady(key, tuple(entry.waiting), blob, False, timing))
             entry.waiting.clear()
         self._settle(entry)
         self._admit()
@@ -255,7 +255,7 @@ class Store:
         self._held_by.setdefault(holder, {})[entry.key] = None
         self._forget_spare(entry)
         if entry.blob is not None:
-            self._out.append(Ready(entry.key, (holder,), entry.blob, True))
+            self._out.append(EmbeddingReady(entry.key, (holder,), entry.blob, True))
         else:
             entry.waiting[holder] = None
 

@@ -12,7 +12,7 @@ from ...protocol import topology
 from ...protocol.edges.client_to_scheduler import Ack, Resume
 from ...protocol.edges.control import Gone, Peer
 from ...protocol.edges.detokenizer_to_scheduler import Stopped
-from ...protocol.edges.encoder_cache_to_scheduler import EncodeFailed, Lost, Ready
+from ...protocol.edges.encoder_cache_to_scheduler import EmbeddingReady, EncodeFailed, Lost
 from ...protocol.edges.gpu_runner_to_scheduler import StepResult
 from ...protocol.edges.preprocessor_to_scheduler import Submit
 from ...protocol.edges.scheduler_to_client import SchedulerToClient
@@ -40,7 +40,7 @@ class SchedulerActor(Actor):
                 policy.apply(message, now)
             case Submit(prepared) if not self.peers.departed(prepared.client):
                 policy.submit(prepared, now)
-            case Ready():
+            case EmbeddingReady():
                 policy.ready(message, now)
             case Stopped():
                 policy.stopped(message)

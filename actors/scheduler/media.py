@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from ...protocol.edges.encoder_cache_to_scheduler import Ready
+from ...protocol.edges.encoder_cache_to_scheduler import EmbeddingReady
 from ...protocol.edges.scheduler_to_encoder_cache import Need, Release
 from .outbox import Outbox
 from .sequence import Request, Sequence
@@ -59,7 +59,7 @@ class Embeddings:
         keys = {key for seq in self._holders.values() for key in (seq.asked or ()) if key not in seq.ready}
         return keys | {self.trial[1]} if self.trial is not None else keys
 
-    def ready(self, message: Ready, now: float) -> None:
+    def ready(self, message: EmbeddingReady, now: float) -> None:
         for seq in self._of(message.holders):
             seq.ready[message.key] = message.blob
             seq.stalled = False

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from ...protocol.edges.client_to_scheduler import ChoiceSoFar
 from ...protocol.edges.detokenizer_to_scheduler import Stopped
-from ...protocol.edges.encoder_cache_to_scheduler import EncodeFailed, Lost, Ready
+from ...protocol.edges.encoder_cache_to_scheduler import EmbeddingReady, EncodeFailed, Lost
 from ...protocol.edges.gpu_runner_to_scheduler import PromptLogprobs, Sampled, SequenceFault, StepResult
 from ...protocol.edges.scheduler_to_client import MediaLost, Rejected
 from ...protocol.edges.scheduler_to_detokenizer import Output, Outputs, SchedulerToDetokenizer
@@ -120,7 +120,7 @@ class Scheduler:
 
     # embeddings
 
-    def ready(self, message: Ready, now: float) -> None:
+    def ready(self, message: EmbeddingReady, now: float) -> None:
         self.blame.items.ended(message.key)  # the encoder has survived it
         self.media.end_trial(message.holders)
         self.media.ready(message, now)

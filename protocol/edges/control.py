@@ -87,14 +87,14 @@ class Drained(Message, frozen=True):
     epoch: int
 
 
-class Deaf(Message, frozen=True):
-    """This incarnation takes its messages no more: the edge to it is full, and is closed. It ends, as after its lease."""
+class Stalled(Message, frozen=True):
+    """This incarnation no longer reads its messages: the edge to it is full, and closed. It is ended like a silent one."""
 
     role: str
     epoch: int
 
 
-ToDirector = Hello | Ready | Heartbeat | Stats | Fatal | Leave | AskStatus | Kill | Excuse | Drained | Deaf
+ToDirector = Hello | Ready | Heartbeat | Stats | Fatal | Leave | AskStatus | Kill | Excuse | Drained | Stalled
 
 
 # director -> process

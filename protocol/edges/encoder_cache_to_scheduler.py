@@ -6,7 +6,7 @@ from ..prepared import Timing
 from ..wire import Message
 
 
-class Ready(Message, frozen=True):
+class EmbeddingReady(Message, frozen=True):
     """`blob` [rows, hidden] holds item `key` until every one of `holders` has released it."""
 
     key: str
@@ -32,4 +32,4 @@ class EncodeFailed(Message, frozen=True):
     failure: Failure
 
 
-EncoderCacheToScheduler = Ready | Lost | EncodeFailed
+EncoderCacheToScheduler = EmbeddingReady | Lost | EncodeFailed

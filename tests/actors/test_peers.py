@@ -8,12 +8,12 @@ import zmq
 
 from thespis.actors.peers import PeerTable, Strangers
 from thespis.protocol.channel import Received
-from thespis.protocol.edges.control import Deaf, Gone, Peer, Peers
+from thespis.protocol.edges.control import Gone, Peer, Peers, Stalled
 from thespis.protocol.edges.decode_worker_to_preprocessor import DecodeFailed
 from thespis.protocol.errors import Failure
 from thespis.protocol.topology import edges_from
 
-REPORTS: list[Deaf] = []
+REPORTS: list[Stalled] = []
 """What the director was told."""
 
 
@@ -83,9 +83,9 @@ def fill(peers: PeerTable) -> None:
 def test_a_full_edge_is_reported_once_and_ends_nobody_but_its_reader(peers: PeerTable, tmp_path: Path) -> None:
     peers.update(table(tmp_path, preprocessor=3))
     fill(peers)
-    assert [Deaf("preprocessor", 3)] == REPORTS
+    assert [Stalled("preprocessor", 3)] == REPORTS
     assert not peers.send("preprocessor", DecodeFailed(0, Failure("internal", "x")))
-    assert [Deaf("preprocessor", 3)] == REPORTS
+    assert [Stalled("preprocessor", 3)] == REPORTS
 
 
 def test_a_deaf_incarnation_is_never_written_to_again_and_its_successor_is(peers: PeerTable, tmp_path: Path) -> None:

@@ -9,14 +9,14 @@ from thespis.actors.blocking import BlockingActor
 from thespis.actors.launch import Launch
 from thespis.protocol.blobs import Arena
 from thespis.protocol.edges.encoder_cache_to_preprocessor import FeaturesRead
-from thespis.protocol.edges.encoder_cache_to_scheduler import Ready
+from thespis.protocol.edges.encoder_cache_to_scheduler import EmbeddingReady
 from thespis.protocol.edges.preprocessor_to_encoder_cache import Features
 from thespis.protocol.edges.scheduler_to_encoder_cache import Need, Release
 from thespis.protocol.roles import EncoderCacheConfig
 
 
 class FakeEncoderCache(BlockingActor):
-    """Answers `Need` with `Ready`, and gives features back unread. One block of zeros serves every item of its size."""
+    """Answers `Need` with `EmbeddingReady`, and gives features back unread. One block of zeros serves all items of a size."""
 
     def on_start(self, config: bytes) -> dict[str, int]:
         settings = msgspec.json.decode(config, type=EncoderCacheConfig)
@@ -40,7 +40,7 @@ class FakeEncoderCache(BlockingActor):
                 self._held.add(holder)
                 self._counts["needs"] += 1
                 for key, count in zip(keys, rows, strict=True):
-                    self.send("scheduler", Ready(key, (holder,), self._block(count), hit=False))
+                    self.send("scheduler", EmbeddingReady(key, (holder,), self._block(count), hit=False))
             case Release(holder):
                 self._held.discard(holder)
 

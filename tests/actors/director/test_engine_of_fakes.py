@@ -13,7 +13,7 @@ import pytest
 
 from thespis.frontends.engine import EngineHandle, find_engine
 from thespis.protocol.config import ServerConfig
-from thespis.protocol.edges.control import Deaf, Drain, Drained, Gone, Hello, Kill, Peers, Refused, Reshare, Status, Welcome
+from thespis.protocol.edges.control import Drain, Drained, Gone, Hello, Kill, Peers, Refused, Reshare, Stalled, Status, Welcome
 from thespis.protocol.errors import EngineError
 
 from ...helpers.engines import (
@@ -109,17 +109,17 @@ def test_who_cannot_be_replaced_for_want_of_files_is_replaced_later(start: Start
 def test_an_actor_that_does_not_read_is_replaced(start: StartEngine) -> None:
     engine = start()
     with Spectator(engine.run_dir) as spectator:
-        spectator.send(Deaf("scheduler", 1))
+        spectator.send(Stalled("scheduler", 1))
         spectator.wait(lambda message: message == Gone("scheduler", 1, False))
         assert spectator.peers(scheduler=2).peers["scheduler"].epoch == 2
-        spectator.send(Deaf("scheduler", 1))  # late: its successor lives on
+        spectator.send(Stalled("scheduler", 1))  # late: its successor lives on
         assert spectator.status().roles["scheduler"] == "ready"
 
 
 def test_a_client_that_does_not_read_is_given_up_and_told(start: StartEngine) -> None:
     engine = start()
     with Spectator(engine.run_dir) as spectator, Spectator(engine.run_dir, "deaf") as deaf:
-        spectator.send(Deaf("client-deaf", 0))
+        spectator.send(Stalled("client-deaf", 0))
         spectator.wait(lambda message: message == Gone("client-deaf", 0, True))
         refused = deaf.wait(lambda message: isinstance(message, Refused))
         assert "connect again" in refused.text

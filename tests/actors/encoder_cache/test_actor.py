@@ -16,7 +16,7 @@ from thespis.protocol.blobs import Arena, BlobReader, BlobRef
 from thespis.protocol.checkpoint import ModelInfo
 from thespis.protocol.edges.control import Gone
 from thespis.protocol.edges.encoder_cache_to_preprocessor import FeaturesRead
-from thespis.protocol.edges.encoder_cache_to_scheduler import EncodeFailed, Lost, Ready
+from thespis.protocol.edges.encoder_cache_to_scheduler import EmbeddingReady, EncodeFailed, Lost
 from thespis.protocol.edges.preprocessor_to_encoder_cache import Features
 from thespis.protocol.edges.scheduler_to_encoder_cache import Need, Release
 from thespis.protocol.roles import EncoderCacheConfig
@@ -93,10 +93,10 @@ async def test_an_item_is_encoded_once_and_read_by_two(tmp_path: Path) -> None:
     async with stage(tmp_path) as here:
         here.features("a", 3.0)
         here.need("x", "a")
-        [ready] = await here.sent.until(Ready)
+        [ready] = await here.sent.until(EmbeddingReady)
         assert here.sent.of(FeaturesRead) == [FeaturesRead(("a",))]
         here.need("y", "a")
-        _, again = await here.sent.until(Ready, 2)
+        _, again = await here.sent.until(EmbeddingReady, 2)
         assert (ready.hit, again.hit, again.blob) == (False, True, ready.blob)
         assert here.embedding(ready.blob)[:, 0].tolist() == [3.0, 4.0]
         assert ready.timing.stage == "encode"
@@ -114,7 +114,7 @@ async def test_what_waits_is_encoded_together_within_the_bound(tmp_path: Path) -
             here.features(key, 1.0)
         here.need("y", *"abcde")
         here.cache.fake.gate.set()
-        await here.sent.until(Ready, 6)
+        await here.sent.until(EmbeddingReady, 6)
         assert here.cache.fake.batches == [1, 4, 1]
 
 
@@ -122,12 +122,12 @@ async def test_messages_are_handled_while_a_batch_is_encoded(tmp_path: Path) -> 
     async with stage(tmp_path) as here:
         here.features("a", 0.0)
         here.need("x", "a")
-        await here.sent.until(Ready)
+        await here.sent.until(EmbeddingReady)
         here.cache.fake.gate.clear()
         here.features("b", 0.0)
         here.need("x", "b")
         here.need("y", "a")
-        assert len(here.sent.of(Ready)) == 2
+        assert len(here.sent.of(EmbeddingReady)) == 2
         here.cache.fake.gate.set()
 
 
@@ -137,7 +137,7 @@ async def test_a_bad_item_costs_itself_alone(tmp_path: Path, value: float, kind:
         for key, number in (("a", 1.0), ("bad", value), ("c", 2.0)):
             here.features(key, number)
         here.need("x", "a", "bad", "c")
-        assert {ready.key for ready in await here.sent.until(Ready, 2)} == {"a", "c"}
+        assert {ready.key for ready in await here.sent.until(EmbeddingReady, 2)} == {"a", "c"}
         [failed] = await here.sent.until(EncodeFailed)
         assert (failed.key, failed.holders, failed.failure.kind) == ("bad", ("x",), kind)
         assert here.cache.counters()["failed"] == 1
@@ -155,7 +155,7 @@ async def test_a_ready_embedding_is_copied_into_the_store(tmp_path: Path) -> Non
     async with stage(tmp_path, dtype="bfloat16") as here:
         here.features("a", 1.5, ready=True)
         here.need("x", "a")
-        [ready] = await here.sent.until(Ready)
+        [ready] = await here.sent.until(EmbeddingReady)
         assert (ready.blob.dtype, ready.blob.shape) == ("bfloat16", (2, HIDDEN))
         assert here.embedding(ready.blob).eq(1.5).all()
         assert here.cache.fake.batches == []
@@ -166,7 +166,7 @@ async def test_space_is_reused_when_holders_release(tmp_path: Path) -> None:
         for index in range(12):
             here.features(f"k{index}", float(index))
             here.need(f"h{index}", f"k{index}")
-            await here.sent.until(Ready, index + 1)
+            await here.sent.until(EmbeddingReady, index + 1)
             here.cache.on_message("scheduler", Release(f"h{index}"))
         counters = here.cache.counters()
         assert (counters["evicted"], counters["entries"], counters["bytes_used"]) == (9, 3, 192)
@@ -193,18 +193,18 @@ async def test_a_dead_worker_loses_what_waits_for_it(tmp_path: Path) -> None:
         here.cache.on_gone(Gone("decode-worker-0", 0))
         assert here.sent.of(Lost) == [Lost("b", ("x",))]
         here.cache.fake.gate.set()
-        assert [ready.key for ready in await here.sent.until(Ready)] == ["a"], "a was copied before"
+        assert [ready.key for ready in await here.sent.until(EmbeddingReady)] == ["a"], "a was copied before"
 
 
 async def test_holders_end_with_the_scheduler(tmp_path: Path) -> None:
     async with stage(tmp_path, store_bytes=2 * HIDDEN * 4) as here:
         here.features("a", 1.0)
         here.need("x", "a")
-        await here.sent.until(Ready)
+        await here.sent.until(EmbeddingReady)
         here.cache.on_gone(Gone("scheduler", 0))
         here.features("b", 2.0)
         here.need("y", "b")
-        assert [ready.key for ready in await here.sent.until(Ready, 2)] == ["a", "b"]
+        assert [ready.key for ready in await here.sent.until(EmbeddingReady, 2)] == ["a", "b"]
 
 
 async def test_features_of_a_request_that_is_over_are_given_back_at_once(tmp_path: Path) -> None:

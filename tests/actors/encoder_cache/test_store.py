@@ -11,7 +11,7 @@ from thespis.actors.encoder_cache.entries import Effect, Free
 from thespis.actors.encoder_cache.store import LOST_SECONDS, Store
 from thespis.protocol.blobs import BlobRef
 from thespis.protocol.edges.encoder_cache_to_preprocessor import FeaturesRead
-from thespis.protocol.edges.encoder_cache_to_scheduler import EncodeFailed, Lost, Ready
+from thespis.protocol.edges.encoder_cache_to_scheduler import EmbeddingReady, EncodeFailed, Lost
 from thespis.protocol.edges.preprocessor_to_encoder_cache import Features
 from thespis.protocol.edges.scheduler_to_encoder_cache import Need
 from thespis.protocol.errors import Failure
@@ -56,7 +56,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.open: Counter[tuple[str, str]] = Counter()
         """(holder, key) asked for and not answered."""
         self.pinned: set[tuple[str, str]] = set()
-        """Answered with Ready and not released."""
+        """Answered with EmbeddingReady and not released."""
         self.held: dict[str, BlobRef] = {}
         self.encoding: list[str] = []
         self.leases: Counter[str] = Counter()
@@ -64,7 +64,7 @@ class StoreMachine(RuleBasedStateMachine):
     def take(self, effects: list[Effect]) -> None:
         for effect in effects:
             match effect:
-                case Ready(key, holders, ref, _):
+                case EmbeddingReady(key, holders, ref, _):
                     for holder in holders:
                         self.answered(holder, key)
                         self.pinned.add((holder, key))
@@ -192,7 +192,7 @@ def test_need_then_features_and_features_then_need_are_the_same() -> None:
         assert books.need(need("x", "a"), 0.0) == []
         if not order:
             books.features(features("a"))
-        assert encode(books, "a") == [FeaturesRead(("a",)), Ready("a", ("x",), blob("a"), False)]
+        assert encode(books, "a") == [FeaturesRead(("a",)), EmbeddingReady("a", ("x",), blob("a"), False)]
 
 
 def test_what_is_held_is_ready_at_once_and_its_features_are_given_back() -> None:
@@ -200,7 +200,7 @@ def test_what_is_held_is_ready_at_once_and_its_features_are_given_back() -> None
     books.features(features("a"))
     books.need(need("x", "a"), 0.0)
     encode(books, "a")
-    assert books.need(need("y", "a"), 0.0) == [Ready("a", ("y",), blob("a"), True)]
+    assert books.need(need("y", "a"), 0.0) == [EmbeddingReady("a", ("y",), blob("a"), True)]
     assert books.features(features("a")) == [FeaturesRead(("a",))]
     assert books.hits == 1
 
@@ -212,7 +212,7 @@ def test_an_item_that_is_being_encoded_is_joined() -> None:
     books.begin("a")
     assert books.need(need("y", "a"), 0.0) == []
     books.read("a")
-    assert books.encoded("a", blob("a"), None) == [Ready("a", ("x", "y"), blob("a"), False)]
+    assert books.encoded("a", blob("a"), None) == [EmbeddingReady("a", ("x", "y"), blob("a"), False)]
     assert books.joined == 1
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from thespis.actors.quarantine import OUTSIDE, PROOF
 from thespis.actors.scheduler.scheduler import IN_FLIGHT, Scheduler
 from thespis.protocol.blobs import BlobRef
-from thespis.protocol.edges.encoder_cache_to_scheduler import Ready
+from thespis.protocol.edges.encoder_cache_to_scheduler import EmbeddingReady
 from thespis.protocol.edges.scheduler_to_client import MediaLost, Rejected
 from thespis.protocol.edges.scheduler_to_detokenizer import Close, Open, Output, Outputs, PromptScores
 from thespis.protocol.edges.scheduler_to_encoder_cache import Need, Release
@@ -196,7 +196,7 @@ class Bench:
     def give(self, holder: str, key: str) -> None:
         rows = dict(zip(self.needs[holder].keys, self.needs[holder].rows, strict=True))[key]
         self.given.add((holder, key))
-        self.policy.ready(Ready(key, (holder,), BlobRef(key, 0, "float32", (rows, 1)), hit=False), self.time)
+        self.policy.ready(EmbeddingReady(key, (holder,), BlobRef(key, 0, "float32", (rows, 1)), hit=False), self.time)
 
     def give_all(self) -> None:
         self.give_some(1 << 30)

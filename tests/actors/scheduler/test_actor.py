@@ -7,7 +7,7 @@ import pytest
 from thespis.protocol.blobs import BlobRef
 from thespis.protocol.checkpoint import ModelInfo
 from thespis.protocol.edges.control import End
-from thespis.protocol.edges.encoder_cache_to_scheduler import Ready
+from thespis.protocol.edges.encoder_cache_to_scheduler import EmbeddingReady
 from thespis.protocol.edges.preprocessor_to_scheduler import Submit
 from thespis.protocol.edges.scheduler_to_client import Rejected
 from thespis.protocol.edges.scheduler_to_detokenizer import Close, Open, Outputs
@@ -62,7 +62,7 @@ def test_an_item_is_asked_for_and_given_back(stage: Stage) -> None:
         stage.until(lambda: bool(stage.heard["encoder-cache"]))
         need = stage.heard["encoder-cache"][0]
         assert isinstance(need, Need)
-        stage.send("encoder-cache", Ready("cat", (need.holder,), BlobRef("cat", 0, "float32", (2, 1)), hit=False))
+        stage.send("encoder-cache", EmbeddingReady("cat", (need.holder,), BlobRef("cat", 0, "float32", (2, 1)), hit=False))
         stage.until(lambda: closed(stage, "r") and len(stage.heard["encoder-cache"]) == 2)
         assert stage.heard["encoder-cache"][1] == Release(need.holder)
 
