@@ -68,6 +68,8 @@ class Campaign:
         # A copy: a process that is started anew must find the same weights.
         self._model = self.folder / "model"
         shutil.copytree(self.options.model, self._model, ignore=shutil.ignore_patterns("media"))
+        self._struck = Counter[str]()
+        """By role, in the engine of the moment."""
         self._pool = make_pool(self.options.seed, self.options.least, self.options.most)
 
     async def prepare(self) -> None:
@@ -93,10 +95,12 @@ class Campaign:
             faces: list[Face] = [web] * options.http + [python] * options.python
             director = (await llm.status()).pids["director"]
             async with self._engine(server.run_dir, director):
-                async with self._loaded(faces) as load, await Client.connect(server.run_dir) as client:
-                    hand = Hand(client, load, http, lambda: load.between)
-                    await self._strike_all(hand, client, load, faults, seconds, lambda: load.between)
-                    await self._calm(client, director)
+                async with await Client.connect(server.run_dir) as client:
+                    async with self._loaded(faces) as load:
+                        hand = Hand(client, load, http, lambda: load.between)
+                        await self._strike_all(hand, load, faults, seconds, lambda: load.between)
+                        await self._calm(client, director)
+                    await self._take_stock(client)
                 await llm.close()
                 await http.close()
                 server.process.terminate()
@@ -114,20 +118,21 @@ class Campaign:
                 director = (await asyncio.to_thread(llm.status)).pids["director"]
                 async with self._engine(run_dir, director):
                     face = LlmFace(llm, media, self.options.offline)
-                    async with self._loaded([face] * self.options.offline) as load, await Client.connect(run_dir) as client:
-                        running = 0
+                    async with await Client.connect(run_dir) as client:
+                        async with self._loaded([face] * self.options.offline) as load:
+                            running = 0
 
-                        async def count() -> None:
-                            nonlocal running
-                            while True:
-                                running = int((await client.status()).stats.get("scheduler", {}).get("running", 0))
-                                await asyncio.sleep(0.1)
+                            async def count() -> None:
+                                nonlocal running
+                                while True:
+                                    running = int((await client.status()).stats.get("scheduler", {}).get("running", 0))
+                                    await asyncio.sleep(0.1)
 
-                        counting = asyncio.create_task(count())
-                        await self._strike_all(
-                            Hand(client, load, None, lambda: running), client, load, faults, seconds, lambda: running
-                        )
-                        counting.cancel()
+                            counting = asyncio.create_task(count())
+                            hand = Hand(client, load, None, lambda: running)
+                            await self._strike_all(hand, load, faults, seconds, lambda: running)
+                            counting.cancel()
+                        await self._take_stock(client)
                     await asyncio.to_thread(llm.close)
             finally:
                 await asyncio.to_thread(llm.close)
@@ -177,13 +182,12 @@ class Campaign:
     async def _strike_all(
         self,
         hand: Hand,
-        client: Client,
         load: Load,
         faults: Iterator[Fault],
         seconds: float,
         between: Callable[[], int],
     ) -> None:
-        pace, end, struck = Pace(), time.monotonic() + seconds, 0
+        pace, end = Pace(), time.monotonic() + seconds
         draw = random.Random(self.options.seed)
         for fault in faults:
             await asyncio.sleep(max(draw.uniform(*self.options.pauses), pace.wait(fault, time.monotonic())))
@@ -193,15 +197,18 @@ class Campaign:
             load.check()
             pace.note(fault, time.monotonic())
             strike = await hand.strike(fault)
-            struck += len(fault.roles)
+            self._struck.update(fault.roles)
             self.report.strikes.append(strike)
             if strike.recovery is None:
-                self.report.faults.append(f"{fault}: the engine did not come back")
                 return
             unhealthy = strike.seen.unhealthy_after if strike.seen is not None else None
             health = "" if unhealthy is None else f", /health 503 after {unhealthy:.3f} s"
             self.say(f"{fault}: {strike.between} streams, ready again after {strike.recovery:.2f} s{health}")
-        self.report.restarts += sum((await client.status()).restarts.values()) - struck
+
+    async def _take_stock(self, client: Client) -> None:
+        """When every stream is over."""
+        self.report.restarts += Counter((await client.status()).restarts) - self._struck
+        self._struck.clear()
 
     async def _calm(self, client: Client, director: int) -> None:
         """Watch the memory while nothing is killed; the first third is for new processes to grow warm."""

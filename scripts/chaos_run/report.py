@@ -3,6 +3,7 @@
 import statistics
 from collections import Counter
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 from .load import Wrong
@@ -11,6 +12,14 @@ from .strike import Strike
 BUSY = 8
 """Streams between first and last token that a kill should meet."""
 BUSY_SHARE = 0.8
+LEASE = 3.0
+"""Seconds; the director's default."""
+AIM, LATE = 3.0, 20.0
+"""Seconds of a recovery: aimed at, and at most, whatever else the machine does. A stop's begins with the end of its lease."""
+SOON = 0.5
+"""Seconds within which /health should tell of a death."""
+UNSEEN = 0.1
+"""Seconds by which two clients may hear of it at other times."""
 
 
 @dataclass
@@ -25,8 +34,8 @@ class Report:
     """MiB per minute and MiB, by process."""
     orphans: list[str] = field(default_factory=list)
     segments: list[str] = field(default_factory=list)
-    restarts: int = 0
-    """Of processes that nobody had struck: false deaths, or crashes of their own."""
+    restarts: Counter[str] = field(default_factory=Counter)
+    """Of processes that nobody had struck, by role: false deaths, or crashes of their own."""
     faults: list[str] = field(default_factory=list)
     """What went wrong with an engine as a whole."""
 
@@ -40,9 +49,22 @@ class Report:
         return sum(met) / len(met) if met else 0.0
 
     @property
+    def live(self) -> bool:
+        """/live was 200 whenever it was asked."""
+        return all(strike.seen.live for strike in self.strikes if strike.seen is not None)
+
+    @property
+    def failures(self) -> list[str]:
+        """What was not as promised, beside what became of the requests."""
+        late = [f"{s.fault}: whole again after {_recovery(s):.1f} s" for s in self.strikes if _recovery(s) > LATE]
+        unseen = [f"{s.fault}: /health was not 503 in {s.known:.2f} s" for s in self.strikes if _is_unseen(s)]
+        restarts = [f"{role} was restarted {count} times by itself" for role, count in sorted(self.restarts.items())]
+        live = [] if self.live else ["/live was not 200"]
+        return [*self.faults, *late, *unseen, *restarts, *live, *self.orphans, *self.segments]
+
+    @property
     def good(self) -> bool:
-        bad = (self.verdicts["lost"], self.verdicts["diverged"], self.verdicts["poison"])
-        return not any(bad) and not self.orphans and not self.segments and not self.faults
+        return not any(self.verdicts[bad] for bad in ("lost", "diverged", "poison")) and not self.failures
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -53,13 +75,13 @@ class Report:
             "verdicts": dict(self.verdicts),
             "busy_share": round(self.busy_share, 3),
             "recovery_seconds": {name: _spread(values) for name, values in self._recoveries().items()},
-            "health_503_seconds": {name: _spread(values) for name, values in self._healths().items()},
-            "live_always_200": all(strike.seen.live for strike in self.strikes if strike.seen is not None),
+            "health_503_seconds": {name: _spread(seen) | {"deaths": met} for name, (seen, met) in self._healths().items()},
+            "live_always_200": self.live,
             "rss_mib_per_minute": {role: round(slope, 2) for role, (slope, _) in self.slopes.items()},
             "orphans": self.orphans,
             "segments": self.segments,
-            "unasked_restarts": self.restarts,
-            "faults": self.faults,
+            "unasked_restarts": dict(self.restarts),
+            "failures": self.failures,
             "wrong": [f"{w.judgement.verdict}: {w.face} {w.ask}: {w.judgement.why}" for w in self.wrong],
         }
 
@@ -87,12 +109,19 @@ class Report:
             f"- lost {v['lost']}, diverged {v['diverged']} (ties, counted apart: {v['tie']}), refused as poison {v['poison']}, "
             f"excused {v['excused']} (their own HTTP frontend was killed, or shared memory was full by intent)",
             f"- orphans {len(self.orphans)}, segments left {len(self.segments)}, "
-            f"restarts of processes that were not struck {self.restarts}",
+            f"restarts of processes that were not struck {self.restarts.total()}",
+            f"- whole again within {AIM:.0f} s (after a stop, of the end of its lease): "
+            f"{sum(_recovery(strike) <= AIM for strike in self.strikes)} of {len(self.strikes)}",
         ]
-        for name, values in self._healths().items():
-            lines.append(f"- /health was 503 after a {name}: p50 {statistics.median(values):.3f} s, max {max(values):.3f} s")
-        lines.append(f"- /live stayed 200: {'yes' if self.as_dict()['live_always_200'] else 'NO'}")
-        return [*lines, *(f"- FAULT: {text}" for text in (*self.faults, *self.orphans, *self.segments))]
+        for name, (seen, deaths) in self._healths().items():
+            bound = SOON + LEASE * (name == "stop")
+            lines.append(
+                f"- /health was 503 within {bound} s of a {name}: {sum(after <= bound for after in seen)} of {deaths}"
+                + (f" (p50 {statistics.median(seen):.3f} s, max {max(seen):.3f} s)" if seen else "")
+                + (f"; whole again before it was asked: {deaths - len(seen)}" if deaths > len(seen) else "")
+            )
+        lines.append(f"- /live stayed 200: {'yes' if self.live else 'NO'}")
+        return [*lines, *(f"- FAILURE: {text}" for text in self.failures)]
 
     def _recoveries(self) -> dict[str, list[float]]:
         """Seconds, by role for single kills, by kind for the others."""
@@ -103,13 +132,33 @@ class Report:
                 found.setdefault(name, []).append(strike.recovery)
         return found
 
-    def _healths(self) -> dict[str, list[float]]:
-        """Seconds from a kill, or from a stop, to 503. The zygote serves nobody: its death is no ill health."""
-        found: dict[str, list[float]] = {}
+    def _healths(self) -> dict[str, tuple[list[float], int]]:
+        """Seconds from the first blow to 503, and how many deaths there were to be seen, for kills and for stops."""
+        found: dict[str, tuple[list[float], int]] = {}
         for strike in self.strikes:
-            if strike.seen is not None and strike.seen.unhealthy_after is not None and strike.fault.kind in ("kill", "stop"):
-                found.setdefault(strike.fault.kind, []).append(strike.seen.unhealthy_after)
+            if strike.seen is None or not _is_ill(strike):
+                continue
+            name = "stop" if strike.fault.kind == "stop" else "kill"
+            seen, deaths = found.get(name, ([], 0))
+            after = strike.seen.unhealthy_after
+            found[name] = (seen if after is None else [*seen, after], deaths + 1)
         return found
+
+
+def _recovery(strike: Strike) -> float:
+    """Seconds; a stop counts from the end of its lease."""
+    return inf if strike.recovery is None else strike.recovery - LEASE * (strike.fault.kind == "stop")
+
+
+def _is_ill(strike: Strike) -> bool:
+    """/health must tell of it. The zygote serves nobody: its death is no ill health."""
+    return set(strike.fault.roles) != {"zygote"}
+
+
+def _is_unseen(strike: Strike) -> bool:
+    """It lasted, and /health never told of it."""
+    seen = strike.seen
+    return seen is not None and seen.unhealthy_after is None and _is_ill(strike) and strike.known > seen.gap + UNSEEN
 
 
 _WORDS = {
@@ -121,6 +170,8 @@ _WORDS = {
 
 
 def _spread(values: list[float]) -> dict[str, float]:
+    if not values:
+        return {"count": 0}
     return {"p50": round(statistics.median(values), 3), "max": round(max(values), 3), "count": len(values)}
 
 

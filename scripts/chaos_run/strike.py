@@ -34,6 +34,8 @@ class Strike(NamedTuple):
     """Streams between first and last token at the (last) kill."""
     recovery: float | None
     """Seconds from the last kill to readiness; None: it did not come back."""
+    known: float
+    """Seconds for which it was known to the engine's clients that somebody was missing."""
     seen: Seen | None
     """None without an HTTP face, or when that was what was killed."""
 
@@ -47,6 +49,7 @@ class Hand:
     async def strike(self, fault: Fault) -> Strike:
         before = await self._client.status()
         over = asyncio.Event()
+        knowing = asyncio.create_task(self._known(over))
         probed = self._http is not None and "http" not in fault.roles
         start = time.monotonic()
         probing = asyncio.create_task(probe(self._http, start, over)) if self._http is not None and probed else None
@@ -54,10 +57,11 @@ class Hand:
         between, struck = await self._carry_out(fault, before)
         wanted = {role: before.restarts[role] + fault.roles.count(role) for role in fault.roles}
         whole = await self._whole_again(wanted)
+        back = time.monotonic()
         over.set()
         self._close_excuses()
         seen = await probing if probing is not None else None
-        return Strike(fault, between, time.monotonic() - struck if whole else None, seen)
+        return Strike(fault, between, back - struck if whole else None, await knowing, seen)
 
     async def _carry_out(self, fault: Fault, before: Status) -> tuple[int, float]:
         """How many streams the last blow met, and when it fell."""
@@ -98,6 +102,16 @@ class Hand:
             if status.ready and all(status.restarts[role] >= count for role, count in restarts.items()):
                 return True
         return False
+
+    async def _known(self, over: asyncio.Event) -> float:
+        """For how long at once this client, which hears what the HTTP frontend's hears, was not ready."""
+        longest, since = 0.0, time.monotonic()
+        while not over.is_set():
+            now = time.monotonic()
+            since = now if self._client.ready else since
+            longest = max(longest, now - since)
+            await asyncio.sleep(STILL)
+        return longest
 
     def _excuse(self, fault: Fault, now: float) -> None:
         if "http" in fault.roles:

@@ -71,22 +71,26 @@ class Seen(NamedTuple):
 
     unhealthy_after: float | None
     """Seconds until /health was 503; None: it never was."""
+    gap: float
+    """The longest time without an answer of /health, up to 503: what is over sooner cannot be seen."""
     live: bool
     """/live was 200 all the time."""
 
 
 async def probe(http: aiohttp.ClientSession, since: float, until: asyncio.Event) -> Seen:
     """Ask /health and /live from a fault (`since`, monotonic seconds) until `until` is set."""
-    after, live = None, True
+    after, live, gap, answered = None, True, 0.0, since
     while not until.is_set():
         try:
             async with http.get("/live") as alive:
                 live = live and alive.status == 200
             if after is None:
                 async with http.get("/health") as health:
+                    now = time.monotonic()
+                    gap, answered = max(gap, now - answered), now
                     if health.status == 503:
-                        after = time.monotonic() - since
+                        after = now - since
         except (aiohttp.ClientError, ConnectionError):
             live = False
         await asyncio.sleep(0.01 if after is None else 0.1)
-    return Seen(after, live)
+    return Seen(after, gap if after is not None else max(gap, time.monotonic() - answered), live)
