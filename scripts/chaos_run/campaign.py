@@ -19,6 +19,7 @@ from thespis.frontends.client import Client
 from .faces import AsyncFace, Face, HttpFace, LlmFace, observe
 from .faults import Fault, Pace, draw_round
 from .history import Record
+from .holding import held
 from .load import Load
 from .media_server import media_server
 from .oracle import Oracle, stop_string
@@ -100,7 +101,7 @@ class Campaign:
                         hand = Hand(client, load, http, lambda: load.between)
                         await self._strike_all(hand, load, faults, seconds, lambda: load.between)
                         await self._calm(client, director)
-                    await self._take_stock(client)
+                    await self._take_stock(client, python)
                 await llm.close()
                 await http.close()
                 server.process.terminate()
@@ -132,7 +133,7 @@ class Campaign:
                             hand = Hand(client, load, None, lambda: running)
                             await self._strike_all(hand, load, faults, seconds, lambda: running)
                             counting.cancel()
-                        await self._take_stock(client)
+                        await self._take_stock(client, face)
                     await asyncio.to_thread(llm.close)
             finally:
                 await asyncio.to_thread(llm.close)
@@ -205,9 +206,17 @@ class Campaign:
             health = "" if unhealthy is None else f", /health 503 after {unhealthy:.3f} s"
             self.say(f"{fault}: {strike.between} streams, ready again after {strike.recovery:.2f} s{health}")
 
-    async def _take_stock(self, client: Client) -> None:
-        """When every stream is over."""
-        self.report.restarts += Counter((await client.status()).restarts) - self._struck
+    async def _take_stock(self, client: Client, face: Face) -> None:
+        """When every stream is over: nothing may be held of any, by the engine or the client of `face`."""
+        deadline = time.monotonic() + END_SECONDS
+        while True:
+            status = await client.status()
+            own = {f"{face.name} {name}": value for name, value in face.held().items() if value}
+            if not (left := held(status.stats) | own) or time.monotonic() > deadline:
+                break
+            await asyncio.sleep(0.1)
+        self.report.held |= left
+        self.report.restarts += Counter(status.restarts) - self._struck
         self._struck.clear()
 
     async def _calm(self, client: Client, director: int) -> None:

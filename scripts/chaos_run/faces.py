@@ -13,7 +13,7 @@ import aiohttp
 from thespis import LLM, AsyncLLM
 from thespis.protocol.errors import EngineError, RequestError
 
-from .history import Ended, Record, Said
+from .history import LEFT, Ended, Record, Said, Way
 from .pool import Ask
 
 HUNG_SECONDS = 90.0
@@ -23,30 +23,41 @@ BROKEN = "frontend"
 
 class Face(Protocol):
     name: str
+    ways: tuple[Way, ...]
+    """In which its callers can leave."""
 
     async def put(self, ask: Ask, record: Record) -> None:
-        """Write what comes into `record`, its end included."""
+        """Write what comes into `record`, its end included; a deadline is the face's to set, hanging up is `observe`'s."""
+
+    def held(self) -> dict[str, float]:
+        """What the client in this process holds of requests."""
 
 
 async def observe(face: Face, ask: Ask, record: Record) -> None:
-    """Put the request; what hangs is given up."""
+    """Put the request, and go away from it when that is meant; what hangs is given up."""
+    going = record.leave is not None and record.leave.way == "going"
+    seconds = record.leave.time - time.monotonic() if record.leave is not None and going else HUNG_SECONDS
     try:
-        async with asyncio.timeout(HUNG_SECONDS):
+        async with asyncio.timeout(seconds):
             await face.put(ask, record)
     except TimeoutError:
-        record.ended.append(Ended(time.monotonic(), "hung"))
+        if not record.ended:
+            record.ended.append(Ended(time.monotonic(), LEFT["going"] if going else "hung"))
 
 
 class AsyncFace:
     name = "AsyncLLM"
+    ways: tuple[Way, ...] = ("going", "deadline")
 
     def __init__(self, llm: AsyncLLM, media_url: str) -> None:
         self._llm, self._media_url = llm, media_url
 
     async def put(self, ask: Ask, record: Record) -> None:
-        error = None
+        error, leave = None, record.leave
+        by_deadline = leave is not None and leave.way == "deadline"
+        deadline = time.time() + leave.time - time.monotonic() if leave is not None and by_deadline else None
         try:
-            async for delta in self._llm.stream(ask.messages(self._media_url), ask.sampling):
+            async for delta in self._llm.stream(ask.messages(self._media_url), ask.sampling, deadline=deadline):
                 tokens, scores = tuple(delta.token_ids), len(delta.logprobs or ())
                 record.said.append(Said(time.monotonic(), delta.index, tokens, delta.text, scores, delta.finish_reason))
         except RequestError as failure:
@@ -55,11 +66,16 @@ class AsyncFace:
             error = "engine"
         record.ended.append(Ended(time.monotonic(), error))
 
+    def held(self) -> dict[str, float]:
+        assert self._llm._client is not None
+        return self._llm._client.counters()
+
 
 class LlmFace:
-    """Blocking calls, each from a thread of its own; an answer comes whole."""
+    """Blocking calls, each from a thread of its own; an answer comes whole, and nobody leaves."""
 
     name = "LLM"
+    ways: tuple[Way, ...] = ()
 
     def __init__(self, llm: LLM, media_url: str, threads: int) -> None:
         self._llm, self._media_url = llm, media_url
@@ -82,6 +98,9 @@ class LlmFace:
                 record.said.append(Said(time.monotonic(), choice.index, tokens, choice.text, scores, choice.finish_reason))
         record.ended.append(Ended(time.monotonic(), error))
 
+    def held(self) -> dict[str, float]:
+        return self._llm._client.counters()
+
 
 class HttpFace:
     """Server-sent events as they come over the wire, without an SDK between.
@@ -90,6 +109,7 @@ class HttpFace:
     """
 
     name = "HTTP"
+    ways: tuple[Way, ...] = ("going",)
 
     def __init__(self, session: aiohttp.ClientSession, media_url: str, keys: Sequence[str]) -> None:
         self._session, self._media_url, self._keys = session, media_url, keys
@@ -109,6 +129,9 @@ class HttpFace:
             return
         if not record.ended:
             record.ended.append(Ended(time.monotonic(), BROKEN))
+
+    def held(self) -> dict[str, float]:
+        return {}  # its client is a process of the engine
 
     def _body(self, ask: Ask) -> dict[str, Any]:
         params = ask.sampling

@@ -5,8 +5,17 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
-Verdict = Literal["kept", "tie", "lost", "diverged", "poison", "excused"]
-"""kept: as it would have been; excused: its own frontend was killed, or shared memory was full by intent."""
+Verdict = Literal["kept", "cancelled", "tie", "lost", "diverged", "poison", "excused"]
+"""kept: as it would have been; cancelled: the same, so far as it came until its caller left; excused: its own frontend was
+killed, or shared memory was full by intent."""
+Way = Literal["going", "deadline"]
+"""How a caller leaves: by hanging up or cancelling his task, or by the deadline that he gave."""
+LEFT: dict[Way, str] = {"going": "left", "deadline": "deadline"}
+"""The error with which such a request ends."""
+LEAVE_SECONDS = 10.0
+"""A request ends so soon after its caller has left; the machine may be busy."""
+EARLY_SECONDS = 0.1
+"""Two clocks: a deadline is of another one than the record's times."""
 
 POISON_CODES = ("poison", "poisoned", "poison_request")
 
@@ -28,7 +37,14 @@ class Ended(NamedTuple):
 
     time: float
     error: str | None = None
-    """The failure's stable code; `hung`: nothing more came; `frontend`: the connection broke."""
+    """The failure's stable code; `hung`: nothing more came; `frontend`: the connection broke; `left`: the caller went away."""
+
+
+class Leave(NamedTuple):
+    """What the caller means to do, unless his answer is whole by then."""
+
+    time: float
+    way: Way
 
 
 @dataclass
@@ -38,6 +54,7 @@ class Record:
     ask: str
     face: str
     submitted: float
+    leave: Leave | None = None
     said: list[Said] = field(default_factory=list)
     ended: list[Ended] = field(default_factory=list)
 
@@ -52,7 +69,8 @@ class Want(NamedTuple):
 
     token_ids: tuple[int, ...]
     text: str
-    finish: str
+    finish: str | None
+    """None: it has none, because its caller left before."""
     logprobs: bool
 
 
@@ -73,17 +91,31 @@ def judge(record: Record, wants: Sequence[Want]) -> Judgement:
     error = record.ended[0].error
     if error in POISON_CODES:
         return Judgement("poison", error or "")
-    if error is not None:
+    cut = record.leave is not None and error == LEFT[record.leave.way]
+    if error is not None and not cut:
         return Judgement("lost", error)
+    if record.leave is not None:
+        late = record.ended[0].time - record.leave.time
+        if late > LEAVE_SECONDS:
+            return Judgement("diverged", f"went on for {late:.1f} s without its caller")
+        if cut and late < -EARLY_SECONDS:
+            return Judgement("diverged", f"ended {-late:.1f} s before its deadline")
     strangers = {said.choice for said in record.said} - set(range(len(wants)))
     if strangers:
         return Judgement("diverged", f"choices that were not asked for: {sorted(strangers)}")
     for choice, want in enumerate(wants):
         mine = [said for said in record.said if said.choice == choice]
-        found = _judge_choice(choice, mine, want)
+        found = _judge_choice(choice, mine, _part(want, mine) if cut else want)
         if found is not None:
             return found
-    return Judgement("kept")
+    return Judgement("cancelled" if cut else "kept")
+
+
+def _part(want: Want, mine: Sequence[Said]) -> Want:
+    """What must have come of it where so much has come."""
+    tokens, characters = (sum(len(said.token_ids) for said in mine), sum(len(said.text) for said in mine))
+    whole = any(said.finish is not None for said in mine)
+    return want if whole else want._replace(token_ids=want.token_ids[:tokens], text=want.text[:characters], finish=None)
 
 
 def _judge_choice(choice: int, mine: Sequence[Said], want: Want) -> Judgement | None:
@@ -94,7 +126,7 @@ def _judge_choice(choice: int, mine: Sequence[Said], want: Want) -> Judgement | 
     if "".join(said.text for said in mine) != want.text:
         return Judgement("diverged", "the text is not that of its tokens", choice)
     ends = [said.finish for said in mine if said.finish is not None]
-    if ends != [want.finish]:
+    if ends != ([want.finish] if want.finish is not None else []):
         return Judgement("diverged", f"finish reasons {ends} instead of {want.finish}", choice)
     if any(said.finish is not None and later.token_ids for said, later in pairwise(mine)):
         return Judgement("diverged", "tokens after the end", choice)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from .faces import BROKEN, Face, observe
-from .history import Judgement, Record, first_difference, judge
+from .history import Judgement, Leave, Record, Verdict, first_difference, judge
 from .oracle import Oracle
 from .pool import Ask
 
@@ -16,6 +16,8 @@ SHOWN = 40
 """Wrong answers that are told as they come; all are in the report."""
 PAUSE_SECONDS = 0.2
 """After a failure, so that a face that is not there is not asked in a tight loop."""
+LEAVING, STAY_SECONDS = 1 / 6, 3.0
+"""The share of requests whose callers leave, and for how long they stay at most: in every stage somebody leaves."""
 
 
 class Excuse(NamedTuple):
@@ -46,8 +48,10 @@ class Load:
         self._live: list[Record] = []
         self._tasks: list[asyncio.Task[None]] = []
         self.excuses: list[Excuse] = []
+        self.recovering = False
+        """A process is missing just now."""
         self.counts: Counter[str] = Counter()
-        """Verdicts, and `tokens`."""
+        """Verdicts; `tokens`; and `in recovery`: of those that are cancelled."""
         self.requests: Counter[str] = Counter()
         """By face."""
         self.wrong: list[Wrong] = []
@@ -74,26 +78,35 @@ class Load:
     async def _work(self, face: Face) -> None:
         while not self._stopping:
             ask = self._draw.choice(self._pool)
-            record = Record(ask.name, face.name, time.monotonic())
+            record = Record(ask.name, face.name, time.monotonic(), self._leave(face))
             self._live.append(record)
             await observe(face, ask, record)
+            missing = self.recovering
             self._live.remove(record)
-            await self._close(ask, record)
-            if record.ended[-1].error is not None:
+            if await self._close(ask, record) == "cancelled":
+                self.counts["in recovery"] += missing
+            elif record.ended[-1].error is not None:
                 await asyncio.sleep(PAUSE_SECONDS)
 
-    async def _close(self, ask: Ask, record: Record) -> None:
+    def _leave(self, face: Face) -> Leave | None:
+        """Whether, when and how the caller means to leave."""
+        if not face.ways or self._draw.random() >= LEAVING:
+            return None
+        return Leave(time.monotonic() + self._draw.uniform(0.0, STAY_SECONDS), self._draw.choice(face.ways))
+
+    async def _close(self, ask: Ask, record: Record) -> Verdict:
         judgement = judge(record, self._oracle.wants[ask.name])
-        if judgement.verdict != "kept":
+        if judgement.verdict not in ("kept", "cancelled"):
             judgement = await self._explain(ask, record, judgement)
         self.counts[judgement.verdict] += 1
         self.counts["tokens"] += sum(len(said.token_ids) for said in record.said)
         self.requests[record.face] += 1
-        if judgement.verdict not in ("kept", "excused"):
+        if judgement.verdict not in ("kept", "cancelled", "excused"):
             ended = record.ended[-1].time if record.ended else None
             self.wrong.append(Wrong(record.face, record.ask, judgement, record.submitted, ended))
             if len(self.wrong) <= SHOWN:
                 self._say(f"{judgement.verdict}: {record.face} {record.ask}: {judgement.why} (choice {judgement.choice})")
+        return judgement.verdict
 
     async def _explain(self, ask: Ask, record: Record, found: Judgement) -> Judgement:
         """A tie or an excuse, where it is one."""

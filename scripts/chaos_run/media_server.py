@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import cache
 
 from aiohttp import web
@@ -27,10 +27,11 @@ async def media_server(seed: int) -> AsyncIterator[str]:
     async def give(request: web.Request) -> web.StreamResponse:
         body = _body(request.match_info["kind"], int(request.match_info["seed"]))
         response = web.StreamResponse(headers={"Content-Length": str(len(body))})
-        await response.prepare(request)
-        await response.write(body[: len(body) // 2])
-        await asyncio.sleep(draw.random() * SLOWEST)
-        await response.write(body[len(body) // 2 :])
+        with suppress(ConnectionError):  # whoever asked may have been killed, or have left
+            await response.prepare(request)
+            await response.write(body[: len(body) // 2])
+            await asyncio.sleep(draw.random() * SLOWEST)
+            await response.write(body[len(body) // 2 :])
         return response
 
     app = web.Application()

@@ -34,6 +34,8 @@ class Report:
     """MiB per minute and MiB, by process."""
     orphans: list[str] = field(default_factory=list)
     segments: list[str] = field(default_factory=list)
+    held: dict[str, float] = field(default_factory=dict)
+    """What processes still had of requests when all were over."""
     restarts: Counter[str] = field(default_factory=Counter)
     """Of processes that nobody had struck, by role: false deaths, or crashes of their own."""
     faults: list[str] = field(default_factory=list)
@@ -59,8 +61,9 @@ class Report:
         late = [f"{s.fault}: whole again after {_recovery(s):.1f} s" for s in self.strikes if _recovery(s) > LATE]
         unseen = [f"{s.fault}: /health was not 503 in {s.known:.2f} s" for s in self.strikes if _is_unseen(s)]
         restarts = [f"{role} was restarted {count} times by itself" for role, count in sorted(self.restarts.items())]
+        held = [f"{name} {count:g} held at the end" for name, count in self.held.items()]
         live = [] if self.live else ["/live was not 200"]
-        return [*self.faults, *late, *unseen, *restarts, *live, *self.orphans, *self.segments]
+        return [*self.faults, *late, *unseen, *restarts, *live, *held, *self.orphans, *self.segments]
 
     @property
     def good(self) -> bool:
@@ -78,6 +81,7 @@ class Report:
             "health_503_seconds": {name: _spread(seen) | {"deaths": met} for name, (seen, met) in self._healths().items()},
             "live_always_200": self.live,
             "rss_mib_per_minute": {role: round(slope, 2) for role, (slope, _) in self.slopes.items()},
+            "held": self.held,
             "orphans": self.orphans,
             "segments": self.segments,
             "unasked_restarts": dict(self.restarts),
@@ -108,7 +112,9 @@ class Report:
             f"- requests: {sum(self.requests.values())} ({asked}), {v['tokens']} tokens delivered",
             f"- lost {v['lost']}, diverged {v['diverged']} (ties, counted apart: {v['tie']}), refused as poison {v['poison']}, "
             f"excused {v['excused']} (their own HTTP frontend was killed, or shared memory was full by intent)",
-            f"- orphans {len(self.orphans)}, segments left {len(self.segments)}, "
+            f"- cancelled {v['cancelled']} by intent (connection closed, task cancelled, deadline), "
+            f"{v['in recovery']} of them while a process was missing",
+            f"- held at the end: {len(self.held)}; orphans {len(self.orphans)}, segments left {len(self.segments)}, "
             f"restarts of processes that were not struck {self.restarts.total()}",
             f"- whole again within {AIM:.0f} s (after a stop, of the end of its lease): "
             f"{sum(_recovery(strike) <= AIM for strike in self.strikes)} of {len(self.strikes)}",

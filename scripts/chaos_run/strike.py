@@ -53,12 +53,14 @@ class Hand:
         probed = self._http is not None and "http" not in fault.roles
         start = time.monotonic()
         probing = asyncio.create_task(probe(self._http, start, over)) if self._http is not None and probed else None
+        self._load.recovering = True
         self._excuse(fault, start)
         between, struck = await self._carry_out(fault, before)
         wanted = {role: before.restarts[role] + fault.roles.count(role) for role in fault.roles}
         whole = await self._whole_again(wanted)
         back = time.monotonic()
         over.set()
+        self._load.recovering = False
         self._close_excuses()
         seen = await probing if probing is not None else None
         return Strike(fault, between, back - struck if whole else None, await knowing, seen)

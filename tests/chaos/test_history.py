@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from thespis.scripts.chaos_run.history import Ended, Judgement, Record, Said, Want, describe, judge
+from thespis.scripts.chaos_run.history import Ended, Judgement, Leave, Record, Said, Want, describe, judge
 
 TOKENS = tuple(range(10, 30))
 WANT = Want(TOKENS, "".join(map(chr, TOKENS)), "length", False)
@@ -14,7 +14,7 @@ def record(*parts: tuple[int, ...], choice: int = 0, finish: str = "length", log
     """A stream of one choice in these pieces, ended well."""
     said = [Said(float(i), choice, p, "".join(map(chr, p)), len(p) * logprobs) for i, p in enumerate(parts)]
     said.append(Said(9.0, choice, (), "", 0, finish))
-    return Record("ask", "face", 0.0, said, [Ended(10.0)])
+    return Record("ask", "face", 0.0, said=said, ended=[Ended(10.0)])
 
 
 def verdict(found: Record, *wants: Want) -> tuple[str, str]:
@@ -85,6 +85,52 @@ def test_logprobs_are_counted() -> None:
     assert verdict(record(TOKENS, logprobs=True), scored) == ("kept", "")
     assert verdict(record(TOKENS), scored)[1] == "0 log-probabilities for 20 tokens"
     assert verdict(record(TOKENS, logprobs=True))[1] == "20 log-probabilities for 20 tokens"
+
+
+def left(*parts: tuple[int, ...], leave: Leave, ended: Ended) -> Record:
+    """A stream whose caller left before its end."""
+    found = record(*parts)
+    found.said.pop()
+    return dataclasses.replace(found, leave=leave, ended=[ended])
+
+
+GOING, DEADLINE = Leave(8.0, "going"), Leave(8.0, "deadline")
+
+
+@pytest.mark.parametrize(("leave", "error"), [(GOING, "left"), (DEADLINE, "deadline")])
+def test_who_leaves_has_what_came_until_then(leave: Leave, error: str) -> None:
+    end = Ended(8.0, error)
+    assert verdict(left(TOKENS[:3], TOKENS[3:7], leave=leave, ended=end)) == ("cancelled", "")
+    assert verdict(left(leave=leave, ended=end)) == ("cancelled", "")
+    assert verdict(left(TOKENS[:3], TOKENS[4:7], leave=leave, ended=end)) == ("diverged", "another token at 3")
+    assert verdict(left(TOKENS, (99,), leave=leave, ended=end))[0] == "diverged"
+    wrong_text = left(TOKENS[:7], leave=leave, ended=end)
+    wrong_text.said[0] = wrong_text.said[0]._replace(text="b" * 7)
+    assert verdict(wrong_text)[0] == "diverged"
+    assert verdict(dataclasses.replace(record(TOKENS), leave=leave, ended=[end])) == ("cancelled", "")
+    assert verdict(dataclasses.replace(record(TOKENS[:7]), leave=leave, ended=[end]))[0] == "diverged"
+
+
+def test_who_means_to_leave_may_have_his_whole_answer_before() -> None:
+    assert verdict(dataclasses.replace(record(TOKENS), leave=Leave(11.0, "going"))) == ("kept", "")
+
+
+def test_a_request_that_fails_before_its_caller_leaves_is_lost() -> None:
+    assert verdict(left(TOKENS[:7], leave=GOING, ended=Ended(5.0, "restarted"))) == ("lost", "restarted")
+    assert verdict(left(TOKENS[:7], leave=GOING, ended=Ended(8.0, "deadline"))) == ("lost", "deadline")
+    assert verdict(dataclasses.replace(left(leave=GOING, ended=Ended(8.0, "left")), leave=None)) == ("lost", "left")
+
+
+def test_a_deadline_is_kept() -> None:
+    assert verdict(left(leave=DEADLINE, ended=Ended(6.0, "deadline")))[1] == "ended 2.0 s before its deadline"
+    assert verdict(left(leave=DEADLINE, ended=Ended(28.0, "deadline")))[1] == "went on for 20.0 s without its caller"
+    assert verdict(dataclasses.replace(record(TOKENS), leave=Leave(-5.0, "deadline")))[0] == "diverged"
+
+
+def test_who_leaves_is_told_of_one_end() -> None:
+    twice = left(leave=GOING, ended=Ended(8.0, "left"))
+    twice.ended.append(Ended(8.0, "left"))
+    assert verdict(twice) == ("diverged", "ended 2 times")
 
 
 def test_every_choice_is_judged() -> None:

@@ -52,6 +52,13 @@ def test_a_death_that_health_never_told_of() -> None:
     assert report(strike(STOP, LEASE + 0.3, after=None, gap=0.25)).good
 
 
+def test_what_is_still_held_when_all_is_over() -> None:
+    bad = report(strike())
+    bad.held["scheduler running"] = 2.0
+    assert not bad.good
+    assert "- FAILURE: scheduler running 2 held at the end" in bad.table()
+
+
 def test_live_must_stay() -> None:
     assert not report(strike()._replace(seen=Seen(0.02, 0.03, False))).good
 

@@ -24,9 +24,9 @@ from thespis import AsyncLLM, SamplingParams
 from thespis.frontends.engine import start_engine
 from thespis.protocol.config import EngineConfig, ServerConfig
 from thespis.protocol.errors import RequestError
+from thespis.scripts.chaos_run.holding import held
 
 from ..helpers.engines import FAKES
-from ..helpers.holding import held
 from ..helpers.media import clip, data_url, picture, png
 from ..helpers.serving import Server
 from ..spec.web import Site

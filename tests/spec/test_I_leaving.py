@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from thespis import LLM
+from thespis.scripts.chaos_run.holding import held
 
-from ..helpers.holding import held
 from ..helpers.media import clip, data_url, picture, png
 from ..helpers.serving import Server
 from .faces import ALICE
