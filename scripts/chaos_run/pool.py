@@ -1,4 +1,4 @@
-"""Twenty-four distinct requests: text, pictures, clips, sounds, n=2, log-probabilities, stop strings, seeds, greedy."""
+"""Twenty-eight distinct requests: text, pictures, clips, sounds, n=2, log-probabilities, stop strings, seeds, greedy."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,6 +23,9 @@ SAMPLING: tuple[dict[str, Any], ...] = (
     {"temperature": 0.0},
 )
 """`stop: ()`: a stop string is taken from an undisturbed answer (see `oracle`)."""
+ECHOES = ((1, False), (2, False), (3, False), (1, True))
+"""Requests that show what an earlier one shows, by its position: by URL where that has it inline and the other way round, or
+(True) inline with an id beside the bytes. The load may have both under way at once."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ class Ask:
     sampling: SamplingParams
     by_url: bool
     """Its media come from a server and pass the fetcher."""
+    named: bool
+    """Its media have ids of their caller's."""
     wants_stop: bool
 
     @property
@@ -46,27 +51,35 @@ class Ask:
     def messages(self, media_url: str) -> list[dict[str, Any]]:
         """The conversation in the OpenAI form."""
         messages = self.case.messages(encoded=True)
-        if self.by_url:
-            for part, shown in zip(messages[-1]["content"], self.case.shown, strict=False):
+        for part, shown in zip(messages[-1]["content"], self.case.shown, strict=False):
+            if self.by_url:
                 part[part["type"]]["url"] = f"{media_url}/{shown.kind}/{shown.seed}"
+            if self.named:
+                part["uuid"] = f"{shown.kind}-{shown.seed}"
         return messages
 
 
 def make_pool(seed: int, least: int, most: int) -> list[Ask]:
     """Answers have `least` to `most` tokens. The same seed gives the same pool."""
+
+    def ask(index: int, shown: tuple[Shown, ...], by_url: bool, named: bool = False) -> Ask:
+        given = dict(SAMPLING[index % len(SAMPLING)])
+        tokens = least + (most - least) * (index * 7 % SIZE) // (SIZE - 1)
+        params = SamplingParams(seed=seed * 1000 + index, max_tokens=tokens, ignore_eos=True, **given)
+        case = Case(shown, f"What is this, number {index}?", index % 2 == 1, tokens)
+        return Ask(_name(index, shown, by_url, named, given), case, params, by_url, named, "stop" in given)
+
     pool: list[Ask] = []
     for index in range(SIZE):
         kinds = MEDIA[index % len(MEDIA)]
         shown = tuple(Shown(kind, seed % 1000 + 3 * index + place) for place, kind in enumerate(kinds))  # type: ignore[arg-type]
-        given = dict(SAMPLING[index % len(SAMPLING)])
-        wants_stop = "stop" in given
-        tokens = least + (most - least) * (index * 7 % SIZE) // (SIZE - 1)
-        params = SamplingParams(seed=seed * 1000 + index, max_tokens=tokens, ignore_eos=True, **given)
-        case = Case(shown, f"What is this, number {index}?", index % 2 == 1, tokens)
-        pool.append(Ask(_name(index, kinds, given), case, params, bool(kinds) and index % 2 == 0, wants_stop))
+        pool.append(ask(index, shown, bool(kinds) and index % 2 == 0))
+    for index, (first, named) in enumerate(ECHOES, SIZE):
+        pool.append(ask(index, pool[first].case.shown, not named and not pool[first].by_url, named))
     return pool
 
 
-def _name(index: int, kinds: tuple[str, ...], given: dict[str, Any]) -> str:
+def _name(index: int, shown: tuple[Shown, ...], by_url: bool, named: bool, given: dict[str, Any]) -> str:
+    kinds = [one.kind for one in shown] or ["text"]
     ways = ["greedy" if given["temperature"] == 0 else "seeded", *(key for key in ("n", "logprobs", "stop") if key in given)]
-    return "-".join([f"{index:02d}", *(kinds or ("text",)), *ways])
+    return "-".join([f"{index:02d}", *kinds, *["url"] * by_url, *["id"] * named, *ways])
