@@ -80,6 +80,6 @@ def make_pool(seed: int, least: int, most: int) -> list[Ask]:
 
 
 def _name(index: int, shown: tuple[Shown, ...], by_url: bool, named: bool, given: dict[str, Any]) -> str:
-    kinds = [one.kind for one in shown] or ["text"]
+    kinds: list[str] = [one.kind for one in shown] or ["text"]
     ways = ["greedy" if given["temperature"] == 0 else "seeded", *(key for key in ("n", "logprobs", "stop") if key in given)]
     return "-".join([f"{index:02d}", *kinds, *["url"] * by_url, *["id"] * named, *ways])

@@ -1,65 +1,71 @@
-"""A runner or detokenizer whose messages arrive twice, late, in another order, or not at all: FAULTY_HOW, once.
-
-FAULTY_TO names the receiver by the beginning of its role.
-"""
+"""Any actor whose messages to one receiver meet a fault: FAULTY holds `how`, `to` and `first` as JSON (see `Fault`)."""
 
 import importlib
 import os
 import time
-from typing import Any
+from typing import Any, Literal
 
+import msgspec
 import zmq
 
+from thespis.actors.director.config import MODULES
 from thespis.actors.launch import Launch
 from thespis.protocol import channel
+from thespis.protocol.topology import kind_of
 from thespis.protocol.wire import Message, encode
 
-HOW, RECEIVER = os.environ.get("FAULTY_HOW", ""), os.environ.get("FAULTY_TO", "")
-PLAYED = {"gpu-runner": "fake_runner", "detokenizer": "thespis.actors.detokenizer.actor"}
-FIRST = 25
-"""The message that meets the fault; twice, late: every one from it on."""
+How = Literal["twice", "late", "lost", "reordered"]
+LATE_SECONDS = 0.005
+PLAYED = MODULES | {"gpu-runner": "fake_runner"}
 
 
-class Faulty(channel.Outgoing):
-    """Counts what it sends; the numbers on the wire stay those of a sender that knows of no fault."""
+class Fault(msgspec.Struct, frozen=True):
+    how: How
+    """twice, late: every message from `first` on; lost, reordered (behind the next one): `first`, once in the sender's life."""
+    to: str
+    """The kind of the receiver."""
+    first: int
+    """The number of the message on its edge."""
 
+
+def faulty(fault: Fault) -> type[channel.Outgoing]:
+    """What to put in place of `peers.Outgoing`. The numbers on the wire stay those of a sender that knows of no fault."""
     harmed = False
-    """By this process: a message is lost or late to the successor of its receiver no more."""
 
-    def __init__(self, context: "zmq.Context[Any]", me: str, epoch: int, endpoint: str, bound: int) -> None:
-        super().__init__(context, me, epoch, endpoint, bound)
-        self._met = endpoint.rpartition("/")[2].startswith(RECEIVER)
-        self._held: list[bytes] | None = None
+    class Faulty(channel.Outgoing):
+        def __init__(self, context: "zmq.Context[Any]", me: str, epoch: int, endpoint: str, bound: int) -> None:
+            super().__init__(context, me, epoch, endpoint, bound)
+            self._met = kind_of(endpoint.rpartition("/")[2].partition(".")[0]) == fault.to
+            self._held: list[bytes] | None = None
 
-    def send(self, message: Message) -> None:
-        number = self._sequence
-        if not self._met or number < FIRST:
-            return super().send(message)
-        frames = [channel._HEADER.pack(self._epoch, number), encode(message)]
-        self._sequence += 1
-        match HOW:
-            case "twice":
-                self._socket.send_multipart(frames)
-                self._socket.send_multipart(frames)
-            case "late":
-                time.sleep(0.005)
-                self._socket.send_multipart(frames)
-            case "lost":
-                if Faulty.harmed:
-                    self._socket.send_multipart(frames)
-                Faulty.harmed = True
-            case "reordered":
-                if not Faulty.harmed:
-                    Faulty.harmed, self._held = True, frames
+        def send(self, message: Message) -> None:
+            nonlocal harmed
+            number = self._sequence
+            if not self._met or number < fault.first:
+                return super().send(message)
+            frames = [channel._HEADER.pack(self._epoch, number), encode(message)]
+            self._sequence += 1
+            match fault.how:
+                case "lost" if not harmed:
+                    harmed = True
                     return None
-                self._socket.send_multipart(frames)
-                if self._held is not None:
-                    self._socket.send_multipart(self._held)
-                    self._held = None
-        return None
+                case "reordered" if not harmed:
+                    harmed, self._held = True, frames
+                    return None
+                case "late":
+                    time.sleep(LATE_SECONDS)
+                case "twice":
+                    self._socket.send_multipart(frames)
+            self._socket.send_multipart(frames)
+            if self._held is not None:
+                self._socket.send_multipart(self._held)
+                self._held = None
+            return None
+
+    return Faulty
 
 
 def main(launch: Launch) -> None:
     peers = importlib.import_module("thespis.actors.peers")
-    peers.Outgoing = Faulty  # type: ignore[attr-defined]
-    importlib.import_module(PLAYED[launch.role]).main(launch)
+    peers.Outgoing = faulty(msgspec.json.decode(os.environ["FAULTY"], type=Fault))  # type: ignore[attr-defined]
+    importlib.import_module(PLAYED[kind_of(launch.role)]).main(launch)
