@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from ...protocol.errors import refuse
-from ...protocol.request import ChatPrompt, Prompt, TextPrompt, TokenPrompt
+from ...protocol.request import ChatMessage, ChatPrompt, Prompt, TextPrompt, TokenPrompt
 from ...protocol.sampling import SamplingParams
 from ..messages import Rules, read_messages
 from ..submission import Submission
@@ -39,8 +39,7 @@ def parse_chat(request: ChatRequest, *, embeds: bool = False, style: Style = "he
         raise refuse("invalid_request", "`top_logprobs` needs `logprobs` to be true.", "top_logprobs")
     if request.max_completion_tokens is not None and request.max_tokens not in (None, request.max_completion_tokens):
         raise refuse("invalid_request", "Give max_tokens or max_completion_tokens, not both.", "max_completion_tokens")
-    generate, go_on = request.add_generation_prompt, bool(request.continue_final_message)
-    if generate and go_on:
+    if request.add_generation_prompt and request.continue_final_message:
         raise refuse(
             "invalid_request", "It excludes `add_generation_prompt`.", "continue_final_message", "contradicting_fields"
         )
@@ -53,14 +52,7 @@ def parse_chat(request: ChatRequest, *, embeds: bool = False, style: Style = "he
         if style == "hermes" and request.skip_special_tokens is None:
             extra["skip_special_tokens"] = False  # the tags of calls may be special tokens, which must stay in the text
     return Generation(
-        prompt=ChatPrompt(
-            messages=messages,
-            add_generation_prompt=not go_on if generate is None else generate,
-            continue_final_message=go_on,
-            tools=() if tools is None else tools.definitions,
-            template=request.chat_template,
-            template_kwargs=request.chat_template_kwargs or {},
-        ),
+        prompt=_chat_prompt(request, messages, tools),
         media=tuple(media),
         sampling=_sampling(request, structured_outputs=guide, **extra),
         tools=tools,
@@ -95,8 +87,14 @@ def parse_tokenize(request: TokenizeRequest) -> Prompt:
     messages, media = read_messages(request.messages)
     if media:
         raise refuse("unsupported", "Media are not supported here yet.", media[0].where, "unsupported")
+    return _chat_prompt(request, messages, read_tools(request.tools, None, None, "hermes"))
+
+
+def _chat_prompt(
+    request: ChatRequest | TokenizeRequest, messages: tuple[ChatMessage, ...], tools: ToolUse | None
+) -> ChatPrompt:
+    """`add_generation_prompt` defaults to the opposite of `continue_final_message`."""
     go_on, generate = bool(request.continue_final_message), request.add_generation_prompt
-    tools = read_tools(request.tools, None, None, "hermes")
     return ChatPrompt(
         messages=messages,
         add_generation_prompt=not go_on if generate is None else generate,
