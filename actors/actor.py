@@ -50,8 +50,8 @@ class Actor(BaseActor):
                     self._fault = SystemExit(1)
                     return
                 handlers: tuple[tuple[zmq.Socket[bytes], Callable[[], bool]], ...] = (
-                    (self.doors.inbox, self._drain_inbox),
-                    (self.doors.control, self._drain_control),
+                    (self.inboxes.inbox, self._drain_inbox),
+                    (self.inboxes.control, self._drain_control),
                     (self.link.socket, self._drain_link),
                 )
                 for socket, handle in handlers:
@@ -85,7 +85,7 @@ class Actor(BaseActor):
         """This and the other two: True where more may be waiting."""
         for _ in range(DRAIN_AT_ONCE):
             try:
-                frames = self.doors.inbox.recv_multipart(zmq.NOBLOCK)
+                frames = self.inboxes.inbox.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 frames = None
             # The director's news first: what is sent because of a death must not meet the state from before it.
@@ -98,7 +98,7 @@ class Actor(BaseActor):
     def _drain_control(self) -> bool:
         for _ in range(DRAIN_AT_ONCE):
             try:
-                frames = self.doors.control.recv_multipart(zmq.NOBLOCK)
+                frames = self.inboxes.control.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return False
             self.hear_control(frames)

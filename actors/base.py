@@ -15,13 +15,13 @@ from ..protocol.errors import EngineError
 from ..protocol.wire import Decoder, Message, WireError
 from .launch import Launch
 from .link import DirectorLink
-from .peers import Doors, PeerTable, Strangers
+from .peers import Inboxes, PeerTable, UnknownSenders
 
 
 class BaseActor:
-    """Subclasses own the loop: they wait for the sockets of `link` and `doors` and hand what comes to the `hear...` methods."""
+    """Subclasses own the loop: they wait for the sockets of `link` and `inboxes` and pass on what comes by `hear...`."""
 
-    doors: Doors
+    inboxes: Inboxes
     """From `hello` on."""
 
     def __init__(self, launch: Launch) -> None:
@@ -29,7 +29,7 @@ class BaseActor:
         self.context: zmq.Context[Any] = zmq.Context()
         self.link = DirectorLink(self.context, launch.run_dir, launch.role, launch.epoch)
         self.peers = PeerTable(self.context, launch.role, launch.epoch, self.link.send)
-        self._strangers = Strangers(self.peers)
+        self._unknown = UnknownSenders(self.peers)
         self._control: Decoder[Any] = Decoder(FromDirector)
 
     # to override
@@ -59,25 +59,25 @@ class BaseActor:
     # for the loop
 
     def hello(self) -> bytes:
-        """Introduce this process and open its doors; returns its configuration. Raises SystemExit where it is refused."""
+        """Introduce this process and open its inboxes; returns its configuration. Raises SystemExit where it is refused."""
         welcome = self.link.hello()
         if isinstance(welcome, Refused):
             raise SystemExit(welcome.text)
         self.link.start_heartbeats()
-        self.doors = Doors(self.context, self.launch)
+        self.inboxes = Inboxes(self.context, self.launch)
         return welcome.config
 
     def tell_ready(self, notes: dict[str, int]) -> None:
-        launch, doors = self.launch, self.doors
-        self.link.send(Ready(launch.role, launch.epoch, doors.inbox_endpoint, doors.control_endpoint, notes))
+        launch, inboxes = self.launch, self.inboxes
+        self.link.send(Ready(launch.role, launch.epoch, inboxes.inbox_endpoint, inboxes.control_endpoint, notes))
 
     def tell_fatal(self, error: EngineError) -> None:
         self.link.send(Fatal(self.launch.role, self.launch.epoch, str(error)))
 
     def hear(self, frames: list[bytes]) -> None:
         """What came to the inbox."""
-        received = self.doors.incoming.accept(frames)
-        if received is not None and not self._strangers.keep(received):
+        received = self.inboxes.incoming.accept(frames)
+        if received is not None and not self._unknown.keep(received):
             self.on_message(received.sender, received.message)
 
     def hear_control(self, frames: list[bytes]) -> None:
@@ -95,11 +95,11 @@ class BaseActor:
             case Peers() as table:
                 for role, peer in self.peers.update(table):
                     self.on_peer(role, peer)
-                for received in self._strangers.introduced():
+                for received in self._unknown.introduced():
                     self.on_message(received.sender, received.message)
             case Gone(role, epoch) as gone:
-                self.doors.incoming.fence(role, epoch)
-                self._strangers.gone(role, epoch)
+                self.inboxes.incoming.fence(role, epoch)
+                self._unknown.gone(role, epoch)
                 self.peers.gone(gone)
                 self.on_gone(gone)
             case AskStats():
@@ -111,7 +111,7 @@ class BaseActor:
         return True
 
     def close(self) -> None:
-        self.doors.close()
+        self.inboxes.close()
         self.peers.close()
         self.link.close()
         self.context.term()

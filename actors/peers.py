@@ -131,7 +131,7 @@ class PeerTable:
         self._open.clear()
 
 
-class Strangers:
+class UnknownSenders:
     """Messages that were quicker than the director's introduction of their sender. They wait for it: what they ask could not be
     answered, and an answer that cannot be sent is a request that hangs."""
 
@@ -156,7 +156,7 @@ class Strangers:
         self._waiting = [r for r in self._waiting if r.sender != role or r.epoch > epoch]
 
 
-class Doors:
+class Inboxes:
     """The two ROUTERs a process binds: data, and control (`End`), which never waits behind data."""
 
     def __init__(self, context: "zmq.Context[Any]", launch: Launch) -> None:

@@ -13,7 +13,7 @@ import zmq
 
 from ..actors.launch import Launch
 from ..actors.link import DirectorLink
-from ..actors.peers import Doors, PeerTable
+from ..actors.peers import Inboxes, PeerTable
 from ..protocol.channel import ChannelFull, Gap, Outgoing
 from ..protocol.edges.control import End, Gone, Leave, Peers, Ready, Refused, Share, Stalled
 from ..protocol.errors import EngineError
@@ -85,7 +85,7 @@ class Connection:
 
     async def join(self, patience: float | None) -> None:
         """After `greet`: listen, and wait at most `patience` seconds for every actor. Raises TimeoutError, having left."""
-        self._doors = Doors(self._context, self._launch)
+        self._doors = Inboxes(self._context, self._launch)
         self._loop = asyncio.get_running_loop()
         self._link.start_heartbeats()
         for socket, drain in ((self._doors.inbox, self._drain_inbox), (self._link.socket, self._drain_link)):

@@ -4,7 +4,7 @@ import argparse
 import time
 from pathlib import Path
 
-from thespis.actors.detokenizer.desk import Desk
+from thespis.actors.detokenizer.sessions import Sessions
 from thespis.actors.detokenizer.vocabulary import load
 from thespis.protocol.checkpoint import demo_model
 from thespis.protocol.edges.scheduler_to_detokenizer import Open, Output, Outputs, SchedulerToDetokenizer
@@ -23,11 +23,11 @@ def main() -> None:
     options = parser.parse_args()
 
     vocabulary = load(str(options.model))
-    desk = Desk(vocabulary, ())
+    sessions = Sessions(vocabulary, ())
     ids = load_ids(options.model, options.steps)
     sampling = SamplingParams(max_tokens=None, stop=tuple(options.stop))
     for stream in range(options.streams):
-        desk.open(Open(str(stream), 0, "client-bench", sampling, ()))
+        sessions.open(Open(str(stream), 0, "client-bench", sampling, ()))
     steps = [
         encode(Outputs(tuple(Output(str(stream), 0, 0, step, (token,)) for stream in range(options.streams))))
         for step, token in enumerate(ids)
@@ -35,7 +35,7 @@ def main() -> None:
     decoder: Decoder[Outputs] = Decoder(SchedulerToDetokenizer)
     start = time.perf_counter()
     for step_bytes in steps:
-        for _, message in desk.outputs(decoder.decode(step_bytes)):
+        for _, message in sessions.outputs(decoder.decode(step_bytes)):
             encode(message)
     seconds = time.perf_counter() - start
     count = options.streams * len(steps)

@@ -11,48 +11,48 @@ from ...protocol.roles import DetokenizerConfig
 from ...protocol.topology import CLIENT, SCHEDULER, kind_of
 from ..actor import Actor, run
 from ..launch import Launch
-from .desk import Desk, Outbox
+from .sessions import Outbox, Sessions
 from .vocabulary import load
 
 
 class Detokenizer(Actor):
-    desk: Desk
+    sessions: Sessions
 
     async def on_start(self, config: bytes) -> dict[str, int]:
         settings = msgspec.json.decode(config, type=DetokenizerConfig)
-        self.desk = Desk(load(settings.model.path), settings.model.eos_token_ids)
+        self.sessions = Sessions(load(settings.model.path), settings.model.eos_token_ids)
         gc.freeze()  # the vocabulary lives as long as the process
         return {}
 
     def on_message(self, sender: str, message: Any) -> None:
         match message:
             case Outputs():
-                self._deliver(self.desk.outputs(message))
+                self._deliver(self.sessions.outputs(message))
             case Open() if not self.peers.departed(message.client):
-                self.desk.open(message)
+                self.sessions.open(message)
             case PromptScores():
-                self._deliver(self.desk.prompt_scores(message))
+                self._deliver(self.sessions.prompt_scores(message))
             case Close():
-                self._deliver(self.desk.close(message))
+                self._deliver(self.sessions.close(message))
 
     def on_end(self, ids: tuple[str, ...]) -> None:
-        self.desk.end(ids)
+        self.sessions.end(ids)
 
     def on_gone(self, gone: Gone) -> None:
         if kind_of(gone.role) == CLIENT:
-            self.desk.forget_client(gone.role)
+            self.sessions.forget_client(gone.role)
         elif gone.role == SCHEDULER:
-            self.desk.forget_all()
+            self.sessions.forget_all()
 
     def counters(self) -> dict[str, float]:
-        desk = self.desk
+        sessions = self.sessions
         return {
-            "open_requests": len(desk),
-            "tokens": desk.tokens,
-            "stopped": desk.stopped,
-            "finished": desk.finished,
-            "failed": desk.failed,
-            "orphans": desk.orphans,
+            "open_requests": len(sessions),
+            "tokens": sessions.tokens,
+            "stopped": sessions.stopped,
+            "finished": sessions.finished,
+            "failed": sessions.failed,
+            "orphans": sessions.orphans,
         }
 
     def _deliver(self, outbox: Outbox) -> None:

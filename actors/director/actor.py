@@ -41,11 +41,11 @@ from ...protocol.roles import encode_config
 from ...protocol.topology import CLIENT, DIRECTOR, kind_of
 from ...protocol.wire import Decoder, Message, WireError, encode
 from ..launch import director_endpoint
-from .company import Company
 from .config import Announcement, DirectorConfig
 from .ending import end_in_order
-from .inquiry import Inquiry
-from .roster import Guest, Member, split_share
+from .roster import ClientRecord, Member, split_share
+from .stats import StatsCollector
+from .supervisor import Supervisor
 
 log = logging.getLogger(__name__)
 
@@ -74,9 +74,9 @@ class Director:
         self._decoder: Decoder[Any] = Decoder(ToDirector)
         self._draining = False
         roles = [role for role in division.roles if kind_of(role) != CLIENT]
-        self.company = Company(config, run_dir, roles, preload, tell_janitor, self._gone, self.give_up)
-        self.roster = self.company.roster
-        self._inquiry = Inquiry(self.roster, self.send, self._answer_status)
+        self.supervisor = Supervisor(config, run_dir, roles, preload, tell_janitor, self._gone, self.give_up)
+        self.roster = self.supervisor.roster
+        self._stats = StatsCollector(self.roster, self.send, self._answer_status)
         self._opened = False
         self._face_here = config.face_pid is not None
         self.fatal: str | None = None
@@ -89,9 +89,9 @@ class Director:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             self._loop.add_signal_handler(number, self._asked_to_stop)
         if self.config.face_pid is not None:
-            self.company.undertaker.watch(self.config.face_pid, lambda pid, status: self.face_gone(), ours=False)
+            self.supervisor.watcher.watch(self.config.face_pid, lambda pid, status: self.face_gone(), ours=False)
         self._loop.add_reader(self._socket.FD, self._drain)
-        self.company.start()
+        self.supervisor.start()
         self._tick(self._loop.time())
         await self._over.wait()
         await end_in_order(self)
@@ -105,7 +105,7 @@ class Director:
     def _asked_to_stop(self) -> None:
         if self._over.is_set():
             self.now.set()
-            self.company.changed.set()
+            self.supervisor.changed.set()
         log.info("asked to stop")
         self._over.set()
 
@@ -120,7 +120,7 @@ class Director:
     def _stop_if_unused(self) -> None:
         if self._face_here or self.config.keep:
             return
-        if self.config.server is not None or not self.roster.guests:
+        if self.config.server is not None or not self.roster.clients:
             log.info("the last face has gone")
             self._over.set()
 
@@ -131,20 +131,20 @@ class Director:
             self.fatal = text
             self._announce(Announcement("fatal", text))
             self._over.set()
-            self.company.changed.set()
+            self.supervisor.changed.set()
 
     def _tick(self, before: float) -> None:
         now = self._loop.time()
         period = min(1.0, self.config.lease_seconds / 8)  # what is silent is found at most so much later
         if now - before > 2 * period + 1.0:
-            self.company.forgive()
+            self.supervisor.forgive()
         else:
-            self.company.check_leases()
+            self.supervisor.check_leases()
         self._loop.call_later(period, self._tick, now)
 
     # messages
 
-    def send(self, one: Member | Guest, message: Message) -> None:
+    def send(self, one: Member | ClientRecord, message: Message) -> None:
         """To one that has said Hello; others hear nothing."""
         if one.identity is not None:
             self._answer(one.identity, message)
@@ -194,24 +194,24 @@ class Director:
             case Ready():
                 self._ready(message)
             case Stats(role, epoch, counters):
-                self._inquiry.heard(role, epoch, counters)
+                self._stats.heard(role, epoch, counters)
             case Fatal(role, epoch, text):
                 self._hear_fatal(role, epoch, text)
             case Leave(role, epoch):
-                if (guest := self._guest(role, epoch)) is not None:
-                    self.company.undertaker.forget(guest.watch)
-                    self._guest_gone(role, guest)
+                if (client := self._client(role, epoch)) is not None:
+                    self.supervisor.watcher.forget(client.watch)
+                    self._client_gone(role, client)
             case AskStatus(role):
-                self._inquiry.ask(identity, role)
+                self._stats.ask(identity, role)
             case Excuse(role, epochs):
                 if (excused := self.roster.members.get(role)) is not None:
                     excused.budget.give_back(epochs)
             case Kill(role, epoch):
-                self.company.kill(role, epoch, excused=True)
+                self.supervisor.kill(role, epoch, excused=True)
             case Drained(role, epoch):
-                if (guest := self._guest(role, epoch)) is not None:
-                    guest.drained = True
-                    self.company.changed.set()
+                if (client := self._client(role, epoch)) is not None:
+                    client.drained = True
+                    self.supervisor.changed.set()
             case Stalled(role, epoch):
                 self._end_stalled(role, epoch)
 
@@ -228,19 +228,19 @@ class Director:
         member = self.roster.members.get(role)
         return member if member is not None and member.epoch == epoch and member.state != "gone" else None
 
-    def _guest(self, role: str, epoch: int) -> Guest | None:
-        guest = self.roster.guests.get(role)
-        return guest if guest is not None and guest.epoch == epoch else None
+    def _client(self, role: str, epoch: int) -> ClientRecord | None:
+        client = self.roster.clients.get(role)
+        return client if client is not None and client.epoch == epoch else None
 
     def _greet(self, hello: Hello, identity: bytes) -> Welcome | Refused:
         if hello.version != VERSION:
             return Refused(
                 f"{hello.role} speaks version {hello.version} of the protocol, the engine speaks version {VERSION}. {MEND}"
             )
-        if self.company.closing or (self._over.is_set() and kind_of(hello.role) == CLIENT):
+        if self.supervisor.closing or (self._over.is_set() and kind_of(hello.role) == CLIENT):
             return Refused("The engine is ending.")
         if kind_of(hello.role) == CLIENT:
-            return self._greet_guest(hello, identity)
+            return self._greet_client(hello, identity)
         member = self._member(hello.role, hello.epoch)
         if member is None or member.pid not in (None, hello.pid):
             return Refused(f"{hello.role}.{hello.epoch} is not expected; another incarnation has its place.")
@@ -250,52 +250,52 @@ class Director:
 
     # clients
 
-    def _greet_guest(self, hello: Hello, identity: bytes) -> Welcome | Refused:
-        if hello.role in self.roster.guests:
+    def _greet_client(self, hello: Hello, identity: bytes) -> Welcome | Refused:
+        if hello.role in self.roster.clients:
             return Refused(f"A client with the name {hello.role.removeprefix(f'{CLIENT}-')} is here already.")
-        guest = Guest(hello.epoch, hello.pid, identity)
-        self.roster.guests[hello.role] = guest
-        guest.watch = self.company.undertaker.watch(
-            hello.pid, lambda pid, status: self._guest_gone(hello.role, guest), ours=False
+        client = ClientRecord(hello.epoch, hello.pid, identity)
+        self.roster.clients[hello.role] = client
+        client.watch = self.supervisor.watcher.watch(
+            hello.pid, lambda pid, status: self._client_gone(hello.role, client), ours=False
         )
         self._reshare(besides=hello.role)
         return Welcome(encode_config(self.division.roles[CLIENT]), self._share())
 
-    def _guest_gone(self, role: str, guest: Guest) -> None:
-        if self.roster.guests.get(role) is not guest:
+    def _client_gone(self, role: str, client: ClientRecord) -> None:
+        if self.roster.clients.get(role) is not client:
             return
-        del self.roster.guests[role]
-        self.company.bury(role, guest.epoch)
-        self._gone(role, guest.epoch, True)
-        self.company.changed.set()
+        del self.roster.clients[role]
+        self.supervisor.bury(role, client.epoch)
+        self._gone(role, client.epoch, True)
+        self.supervisor.changed.set()
         self._reshare()
         self._stop_if_unused()
 
     def _end_stalled(self, role: str, epoch: int) -> None:
         """It does not read what its peers send. An actor is replaced; a client is told, when it reads again."""
         log.warning("%s.%d does not take its messages", role, epoch)
-        guest = self._guest(role, epoch)
-        if guest is None:
-            self.company.end_silent(role, epoch)
-        elif (host := self.company.host_of(guest.pid)) is not None:
-            self.company.end_silent(host.role, host.epoch)
+        client = self._client(role, epoch)
+        if client is None:
+            self.supervisor.end_silent(role, epoch)
+        elif (host := self.supervisor.host_of(client.pid)) is not None:
+            self.supervisor.end_silent(host.role, host.epoch)
         else:
-            self.send(guest, Refused(NOT_READ))
-            self.company.undertaker.forget(guest.watch)
-            self._guest_gone(role, guest)
+            self.send(client, Refused(NOT_READ))
+            self.supervisor.watcher.forget(client.watch)
+            self._client_gone(role, client)
 
     def _share(self) -> Share:
-        return split_share(self.division.share, len(self.roster.guests))
+        return split_share(self.division.share, len(self.roster.clients))
 
     def _reshare(self, besides: str | None = None) -> None:
-        for role, guest in self.roster.guests.items():
+        for role, client in self.roster.clients.items():
             if role != besides:
-                self.send(guest, Reshare(self._share()))
+                self.send(client, Reshare(self._share()))
 
     # readiness and death
 
     def _ready(self, ready: Ready) -> None:
-        one: Member | Guest | None = self._member(ready.role, ready.epoch) or self.roster.guests.get(ready.role)
+        one: Member | ClientRecord | None = self._member(ready.role, ready.epoch) or self.roster.clients.get(ready.role)
         if one is None or one.pid is None or one.epoch != ready.epoch:
             log.info("%s.%d is ready too late", ready.role, ready.epoch)
             return
@@ -305,14 +305,14 @@ class Director:
         self.tell_all(self.roster.table())
         if self.roster.ready and not self._opened:
             self._opened = True
-            self.company.opened()
+            self.supervisor.opened()
             log.info("every process is ready")
             self._announce(Announcement("ready"))
 
     def _gone(self, role: str, epoch: int, outside: bool) -> None:
-        if not self.company.closing:
+        if not self.supervisor.closing:
             self.tell_all(Gone(role, epoch, outside))
-        self._inquiry.gone(role)
+        self._stats.gone(role)
 
     def _answer_status(self, identity: bytes) -> None:
         self._answer(identity, self.status())
@@ -321,7 +321,7 @@ class Director:
         """`ended`: why nobody is served any more."""
         members = self.roster.members
         pids = {role: member.pid for role, member in members.items()} | {
-            "zygote": self.company.zygote_pid,
+            "zygote": self.supervisor.zygote_pid,
             DIRECTOR: os.getpid(),
         }
         return Status(
@@ -329,6 +329,6 @@ class Director:
             roles={role: member.state for role, member in members.items()},
             stats=dict(self.roster.stats),
             pids={role: pid for role, pid in pids.items() if pid is not None},
-            restarts={role: member.restarts for role, member in members.items()} | {"zygote": self.company.zygote_restarts},
+            restarts={role: member.restarts for role, member in members.items()} | {"zygote": self.supervisor.zygote_restarts},
             fatal=ended or self.fatal,
         )

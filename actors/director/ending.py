@@ -26,42 +26,42 @@ ENDED = "The engine was stopped."
 
 async def end_in_order(director: "Director") -> None:
     """End every process of the engine and reap it."""
-    company = director.company
+    supervisor = director.supervisor
     if director.config.server is not None and director.fatal is None:
         await _drain(director, director.config.server.drain_timeout)
-    company.closing = True
+    supervisor.closing = True
     status = director.status(ended=director.fatal or ENDED)
-    for guest in director.roster.guests.values():
-        director.send(guest, status)
+    for client in director.roster.clients.values():
+        director.send(client, status)
     await _end_http(director, LAST_WORDS_SECONDS)  # before the others: it tells its callers what it heard just now
     if director.config.server is not None and director.config.server.listen_fd is not None:
         os.close(director.config.server.listen_fd)  # nobody answers there any more, so nobody need wait
-    for member in company.alive:
+    for member in supervisor.alive:
         if member.state == "ready":
             director.send(member, Stop())
         elif member.pid is not None:  # it would hear Stop only when it has finished loading
             kill(member.pid)
-    company.close_zygote()
-    await _until(director, lambda: not company.alive, STOP_SECONDS, hasten=True)
-    for member in company.alive:
+    supervisor.close_zygote()
+    await _until(director, lambda: not supervisor.alive, STOP_SECONDS, hasten=True)
+    for member in supervisor.alive:
         if member.pid is not None:
             log.warning("%s did not stop and is killed", member.role)
             kill(member.pid)
-    await _until(director, lambda: not company.alive and company.zygote_pid is None, REAP_SECONDS)
+    await _until(director, lambda: not supervisor.alive and supervisor.zygote_pid is None, REAP_SECONDS)
     reap_all()
 
 
 async def _drain(director: "Director", seconds: float) -> None:
     """No client submits anything new; what was accepted has `seconds` to finish, and who dies meanwhile is replaced."""
     deadline = asyncio.get_running_loop().time() + seconds
-    guests = director.roster.guests
-    for guest in guests.values():
-        director.send(guest, Drain())
+    clients = director.roster.clients
+    for client in clients.values():
+        director.send(client, Drain())
     if (http := director.roster.members.get(HTTP)) is not None:
         http.retired = True  # its callers would be gone
 
     def done() -> bool:
-        return director.fatal is not None or all(guest.drained for guest in guests.values())
+        return director.fatal is not None or all(client.drained for client in clients.values())
 
     await _until(director, done, seconds, hasten=True)
     if director.fatal is None:
@@ -78,7 +78,7 @@ async def _end_http(director: "Director", seconds: float, hasten: bool = False) 
 
 async def _until(director: "Director", done: Callable[[], bool], seconds: float, hasten: bool = False) -> None:
     """Wait for deaths until `done`, at most `seconds`; with `hasten` a second signal ends the wait."""
-    changed = director.company.changed
+    changed = director.supervisor.changed
     try:
         async with asyncio.timeout(seconds):
             while not done() and not (hasten and director.now.is_set()):

@@ -18,7 +18,7 @@ Ended = Callable[[int, int | None], None]
 """Called with a pid and, for the director's own children, the wait status."""
 
 
-class Undertaker:
+class ProcessWatcher:
     """Death is a file descriptor: waits for any number of processes and reaps those that are ours."""
 
     def __init__(self) -> None:

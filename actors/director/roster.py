@@ -74,7 +74,7 @@ class Member:
 
 
 @dataclass
-class Guest:
+class ClientRecord:
     """A client: watched, never restarted."""
 
     epoch: int
@@ -83,7 +83,7 @@ class Guest:
     """Of its link to the director."""
     peer: Peer | None = None
     watch: int = -1
-    """The undertaker's handle on its process."""
+    """The watcher's handle on its process."""
     drained: bool = False
     """It has been asked to drain, and nothing of it is under way any more."""
 
@@ -91,7 +91,7 @@ class Guest:
 @dataclass
 class Roster:
     members: dict[str, Member]
-    guests: dict[str, Guest] = field(default_factory=dict)
+    clients: dict[str, ClientRecord] = field(default_factory=dict)
     stats: dict[str, dict[str, float]] = field(default_factory=dict)
     """Each living process's last counters."""
 
@@ -100,8 +100,8 @@ class Roster:
         return all(member.state == "ready" for member in self.members.values())
 
     @property
-    def everyone(self) -> dict[str, Member | Guest]:
-        return {**self.members, **self.guests}
+    def everyone(self) -> dict[str, Member | ClientRecord]:
+        return {**self.members, **self.clients}
 
     def table(self) -> Peers:
         return Peers({role: one.peer for role, one in self.everyone.items() if one.peer is not None})

@@ -35,7 +35,6 @@ from ...protocol.shortage import shortage
 from ..actor import Actor, run
 from ..launch import Launch
 from ..tombstones import Tombstones
-from .admission import Admission, with_tracks, without_ids
 from .assembly import assemble, check_length
 from .checkpoint import read_checkpoint
 from .decode.options import SOUND_TRACK
@@ -46,6 +45,7 @@ from .prompt import PromptRenderer
 from .store import Bindings
 from .ticket import Ticket
 from .tokens import TextTokenizer
+from .validation import RequestValidator, with_tracks, without_ids
 
 log = logging.getLogger(__name__)
 HASH_INLINE = 1 << 20
@@ -69,7 +69,7 @@ class Preprocessor(Actor):
         checkpoint = read_checkpoint(self.config.model)
         self._tokenizer = tokenizer = TextTokenizer(checkpoint.tokenizer_file, checkpoint.tokenizer)
         self._family = load_family(checkpoint, tokenizer)
-        self._admission = Admission(self.config, self._family, tokenizer.longest)
+        self._validator = RequestValidator(self.config, self._family, tokenizer.longest)
         self._renderer = PromptRenderer(checkpoint, tokenizer, self._family.placeholders, self.config.chat_template)
         shell = Shell(self.send, self._kill, self._excuse, self._later, self._submit, self._fail)
         self._decoding = Decoding(self.config, shell)
@@ -145,7 +145,7 @@ class Preprocessor(Actor):
         try:
             if self.config.ignore_ids:
                 request = without_ids(request)
-            self._admission.check(request)
+            self._validator.check(request)
             rendered = self._renderer.render(request.prompt, request.media)
             check_length(len(rendered.token_ids), self.config.max_model_len)
             sampling = self._sampling(request)
@@ -153,7 +153,7 @@ class Preprocessor(Actor):
             self._refuse(request, fetched, _failure(error))
             return
         ticket = Ticket(request, fetched, rendered, [*timings, Timing("preprocess", start, time.time())], sampling)
-        if self._admission.options.hears_clips(request):
+        if self._validator.options.hears_clips(request):
             ticket.request, ticket.tracks = with_tracks(request)
             request = ticket.request
         self._tickets[request.id] = ticket
@@ -209,7 +209,7 @@ class Preprocessor(Actor):
         """Pin the item's features, or wait for the task that brings them. Raises RequestError."""
         request, item = ticket.request, ticket.request.media[index]
         digest = self._identify(ticket, index)
-        processor, io = self._admission.options.of(request, index)
+        processor, io = self._validator.options.of(request, index)
         if index in ticket.tracks.values():
             io = {**io, SOUND_TRACK: True}
         salt = key_salt(request.tenant, self.config.model.fingerprint)
@@ -238,7 +238,7 @@ class Preprocessor(Actor):
     def _submit(self, ticket: Ticket) -> None:
         request = ticket.request
         try:
-            options = self._admission.options.in_effect(request)
+            options = self._validator.options.in_effect(request)
             prepared = assemble(ticket, self._family, self.config.max_model_len, options)
         except Exception as error:
             self._fail(ticket, _failure(error))
@@ -268,7 +268,7 @@ class Preprocessor(Actor):
 
     def _tokenize(self, request: Request) -> None:
         try:
-            self._admission.check(request)
+            self._validator.check(request)
             rendered = self._renderer.render(request.prompt, request.media)
         except Exception as error:
             self.send(request.client, PrepareFailed(request.id, request.attempt, _failure(error)))

@@ -20,10 +20,10 @@ from ..tombstones import Tombstones
 from .batch import Batch
 from .blame import Blame
 from .blocks import BlockPool
-from .door import refusal, resolve_max_tokens
 from .faults import failure_of
 from .finishing import ending
 from .isolation import Isolation
+from .limits import refusal, resolve_max_tokens
 from .media import Embeddings
 from .outbox import Outbox, Tally, about
 from .planner import Part, Planner, StepInFlight

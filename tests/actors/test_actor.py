@@ -48,10 +48,10 @@ def test_a_death_is_heard_before_what_was_sent_because_of_it(tmp_path: Path, bef
     actor = Recorder(tmp_path)
     news: list[Gone] = []
     actor.link.receive = lambda: news.pop() if news else None  # type: ignore[method-assign]
-    actor._strangers.keep = lambda received: False  # type: ignore[method-assign]
+    actor._unknown.keep = lambda received: False  # type: ignore[method-assign]
     incoming = SimpleNamespace(fence=lambda role, epoch: None, accept=lambda frames: Received("client-a", 0, "again"))
-    doors: Any = SimpleNamespace(inbox=FakeInbox(before + 1, news), incoming=incoming)
-    actor.doors = doors
+    inboxes: Any = SimpleNamespace(inbox=FakeInbox(before + 1, news), incoming=incoming)
+    actor.inboxes = inboxes
     assert actor._drain_inbox() is False
     assert actor.heard == ["again"] * before + ["preprocessor is gone", "again"]
     actor.link.close()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import zmq
 
-from thespis.actors.peers import PeerTable, Strangers
+from thespis.actors.peers import PeerTable, UnknownSenders
 from thespis.protocol.channel import Received
 from thespis.protocol.edges.control import Gone, Peer, Peers, Stalled
 from thespis.protocol.edges.decode_worker_to_preprocessor import DecodeFailed
@@ -33,24 +33,24 @@ def peers() -> Iterator[PeerTable]:
 
 
 def test_a_message_waits_until_its_sender_can_be_answered(peers: PeerTable, tmp_path: Path) -> None:
-    strangers = Strangers(peers)
+    unknown = UnknownSenders(peers)
     early = [Received("preprocessor", 3, "first"), Received("preprocessor", 3, "second")]
-    assert [strangers.keep(received) for received in early] == [True, True]
-    assert strangers.introduced() == []
+    assert [unknown.keep(received) for received in early] == [True, True]
+    assert unknown.introduced() == []
     peers.update(table(tmp_path, preprocessor=3))
-    assert strangers.introduced() == early
-    assert strangers.introduced() == []
-    assert not strangers.keep(Received("preprocessor", 3, "third"))
+    assert unknown.introduced() == early
+    assert unknown.introduced() == []
+    assert not unknown.keep(Received("preprocessor", 3, "third"))
 
 
 def test_the_older_incarnation_is_no_introduction_for_the_newer(peers: PeerTable, tmp_path: Path) -> None:
-    strangers = Strangers(peers)
+    unknown = UnknownSenders(peers)
     peers.update(table(tmp_path, preprocessor=3))
-    assert strangers.keep(Received("preprocessor", 4, "early"))
+    assert unknown.keep(Received("preprocessor", 4, "early"))
 
 
 def test_who_is_never_answered_needs_no_introduction(peers: PeerTable) -> None:
-    assert not Strangers(peers).keep(Received("fetcher", 1, "anything"))
+    assert not UnknownSenders(peers).keep(Received("fetcher", 1, "anything"))
 
 
 def test_nothing_goes_to_an_epoch_that_the_sender_knows_to_be_dead(peers: PeerTable, tmp_path: Path) -> None:
@@ -64,13 +64,13 @@ def test_nothing_goes_to_an_epoch_that_the_sender_knows_to_be_dead(peers: PeerTa
 
 
 def test_what_died_unknown_is_forgotten(peers: PeerTable, tmp_path: Path) -> None:
-    strangers = Strangers(peers)
-    strangers.keep(Received("preprocessor", 3, "of the dead"))
-    strangers.keep(Received("preprocessor", 4, "of its successor"))
-    strangers.gone("preprocessor", 3)
+    unknown = UnknownSenders(peers)
+    unknown.keep(Received("preprocessor", 3, "of the dead"))
+    unknown.keep(Received("preprocessor", 4, "of its successor"))
+    unknown.gone("preprocessor", 3)
     peers.gone(Gone("preprocessor", 3))
     peers.update(table(tmp_path, preprocessor=4))
-    assert [received.message for received in strangers.introduced()] == ["of its successor"]
+    assert [received.message for received in unknown.introduced()] == ["of its successor"]
 
 
 def fill(peers: PeerTable) -> None:
@@ -93,7 +93,7 @@ def test_a_deaf_incarnation_is_never_written_to_again_and_its_successor_is(peers
     fill(peers)
     assert peers.update(table(tmp_path, preprocessor=3)) == []
     assert "preprocessor" not in peers
-    assert not Strangers(peers).keep(Received("preprocessor", 3, "its last words"))
+    assert not UnknownSenders(peers).keep(Received("preprocessor", 3, "its last words"))
     peers.gone(Gone("preprocessor", 3))
     assert [role for role, _ in peers.update(table(tmp_path, preprocessor=4))] == ["preprocessor"]
 

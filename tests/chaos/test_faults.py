@@ -3,7 +3,7 @@
 import random
 from collections import Counter
 
-from thespis.actors.director.company import RESTARTS, WINDOW
+from thespis.actors.director.supervisor import RESTARTS, WINDOW
 from thespis.scripts.chaos_run.faults import ROLES, Fault, Pace, draw_round, short_round
 
 

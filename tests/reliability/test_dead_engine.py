@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from thespis import AsyncLLM, SamplingParams
-from thespis.actors.director.company import RESTARTS
+from thespis.actors.director.supervisor import RESTARTS
 from thespis.frontends.engine import start_engine
 from thespis.protocol.config import EngineConfig
 from thespis.protocol.errors import EngineError, RequestError

@@ -1,4 +1,4 @@
-from thespis.actors.director.roster import STARTING_LEASES, Guest, Member, RestartBudget, Roster, split_share
+from thespis.actors.director.roster import STARTING_LEASES, ClientRecord, Member, RestartBudget, Roster, split_share
 from thespis.protocol.edges.control import Peer, Share
 
 
@@ -38,8 +38,8 @@ def test_each_incarnation_has_an_epoch_of_its_own_and_nothing_of_the_last() -> N
 def test_the_table_holds_who_is_ready_clients_included() -> None:
     ready, starting = member("scheduler"), member("fetcher")
     ready.peer = Peer(1, 7, "in", "ctl", {"num_blocks": 9})
-    client = Guest(0, 8, b"a", Peer(0, 8, "c", "d"))
-    roster = Roster({"scheduler": ready, "fetcher": starting}, {"client-a": client, "client-b": Guest(0, 9, b"b")})
+    client = ClientRecord(0, 8, b"a", Peer(0, 8, "c", "d"))
+    roster = Roster({"scheduler": ready, "fetcher": starting}, {"client-a": client, "client-b": ClientRecord(0, 9, b"b")})
     assert set(roster.table().peers) == {"scheduler", "client-a"}
     assert not roster.ready
 

@@ -1,4 +1,4 @@
-"""The company: keeps every role played. Starts processes, notices their end, starts them again within a budget."""
+"""The supervisor keeps every role played: it starts processes, notices their end, and starts them again within a budget."""
 
 import asyncio
 import logging
@@ -10,9 +10,9 @@ from ...protocol.blobs import unlink_segments
 from ...protocol.topology import HTTP
 from ..launch import Launch
 from .config import DirectorConfig
-from .processes import Undertaker, Zygote, kill, spawn_actor
+from .exit_cause import MemoryKills, is_outside, is_stopped
+from .processes import ProcessWatcher, Zygote, kill, spawn_actor
 from .roster import Member, RestartBudget, Roster
-from .verdict import MemoryKills, is_outside, is_stopped
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ LAST_WORDS_SECONDS = 0.1
 """A dying process's last message may arrive a little after the news of its death."""
 
 
-class Company:
+class Supervisor:
     """`gone` is called for each incarnation that has been reaped (role, epoch, killed from outside), `give_up` when a role
     cannot be played."""
 
@@ -44,7 +44,7 @@ class Company:
         self._config, self._run_dir, self._preload = config, run_dir, preload
         self._tell_janitor, self._gone, self._give_up = tell_janitor, gone, give_up
         self._loop = asyncio.get_running_loop()
-        self.undertaker = Undertaker()
+        self.watcher = ProcessWatcher()
         self.roster = Roster({role: Member(role, RestartBudget(RESTARTS_AT_START, WINDOW)) for role in roles})
         self._zygote: Zygote | None = None
         self._zygote_budget = RestartBudget(RESTARTS, WINDOW)
@@ -113,7 +113,7 @@ class Company:
         else:  # given up on while the zygote was slow
             kill(pid)
         try:
-            self.undertaker.watch(pid, lambda pid, status: self._ended(member, epoch, status))
+            self.watcher.watch(pid, lambda pid, status: self._ended(member, epoch, status))
         except OSError:  # who cannot be watched is not kept
             kill(pid)
             raise
@@ -125,7 +125,7 @@ class Company:
 
     def _watch_zygote(self, zygote: Zygote, pid: int) -> None:
         self._tell_janitor(pid)
-        self.undertaker.watch(pid, lambda pid, status: self._zygote_ended(zygote, pid))
+        self.watcher.watch(pid, lambda pid, status: self._zygote_ended(zygote, pid))
 
     def _zygote_ended(self, zygote: Zygote, pid: int) -> None:
         """The zygote, or its standby. Its children live on; what it had not made yet, the next one makes."""

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from thespis.actors.preprocessor.admission import Admission, without_ids
+from thespis.actors.preprocessor.validation import RequestValidator, without_ids
 from thespis.protocol.errors import RequestError
 from thespis.protocol.request import Embeds, MediaItem, TextPrompt
 
@@ -12,12 +12,12 @@ from ...helpers.checkpoints import Checkpoints
 from .parts import NOWHERE, chat, config_of, item, load, request
 
 
-def admission(checkpoints: Checkpoints, family: Any = "qwen_omni", **engine: Any) -> Admission:
+def validator(checkpoints: Checkpoints, family: Any = "qwen_omni", **engine: Any) -> RequestValidator:
     folder = checkpoints(family)
-    return Admission(config_of(folder, **engine), load(folder).family)
+    return RequestValidator(config_of(folder, **engine), load(folder).family)
 
 
-def refused(rules: Admission, *media: MediaItem, **fields: Any) -> Any:
+def refused(rules: RequestValidator, *media: MediaItem, **fields: Any) -> Any:
     with pytest.raises(RequestError) as error:
         rules.check(request(TextPrompt("x"), media, **fields))
     return error.value.failure
@@ -25,7 +25,7 @@ def refused(rules: Admission, *media: MediaItem, **fields: Any) -> Any:
 
 @pytest.mark.parametrize("limit", [2, {"count": 2, "width": 512}])
 def test_S14_items_per_prompt(checkpoints: Checkpoints, limit: Any) -> None:
-    rules = admission(checkpoints, limit_mm_per_prompt={"image": limit})
+    rules = validator(checkpoints, limit_mm_per_prompt={"image": limit})
     rules.check(request(TextPrompt("x"), (item(), item(), item("audio"), item("audio"), item("audio"))))
     failure = refused(rules, item(), item(), item(where="images[2]"))
     assert failure.text.startswith("At most 2 image(s) may be provided in one prompt.")
@@ -34,25 +34,25 @@ def test_S14_items_per_prompt(checkpoints: Checkpoints, limit: Any) -> None:
 
 
 def test_S14_a_modality_that_the_model_lacks(checkpoints: Checkpoints) -> None:
-    failure = refused(admission(checkpoints, "llava"), item("audio", where="messages[0].content[1]"))
+    failure = refused(validator(checkpoints, "llava"), item("audio", where="messages[0].content[1]"))
     assert (failure.text, failure.part) == ("This model takes no audio input.", "messages[0].content[1]")
 
 
 def test_S36_embeddings_are_off_by_default(checkpoints: Checkpoints) -> None:
     embeds = item(source=Embeds(NOWHERE))
-    assert refused(admission(checkpoints), embeds).text == "You must set --enable-mm-embeds to input image_embeds"
-    admission(checkpoints, enable_mm_embeds=True).check(request(TextPrompt("x"), (embeds,)))
+    assert refused(validator(checkpoints), embeds).text == "You must set --enable-mm-embeds to input image_embeds"
+    validator(checkpoints, enable_mm_embeds=True).check(request(TextPrompt("x"), (embeds,)))
 
 
 def test_S19_neither_data_nor_id(checkpoints: Checkpoints) -> None:
     empty = MediaItem("image", None, "here")
     text = "multi_modal_data['image'][1] is empty but multi_modal_uuids['image'][1] is missing."
-    assert refused(admission(checkpoints), item("audio"), item(), empty).text == text
+    assert refused(validator(checkpoints), item("audio"), item(), empty).text == text
 
 
 def test_a_text_that_no_context_holds_is_not_tokenised(checkpoints: Checkpoints) -> None:
     parts = load(checkpoints("qwen_omni"))
-    rules = Admission(config_of(checkpoints("qwen_omni"), max_model_len=64), parts.family, parts.tokenizer.longest)
+    rules = RequestValidator(config_of(checkpoints("qwen_omni"), max_model_len=64), parts.family, parts.tokenizer.longest)
     most = 64 * parts.tokenizer.longest
     for fits, prompt in (
         (True, TextPrompt("x" * most)),

@@ -25,7 +25,7 @@ from .media_options import MediaOptions
 ITEMS_PER_PROMPT = 999
 
 
-class Admission:
+class RequestValidator:
     """One engine's rules, its media options among them. Raises EngineError where the operator's own options break them."""
 
     def __init__(self, config: PreprocessorConfig, family: Family, longest_token: int | None = None) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from thespis.actors.director.verdict import MemoryKills, is_outside, is_stopped
+from thespis.actors.director.exit_cause import MemoryKills, is_outside, is_stopped
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ PATIENCE_SECONDS = 0.5
 """Whoever computes for longer than this is answered for with the counters it sent last."""
 
 
-class Inquiry:
+class StatsCollector:
     """Each asker gets counters that were read after it asked, as far as their processes answer in time."""
 
     def __init__(self, roster: Roster, send: Callable[[Member, Message], None], answer: Callable[[bytes], None]) -> None:

@@ -5,7 +5,7 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from thespis.actors.detokenizer.desk import Desk, Outbox
+from thespis.actors.detokenizer.sessions import Outbox, Sessions
 from thespis.actors.detokenizer.vocabulary import Vocabulary
 from thespis.protocol.edges.detokenizer_to_client import Delta, Deltas, DetokenizeFailed, Finished, PromptText
 from thespis.protocol.edges.detokenizer_to_scheduler import Stopped
@@ -21,8 +21,8 @@ USAGE = Usage(3, 0, {}, 0)
 texts = st.text(st.sampled_from("ab stopé👋日"), max_size=30)
 
 
-def desk() -> Desk:
-    return Desk(Vocabulary(BYTES), (EOS,))
+def sessions() -> Sessions:
+    return Sessions(Vocabulary(BYTES), (EOS,))
 
 
 def opened(id: str = "r", client: str = "client-a", attempt: int = 0, **sampling: object) -> Open:
@@ -78,7 +78,7 @@ def pieces(ids: tuple[int, ...], cuts: list[int], **last: object) -> list[Output
 @settings(deadline=None)
 @given(texts, st.lists(st.integers(1, 60), max_size=8))
 def test_any_split_gives_the_whole_text_and_all_tokens(text: str, cuts: list[int]) -> None:
-    ids, books, reader = ids_of(text), desk(), Reader()
+    ids, books, reader = ids_of(text), sessions(), Reader()
     books.open(opened(max_tokens=None))
     for output in pieces(ids, cuts, finish="length"):
         reader.take(books.outputs(Outputs((output,))))
@@ -94,7 +94,7 @@ def test_a_stop_string_cuts_text_and_tokens_at_the_same_place_in_any_split(
     before: str, after: str, cuts: list[int], include: bool
 ) -> None:
     text = f"{before}stop{after}"
-    ids, books, reader = ids_of(text), desk(), Reader()
+    ids, books, reader = ids_of(text), sessions(), Reader()
     books.open(opened(stop="stop", include_stop_str_in_output=include))
     for output in pieces(ids, cuts):
         reader.take(books.outputs(Outputs((output,))))
@@ -113,13 +113,13 @@ def test_a_resumed_request_releases_nothing_twice(text: str, data: st.DataObject
     ids = ids_of(text)
     known = data.draw(st.integers(0, len(ids)))
     reader = Reader()
-    first = desk()
+    first = sessions()
     first.open(opened(stop="stop"))
     for output in pieces(ids, list(range(known + 1)))[:known]:
         reader.take(first.outputs(Outputs((output,))))
     if reader.ends:
         return
-    second = desk()
+    second = sessions()
     second.open(msgspec.structs.replace(opened(stop="stop"), released=(len(reader.text[0]),)))
     second_box = second.outputs(Outputs((Output("r", 0, 0, 0, ids[:known], replayed=True),)))
     reader.take(second_box).take(second.outputs(Outputs((Output("r", 0, 0, known, ids[known:], finish="length"),))))
@@ -127,7 +127,7 @@ def test_a_resumed_request_releases_nothing_twice(text: str, data: st.DataObject
 
 
 def test_a_position_known_already_adds_nothing() -> None:
-    books, reader = desk(), Reader()
+    books, reader = sessions(), Reader()
     books.open(opened())
     for start, end in ((0, 3), (0, 3), (1, 5), (0, 2)):
         reader.take(books.outputs(Outputs((Output("r", 0, 0, start, ids_of("hello")[start:end]),))))
@@ -135,7 +135,7 @@ def test_a_position_known_already_adds_nothing() -> None:
 
 
 def test_a_missing_position_ends_that_request_alone() -> None:
-    books, reader = desk(), Reader()
+    books, reader = sessions(), Reader()
     books.open(opened("r"))
     books.open(opened("s"))
     box = books.outputs(Outputs((Output("r", 0, 0, 2, ids_of("a")), Output("s", 0, 0, 0, ids_of("b")))))
@@ -145,7 +145,7 @@ def test_a_missing_position_ends_that_request_alone() -> None:
 
 def test_the_attempt_after_a_failed_one_is_welcome() -> None:
     """Its client may have begun it before it heard of the failure, which it then ignores."""
-    books, reader = desk(), Reader()
+    books, reader = sessions(), Reader()
     books.open(opened())
     reader.take(books.outputs(Outputs((Output("r", 0, 0, 2, ids_of("a")),))))
     books.open(opened(attempt=1))
@@ -154,7 +154,7 @@ def test_the_attempt_after_a_failed_one_is_welcome() -> None:
 
 
 def test_the_end_token_counts_but_is_not_shown() -> None:
-    books, reader = desk(), Reader()
+    books, reader = sessions(), Reader()
     books.open(opened(skip_special_tokens=False))
     reader.take(books.outputs(Outputs((Output("r", 0, 0, 0, (*ids_of("hi"), EOS), finish="stop", stop_token=EOS),))))
     assert (reader.text[0], reader.tokens[0][-1], reader.ends[0].stop_reason) == ("hi", EOS, None)
@@ -163,14 +163,14 @@ def test_the_end_token_counts_but_is_not_shown() -> None:
 def test_a_stop_token_id_is_hidden_and_named() -> None:
     (token,) = ids_of("a")
     for include, shown in ((False, "b"), (True, "ba")):
-        books, reader = desk(), Reader()
+        books, reader = sessions(), Reader()
         books.open(opened(stop_token_ids=(token,), include_stop_str_in_output=include))
         reader.take(books.outputs(Outputs((Output("r", 0, 0, 0, (*ids_of("b"), token), finish="stop", stop_token=token),))))
         assert (reader.text[0], reader.ends[0].stop_reason) == (shown, token)
 
 
 def test_text_held_for_a_stop_string_or_a_character_is_released_at_the_end() -> None:
-    books, reader = desk(), Reader()
+    books, reader = sessions(), Reader()
     books.open(opened(stop="stop"))
     reader.take(books.outputs(Outputs((Output("r", 0, 0, 0, (*ids_of("a sto"), 0xE6)),))))
     assert (reader.text[0], len(reader.tokens[0])) == ("a ", len(ids_of("a sto")) + 1)
@@ -179,14 +179,14 @@ def test_text_held_for_a_stop_string_or_a_character_is_released_at_the_end() -> 
 
 
 def test_no_stop_string_within_min_tokens() -> None:
-    books, reader = desk(), Reader()
+    books, reader = sessions(), Reader()
     books.open(opened(stop="a", min_tokens=2))
     reader.take(books.outputs(Outputs((Output("r", 0, 0, 0, ids_of("aaaa")),))))
     assert (reader.text[0], reader.stopped[0].tokens) == ("aa", 3)
 
 
 def test_finished_once_when_every_choice_has_ended_and_close_has_come() -> None:
-    books, reader = desk(), Reader()
+    books, reader = sessions(), Reader()
     books.open(opened(n=2, stop="b"))
     reader.take(
         books.outputs(Outputs((Output("r", 0, 0, 0, ids_of("ab")), Output("r", 0, 1, 0, ids_of("aaa"), finish="length"))))
@@ -200,14 +200,14 @@ def test_finished_once_when_every_choice_has_ended_and_close_has_come() -> None:
 
 
 def test_a_close_before_the_end_fails_the_request() -> None:
-    books, reader = desk(), Reader()
+    books, reader = sessions(), Reader()
     books.open(opened())
     reader.take(books.close(Close("r", 0, USAGE, ())))
     assert (len(reader.failed), len(reader.finished)) == (1, 0)
 
 
 def test_one_message_per_client_and_step() -> None:
-    books = desk()
+    books = sessions()
     for id, client in (("r", "client-a"), ("s", "client-b"), ("t", "client-a")):
         books.open(opened(id, client))
     box = books.outputs(Outputs(tuple(Output(id, 0, 0, 0, ids_of("x")) for id in "rst")))
@@ -218,7 +218,7 @@ def test_one_message_per_client_and_step() -> None:
 
 
 def test_attempts_replace_upwards_and_drop_downwards() -> None:
-    books, reader = desk(), Reader()
+    books, reader = sessions(), Reader()
     books.open(opened(attempt=1))
     books.open(opened(attempt=0))
     reader.take(books.outputs(Outputs((Output("r", 0, 0, 0, ids_of("old")), Output("r", 1, 0, 0, ids_of("new"))))))
@@ -226,21 +226,21 @@ def test_attempts_replace_upwards_and_drop_downwards() -> None:
 
 
 def test_end_leaves_a_tombstone() -> None:
-    books = desk()
+    books = sessions()
     books.end(("r",))
     books.open(opened())
     assert books.outputs(Outputs((Output("r", 0, 0, 0, ids_of("x")),))) == []
 
 
 def test_a_client_that_is_gone_is_written_to_no_more() -> None:
-    books = desk()
+    books = sessions()
     books.open(opened())
     books.forget_client("client-a")
     assert books.outputs(Outputs((Output("r", 0, 0, 0, ids_of("x")),))) == []
 
 
 def test_logprobs_carry_text_and_bytes() -> None:
-    books = desk()
+    books = sessions()
     books.open(opened(logprobs=1))
     score = TokenLogprobs(0xE6, -0.5, 2, ((0x61, -0.1), (0xE6, -0.5)))
     [(_, message)] = books.outputs(Outputs((Output("r", 0, 0, 0, (0xE6,), (score,)),)))
@@ -251,7 +251,7 @@ def test_logprobs_carry_text_and_bytes() -> None:
 
 
 def test_prompt_scores_go_to_the_client() -> None:
-    books = desk()
+    books = sessions()
     books.open(opened())
     [(role, message)] = books.prompt_scores(PromptScores("r", 0, (TokenLogprobs(0x61, -1.0, 1, ()),)))
     assert isinstance(message, PromptText)

@@ -39,7 +39,7 @@ class Session:
         return all(choice.ended for choice in self.choices)
 
 
-class Desk:
+class Sessions:
     """Sessions by request id; the higher attempt replaces the lower, the lower is dropped."""
 
     def __init__(self, vocabulary: Vocabulary, eos_token_ids: tuple[int, ...]) -> None:

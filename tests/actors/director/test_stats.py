@@ -1,0 +1,66 @@
+import asyncio
+
+import pytest
+
+from thespis.actors.director import stats
+from thespis.actors.director.roster import Member, RestartBudget, Roster
+from thespis.actors.director.stats import StatsCollector
+from thespis.protocol.wire import Message
+
+
+class Bench:
+    """A collector with two ready members, and what it sent and answered."""
+
+    def __init__(self) -> None:
+        members = {role: Member(role, RestartBudget(1, 1.0)) for role in ("a", "b")}
+        for member in members.values():
+            member.begin(0.0)
+            member.state = "ready"
+        self.roster = Roster(members)
+        self.asked: list[str] = []
+        self.answered: list[bytes] = []
+        self.stats = StatsCollector(self.roster, self._send, self.answered.append)
+
+    def _send(self, member: Member, message: Message) -> None:
+        self.asked.append(member.role)
+
+
+async def test_an_answer_waits_for_the_counters_of_everybody_but_the_asker() -> None:
+    bench = Bench()
+    bench.stats.ask(b"x", "client-x")
+    assert bench.asked == ["a", "b"]
+    bench.stats.heard("a", 1, {"n": 1.0})
+    assert bench.answered == []
+    bench.stats.heard("b", 1, {"n": 2.0})
+    assert bench.answered == [b"x"]
+    assert bench.roster.stats == {"a": {"n": 1.0}, "b": {"n": 2.0}}
+    bench.stats.ask(b"a", "a")
+    assert bench.asked[2:] == ["b"]
+
+
+async def test_counters_that_were_asked_for_before_do_not_answer_a_later_question() -> None:
+    bench = Bench()
+    bench.stats.ask(b"first", "b")
+    bench.stats.ask(b"second", "b")
+    bench.stats.heard("a", 1, {"n": 1.0})
+    assert bench.answered == [b"first"]
+    bench.stats.heard("a", 1, {"n": 2.0})
+    assert bench.answered == [b"first", b"second"]
+
+
+async def test_nobody_waits_for_the_dead_or_believes_them() -> None:
+    bench = Bench()
+    bench.stats.ask(b"x", "b")
+    bench.stats.heard("a", 0, {"n": 9.0})
+    assert "a" not in bench.roster.stats
+    bench.stats.gone("a")
+    assert bench.answered == [b"x"]
+
+
+async def test_who_is_busy_is_answered_for_with_its_last_counters(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stats, "PATIENCE_SECONDS", 0.01)
+    bench = Bench()
+    bench.stats.ask(b"x", "b")
+    while not bench.answered:
+        await asyncio.sleep(0.005)
+    assert bench.answered == [b"x"]
