@@ -263,9 +263,8 @@ class Client:
 
     def _mourn(self, role: str, epoch: int, outside: bool) -> None:
         asked = self._tokenizing.requests if role == "preprocessor" else []
-        names = {
-            f"tokenize {outline(request)}": request for request in asked
-        }  # their callers repeat these, the ledger does not
+        # Questions have no entry in the ledger: they are repeated by their callers, and known again by what they ask.
+        names = {f"tokenize {outline(request)}": request for request in asked}
         proof = self._delivery.take_up(role, epoch, outside, names)
         self._suspects.born(role, self._connection.others)
         if proof is not None:

@@ -112,9 +112,7 @@ def start_engine(
     if server is not None and template is None:
         raise no_template(model)
     directions = DirectorConfig(
-        engine=msgspec.structs.replace(
-            config, chat_template=template
-        ),  # read once, so that a restarted process gets the same one
+        engine=msgspec.structs.replace(config, chat_template=template),  # the text: a restarted process gets the same one
         server=server,
         modules=dict(modules or {}),
         forked=None if forked is None else tuple(forked),
