@@ -2,10 +2,10 @@
 
 import argparse
 import json
+import os
 import re
 import types
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -53,16 +53,28 @@ def _reading(kind: Any) -> dict[str, Any]:
         # Several values after one flag would take MODEL for one of them, unless it can be told apart.
         if get_args(kind)[0] == HostName:
             return {"action": "extend", "nargs": "+", "type": _host_name, "metavar": "HOST"}
-        return {"action": "append", "metavar": "TEXT"}
+        return {"action": "append", "type": _not_the_model, "metavar": "TEXT"}
     if get_origin(kind) is dict:
         return {"type": _json_object, "metavar": "JSON"}
     names = {int: "N", float: "X", str: "TEXT"}
     return {"type": kind, "metavar": names[kind]}
 
 
+def _is_checkpoint(path: str) -> bool:
+    """Unlike pathlib's, this `isfile` says no to a name that is too long for a file."""
+    return os.path.isfile(os.path.join(path, "config.json"))
+
+
+def _not_the_model(text: str) -> str:
+    """Refuses what a shell leaves where a variable is not set: `--api-key "$KEY"`, `--api-key $KEY MODEL`."""
+    if not text or _is_checkpoint(text):
+        raise argparse.ArgumentTypeError(f"expected a value, got {'the model ' + repr(text) if text else 'an empty one'}")
+    return text
+
+
 def _host_name(text: str) -> str:
     """Refuses what names a file or a URL. Whether it is a host name in every detail is for the fetcher to say."""
-    if re.search(r"[/\\\s]|^[.~]", text) or (Path(text) / "config.json").is_file():
+    if re.search(r"[/\\\s]|^[.~]", text) or _is_checkpoint(text):
         form = "a host name has no scheme, port, path or wildcard, and MODEL goes before the flags"
         raise argparse.ArgumentTypeError(f"{text!r} is not a host name: {form}")
     return text

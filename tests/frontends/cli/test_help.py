@@ -95,21 +95,29 @@ def test_flags_fill_the_structs_and_what_is_not_given_keeps_its_default() -> Non
 
 
 def test_the_model_after_a_key_is_the_model() -> None:
-    given = build_parser("serve").parse_args(["serve", "--api-key", "k1", "./Qwen2-VL", "--api-key", "k2"])
-    assert build(ServerConfig, given).api_key == ("k1", "k2")
+    long = "k" * 300  # longer than a file's name may be
+    given = build_parser("serve").parse_args(["serve", "--api-key", "k1", "./Qwen2-VL", "--api-key", long])
+    assert build(ServerConfig, given).api_key == ("k1", long)
     assert given.model == "./Qwen2-VL"
 
 
-def test_a_checkpoint_here_is_no_host(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--allowed-media-domains", "a.org"], "MODEL goes before the flags"),
+        (["--api-key"], "expected a value, got the model 'Qwen2-VL'"),  # --api-key $KEY Qwen2-VL, and no KEY
+    ],
+)
+def test_a_checkpoint_is_no_value_of_a_list(
+    flags: list[str], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "Qwen2-VL").mkdir()
     (tmp_path / "Qwen2-VL" / "config.json").touch()
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as end:
-        main(["serve", "--allowed-media-domains", "a.org", "Qwen2-VL"])
+        main(["serve", *flags, "Qwen2-VL"])
     assert end.value.code == 2
-    assert "MODEL goes before the flags" in capsys.readouterr().err
+    assert words in capsys.readouterr().err
 
 
 def test_chat_takes_the_engines_flags() -> None:
@@ -123,6 +131,7 @@ def test_chat_takes_the_engines_flags() -> None:
         (["--limit-mm-per-prompt", "image=2"], "expected a JSON object"),
         (["--port", "http"], "invalid int value"),
         (["--no-such-flag"], "unrecognized arguments"),
+        (["--api-key", ""], "expected a value, got an empty one"),
         (["--dtype", "int8"], "invalid choice: 'int8'"),
         (["--tool-call-parser", "pythonic"], "invalid choice: 'pythonic'"),
         (["--allowed-media-domains", "a.org", "./Qwen2-VL"], "'./Qwen2-VL' is not a host name: "),
