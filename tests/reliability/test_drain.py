@@ -132,7 +132,8 @@ async def test_accepted_streams_finish_token_for_token_and_new_ones_are_refused(
         for events, (path, body) in zip(undisturbed, bodies(), strict=True):
             await events.read(http, path, body)
         async with AsyncLLM(run_dir=run_dir) as llm:
-            params = SamplingParams(max_tokens=300, temperature=0.0, ignore_eos=True)
+            # Long enough that the server is still draining when the late requests come, however busy the machine is.
+            params = SamplingParams(max_tokens=900, temperature=0.0, ignore_eos=True)
             alone = await llm.generate("another face", params)
             stream = llm.stream("another face", params)
             joined = list((await anext(stream)).token_ids)
