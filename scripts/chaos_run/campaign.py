@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest.mock import patch
 
 import aiohttp
 
@@ -112,8 +113,8 @@ class Campaign:
         """LLM, called from many threads."""
         async with AsyncExitStack() as stack:
             media = await stack.enter_async_context(media_server(self.options.seed + 1))
-            os.environ.update(SURROUNDINGS)
-            llm = await asyncio.to_thread(lambda: LLM(str(self._model), **ENGINE))
+            with patch.dict(os.environ, SURROUNDINGS):  # of this process, which the engine inherits
+                llm = await asyncio.to_thread(lambda: LLM(str(self._model), **ENGINE))
             try:
                 run_dir = llm.run_dir
                 director = (await asyncio.to_thread(llm.status)).pids["director"]

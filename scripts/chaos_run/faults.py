@@ -55,12 +55,15 @@ def draw_round(draw: random.Random, http: bool, killed: Counter[str] | None = No
     return faults
 
 
-def short_round(draw: random.Random) -> list[Fault]:
-    """For the test suite: every role once under load, two at once, one in another's recovery, one stopped."""
-    faults = [Fault("kill", (role,)) for role in ROLES]
+def short_round(draw: random.Random, http: bool) -> list[Fault]:
+    """For the test suite: one fault of every other kind, and who is in none of them killed alone; without `http`, two kills."""
+    if not http:
+        return [Fault("kill", ("gpu-runner",)), Fault("kill", ("scheduler",))]
+    faults = [Fault("kill", (role,)) for role in ("fetcher", "decode-worker-0", "preprocessor", "detokenizer", "zygote")]
     faults.append(Fault("pair", ("scheduler", "gpu-runner")))
     faults.append(Fault("chain", ("encoder-cache", "detokenizer"), 0.05))
     faults.append(Fault("stop", ("preprocessor",)))
+    faults.append(Fault("full", ("encoder-cache",)))
     draw.shuffle(faults)
     return faults
 

@@ -18,7 +18,13 @@ def test_every_round_kills_every_role_alone_and_has_each_kind() -> None:
         assert Counter(f.roles[0] for f in faults if f.kind == "kill") == Counter((*ROLES, "http"))
         assert {f.kind for f in faults} == {"kill", "pair", "chain", "stop", "full"}
         assert all("http" not in f.roles for f in draw_round(random.Random(seed), http=False))
-    assert {f.kind for f in short_round(random.Random(0))} == {"kill", "pair", "chain", "stop"}
+
+
+def test_the_short_round_strikes_every_role_and_has_each_kind() -> None:
+    faults = short_round(random.Random(0), http=True)
+    assert {role for f in faults for role in f.roles} == set(ROLES)
+    assert {f.kind for f in faults} == {"kill", "pair", "chain", "stop", "full"}
+    assert {role for f in short_round(random.Random(0), http=False) for role in f.roles} == {"gpu-runner", "scheduler"}
 
 
 def test_who_was_struck_least_is_struck_next() -> None:
