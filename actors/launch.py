@@ -50,7 +50,7 @@ def enter(launch: Launch) -> None:
         sys.exit(1)  # the director died before we asked to follow it
     setproctitle.setproctitle(f"thespis {_title(launch.role)}")
     configure_logging(launch.role)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the face's affair; the director stops us in order
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the face; the director shuts us down
     import_module(launch.module).main(launch)
 
 

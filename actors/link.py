@@ -18,7 +18,7 @@ HELLO_SECONDS = 30.0
 HANG_SECONDS = 300.0
 """A handler that takes longer will not come back: no model step, encoder batch or decode is that long."""
 PATIENCE_MS = 1000
-"""How long a send waits for a director that does not read, and the last messages for their way out when this process ends."""
+"""How long a send waits for a director that does not read, and how long the last messages may take to leave at the end."""
 
 
 class DirectorLink:

@@ -15,7 +15,7 @@ from .tombstones import Tombstones
 
 log = logging.getLogger(__name__)
 LINGER_MS = 500
-"""What was sent just before the end of this process gets so long to leave."""
+"""How long messages sent just before the end of this process may take to leave."""
 MAX_EARLY = 4096
 """Messages kept for one client that is not known yet."""
 
@@ -33,7 +33,7 @@ class PeerTable:
         self._edges = edges_from(role)
         self._open: dict[str, tuple[Peer, Outgoing]] = {}
         self._early: dict[str, list[Message]] = {}
-        """For clients whose request was quicker than the news of them."""
+        """For clients whose request overtook their introduction."""
         self._departed = Tombstones()
         """Clients."""
         self._report = report
@@ -132,8 +132,8 @@ class PeerTable:
 
 
 class UnknownSenders:
-    """Messages that were quicker than the director's introduction of their sender. They wait for it: what they ask could not be
-    answered, and an answer that cannot be sent is a request that hangs."""
+    """Messages that overtook the director's introduction of their sender. They wait for it: an answer that cannot be sent would
+    leave a request hanging."""
 
     def __init__(self, peers: PeerTable) -> None:
         self._peers = peers
@@ -152,7 +152,7 @@ class UnknownSenders:
         return [received for received in waiting if not self.keep(received)]
 
     def gone(self, role: str, epoch: int) -> None:
-        """It died unknown."""
+        """It died before it was introduced."""
         self._waiting = [r for r in self._waiting if r.sender != role or r.epoch > epoch]
 
 

@@ -33,7 +33,7 @@ MAX_REDIRECTS = 3
 """Hops of one download, where redirects are followed at all."""
 LEAST_REQUESTS = 128
 """In the engine at once, unless told otherwise. As many wait as run, so that a flood's last request is answered a batch later:
-a deeper queue makes everybody wait, and nobody's answer come sooner."""
+a deeper queue makes everybody wait and brings no answer sooner."""
 
 
 class Division(msgspec.Struct, frozen=True, kw_only=True):

@@ -82,7 +82,7 @@ class Director:
         self.fatal: str | None = None
         self._over = asyncio.Event()
         self.now = asyncio.Event()
-        """Set by the second signal: no more waiting for anybody."""
+        """Set by the second signal: wait for nothing more."""
 
     async def run(self) -> int:
         """Until the engine has ended; returns the exit code."""
@@ -216,7 +216,7 @@ class Director:
                 self._end_stalled(role, epoch)
 
     def _hear_fatal(self, role: str, epoch: int, text: str) -> None:
-        """At the start it is the end. Later it is one more death, and the text only told if the role is given up."""
+        """Before the engine was ready this ends it. Later it is one more death; the text is shown if the role is given up."""
         member = self.roster.members.get(role)
         if member is not None and member.epoch == epoch:  # it may be dead already: these are its last words
             member.fatal = text

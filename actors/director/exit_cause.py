@@ -1,4 +1,4 @@
-"""Whose doing a death was: the process's own, or a signal's from outside. Work in hand can be to blame only for the first."""
+"""Why a process ended: of its own accord, or by a signal from outside. Work in hand can be to blame only for the first."""
 
 import os
 import re
@@ -29,7 +29,7 @@ def is_stopped(pid: int) -> bool:
 
 
 class MemoryKills:
-    """How often the kernel has killed for want of memory."""
+    """How often the kernel has killed a process for lack of memory."""
 
     def __init__(self, table: Path = Path("/proc/vmstat")) -> None:
         self._table = table

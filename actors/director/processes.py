@@ -1,4 +1,4 @@
-"""Making processes and hearing of their end: the only file of the director that forks, waits and kills."""
+"""Starting processes and learning of their end: the only file of the director that forks, waits and kills."""
 
 import asyncio
 import logging

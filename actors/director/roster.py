@@ -1,4 +1,4 @@
-"""The books of the director: who plays what, who is ready, how often each was restarted. No clock, no socket, no process."""
+"""The director's records: which process has which role, which are ready, how often each was restarted. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -58,7 +58,7 @@ class Member:
     stopped: bool = False
     """It was found stopped by a signal then."""
     retired: bool = False
-    """It is not played again."""
+    """The role is not filled again."""
     fatal: str | None = None
     """What it said before it gave up."""
 

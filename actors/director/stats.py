@@ -1,4 +1,4 @@
-"""Questions about the state of the engine: gathers fresh counters from everybody, then lets the answer go."""
+"""Questions about the state of the engine: fresh counters are collected from every process before the answer goes out."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from ...protocol.wire import Message
 from .roster import Member, Roster
 
 PATIENCE_SECONDS = 0.5
-"""Whoever computes for longer than this is answered for with the counters it sent last."""
+"""A process that computes for longer than this is represented by the counters it sent last."""
 
 
 class StatsCollector:

@@ -22,7 +22,7 @@ RESTARTS_AT_START = 2
 """Before the engine was ready for the first time: what fails then mostly fails again."""
 RETRY_SECONDS = 1.0
 HELLO_SECONDS = 300.0
-"""From a process's making to its Hello; the zygote's imports are in it."""
+"""From the start of a process to its Hello, the zygote's imports included."""
 LAST_WORDS_SECONDS = 0.1
 """A dying process's last message may arrive a little after the news of its death."""
 
@@ -114,7 +114,7 @@ class Supervisor:
             kill(pid)
         try:
             self.watcher.watch(pid, lambda pid, status: self._ended(member, epoch, status))
-        except OSError:  # who cannot be watched is not kept
+        except OSError:  # a process that cannot be watched is not kept
             kill(pid)
             raise
 
@@ -211,7 +211,7 @@ class Supervisor:
         return next((member for member in self.alive if member.pid == pid), None)
 
     def check_leases(self) -> None:
-        """Kill who is silent: it may be stopped, and must be reaped before anything it could write is reused."""
+        """Kill silent processes: even one that is only stopped must be reaped before anything it could write is reused."""
         for member in self.roster.overdue(self._loop.time(), self._config.lease_seconds, HELLO_SECONDS):
             log.warning("%s.%d is silent and is replaced", member.role, member.epoch)
             self.end_silent(member.role, member.epoch)
@@ -221,14 +221,14 @@ class Supervisor:
             kill(zygote.pid)
 
     def forgive(self) -> None:
-        """The director itself was stopped for a while: nobody's lease runs from before."""
+        """The director itself was stopped for a while: every lease starts anew."""
         for member in self.roster.members.values():
             member.heard = self._loop.time()
         if self._zygote is not None:
             self._zygote.forgive()
 
     def _bury_zygote(self, zygote: Zygote, pid: int) -> None:
-        """Nobody takes over any more."""
+        """No successor takes over."""
         if pid == zygote.standby:
             zygote.standby = None
         else:

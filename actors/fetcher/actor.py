@@ -32,7 +32,7 @@ MAX_DOWNLOADS = 32
 AT_ONCE_SECONDS = 1.0
 """How long after a download's end its bytes still answer the same URL."""
 LINGER_SECONDS = 120.0
-"""When an ended request's bytes go although no `MediaRead` came; longer than a decode may take."""
+"""How long the bytes of an ended request are kept without a `MediaRead`; longer than a decode may take."""
 
 
 class Fetcher(Actor):
@@ -189,8 +189,8 @@ class Fetcher(Actor):
 
 
 def _failure_of(error: Exception, download: Download) -> Failure:
-    """What is short here goes before what it made fail. The other end is anybody: whatever its bytes make a library raise ends
-    this download alone."""
+    """A shortage on this machine counts for more than the error that it caused. The remote end is not trusted: whatever its
+    bytes make a library raise ends this download alone."""
     if (short := shortage(error)) is not None:
         return short
     if isinstance(error, FetchError):

@@ -1,4 +1,4 @@
-"""Items on their way to features: tasks over the pool of workers, the store of what is held, kills and retries.
+"""From items to features: tasks for the pool of workers, the store of what is held, kills and retries.
 
 No sockets here: the shell gives it ways to send, to kill, to be called later, and to hear what becomes of a ticket.
 """
@@ -273,8 +273,7 @@ class Decoding:
             self._shell.fail(waiter.ticket, msgspec.structs.replace(failure, part=part))
 
     def _excuse(self, task: DecodeTask[Waiter]) -> None:
-        """It is not tried again: the deaths that it was at are its own. If it had been decoded after all, they would be the
-        workers'."""
+        """It is not tried again: the deaths of its workers are its fault. Had it been decoded, they would be their own."""
         for role, epoch in task.ended:
             self._shell.excuse(role, epoch)
         task.ended.clear()

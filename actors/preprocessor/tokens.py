@@ -109,7 +109,7 @@ class TextTokenizer:
             ids = self._after_newline(piece)
         finally:
             self._tokenizer.encode_special_tokens = False
-        if token is not None and token in ids:  # an added token that is not special: letter by letter it is none
+        if token is not None and token in ids:  # an added token that is not special: spelled letter by letter it is plain text
             return [number for letter in piece for number in self._after_newline(letter)]
         return ids
 

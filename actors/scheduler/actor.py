@@ -1,4 +1,4 @@
-"""The scheduler's shell: it hands messages to the policy, and carries what the policy says.
+"""The scheduler's shell: it hands messages to the policy, and sends what the policy says.
 
 Order within one event: the next plans first, since the runner waits for them, then tokens, then everything else.
 """

@@ -1,9 +1,9 @@
-"""Requests and items that may be what runner, encoder and detokenizer die of: whom to run alone, whom to refuse, when.
+"""Requests and items that may be killing the runner, encoder or detokenizer: which to run alone, which to refuse, and when.
 
 For the runner the suspects are requests, by id: those in the steps in flight at its death. For the encoder they are items,
-by key: those asked for and not there. A suspect request gets the batch for itself until it is past the place where the runner
-died; a suspect item is asked for by itself, for nobody, until the encoder has survived it. For the detokenizer they are the
-requests that it was told of; it is told of one suspect alone until that one is over.
+by key: those asked for and not there. A suspect request gets the batch for itself until it is past the place where the
+runner died; a suspect item is asked for by itself, on behalf of no request, until the encoder has survived it. For the
+detokenizer they are the requests that it was told of; it is told of one suspect alone until that one is over.
 """
 
 from collections.abc import Iterable
@@ -27,7 +27,7 @@ POISON_ITEM = Failure(
 
 
 class Blame:
-    """The quarantines, and what is refused at the door."""
+    """The quarantines, and what is refused on arrival."""
 
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
@@ -52,7 +52,7 @@ class Blame:
         return None
 
     def runner_died(self, epoch: int, touched: Iterable[tuple[Sequence, int]], outside: bool, now: float) -> None:
-        """`touched`: sequences in the steps in flight, and behind the last position of each."""
+        """`touched`: sequences in the steps in flight, and one past the last position of each."""
         ids: dict[str, Request] = {}
         there: set[str] = set()
         for seq, end in touched:
@@ -70,7 +70,7 @@ class Blame:
             self._ban(proof.name, now, Excuse(ENCODER_CACHE, proof.epochs))
 
     def detokenizer_died(self, epoch: int, told: Iterable[Request], now: float) -> None:
-        """By its own doing."""
+        """Of its own accord, not by a kill from outside."""
         by_id = {request.id: request for request in told}
         proof = self.texts.died(epoch, by_id, outside=False)
         if proof is not None:

@@ -1,4 +1,4 @@
-"""One suspect at a time: clears the batch for a request that must run alone, and the encoder for an item."""
+"""One suspect at a time: clears the batch for a request that must run alone, or the encoder for an item."""
 
 from .batch import Batch
 from .blame import Blame
@@ -8,7 +8,7 @@ from .sequence import Request
 
 
 class Isolation:
-    """Looks before each step whether somebody must be alone, and sees to it. Nobody is: it costs nothing."""
+    """Checks before each step whether a suspect must run alone, and makes room for it. Without suspects it costs nothing."""
 
     def __init__(self, blame: Blame, batch: Batch, media: Embeddings, planner: Planner, requests: dict[str, Request]) -> None:
         self._blame, self._batch, self._media, self._planner = blame, batch, media, planner
@@ -46,7 +46,7 @@ class Isolation:
                 self._media.release(seq)
 
     def _try_item(self) -> None:
-        """While an item must be tried, nobody asks; when the encoder has answered everybody, it is asked for alone."""
+        """While an item waits for its trial nothing else is asked for; when all else is answered, it is asked for alone."""
         rows = {
             item.key: item.rows for request in self._requests.values() if not request.closed for item in request.prepared.items
         }

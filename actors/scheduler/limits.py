@@ -1,4 +1,4 @@
-"""What is refused at the door: requests that could never run to their end."""
+"""What is refused on arrival: requests that could never run to their end."""
 
 from ...protocol.errors import Failure
 from ...protocol.prepared import Prepared

@@ -41,7 +41,7 @@ class Embeddings:
         return True
 
     def try_alone(self, key: str, rows: int) -> None:
-        """Ask for one item for nobody, to see whether the encoder survives it."""
+        """Ask for one item on behalf of no request, to see whether the encoder survives it."""
         self._count += 1
         self.trial = f"trial.{self._count}", key
         self._outbox.encoder.append(Need(self.trial[0], (key,), (rows,)))

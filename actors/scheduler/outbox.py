@@ -1,4 +1,4 @@
-"""What the policy wants said, and what it counts: values for the shell, which has the sockets."""
+"""What the policy wants sent, which is the shell's work, and what it counts."""
 
 from dataclasses import asdict, dataclass, field
 
@@ -19,7 +19,7 @@ class Outbox:
 
 
 def about(id: str, messages: list[SchedulerToDetokenizer]) -> list[SchedulerToDetokenizer]:
-    """What of these is about one request."""
+    """Of these messages, what is about one request."""
     found: list[SchedulerToDetokenizer] = []
     for message in messages:
         if not isinstance(message, Outputs):

@@ -41,7 +41,7 @@ class Draft:
     def __init__(self, budget: int) -> None:
         self.budget = budget
         self.starved = False
-        """Somebody running lacks a block: nobody new comes in."""
+        """A running sequence lacks a block: no new one is admitted."""
         self.parts: list[Part] = []
         self.new: list[NewSequence] = []
         self.work: list[Work] = []
@@ -89,9 +89,9 @@ class Planner:
         return self._finish(draft), draft.parts
 
     def ask_ahead(self, now: float) -> None:
-        """Ask for the embeddings of those who will run soon, in the order in which they will."""
+        """Ask for the embeddings of the sequences that will run soon, in that order."""
         asking = 0
-        for seq in self._batch.running:  # an encoder-cache may have died when nobody might ask
+        for seq in self._batch.running:  # an encoder-cache may have died while nothing could be asked for
             if seq.asked is None and seq.planned < seq.media_end:
                 self._media.ask(seq, seq.planned, now)
         for seq in self._batch.waiting:
@@ -109,7 +109,7 @@ class Planner:
         self._reserved = 0
         running = self._batch.running
         index = 0
-        while index < len(running) and room > 0:  # it may lose its last ones on the way
+        while index < len(running) and room > 0:  # preemption may shorten it meanwhile
             seq = running[index]
             index += 1
             if seq.planned < seq.target or len(seq.output) + seq.pending >= seq.request.max_tokens:
@@ -176,7 +176,7 @@ class Planner:
         draft.add(seq, end - start, sample=end == seq.target)
 
     def _reserve(self, seq: Sequence, start: int) -> bool:
-        """Keep room in the next step for a span that is ready and must stay whole; False where that is not the matter."""
+        """Keep room in the next step for a span that is ready and must stay whole; False where none begins at `start`."""
         whole = seq.whole_span_at(start)
         self._reserved = max(self._reserved, whole)
         return whole > 0

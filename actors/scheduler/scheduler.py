@@ -1,6 +1,6 @@
 """The scheduler's policy: requests in, plans out, results in, outputs out. No socket, no clock, no torch.
 
-Times are parameters (unix seconds); what must be said lands in `outbox`. The shell in `actor.py` carries it.
+Times are parameters (unix seconds); what must be sent goes to `outbox`. The shell in `actor.py` sends it.
 """
 
 from collections import deque
@@ -82,7 +82,7 @@ class Scheduler:
         self._close_if_over(request)
 
     def stopped(self, message: Stopped) -> None:
-        """The detokenizer found a stop string: what lies behind it is not wanted."""
+        """The detokenizer found a stop string: tokens after it are not wanted."""
         request = self.requests.get(message.id)
         if request is None or request.prepared.attempt != message.attempt or message.choice >= len(request.sequences):
             return
@@ -239,12 +239,12 @@ class Scheduler:
                 self.outbox.detokenizer += replay(request)
 
     def _tell_next(self) -> None:
-        """It has survived the one that it was told of alone: the next one, or all, are told now."""
+        """The request that it was told of alone is over: tell it of the next suspect, or of everything."""
         if self._only_told is not None and self._only_told not in self.requests:
             self.detokenizer_joined()
 
     def for_detokenizer(self) -> list[SchedulerToDetokenizer]:
-        """What it is to be told now; the rest of the outbox is told when its turn comes, from what is kept of each request."""
+        """What to tell it now. While it is told of one suspect alone the rest is dropped, and replayed when its turn comes."""
         said, self.outbox.detokenizer = self.outbox.detokenizer, []
         return said if self._only_told is None else about(self._only_told, said)
 

@@ -151,7 +151,7 @@ class Sequence:
 
     @property
     def media_end(self) -> int:
-        """Behind the last position that takes an embedding."""
+        """One past the last position that takes an embedding."""
         return self.request.spans[-1].end if self.request.spans else 0
 
     def waits_for_leader(self) -> bool:

@@ -53,7 +53,7 @@ class Fatal(Message, frozen=True):
 
 
 class Leave(Message, frozen=True):
-    """A client goes away in order."""
+    """A client leaves of its own accord."""
 
     role: str
     epoch: int
@@ -154,11 +154,11 @@ class AskStats(Message, frozen=True):
 
 
 class Drain(Message, frozen=True):
-    """To clients: submit nothing new; answered with `Drained`, perhaps much later."""
+    """To clients: submit nothing new. Answered with `Drained`, perhaps much later."""
 
 
 class Stop(Message, frozen=True):
-    """End in order."""
+    """Shut down."""
 
 
 class Status(Message, frozen=True):

@@ -9,7 +9,7 @@ Verdict = Literal["kept", "cancelled", "tie", "lost", "diverged", "poison", "exc
 """kept: as it would have been; cancelled: the same, so far as it came until its caller left; excused: its own frontend was
 killed, or shared memory was full by intent."""
 Way = Literal["going", "deadline"]
-"""How a caller leaves: by hanging up or cancelling his task, or by the deadline that he gave."""
+"""How a caller leaves: by hanging up or cancelling its task, or by the deadline that it gave."""
 LEFT: dict[Way, str] = {"going": "left", "deadline": "deadline"}
 """The error with which such a request ends."""
 LEAVE_SECONDS = 10.0
@@ -41,7 +41,7 @@ class Ended(NamedTuple):
 
 
 class Leave(NamedTuple):
-    """What the caller means to do, unless his answer is whole by then."""
+    """What the caller means to do, unless its answer is whole by then."""
 
     time: float
     way: Way

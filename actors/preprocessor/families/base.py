@@ -125,7 +125,7 @@ class Family(ABC):
 
     @property
     def sampling_rate(self) -> int:
-        """Samples per second of the model's ear."""
+        """Samples per second that the audio tower takes."""
         return int(self.checkpoint.audio.get("sampling_rate", 16000))
 
     @property

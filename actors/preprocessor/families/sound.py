@@ -1,4 +1,4 @@
-"""Log-mel features for Whisper-like ears; runs in decode workers only (torch, transformers)."""
+"""Log-mel features for Whisper-like audio towers; runs in decode workers only (torch, transformers)."""
 
 from functools import lru_cache
 from typing import Any
@@ -32,7 +32,7 @@ def mel_features(config: dict[str, Any], samples: NDArray[np.float32]) -> tuple[
 
 
 def two_conv_rows(frames: int) -> int:
-    """Embedding rows that an Omni ear makes of `frames` mel frames."""
+    """Embedding rows that Omni's audio tower makes of `frames` mel frames."""
     return ((frames - 1) // 2 + 1 - 2) // 2 + 1
 
 
