@@ -254,10 +254,13 @@ class Director:
         if hello.role in self.roster.clients:
             return Refused(f"A client with the name {hello.role.removeprefix(f'{CLIENT}-')} is here already.")
         client = ClientRecord(hello.epoch, hello.pid, identity)
+        try:
+            client.watch = self.supervisor.watcher.watch(
+                hello.pid, lambda pid, status: self._client_gone(hello.role, client), ours=False
+            )
+        except OSError as error:
+            return Refused(f"The engine can take no other client now ({error.strerror}); try again.")
         self.roster.clients[hello.role] = client
-        client.watch = self.supervisor.watcher.watch(
-            hello.pid, lambda pid, status: self._client_gone(hello.role, client), ours=False
-        )
         self._reshare(besides=hello.role)
         return Welcome(encode_config(self.division.roles[CLIENT]), self._share())
 

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 
 import msgspec
 
@@ -26,12 +27,20 @@ class ProcessWatcher:
         self._handles: set[int] = set()
 
     def watch(self, pid: int, ended: Ended, ours: bool = True) -> int:
-        """Call `ended` when `pid` has ended; returns a handle for `forget`. `ours`: reap it, once per process."""
+        """Call `ended` when `pid` has ended; returns a handle for `forget`. `ours`: reap it, once per process.
+
+        Raises OSError where there is no file to watch it with: it has been killed and reaped then, if it is ours.
+        """
         try:
             handle = os.pidfd_open(pid)
         except ProcessLookupError:
             self._loop.call_soon(ended, pid, None)
             return -1
+        except OSError:
+            if ours:
+                kill(pid)
+                os.waitpid(pid, 0)
+            raise
         self._handles.add(handle)
         self._loop.add_reader(handle, self._fired, handle, pid, ended, ours)
         return handle
@@ -92,7 +101,8 @@ def spawn_actor(launch: Launch, inherit: int | None = None) -> int:
 class Zygote:
     """The director's end of a zygote and its standby. Orders may be given before it has finished its imports.
 
-    `forked` is told role, epoch and pid of each process made, `stands_by` the pid of each standby.
+    `forked` is told role, epoch and pid of each process made, `stands_by` the pid of each standby. Raises OSError where the
+    machine gives no process or no file for it.
     """
 
     def __init__(
@@ -108,10 +118,13 @@ class Zygote:
         """When it last answered, or was first asked after that."""
         self._loaded = False
         self._rest = b""
-        theirs_in, self._orders = os.pipe()
-        self._answers, theirs_out = os.pipe()
-        os.set_blocking(self._answers, False)
-        try:
+        with ExitStack() as theirs, ExitStack() as ours:
+            theirs_in, self._orders = os.pipe()
+            theirs.callback(os.close, theirs_in)
+            ours.callback(os.close, self._orders)
+            self._answers, theirs_out = os.pipe()
+            theirs.callback(os.close, theirs_out)
+            ours.callback(os.close, self._answers)
             self.pid = spawn(
                 zygote.__name__,
                 [str(os.getpid()), *preload],
@@ -119,9 +132,8 @@ class Zygote:
                 stdout=theirs_out,
                 extra=zygote.ENVIRONMENT,
             )
-        finally:
-            os.close(theirs_in)
-            os.close(theirs_out)
+            ours.pop_all()
+        os.set_blocking(self._answers, False)
         self._loop.add_reader(self._answers, self._hear)
 
     def fork(self, launch: Launch) -> None:

@@ -67,7 +67,7 @@ class Supervisor:
         """The zygote first, since its imports take longest; the others at once beside it."""
         members = sorted(self.roster.members.values(), key=lambda member: not self._config.is_forked(member.role))
         if any(self._config.is_forked(member.role) for member in members):
-            self._make_zygote()
+            self._want_zygote()
         for member in members:
             self._make(member)
 
@@ -81,9 +81,16 @@ class Supervisor:
         try:
             self._start(member)
         except OSError as error:
-            log.error("%s cannot be started now (%s); again in %g s", member.role, error.strerror, RETRY_SECONDS)
-            member.end()
-            self._loop.call_later(RETRY_SECONDS, self._try_again, member, member.epoch)
+            self._put_off(member, error)
+
+    def _put_off(self, member: Member, error: OSError) -> None:
+        log.error("%s cannot be started now (%s); again in %g s", member.role, error.strerror, RETRY_SECONDS)
+        known = member.peer is not None
+        member.end()
+        if known:  # it may be ready before the zygote has said that it made it
+            self._gone(member.role, member.epoch, True)
+        self.bury(member.role, member.epoch)
+        self._loop.call_later(RETRY_SECONDS, self._try_again, member, member.epoch)
 
     def _try_again(self, member: Member, epoch: int) -> None:
         if member.epoch == epoch and not self.closing and not member.retired:
@@ -99,8 +106,8 @@ class Supervisor:
             parent=os.getpid(),
         )
         if self._config.is_forked(member.role):
-            assert self._zygote is not None
-            self._zygote.fork(launch)
+            zygote = self._zygote or self._make_zygote()
+            zygote.fork(launch)
             return
         listen = self._config.server.listen_fd if self._config.server and member.role == HTTP else None
         self._made(launch.role, launch.epoch, spawn_actor(launch, inherit=listen))
@@ -108,20 +115,48 @@ class Supervisor:
     def _made(self, role: str, epoch: int, pid: int) -> None:
         self._tell_janitor(pid)
         member = self.roster.members[role]
-        if member.epoch == epoch:
+        current = member.epoch == epoch
+        try:
+            self.watcher.watch(pid, lambda pid, status: self._ended(member, epoch, status))
+        except OSError as error:
+            if current:
+                self._put_off(member, error)
+            return
+        if current:
             member.pid = pid
         else:  # given up on while the zygote was slow
             kill(pid)
-        try:
-            self.watcher.watch(pid, lambda pid, status: self._ended(member, epoch, status))
-        except OSError:  # a process that cannot be watched is not kept
-            kill(pid)
-            raise
 
-    def _make_zygote(self) -> None:
-        zygote = Zygote(self._preload, self._made, lambda pid: self._watch_zygote(zygote, pid))
+    def _make_zygote(self) -> Zygote:
+        zygote = Zygote(self._preload, self._made, lambda pid: self._stands_by(zygote, pid))
+        try:
+            self._watch_zygote(zygote, zygote.pid)
+        except OSError:
+            zygote.close()
+            raise
         self._zygote = zygote
-        self._watch_zygote(zygote, zygote.pid)
+        return zygote
+
+    def _want_zygote(self) -> None:
+        """There is one, or there will be when the machine gives a process and files for it."""
+        if self._zygote is None and not self.closing:
+            try:
+                self._make_zygote()
+            except OSError as error:
+                log.error("the zygote cannot be started now (%s); again in %g s", error.strerror, RETRY_SECONDS)
+                self._loop.call_later(RETRY_SECONDS, self._want_zygote)
+
+    def _stands_by(self, zygote: Zygote, pid: int) -> None:
+        try:
+            self._watch_zygote(zygote, pid)
+        except OSError as error:
+            log.error("the zygote's standby cannot be watched now (%s); again in %g s", error.strerror, RETRY_SECONDS)
+            zygote.standby = None
+            self._loop.call_later(RETRY_SECONDS, self._want_standby, zygote)
+
+    def _want_standby(self, zygote: Zygote) -> None:
+        if self._zygote is zygote and not zygote.closed and not self.closing:
+            zygote.want_standby()
 
     def _watch_zygote(self, zygote: Zygote, pid: int) -> None:
         self._tell_janitor(pid)
@@ -149,7 +184,8 @@ class Supervisor:
         else:
             log.warning("the zygote has ended; a new one is started")
             waiting = zygote.close()
-            self._make_zygote()
+            self._zygote = None
+            self._want_zygote()
         for launch in waiting:
             member = self.roster.members[launch.role]
             if member.epoch == launch.epoch:

@@ -1,8 +1,10 @@
 """Engines of fakes, somebody who watches them, and the search for what they left behind."""
 
 import os
+import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -98,6 +100,17 @@ def processes_of(director: int) -> dict[int, str]:
         if int(session) == director and state not in "ZX":
             found[int(entry.name)] = title
     return found
+
+
+@contextmanager
+def without_files(pid: int) -> Iterator[None]:
+    """The process keeps the files that it has and gets no more."""
+    soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        yield
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def segments_of(run_dir: Path) -> list[str]:

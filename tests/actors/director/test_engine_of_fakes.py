@@ -1,7 +1,6 @@
 """Start, death and end of whole engines whose actors are fakes."""
 
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from ...helpers.engines import (
     fake_engine,
     processes_of,
     segments_of,
+    without_files,
 )
 
 StartEngine = Callable[..., EngineHandle]
@@ -95,15 +95,23 @@ def test_a_kill_that_was_asked_for_costs_no_budget(start: StartEngine) -> None:
 def test_who_cannot_be_replaced_for_want_of_files_is_replaced_later(start: StartEngine) -> None:
     engine = start()
     with Spectator(engine.run_dir) as spectator:
-        director = spectator.status().pids["director"]
-        soft, hard = resource.prlimit(director, resource.RLIMIT_NOFILE)
-        resource.prlimit(director, resource.RLIMIT_NOFILE, (3, hard))
-        os.kill(spectator.status().pids["scheduler"], signal.SIGKILL)
-        spectator.wait(lambda message: message == Gone("scheduler", 1, True))
-        assert spectator.status().roles["scheduler"] == "gone"
-        resource.prlimit(director, resource.RLIMIT_NOFILE, (soft, hard))
+        with without_files(engine.process.pid):
+            os.kill(spectator.status().pids["scheduler"], signal.SIGKILL)
+            spectator.wait(lambda message: message == Gone("scheduler", 1, True))
+            assert spectator.status().roles["scheduler"] == "gone"
         spectator.wait(lambda message: isinstance(message, Peers) and "scheduler" in message.peers)
         assert spectator.status().ready
+
+
+def test_a_client_that_cannot_be_watched_for_want_of_files_is_refused(start: StartEngine) -> None:
+    engine = start()
+    with Spectator(engine.run_dir) as spectator:
+        with without_files(engine.process.pid), Spectator(engine.run_dir, "late") as late:
+            assert isinstance(late.welcome, Refused)
+            assert "Too many open files" in late.welcome.text
+            assert spectator.status().ready
+        with Spectator(engine.run_dir, "late") as again:
+            assert isinstance(again.welcome, Welcome)
 
 
 def test_an_actor_that_does_not_read_is_replaced(start: StartEngine) -> None:

@@ -8,8 +8,9 @@ from collections.abc import Callable
 import pytest
 
 from thespis.frontends.engine import EngineHandle
+from thespis.protocol.edges.control import Peers
 
-from ...helpers.engines import Spectator, processes_of
+from ...helpers.engines import Spectator, processes_of, without_files
 
 StartEngine = Callable[..., EngineHandle]
 pytestmark = [pytest.mark.process, pytest.mark.timeout(90)]
@@ -38,6 +39,11 @@ def test_forked_processes_share_the_imports_and_belong_to_the_director(engine: E
     titles = processes_of(engine.process.pid)
     assert titles[runner.pid] == "thespis gpu-runner"
     assert titles[pids["zygote"]] == "thespis zygote"
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    while not true():
+        time.sleep(0.01)
 
 
 def standby_of(engine: EngineHandle, other_than: int = 0) -> int:
@@ -83,6 +89,46 @@ def test_zygote_standby_and_children_may_die_together(engine: EngineHandle) -> N
             os.kill(pid, signal.SIGKILL)
         runner = spectator.peers(gpu_runner=2, encoder_cache=2).peers["gpu-runner"]
         assert runner.notes["zygote"] == spectator.status().pids["zygote"] != pids["zygote"], "a new one"
+
+
+def test_who_cannot_be_watched_for_want_of_files_is_made_again_later(engine: EngineHandle) -> None:
+    with Spectator(engine.run_dir) as spectator:
+        pids = spectator.status().pids
+        with without_files(engine.process.pid):
+            for role in ("gpu-runner", "encoder-cache"):
+                os.kill(pids[role], signal.SIGKILL)
+            for role in ("gpu-runner", "encoder-cache"):
+                wait_until(lambda role=role: spectator.status().roles[role] == "gone")
+        spectator.wait(lambda message: isinstance(message, Peers) and {"gpu-runner", "encoder-cache"} <= set(message.peers))
+        after = spectator.status()
+        assert after.ready
+        assert after.pids["zygote"] == pids["zygote"]
+
+
+def test_a_zygote_that_cannot_be_replaced_for_want_of_files_is_replaced_later(engine: EngineHandle) -> None:
+    with Spectator(engine.run_dir) as spectator:
+        pids = spectator.status().pids
+        standby = standby_of(engine)
+        with without_files(engine.process.pid):
+            for pid in (standby, pids["zygote"], pids["gpu-runner"]):
+                os.kill(pid, signal.SIGKILL)
+            wait_until(lambda: "zygote" not in spectator.status().pids)
+        spectator.wait(lambda message: isinstance(message, Peers) and "gpu-runner" in message.peers)
+        assert spectator.status().ready
+        assert standby_of(engine, other_than=standby)
+
+
+def test_a_standby_that_cannot_be_watched_for_want_of_files_is_made_again_later(engine: EngineHandle) -> None:
+    with Spectator(engine.run_dir) as spectator:
+        first, second = spectator.status().pids["zygote"], standby_of(engine)
+        with without_files(engine.process.pid):
+            os.kill(first, signal.SIGKILL)
+            wait_until(lambda: spectator.status().pids["zygote"] == second)
+        standby_of(engine, other_than=second)
+        os.kill(second, signal.SIGKILL)
+        wait_until(lambda: spectator.status().pids["zygote"] != second)
+        os.kill(spectator.status().pids["gpu-runner"], signal.SIGKILL)
+        assert spectator.peers(gpu_runner=2).peers["gpu-runner"].notes["zygote"] == first, "nothing was imported anew"
 
 
 def test_a_stopped_zygote_is_replaced_when_it_is_needed(start: StartEngine) -> None:
