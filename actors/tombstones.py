@@ -1,6 +1,6 @@
 """Ids of requests that are over, kept for a while: work for them that arrives later is dropped."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 
 class Tombstones:
@@ -22,3 +22,7 @@ class Tombstones:
 
     def __contains__(self, id: str) -> bool:
         return id in self._ids
+
+    def __iter__(self) -> Iterator[str]:
+        """Oldest first."""
+        return iter(self._ids)

@@ -14,6 +14,7 @@ import zmq
 from ..actors.launch import Launch
 from ..actors.link import DirectorLink
 from ..actors.peers import Inboxes, PeerTable
+from ..actors.tombstones import Tombstones
 from ..protocol.channel import ChannelFull, Gap, Outgoing
 from ..protocol.edges.control import End, Gone, Leave, Peers, Ready, Refused, Share, Stalled
 from ..protocol.errors import EngineError
@@ -31,6 +32,8 @@ INBOX_BATCH = 256
 """Messages that are taken in one turn of the loop; then its other tasks get theirs."""
 CONTROL_BOUND = 65536
 """Messages that may wait for an actor's control socket; one that leaves more has stalled, and is replaced."""
+ENDS_KEPT = 4096
+"""Requests that were the last to end: far more than are in the engine at once."""
 FLUSH_MS = 500
 """What the last words to the actors may take when a client leaves."""
 ENDED_AT = (*NEEDED, "encoder-cache")
@@ -67,6 +70,8 @@ class Connection:
         """Epochs of the processes that are there."""
         self._dead: dict[str, int] = {}
         """By role, the last epoch known to have ended."""
+        self._over = Tombstones(ENDS_KEPT)
+        """Requests of which an actor that comes now may still be told by one that has not heard of their end."""
         self._here = asyncio.Event()
         self._director = _open_director(run_dir)
 
@@ -137,13 +142,17 @@ class Connection:
         self._loop.call_soon(self._drain_link)  # a send can swallow the socket's readiness
 
     def end(self, ids: tuple[str, ...]) -> None:
-        """Tell every actor that these requests are over."""
-        for role, control in list(self._controls.items()):
-            try:
-                control.send(End(ids))
-            except ChannelFull:
-                self._controls.pop(role).close()
-                self.ask(Stalled(role, self._present.get(role, 0)))
+        """Tell every actor that these requests are over, and every successor of one."""
+        self._over.add(ids)
+        for role in list(self._controls):
+            self._tell(role, ids)
+
+    def _tell(self, role: str, ids: tuple[str, ...]) -> None:
+        try:
+            self._controls[role].send(End(ids))
+        except ChannelFull:
+            self._controls.pop(role).close()
+            self.ask(Stalled(role, self._present.get(role, 0)))
 
     async def leave(self, in_order: bool) -> None:
         """Close everything; `in_order`: the director still runs and is told."""
@@ -210,6 +219,8 @@ class Connection:
                 if role in self._controls:
                     self._controls[role].close()
                 self._controls[role] = Outgoing(self._context, self.role, 0, peer.control, CONTROL_BOUND)
+                if ended := tuple(self._over):
+                    self._tell(role, ended)
         self._present = {role: peer.epoch for role, peer in table.peers.items()}
         for role, epoch in self._present.items():
             self._bury(role, epoch - 1)
