@@ -178,6 +178,8 @@ class Connection:
         self._context.term()
 
     def _drain_inbox(self) -> None:
+        # The director's news first, as in the actors: what is told because of a death is about an attempt that the death ended.
+        self._drain_link()
         for _ in range(INBOX_BATCH):
             try:
                 frames = self._doors.inbox.recv_multipart(zmq.NOBLOCK)

@@ -3,14 +3,15 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import zmq
 
 from thespis.frontends.connection import Connection
-from thespis.protocol.channel import bind_inbox
-from thespis.protocol.edges.control import End, FromDirector, Peer, Peers
+from thespis.protocol.channel import Received, bind_inbox
+from thespis.protocol.edges.control import End, FromDirector, Gone, Peer, Peers
 from thespis.protocol.wire import Decoder
 
 
@@ -68,3 +69,26 @@ def test_who_comes_later_is_told_what_is_over(tmp_path: Path, recorder: Recorder
     recorder.connection._meet(detokenizer.table)
     assert detokenizer.hear() == [End(("a", "b", "c")), End(("d",))]
     detokenizer.close()
+
+
+class FakeInbox:
+    """Holds one message."""
+
+    def __init__(self) -> None:
+        self._frames = [[b""]]
+
+    def recv_multipart(self, flags: int) -> list[bytes]:
+        if not self._frames:
+            raise zmq.Again
+        return self._frames.pop()
+
+
+def test_a_death_is_heard_before_what_was_told_because_of_it(recorder: Recorder) -> None:
+    """A preprocessor answers that the media of an attempt went with the fetcher: that attempt is over, and not its request."""
+    connection: Any = recorder.connection
+    news = [Gone("fetcher", 1)]
+    connection._link.receive = lambda: news.pop() if news else None
+    incoming = SimpleNamespace(fence=lambda role, epoch: None, accept=lambda frames: Received("preprocessor", 1, "lost"))
+    connection._doors = SimpleNamespace(inbox=FakeInbox(), incoming=incoming)
+    connection._drain_inbox()
+    assert recorder.heard == [Gone("fetcher", 1), "lost"]
