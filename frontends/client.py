@@ -160,7 +160,7 @@ class Client:
         self._ledger.add(entry)
         self._delivery.start(entry)
         if deadline is not None:
-            self._loop.call_later(max(0.0, deadline - time.time()), self._expire, request.id)
+            entry.expiry = self._loop.call_later(max(0.0, deadline - time.time()), self._expire, request.id)
         return stream
 
     async def _enter(self, cost: Cost, wait: bool) -> None:

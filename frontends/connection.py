@@ -69,7 +69,7 @@ class Connection:
         self._present: dict[str, int] = {}
         """Epochs of the processes that are there."""
         self._dead: dict[str, int] = {}
-        """By role, the last epoch known to have ended."""
+        """By role of an actor, the last epoch known to have ended."""
         self._over = Tombstones(ENDS_KEPT)
         """Requests of which an actor that comes now may still be told by one that has not heard of their end."""
         self._here = asyncio.Event()
@@ -231,7 +231,8 @@ class Connection:
         self._on_peers()
 
     def _bury(self, role: str, epoch: int) -> None:
-        self._dead[role] = max(epoch, self._dead.get(role, 0))
+        if kind_of(role) != CLIENT:
+            self._dead[role] = max(epoch, self._dead.get(role, 0))
 
     def _lose_director(self) -> None:
         self._loop.remove_reader(self._director)

@@ -73,7 +73,7 @@ class Delivery:
 
     def passed(self, id: str, submitted_to: int) -> None:
         """An attempt of this request, perhaps an earlier one, has been prepared."""
-        if submitted_to > self._connection.dead("scheduler"):
+        if submitted_to > self._connection.dead("scheduler") and self._ledger.live(id) is not None:
             self._submitted.add(id)
         if not self._suspects.quiet:
             self._suspects.passed(id)

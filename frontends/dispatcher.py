@@ -108,6 +108,8 @@ class Dispatcher:
     def end(self, entry: LedgerEntry, outcome: Finished | Failure) -> None:
         """Exactly one terminal message for the caller; an `End` for every actor."""
         entry.over = True
+        if entry.expiry is not None:
+            entry.expiry.cancel()
         if entry.due == "send":
             entry.leased = False  # no actor knows of this attempt, and an earlier one is void
         if isinstance(outcome, Finished):

@@ -1,5 +1,6 @@
 """The client's ledger: every accepted request until it ends, with all that is needed to run it again."""
 
+import asyncio
 from collections.abc import Iterator
 from typing import Literal
 
@@ -49,6 +50,8 @@ class LedgerEntry(msgspec.Struct):
     attempt may be there: after the loss of an embedding, the next attempt starts from the beginning.)"""
     heard: bool = False
     """Tokens of this attempt have come, so the scheduler has it."""
+    expiry: asyncio.TimerHandle | None = None
+    """Ends it at its deadline."""
     lost: int = 0
     """How often its media were lost with a process."""
     early: list[Early] = []

@@ -12,12 +12,14 @@ from typing import Any, NamedTuple
 
 import zmq
 
-from .topology import Edge, edges_to, kind_of
+from .topology import CLIENT, Edge, edges_to, kind_of
 from .wire import Decoder, Message, WireError, encode
 
 _HEADER = struct.Struct(">QQ")
 MAX_PATH = 107
 """Bytes in a Unix socket's path."""
+MAX_FENCED = 16384
+"""Roles; actors are few, but clients come and go."""
 
 
 class ChannelFull(Exception):
@@ -104,12 +106,15 @@ class Incoming:
         self._senders: dict[bytes, _Sender] = {}
         """By zmq identity; the living ones."""
         self._fenced: dict[str, int] = {}
+        """Of clients only those that were the last to go: what the others may have sent has arrived long ago."""
         self.dropped = 0
         """Messages of dead or unknown senders, and those that were no message of their edge."""
 
     def fence(self, role: str, epoch: int) -> None:
         """Nothing of this incarnation of `role`, or an older one, is heard any more."""
-        self._fenced[role] = max(epoch, self._fenced.get(role, -1))
+        self._fenced[role] = max(epoch, self._fenced.pop(role, -1))
+        if len(self._fenced) > MAX_FENCED:
+            del self._fenced[next(known for known in self._fenced if kind_of(known) == CLIENT)]
         self._senders = {id: one for id, one in self._senders.items() if one.role != role or one.epoch > epoch}
 
     def skip_to(self, frames: list[bytes]) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import fcntl
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,9 +20,12 @@ from thespis.frontends import connection
 from thespis.frontends.client import Client
 from thespis.frontends.connection import NEEDED
 from thespis.protocol.edges.control import Hello, Leave, Peer, Peers, Ready, Share, ToDirector, Welcome
+from thespis.protocol.edges.preprocessor_to_client import PreparedCopy
 from thespis.protocol.errors import EngineError
+from thespis.protocol.prepared import Prepared
 from thespis.protocol.request import TextPrompt
 from thespis.protocol.roles import ClientConfig
+from thespis.protocol.sampling import SamplingParams
 from thespis.protocol.wire import Decoder, Message, encode
 
 from .openai.fake import MODEL
@@ -79,6 +83,12 @@ def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("thespis.actors.link.HELLO_SECONDS", 0.1)
 
 
+PREPARED = Prepared(
+    id="r", attempt=0, client="c", tenant="", arrival=0.0, deadline=None, priority=0, token_ids=(1,), items=(), positions=None,
+    sampling=SamplingParams(), eos_token_ids=(),
+)  # fmt: skip
+
+
 def welcome() -> tuple[type[Message], Message]:
     return Hello, Welcome(msgspec.json.encode(CONFIG), Share(10, 10_000, 1 << 20))
 
@@ -124,6 +134,18 @@ async def test_a_question_is_not_answered(tmp_path: Path) -> None:
                 await client.status()
             with pytest.raises(EngineError, match=SILENCE):
                 await client.tokenize(TextPrompt("Hello"))
+
+
+async def test_a_request_that_is_over_leaves_nothing(tmp_path: Path) -> None:
+    with director(tmp_path, welcome(), everybody(tmp_path)):
+        async with await Client.connect(tmp_path) as client:
+            stream = await client.submit(TextPrompt("Hello"), deadline=time.time() + 3600)
+            (entry,) = client._ledger.live_ones()
+            await client.cancel(stream.id)
+            client._dispatcher.hear(PreparedCopy(msgspec.structs.replace(PREPARED, id=stream.id), submitted_to=1))
+            assert entry.expiry is not None
+            assert entry.expiry.cancelled()
+            assert client._delivery._submitted == set()
 
 
 async def test_what_is_not_started_says_so() -> None:

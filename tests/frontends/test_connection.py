@@ -92,3 +92,12 @@ def test_a_death_is_heard_before_what_was_told_because_of_it(recorder: Recorder)
     connection._doors = SimpleNamespace(inbox=FakeInbox(), incoming=incoming)
     connection._drain_inbox()
     assert recorder.heard == [Gone("fetcher", 1), "lost"]
+
+
+def test_of_clients_that_have_gone_nothing_is_kept(recorder: Recorder) -> None:
+    connection: Any = recorder.connection
+    connection._doors = SimpleNamespace(incoming=SimpleNamespace(fence=lambda role, epoch: None))
+    news = [Gone("client-b", 0), Gone("fetcher", 1)]
+    connection._link.receive = lambda: news.pop() if news else None
+    connection._drain_link()
+    assert connection._dead == {"fetcher": 1}

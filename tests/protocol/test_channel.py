@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import zmq
 
+from thespis.protocol import channel
 from thespis.protocol.channel import ChannelFull, Gap, Incoming, Outgoing, Received, bind_inbox, socket_path
 from thespis.protocol.edges.preprocessor_to_fetcher import MediaRead
 from thespis.protocol.edges.scheduler_to_gpu_runner import Reset
@@ -90,6 +91,15 @@ def test_the_dead_are_not_heard_and_their_successors_are() -> None:
     incoming.fence("preprocessor", 2)  # late news of an older death
     assert incoming.accept(frames("preprocessor.4", 4, 1)) is not None
     assert incoming.dropped == 2
+
+
+def test_of_clients_only_the_last_to_go_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channel, "MAX_FENCED", 3)
+    incoming = Incoming("preprocessor")
+    incoming.fence("fetcher", 1)
+    for name in "abcd":
+        incoming.fence(f"client-{name}", 0)
+    assert incoming._fenced == {"fetcher": 1, "client-c": 0, "client-d": 0}
 
 
 @pytest.mark.parametrize(
