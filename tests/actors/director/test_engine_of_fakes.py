@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from thespis.frontends.engine import EngineHandle, find_engine
+from thespis.protocol import VERSION
 from thespis.protocol.config import ServerConfig
 from thespis.protocol.edges.control import Drain, Drained, Gone, Hello, Kill, Peers, Refused, Reshare, Stalled, Status, Welcome
 from thespis.protocol.errors import EngineError
@@ -106,12 +107,13 @@ def test_who_cannot_be_replaced_for_want_of_files_is_replaced_later(start: Start
 def test_a_client_that_cannot_be_watched_for_want_of_files_is_refused(start: StartEngine) -> None:
     engine = start()
     with Spectator(engine.run_dir) as spectator:
-        with without_files(engine.process.pid), Spectator(engine.run_dir, "late") as late:
-            assert isinstance(late.welcome, Refused)
-            assert "Too many open files" in late.welcome.text
-            assert spectator.status().ready
-        with Spectator(engine.run_dir, "late") as again:
-            assert isinstance(again.welcome, Welcome)
+        late = Hello("client-late", 0, os.getpid(), VERSION)
+        with without_files(engine.process.pid):
+            spectator.send(late)
+            refused = spectator.wait(lambda message: isinstance(message, Refused))
+            assert "Too many open files" in refused.text
+        spectator.send(late)
+        assert spectator.wait(lambda message: isinstance(message, Welcome))
 
 
 def test_an_actor_that_does_not_read_is_replaced(start: StartEngine) -> None:

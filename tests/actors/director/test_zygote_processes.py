@@ -85,7 +85,9 @@ def test_a_standby_that_dies_is_replaced(engine: EngineHandle) -> None:
 def test_zygote_standby_and_children_may_die_together(engine: EngineHandle) -> None:
     with Spectator(engine.run_dir) as spectator:
         pids = spectator.status().pids
-        for pid in (pids["zygote"], standby_of(engine), pids["gpu-runner"], pids["encoder-cache"]):
+        standby = standby_of(engine)
+        os.kill(pids["zygote"], signal.SIGSTOP)  # or it might make another standby in between
+        for pid in (standby, pids["zygote"], pids["gpu-runner"], pids["encoder-cache"]):
             os.kill(pid, signal.SIGKILL)
         runner = spectator.peers(gpu_runner=2, encoder_cache=2).peers["gpu-runner"]
         assert runner.notes["zygote"] == spectator.status().pids["zygote"] != pids["zygote"], "a new one"
