@@ -205,8 +205,8 @@ class Preprocessor(Actor):
         if ticket.complete:
             self._submit(ticket)
 
-    def _want(self, ticket: Ticket, index: int) -> None:
-        """Pin the item's features, or wait for the task that brings them. Raises RequestError."""
+    def _want(self, ticket: Ticket, index: int, again: bool = False) -> None:
+        """Pin the item's features, or wait for the task that brings them; `again`: they were there. Raises RequestError."""
         request, item = ticket.request, ticket.request.media[index]
         digest = self._identify(ticket, index)
         processor, io = self._validator.options.of(request, index)
@@ -215,7 +215,7 @@ class Preprocessor(Actor):
         salt = key_salt(request.tenant, self.config.model.fingerprint)
         key = item_key(digest, item.modality, processor, io, salt)
         if not self._decoding.want(ticket, index, key, processor, io, salt):
-            raise _cache_miss(request, index)
+            raise _cache_miss(request, index, again)
 
     def _identify(self, ticket: Ticket, index: int) -> str:
         """The item's digest: of its bytes, or the one that its id is bound to."""
@@ -327,7 +327,7 @@ class Preprocessor(Actor):
             for index, entry in enumerate(ticket.entries):
                 if entry in lost and not ticket.over:
                     ticket.entries[index] = None
-                    self._guarded(ticket, partial(self._want, ticket, index))
+                    self._guarded(ticket, partial(self._want, ticket, index, again=True))
         self._decoding.pump()
 
     def _kill(self, role: str) -> None:
@@ -341,8 +341,12 @@ class Preprocessor(Actor):
         return asyncio.get_running_loop().call_later(seconds, self._guard, step)
 
 
-def _cache_miss(request: Request, index: int) -> RequestError:
+def _cache_miss(request: Request, index: int, again: bool = False) -> RequestError:
+    """`again`: the item was here. In a later attempt it may have been: a process has died since the request was accepted."""
     item = request.media[index]
+    if again or request.attempt:
+        text = "What this id names went with a process that was restarted; send the request again with its data."
+        return refuse("restarted", text, item.where)
     nth = sum(1 for earlier in request.media[:index] if earlier.modality == item.modality)
     return refuse(
         "invalid_request", f"Cache miss for {item.modality} at index {nth} but data is not provided.", item.where, "cache_miss"

@@ -248,6 +248,22 @@ async def test_S19_an_id_that_is_not_held(stage: Stage) -> None:
     assert stage.actor._decoding.pool.waiting == 0
 
 
+async def test_an_id_that_was_held_when_its_worker_died(stage: Stage) -> None:
+    """The request was accepted, so that it is the engine's loss and no mistake of the caller's."""
+    stage.prepare("a", stage.picture(1, uuid="sku"))
+    stage.answer(stage.jobs[0])
+    stage.prepare("b", MediaItem("image", None, "here", "sku"), stage.picture(2))
+    stage.actor.on_gone(Gone(W, 1))
+    failure = stage.failures()["b"]
+    assert (failure.kind, failure.part) == ("restarted", "here")
+
+
+async def test_an_id_in_a_later_attempt_may_have_been_held_before_the_death(stage: Stage) -> None:
+    stage.prepare("a", MediaItem("image", None, "here", "sku"), attempt=1)
+    failure = stage.failures()["a"]
+    assert (failure.kind, failure.part) == ("restarted", "here")
+
+
 async def test_S21_an_id_with_other_content(stage: Stage) -> None:
     stage.prepare("a", stage.picture(1, uuid="sku"))
     stage.prepare("b", stage.picture(2, uuid="sku"))
