@@ -77,20 +77,23 @@ class Connection:
 
     async def greet(self) -> tuple[ClientConfig, Share]:
         """Say Hello; what the director answers. Raises EngineError where it refuses, TimeoutError where none answers."""
+        hello = asyncio.ensure_future(asyncio.to_thread(self._link.hello))
         try:
-            welcome = await asyncio.to_thread(self._link.hello)
+            welcome = await asyncio.shield(hello)
             if isinstance(welcome, Refused):
                 raise EngineError(welcome.text)
-        except Exception:
+            self._doors = Inboxes(self._context, self._launch)
+        except BaseException:  # the director may count this client as there, or will when it answers at last
+            await asyncio.wait([hello])  # its thread uses the link
             os.close(self._director)
-            await asyncio.to_thread(self._close_link)
+            self._link.send(Leave(self.role, 0))
+            await asyncio.to_thread(self._context.destroy, FLUSH_MS)
             raise
         assert welcome.share is not None
         return msgspec.json.decode(welcome.config, type=ClientConfig), welcome.share
 
     async def join(self, patience: float | None) -> None:
         """After `greet`: listen, and wait at most `patience` seconds for every actor. Raises TimeoutError, having left."""
-        self._doors = Inboxes(self._context, self._launch)
         self._loop = asyncio.get_running_loop()
         self._link.start_heartbeats()
         for socket, drain in ((self._doors.inbox, self._drain_inbox), (self._link.socket, self._drain_link)):
@@ -171,9 +174,6 @@ class Connection:
             control.flush(FLUSH_MS)
         self._peers.close()
         self._doors.close()
-        self._close_link()
-
-    def _close_link(self) -> None:
         self._link.close()
         self._context.term()
 

@@ -198,7 +198,8 @@ class Director:
             case Fatal(role, epoch, text):
                 self._hear_fatal(role, epoch, text)
             case Leave(role, epoch):
-                if (client := self._client(role, epoch)) is not None:
+                client = self._client(role, epoch)
+                if client is not None and client.identity == identity:  # not the one whose name it was refused for
                     self.supervisor.watcher.forget(client.watch)
                     self._client_gone(role, client)
             case AskStatus(role):

@@ -58,6 +58,12 @@ class Director:
             if (answer := self._answers.get(type(message))) is not None:
                 self._socket.send_multipart([sender, encode(answer)])
 
+    async def hears(self, kind: type[Message]) -> None:
+        """A client that did not leave would keep the engine for ever, and its share of it."""
+        async with asyncio.timeout(10):
+            while not any(isinstance(message, kind) for message in self.heard):
+                await asyncio.sleep(0.01)
+
     def close(self) -> None:
         self._over.set()
         self._thread.join()
@@ -114,9 +120,25 @@ async def test_no_actor_comes(tmp_path: Path) -> None:
     with director(tmp_path, welcome()) as playing:
         with pytest.raises(EngineError, match=SILENCE):
             await Client.connect(tmp_path, patience=0.1)
-        async with asyncio.timeout(10):  # a client that did not leave would keep the engine for ever
-            while not any(isinstance(message, Leave) for message in playing.heard):
-                await asyncio.sleep(0.01)
+        await playing.hears(Leave)
+
+
+async def test_whoever_does_not_wait_for_the_answer_leaves(tmp_path: Path) -> None:
+    with director(tmp_path) as playing:
+        joining = asyncio.create_task(Client.connect(tmp_path))
+        await playing.hears(Hello)
+        joining.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await joining
+        await playing.hears(Leave)
+
+
+async def test_whoever_cannot_listen_leaves(tmp_path: Path) -> None:
+    (tmp_path / "client-a.0.sock").touch()
+    with director(tmp_path, welcome()) as playing:
+        with pytest.raises(FileExistsError):
+            await Client.connect(tmp_path, "a")
+        await playing.hears(Leave)
 
 
 async def test_the_faces_say_the_same(tmp_path: Path) -> None:

@@ -13,7 +13,20 @@ import pytest
 from thespis.frontends.engine import EngineHandle, find_engine
 from thespis.protocol import VERSION
 from thespis.protocol.config import ServerConfig
-from thespis.protocol.edges.control import Drain, Drained, Gone, Hello, Kill, Peers, Refused, Reshare, Stalled, Status, Welcome
+from thespis.protocol.edges.control import (
+    Drain,
+    Drained,
+    Gone,
+    Hello,
+    Kill,
+    Leave,
+    Peers,
+    Refused,
+    Reshare,
+    Stalled,
+    Status,
+    Welcome,
+)
 from thespis.protocol.errors import EngineError
 
 from ...helpers.engines import (
@@ -171,9 +184,11 @@ def test_a_name_is_taken_once(start: StartEngine) -> None:
 def test_whoever_is_refused_takes_nothing_from_the_first_of_its_name(start: StartEngine) -> None:
     engine = start()
     with Spectator(engine.run_dir, "twin") as first:
-        with Spectator(engine.run_dir, "twin"):
-            pass
+        with Spectator(engine.run_dir, "twin") as second:
+            second.send(Leave("client-twin", 0))
         assert first.status().ready
+        with Spectator(engine.run_dir, "twin") as third:
+            assert isinstance(third.welcome, Refused)
 
 
 def test_another_protocol_version_is_refused_with_both_versions_and_the_mend(start: StartEngine) -> None:
