@@ -178,13 +178,13 @@ class Connection:
         self._context.term()
 
     def _drain_inbox(self) -> None:
-        # The director's news first, as in the actors: what is told because of a death is about an attempt that the death ended.
-        self._drain_link()
         for _ in range(INBOX_BATCH):
             try:
                 frames = self._doors.inbox.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
+            # The director's news first, as in the actors: what is told because of a death is of an attempt that ended with it.
+            self._drain_link()
             try:
                 received = self._doors.incoming.accept(frames)
             except Gap as gap:

@@ -72,26 +72,30 @@ def test_who_comes_later_is_told_what_is_over(tmp_path: Path, recorder: Recorder
 
 
 class FakeInbox:
-    """Holds one message."""
+    """Holds two messages; before the second the news of a death comes."""
 
-    def __init__(self) -> None:
-        self._frames = [[b""]]
+    def __init__(self, news: list[Gone]) -> None:
+        self._count = 2
+        self._news = news
 
     def recv_multipart(self, flags: int) -> list[bytes]:
-        if not self._frames:
+        self._count -= 1
+        if self._count < 0:
             raise zmq.Again
-        return self._frames.pop()
+        if not self._count:
+            self._news.append(Gone("fetcher", 1))
+        return [b""]
 
 
 def test_a_death_is_heard_before_what_was_told_because_of_it(recorder: Recorder) -> None:
     """A preprocessor answers that the media of an attempt went with the fetcher: that attempt is over, and not its request."""
     connection: Any = recorder.connection
-    news = [Gone("fetcher", 1)]
+    news: list[Gone] = []
     connection._link.receive = lambda: news.pop() if news else None
     incoming = SimpleNamespace(fence=lambda role, epoch: None, accept=lambda frames: Received("preprocessor", 1, "lost"))
-    connection._doors = SimpleNamespace(inbox=FakeInbox(), incoming=incoming)
+    connection._doors = SimpleNamespace(inbox=FakeInbox(news), incoming=incoming)
     connection._drain_inbox()
-    assert recorder.heard == [Gone("fetcher", 1), "lost"]
+    assert recorder.heard == ["lost", Gone("fetcher", 1), "lost"]
 
 
 def test_of_clients_that_have_gone_nothing_is_kept(recorder: Recorder) -> None:
