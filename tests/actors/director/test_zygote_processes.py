@@ -97,11 +97,10 @@ def test_who_cannot_be_watched_for_want_of_files_is_made_again_later(engine: Eng
     with Spectator(engine.run_dir) as spectator:
         pids = spectator.status().pids
         with without_files(engine.process.pid):
-            for role in ("gpu-runner", "encoder-cache"):
+            for role in FORKED:
                 os.kill(pids[role], signal.SIGKILL)
-            for role in ("gpu-runner", "encoder-cache"):
-                wait_until(lambda role=role: spectator.status().roles[role] == "gone")
-        spectator.wait(lambda message: isinstance(message, Peers) and {"gpu-runner", "encoder-cache"} <= set(message.peers))
+            wait_until(lambda: {spectator.status().roles[role] for role in FORKED} == {"gone"})
+        spectator.wait(lambda message: isinstance(message, Peers) and set(FORKED) <= set(message.peers))
         after = spectator.status()
         assert after.ready
         assert after.pids["zygote"] == pids["zygote"]
