@@ -17,7 +17,7 @@ from ...protocol.prepared import Prepared
 from ...protocol.topology import DETOKENIZER, ENCODER_CACHE, GPU_RUNNER
 from ..quarantine import POISON, Banned, Quarantine
 from .outbox import Outbox
-from .sequence import Request, Sequence
+from .sequence import ScheduledRequest, Sequence
 
 POISON_ITEM = Failure(
     "unprocessable_media",
@@ -53,7 +53,7 @@ class Blame:
 
     def runner_died(self, epoch: int, touched: Iterable[tuple[Sequence, int]], outside: bool, now: float) -> None:
         """`touched`: sequences in the steps in flight, and one past the last position of each."""
-        ids: dict[str, Request] = {}
+        ids: dict[str, ScheduledRequest] = {}
         there: set[str] = set()
         for seq, end in touched:
             there.add(seq.request.id)
@@ -69,7 +69,7 @@ class Blame:
         if proof is not None:
             self._ban(proof.name, now, Excuse(ENCODER_CACHE, proof.epochs))
 
-    def detokenizer_died(self, epoch: int, told: Iterable[Request], now: float) -> None:
+    def detokenizer_died(self, epoch: int, told: Iterable[ScheduledRequest], now: float) -> None:
         """Of its own accord, not by a kill from outside."""
         by_id = {request.id: request for request in told}
         proof = self.texts.died(epoch, by_id, outside=False)

@@ -4,13 +4,15 @@ from .batch import Batch
 from .blame import Blame
 from .media import Embeddings
 from .planner import Planner
-from .sequence import Request
+from .sequence import ScheduledRequest
 
 
 class Isolation:
     """Checks before each step whether a suspect must run alone, and makes room for it. Without suspects it costs nothing."""
 
-    def __init__(self, blame: Blame, batch: Batch, media: Embeddings, planner: Planner, requests: dict[str, Request]) -> None:
+    def __init__(
+        self, blame: Blame, batch: Batch, media: Embeddings, planner: Planner, requests: dict[str, ScheduledRequest]
+    ) -> None:
         self._blame, self._batch, self._media, self._planner = blame, batch, media, planner
         self._requests = requests
 
@@ -24,7 +26,7 @@ class Isolation:
         if len(self._blame.items) or self._media.closed:
             self._try_item()
 
-    def wanting(self, key: str) -> list[Request]:
+    def wanting(self, key: str) -> list[ScheduledRequest]:
         """Live requests that still need this item's embedding."""
         return [
             request
@@ -36,7 +38,7 @@ class Isolation:
         request = self._requests.get(id)
         return request is not None and not all(seq.ended for seq in request.sequences)
 
-    def _clear_the_batch(self, alone: Request) -> None:
+    def _clear_the_batch(self, alone: ScheduledRequest) -> None:
         for seq in tuple(self._batch.running):
             if seq.request is not alone:
                 seq.request.preemptions += 1

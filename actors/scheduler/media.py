@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from ...protocol.edges.encoder_cache_to_scheduler import EmbeddingReady
 from ...protocol.edges.scheduler_to_encoder_cache import Need, Release
 from .outbox import Outbox
-from .sequence import Request, Sequence
+from .sequence import ScheduledRequest, Sequence
 
 
 class Embeddings:
@@ -69,7 +69,7 @@ class Embeddings:
             if request.held is None and seq.asked is not None and seq.asked <= seq.ready.keys():
                 request.held = now
 
-    def requests_of(self, holders: Iterable[str]) -> list[Request]:
+    def requests_of(self, holders: Iterable[str]) -> list[ScheduledRequest]:
         return list({id(seq.request): seq.request for seq in self._of(holders)}.values())
 
     def release(self, seq: Sequence) -> None:

@@ -8,7 +8,7 @@ from ...protocol.roles import SchedulerConfig
 from .batch import Batch
 from .media import Embeddings
 from .outbox import Tally
-from .sequence import Request, Sequence
+from .sequence import ScheduledRequest, Sequence
 
 LARGE_STEP = 8
 """Sequences from which on a step is counted in `Tally.steps_with_8_or_more`."""
@@ -66,7 +66,7 @@ class Planner:
         self._batch = batch
         self._media = media
         self._tally = tally
-        self.only: Request | None = None
+        self.only: ScheduledRequest | None = None
         """The one request that may be computed now, because it runs alone."""
         self._reserved = 0
         """Budget that decoding leaves free, because a span that must stay whole did not fit into the step before."""

@@ -1,23 +1,23 @@
 """What a detokenizer is told of a request: its beginning, its end, and all of it again where it knows nothing of it."""
 
 from ...protocol.edges.scheduler_to_detokenizer import Close, Open, Output, Outputs, PromptScores, SchedulerToDetokenizer
-from .sequence import Request, Sequence
+from .sequence import ScheduledRequest, Sequence
 
 
-def opening(request: Request) -> Open:
+def opening(request: ScheduledRequest) -> Open:
     prepared = request.prepared
     return Open(prepared.id, prepared.attempt, prepared.client, prepared.sampling, prepared.token_ids, request.released)
 
 
-def prompt_scores(request: Request) -> PromptScores:
+def prompt_scores(request: ScheduledRequest) -> PromptScores:
     return PromptScores(request.id, request.prepared.attempt, tuple(request.scores))
 
 
-def closing(request: Request) -> Close:
+def closing(request: ScheduledRequest) -> Close:
     return Close(request.id, request.prepared.attempt, request.usage(), request.stages())
 
 
-def replay(request: Request) -> list[SchedulerToDetokenizer]:
+def replay(request: ScheduledRequest) -> list[SchedulerToDetokenizer]:
     """Everything that has been said of it so far."""
     said: list[SchedulerToDetokenizer] = [opening(request)]
     if request.scores and not request.scores_wanted:

@@ -29,7 +29,7 @@ from .outbox import Outbox, Tally, about
 from .planner import Part, Planner, StepInFlight
 from .prefix import HashChain
 from .replay import closing, prompt_scores, replay
-from .sequence import Place, Request, Sequence, place_spans
+from .sequence import Place, ScheduledRequest, Sequence, place_spans
 
 IN_FLIGHT = 2
 """Plans sent and not answered: one is computed while the next lies ready."""
@@ -47,7 +47,7 @@ class Scheduler:
         self.media = Embeddings(self.outbox)
         self.batch = Batch(self.media, self.tally, config.prefix_caching)
         self.planner = Planner(config, self.batch, self.media, self.tally)
-        self.requests: dict[str, Request] = {}
+        self.requests: dict[str, ScheduledRequest] = {}
         """By id: live ones, and closed ones until they are acknowledged."""
         self.blame = Blame(self.outbox)
         self.isolation = Isolation(self.blame, self.batch, self.media, self.planner, self.requests)
@@ -136,7 +136,7 @@ class Scheduler:
         for request in self._asking(message.key, message.holders):
             self._fail(request, message.failure)
 
-    def _asking(self, key: str, holders: tuple[str, ...]) -> list[Request]:
+    def _asking(self, key: str, holders: tuple[str, ...]) -> list[ScheduledRequest]:
         """For whom this answer is; that of a trial is for all who need the item."""
         trial = self.media.end_trial(holders) is not None
         asking = self.isolation.wanting(key) if trial else self.media.requests_of(holders)
@@ -264,9 +264,9 @@ class Scheduler:
 
     # parts of the above
 
-    def _open(self, prepared: Prepared, had: tuple[ChoiceSoFar, ...], now: float) -> Request:
+    def _open(self, prepared: Prepared, had: tuple[ChoiceSoFar, ...], now: float) -> ScheduledRequest:
         spans = place_spans(prepared)
-        request = Request(prepared, max(1, resolve_max_tokens(prepared, self.config)), spans, now)
+        request = ScheduledRequest(prepared, max(1, resolve_max_tokens(prepared, self.config)), spans, now)
         placements = tuple((p.start, p.end, p.offset, p.item.key) for p in spans)
         share = self.config.prefix_caching and prepared.sampling.prompt_logprobs is None
         for choice in range(prepared.sampling.n):
@@ -339,7 +339,7 @@ class Scheduler:
             request.scores_wanted = False
             self.outbox.detokenizer.append(prompt_scores(request))
 
-    def _close_if_over(self, request: Request) -> None:
+    def _close_if_over(self, request: ScheduledRequest) -> None:
         if request.closed or self.requests.get(request.id) is not request or not all(s.ended for s in request.sequences):
             return
         request.closed = True
@@ -357,11 +357,11 @@ class Scheduler:
                 self.tally.rejected += 1
                 self._fail(request, refused)
 
-    def _fail(self, request: Request, failure: Failure) -> None:
+    def _fail(self, request: ScheduledRequest, failure: Failure) -> None:
         self._drop(request)
         self._say(request.prepared, Rejected(request.id, request.prepared.attempt, failure))
 
-    def _drop(self, request: Request) -> None:
+    def _drop(self, request: ScheduledRequest) -> None:
         """Forget a request; what it holds goes back when no step touches it any more."""
         del self.requests[request.id]
         self._closed.pop(request.id, None)

@@ -33,7 +33,7 @@ class PlacedSpan(NamedTuple):
 
 
 @dataclass(slots=True, eq=False)
-class Request:
+class ScheduledRequest:
     """One attempt of a request. Kept after its end until the client acknowledges, so that its tokens can be replayed."""
 
     prepared: Prepared
@@ -88,7 +88,7 @@ class Request:
 class Sequence:
     """One choice of one request."""
 
-    request: Request
+    request: ScheduledRequest
     choice: int
     order: Order
     chain: HashChain

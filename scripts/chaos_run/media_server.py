@@ -5,9 +5,11 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import cache
+from typing import cast
 
 from aiohttp import web
 
+from thespis.protocol.request import Modality
 from thespis.tests.e2e.cases import Shown
 
 SLOWEST = 0.3
@@ -15,8 +17,8 @@ SLOWEST = 0.3
 
 
 @cache
-def _body(kind: str, seed: int) -> bytes:
-    return Shown(kind, seed).encoded  # type: ignore[arg-type]
+def _body(kind: Modality, seed: int) -> bytes:
+    return Shown(kind, seed).encoded
 
 
 @asynccontextmanager
@@ -25,7 +27,8 @@ async def media_server(seed: int) -> AsyncIterator[str]:
     draw = random.Random(seed)
 
     async def give(request: web.Request) -> web.StreamResponse:
-        body = _body(request.match_info["kind"], int(request.match_info["seed"]))
+        kind = cast(Modality, request.match_info["kind"])
+        body = _body(kind, int(request.match_info["seed"]))
         response = web.StreamResponse(headers={"Content-Length": str(len(body))})
         with suppress(ConnectionError):  # whoever asked may have been killed, or have left
             await response.prepare(request)

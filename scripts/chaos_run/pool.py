@@ -4,10 +4,20 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from thespis import SamplingParams
+from thespis.protocol.request import Modality
 from thespis.tests.e2e.cases import Case, Shown
 
 SIZE = 24
-MEDIA: tuple[tuple[str, ...], ...] = ((), ("image",), ("audio",), ("video",), (), ("image", "audio"), ("image", "image"), ())
+KINDS: tuple[tuple[Modality, ...], ...] = (
+    (),
+    ("image",),
+    ("audio",),
+    ("video",),
+    (),
+    ("image", "audio"),
+    ("image", "image"),
+    (),
+)
 """By position in the pool; over three rounds each meets every way of sampling below."""
 SAMPLING: tuple[dict[str, Any], ...] = (
     {"temperature": 0.0},
@@ -71,8 +81,8 @@ def make_pool(seed: int, least: int, most: int) -> list[Ask]:
 
     pool: list[Ask] = []
     for index in range(SIZE):
-        kinds = MEDIA[index % len(MEDIA)]
-        shown = tuple(Shown(kind, seed % 1000 + 3 * index + place) for place, kind in enumerate(kinds))  # type: ignore[arg-type]
+        kinds = KINDS[index % len(KINDS)]
+        shown = tuple(Shown(kind, seed % 1000 + 3 * index + place) for place, kind in enumerate(kinds))
         pool.append(ask(index, shown, bool(kinds) and index % 2 == 0))
     for index, (first, named) in enumerate(ECHOES, SIZE):
         pool.append(ask(index, pool[first].case.shown, not named and not pool[first].by_url, named))
