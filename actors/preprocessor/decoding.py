@@ -240,7 +240,8 @@ class Decoding:
 
     def _again(self, task: DecodeTask[Waiter], failure: Failure) -> None:
         """Run it once more, from the bytes of somebody who still waits."""
-        task.retries += 1
+        if not task.stale:  # that costs a waiter each time, and says nothing of the item
+            task.retries += 1
         if not task.waiters or task.retries > 1:
             self._end(task, failure)
         elif self._repoint(task):

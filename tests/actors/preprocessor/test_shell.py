@@ -483,6 +483,17 @@ async def test_a_dead_fetcher_takes_along_what_it_fetched_and_nobody_else(
     successor.close()
 
 
+async def test_an_item_whose_bytes_go_with_their_requests_is_decoded_for_the_last_who_waits(stage: Stage) -> None:
+    for id in "abc":
+        stage.prepare(id, stage.picture(1))
+    for job, id in enumerate("ab"):
+        stage.actor.on_end((id,))
+        stage.actor.on_message(W, DecodeFailed(stage.jobs[job].job, Failure("restarted", "The bytes have gone.")))
+    stage.answer(stage.jobs[2])
+    assert [submit.prepared.id for submit in stage.sent.of(Submit)] == ["c"]
+    assert stage.failures() == {}
+
+
 @pytest.mark.parametrize("size", [1 << 10, 2 << 20])
 async def test_bytes_that_are_gone_before_the_news_of_it_end_nothing(
     stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
