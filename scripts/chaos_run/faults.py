@@ -38,11 +38,12 @@ class Fault(NamedTuple):
 
 
 def draw_round(draw: random.Random, http: bool, killed: Counter[str] | None = None) -> list[Fault]:
-    """Each role killed once, and one fault of every other kind, in any order. `http`: the frontend is one of the engine's.
+    """Each role killed once, the frontend twice, and one fault of every other kind, in any order.
 
+    `http`: the frontend is one of the engine's.
     `killed`: how often each has been struck in earlier rounds; who was least is the second in a pair or chain.
     """
-    roles = (*ROLES, "http") if http else ROLES
+    roles = (*ROLES, "http", "http") if http else ROLES  # twice, since the engine of `LLM` has none
     order = sorted(draw.sample(ROLES, len(ROLES)), key=lambda role: (killed or Counter())[role])
     faults = [Fault("kill", (role,)) for role in roles]
     faults.append(Fault("pair", (order[1], order[0])))
