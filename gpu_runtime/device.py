@@ -1,4 +1,4 @@
-"""How torch computes in this process; said once, before anything is built."""
+"""How torch computes in this process; set once, before anything is built."""
 
 from typing import Any
 

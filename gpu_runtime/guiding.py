@@ -69,7 +69,7 @@ class Guides:
         self._built: OrderedDict[Guide, LLMatcher] = OrderedDict()
 
     def start(self, guide: Guide, output: Sequence[int], eos_token_ids: Sequence[int]) -> Matcher:
-        """A matcher that stands behind `output`. Raises ValueError where the guide cannot be built."""
+        """A matcher that has taken in `output`. Raises ValueError where the guide cannot be built."""
         tokenizer = self._vocabulary()
         built = self._built.get(guide)
         if built is None:

@@ -58,7 +58,7 @@ class TextStream:
         return new
 
     def flush(self) -> str:
-        """Release what was held back; the stream may go on behind it."""
+        """Release what was held back; the stream may go on after it."""
         text = self._window_text()
         new = text[len(self._shown) :]
         self._begin(self._ids[-TAIL:])
@@ -74,7 +74,7 @@ class TextStream:
         return text
 
     def _move(self, text: str) -> None:
-        """Forget the older tokens, where the younger ones decode alone as they do behind them."""
+        """Drop the older tokens where the younger ones decode to the same text without them."""
         tail = self._ids[-TAIL:]
         alone = self._decode(tail, self._skip)
         if (alone and alone[0] != PARTIAL and text.endswith(alone)) or len(self._ids) > HOPELESS:

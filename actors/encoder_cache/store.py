@@ -1,6 +1,6 @@
-"""The books of the embedding store: who needs what, what space is taken, what goes when space is short. Pure.
+"""The records of the embedding store: who needs what, what space is taken, what to evict when space is short. Pure.
 
-A holder's items get their space in one piece, in order of arrival: who waits for space is served before all that came
+A holder's items get their space in one piece, in order of arrival: whoever waits for space is served before all that came
 later, so that a request with many pictures is not starved by small ones. Pinned entries (with holders) are never evicted.
 The bytes themselves are the actor's: it does what the returned effects say.
 """

@@ -35,7 +35,7 @@ _MAX_NOTE = 1024
 
 
 class DiskCache:
-    """The books on the loop's thread, the files in worker threads. `rules`: of the policy, so that no answer outlives them."""
+    """Records on the loop's thread, files in worker threads. `rules`: the policy's, so that no answer outlives them."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class DiskCache:
         self._clock = clock
         self._lock = -1
         self._writing = asyncio.Lock()
-        """One writer at a time, so that the books and the files agree."""
+        """One writer at a time, so that the records and the files agree."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._backlog = 0
         self.hits = 0
@@ -98,7 +98,7 @@ class DiskCache:
         return data
 
     def keep(self, url: str, data: bytes, seconds: float) -> None:
-        """Write it down for so long at most; returns at once. A full disk is logged, and nothing else."""
+        """Keep it for at most this long; returns at once. A full disk is only logged."""
         seconds = min(seconds, self._max_seconds)
         if seconds <= 0 or not self._shelf.fits(len(data)) or (self._backlog and self._backlog + len(data) > BACKLOG_BYTES):
             return
@@ -137,7 +137,7 @@ class DiskCache:
         self._take_stock()
 
     def _take_stock(self) -> None:
-        """The books from what is there; half-written files, and what nobody names, go."""
+        """Rebuild the records from the files; half-written ones, and those that no note names, are removed."""
         now = self._clock()
         sizes: dict[str, tuple[float, int]] = {}
         with os.scandir(self._contents) as found:
@@ -199,7 +199,7 @@ class DiskCache:
 
 
 async def _to_the_end(function: Callable[..., T], *arguments: object) -> T:
-    """In a thread; a cancellation waits until it is done, so that the books never run ahead of the files."""
+    """In a thread; a cancellation waits until it is done, so that the records never run ahead of the files."""
     work = asyncio.ensure_future(asyncio.to_thread(function, *arguments))
     try:
         return await asyncio.shield(work)

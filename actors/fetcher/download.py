@@ -39,7 +39,7 @@ class Progress:
         """For the whole fetch."""
         self.deadline = asyncio.get_running_loop().time() + seconds
         self.patience = seconds
-        """How long this attempt bears with a server that sends nothing."""
+        """How long this attempt waits for a server that sends nothing."""
         self.stage = "connecting"
         self.fresh = math.inf
         """Seconds for which this attempt's answers, redirects included, may be kept."""

@@ -1,4 +1,4 @@
-"""The books of the download cache: which URL's bytes are on disk, and what must go. Pure: names and sizes in, decisions out."""
+"""Records of the download cache: which URL's bytes are on disk, and what to evict. Pure: names and sizes in, decisions out."""
 
 from collections import OrderedDict
 from typing import NamedTuple
@@ -64,7 +64,7 @@ class Shelf:
         return note
 
     def add(self, key: str, note: Note, now: float) -> Evicted:
-        """On top; what is too much below goes. What cannot be kept is itself among what goes."""
+        """As the last used; what no longer fits is evicted, the note itself where it cannot be kept."""
         gone = Evicted([], [])
         if self._notes.get(key) != note:
             self._drop(key, gone)
@@ -93,7 +93,7 @@ class Shelf:
         return gone
 
     def expired(self, now: float) -> Evicted:
-        """Forget what is past its time."""
+        """Forget what has expired."""
         gone = Evicted([], [])
         for key in [key for key, note in self._notes.items() if not self._is_fresh(note, now)]:
             self._drop(key, gone)

@@ -20,7 +20,7 @@ IO_OPTIONS: dict[Modality, frozenset[str]] = {
     "audio": frozenset(),
 }
 SOUND_SWITCH = "use_audio_in_video"
-"""A processor option of the prompt, not of its items: it puts more of them there."""
+"""A processor option of the whole prompt, to which it adds items."""
 COSTLY = ("max_pixels", "num_frames", "fps", "max_duration")
 """Options of which the operator's own value is a ceiling; the first of them of pictures too."""
 

@@ -65,7 +65,7 @@ def seconds_of(container: Any, stream: Any) -> float | None:
 
 
 def cut_off(data: bytes) -> bool:
-    """Whether the container says that it is longer than what has come. What says nothing of its length is whole."""
+    """Whether the container says that it is longer than what has come. One that does not state its length counts as whole."""
     match sniff(data):
         case "mp4":
             at = 0

@@ -145,7 +145,7 @@ class ItemDecoder:
                 f"The item takes {rows} tokens, the model's context is {self._max_rows}.",
                 code="context_length_exceeded",
             )
-        # As for a clip whose rate nobody names: two frames a patch, two frames a second.
+        # As for a clip of unknown rate: two frames a patch, two frames a second.
         seconds = 2 / processor.get("fps", 2.0) if modality == "video" else 0.0
         return MediaFeatures({"embeds": given}, rows, grid, seconds, dtype)
 

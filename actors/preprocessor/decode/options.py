@@ -8,8 +8,8 @@ WHITE = (255, 255, 255)
 SOUND_TRACK = "sound_track"
 """Set by the shell alone: the item is the sound of a clip, which may have none."""
 MOST_FRAMES, MOST_FPS = "most_frames", "most_fps"
-"""Set by the shell alone: the operator's ceilings, where nobody asks for a number of frames, and for what is sampled. A rate
-may also say how far apart the frames are that a caller brings; then it is none of the operator's business."""
+"""Set by the shell alone: the operator's ceilings for the number of frames and for the rate of sampling. A rate may also say
+how far apart a caller's own frames are; to that no ceiling applies."""
 
 
 def background_of(options: dict[str, Any]) -> tuple[int, int, int]:
