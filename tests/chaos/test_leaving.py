@@ -4,25 +4,25 @@ Around a runner without a model, so that there are many of them. The seed decide
 """
 
 import asyncio
+import json
 import os
 import random
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+import aiohttp
 import pytest
 
 from thespis import AsyncLLM, SamplingParams
-from thespis.frontends.engine import start_engine
-from thespis.protocol.config import EngineConfig
 from thespis.protocol.errors import RequestError
 from thespis.scripts.chaos_run.faults import Fault, Pace
 from thespis.scripts.chaos_run.holding import held
 
 from ..fakes.fake_runner import expected
-from ..helpers.engines import FAKES
 from ..helpers.media import data_url, picture, png
+from ..helpers.serving import served
 from ..spec.web import Site
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(240)]
@@ -40,10 +40,10 @@ FREE_SECONDS = 15.0
 
 
 class Crowd:
-    """Callers who ask, and leave or stay."""
+    """Callers of both faces who ask, and leave or stay."""
 
-    def __init__(self, llm: AsyncLLM, site: Site, draw: random.Random) -> None:
-        self.llm, self.site, self.draw = llm, site, draw
+    def __init__(self, llm: AsyncLLM, http: aiohttp.ClientSession, site: Site, draw: random.Random) -> None:
+        self.llm, self.http, self.site, self.draw = llm, http, site, draw
         self.stopping = False
         self.ends: dict[str, int] = {"whole": 0, "deadline": 0, "left": 0}
 
@@ -84,9 +84,35 @@ class Crowd:
             assert tokens == (want if end == "whole" else want[: len(tokens)])
         self.ends[end] += 1
 
-    async def stand(self) -> None:
+    async def ask_http(self) -> None:
+        """The same over HTTP, where callers hang up."""
+        way, stay = self.draw.choice(("staying", "going")), self.draw.uniform(0.0, STAY_SECONDS)
+        prompt = self.prompt()
+        messages = [{"role": "user", "content": f"{self.draw.random()}?"}] if isinstance(prompt, Mapping) else prompt
+        body = {"messages": messages, "max_tokens": TOKENS, "temperature": 0, "ignore_eos": True, "stream": True}
+        tokens: list[int] = []
+        asked: list[int] = []
+        try:
+            async with (
+                asyncio.timeout(stay if way == "going" else None),
+                self.http.post("/v1/chat/completions", json=body | {"return_token_ids": True}) as response,
+            ):
+                async for line in response.content:
+                    if not line.startswith(b"data: {"):
+                        continue
+                    event = json.loads(line.removeprefix(b"data: "))
+                    asked = asked or event.get("prompt_token_ids") or []
+                    tokens += event["choices"][0].get("token_ids") or []
+            assert len(tokens) == TOKENS
+            self.ends["whole"] += 1
+        except TimeoutError:
+            self.ends["left"] += 1
+        want = expected(asked, SamplingParams(max_tokens=TOKENS, temperature=0.0, ignore_eos=True), ())
+        assert not tokens or tokens == want[: len(tokens)]
+
+    async def stand(self, ask: Callable[[], Awaitable[None]]) -> None:
         while not self.stopping:
-            await self.ask()
+            await ask()
 
 
 async def kill_some(llm: AsyncLLM, draw: random.Random) -> dict[str, int]:
@@ -118,13 +144,15 @@ async def until_free(llm: AsyncLLM) -> dict[str, float]:
 @pytest.mark.parametrize("seed", [SEED])
 async def test_nothing_is_held_and_nobody_is_told_anything_wrong(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     monkeypatch.setenv("FAKE_STEP_SECONDS", "0.005")
-    config = EngineConfig(allow_private_media=True, mm_processor_cache_gb=0.0, encoder_threads=1)
-    engine = await asyncio.to_thread(start_engine, config, modules={"gpu-runner": "fake_runner"}, python_path=[str(FAKES)])
-    draw = random.Random(seed)
-    with engine, Site() as site:
-        async with AsyncLLM(run_dir=engine.run_dir) as llm:
-            crowd = Crowd(llm, site, draw)
-            callers = [asyncio.create_task(crowd.stand()) for _ in range(STREAMS)]
+    draw, modules = random.Random(seed), {"gpu-runner": "fake_runner"}
+    with (
+        served(modules=modules, allow_private_media=True, mm_processor_cache_gb=0.0, encoder_threads=1) as server,
+        Site() as site,
+    ):
+        async with AsyncLLM(run_dir=server.run_dir) as llm, aiohttp.ClientSession(server.url) as http:
+            crowd = Crowd(llm, http, site, draw)
+            asks = [crowd.ask, crowd.ask_http] * (STREAMS // 2)
+            callers = [asyncio.create_task(crowd.stand(ask)) for ask in asks]
             killed = await kill_some(llm, draw)
             crowd.stopping = True
             async with asyncio.timeout(60):
