@@ -73,6 +73,8 @@ class Connection:
         self._over = Tombstones(ENDS_KEPT)
         """Requests of which an actor that comes now may still be told by one that has not heard of their end."""
         self._here = asyncio.Event()
+        self._left = False
+        """Its sockets belong to the thread that closes them."""
         self._director = _open_director(run_dir)
 
     async def greet(self) -> tuple[ClientConfig, Share]:
@@ -162,6 +164,7 @@ class Connection:
         for fd in (self._doors.inbox.FD, self._link.socket.FD, self._director):
             self._loop.remove_reader(fd)
         os.close(self._director)
+        self._left = True
         if in_order:
             self._link.send(Leave(self.role, 0))
         try:
@@ -178,6 +181,8 @@ class Connection:
         self._context.term()
 
     def _drain_inbox(self) -> None:
+        if self._left:
+            return
         for _ in range(INBOX_BATCH):
             try:
                 frames = self._doors.inbox.recv_multipart(zmq.NOBLOCK)
@@ -197,6 +202,8 @@ class Connection:
         self._loop.call_soon(self._drain_inbox)
 
     def _drain_link(self) -> None:
+        if self._left:
+            return
         while (message := self._link.receive()) is not None:
             match message:
                 case Peers() as table:

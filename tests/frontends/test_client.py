@@ -158,6 +158,15 @@ async def test_a_question_is_not_answered(tmp_path: Path) -> None:
                 await client.tokenize(TextPrompt("Hello"))
 
 
+async def test_a_client_that_has_left_reads_no_more(tmp_path: Path) -> None:
+    """Its loop may have had a turn of that in hand."""
+    with director(tmp_path, welcome(), everybody(tmp_path)):
+        client = await Client.connect(tmp_path)
+        await client.close()
+        client._connection._drain_link()
+        client._connection._drain_inbox()
+
+
 async def test_a_request_that_is_over_leaves_nothing(tmp_path: Path) -> None:
     with director(tmp_path, welcome(), everybody(tmp_path)):
         async with await Client.connect(tmp_path) as client:
