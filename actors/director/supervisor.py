@@ -89,7 +89,8 @@ class Supervisor:
         member.end()
         if known:  # it may be ready before the zygote has said that it made it
             self._gone(member.role, member.epoch, True)
-        self.bury(member.role, member.epoch)
+        if member.identity is not None:  # else it has made nothing yet
+            self.bury(member.role, member.epoch)
         self._loop.call_later(RETRY_SECONDS, self._try_again, member, member.epoch)
 
     def _try_again(self, member: Member, epoch: int) -> None:
