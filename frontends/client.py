@@ -253,7 +253,7 @@ class Client:
                     if not future.done():
                         future.set_result(status)
                 if status.fatal is not None:
-                    self._die(EngineError(status.fatal))
+                    self._die(EngineError(status.fatal), gave_up=status.gave_up)
             case Refused(text):
                 self._die(EngineError(text))
 
@@ -298,11 +298,11 @@ class Client:
     def _lose_engine(self) -> None:
         self._die(EngineError("The engine has ended."))
 
-    def _die(self, error: EngineError) -> None:
+    def _die(self, error: EngineError, gave_up: bool = False) -> None:
         self._dead = error
         for entry in self._ledger.all():
             entry.leased = False
-        self._dispatcher.end_all(CUT if self.draining else GONE)
+        self._dispatcher.end_all(CUT if self.draining and not gave_up else GONE)
         for future in self._statuses:
             if not future.done():
                 future.set_exception(error)

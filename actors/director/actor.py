@@ -335,4 +335,5 @@ class Director:
             pids={role: pid for role, pid in pids.items() if pid is not None},
             restarts={role: member.restarts for role, member in members.items()} | {"zygote": self.supervisor.zygote_restarts},
             fatal=ended or self.fatal,
+            gave_up=self.fatal is not None,
         )

@@ -169,7 +169,9 @@ class Status(Message, frozen=True):
     pids: dict[str, int]
     restarts: dict[str, int]
     fatal: str | None = None
-    """Why the engine gave up, if it has."""
+    """Why nobody is served any more, once that is so."""
+    gave_up: bool = False
+    """The reason is a fault; else the engine was told to end."""
 
 
 # client -> actor, on the actor's control socket

@@ -19,9 +19,9 @@ from thespis.actors.launch import director_endpoint
 from thespis.frontends import connection
 from thespis.frontends.client import Client
 from thespis.frontends.connection import NEEDED
-from thespis.protocol.edges.control import Hello, Leave, Peer, Peers, Ready, Share, ToDirector, Welcome
+from thespis.protocol.edges.control import AskStatus, Hello, Leave, Peer, Peers, Ready, Share, Status, ToDirector, Welcome
 from thespis.protocol.edges.preprocessor_to_client import PreparedCopy
-from thespis.protocol.errors import EngineError
+from thespis.protocol.errors import EngineError, RequestError
 from thespis.protocol.prepared import Prepared
 from thespis.protocol.request import TextPrompt
 from thespis.protocol.roles import ClientConfig
@@ -30,7 +30,7 @@ from thespis.protocol.wire import Decoder, Message, encode
 
 from .openai.fake import MODEL
 
-SILENCE = r"The engine in /.* did not answer within 0\.1 s; see engine\.log there\."
+SILENCE = r"The engine in /.* did not answer within 0\.5 s; see engine\.log there\."
 CONFIG = ClientConfig(model=MODEL, name="fake", max_model_len=256, seed=0, arena_bytes=1 << 20)
 
 
@@ -85,8 +85,8 @@ def director(run_dir: Path, *answers: tuple[type[Message], Message]) -> Iterator
 
 @pytest.fixture(autouse=True)
 def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "ANSWER_SECONDS", 0.1)
-    monkeypatch.setattr("thespis.actors.link.HELLO_SECONDS", 0.1)
+    monkeypatch.setattr(connection, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr("thespis.actors.link.HELLO_SECONDS", 0.5)
 
 
 PREPARED = Prepared(
@@ -119,7 +119,7 @@ async def test_a_server_of_the_engine_is_restarted_where_the_director_is_slow(tm
 async def test_no_actor_comes(tmp_path: Path) -> None:
     with director(tmp_path, welcome()) as playing:
         with pytest.raises(EngineError, match=SILENCE):
-            await Client.connect(tmp_path, patience=0.1)
+            await Client.connect(tmp_path, patience=0.5)
         await playing.hears(Leave)
 
 
@@ -156,6 +156,20 @@ async def test_a_question_is_not_answered(tmp_path: Path) -> None:
                 await client.status()
             with pytest.raises(EngineError, match=SILENCE):
                 await client.tokenize(TextPrompt("Hello"))
+
+
+@pytest.mark.parametrize(("gave_up", "code"), [(True, "engine_dead"), (False, "shutting_down")])
+async def test_requests_are_told_whether_the_engine_failed_or_was_stopped(tmp_path: Path, gave_up: bool, code: str) -> None:
+    """The HTTP server drains before either end, so that it takes nothing new."""
+    end = Status(False, {}, {}, {}, {}, fatal="It is over.", gave_up=gave_up)
+    with director(tmp_path, welcome(), everybody(tmp_path), (AskStatus, end)):
+        async with await Client.connect(tmp_path) as client:
+            stream = await client.submit(TextPrompt("Hello"))
+            client.drain()
+            await client.status()
+            with pytest.raises(RequestError) as ended:
+                await anext(stream)
+            assert ended.value.failure.code == code
 
 
 async def test_a_client_that_has_left_reads_no_more(tmp_path: Path) -> None:
