@@ -57,7 +57,10 @@ def memory(pid: int) -> dict[str, float]:
     root = psutil.Process(pid)
     held: dict[str, float] = {}
     for process in [root, *root.children(recursive=True)]:
-        title = " ".join(process.cmdline()).strip()
+        try:
+            title = " ".join(process.cmdline()).strip()
+        except psutil.NoSuchProcess:  # a zygote's forks have parents that end at once
+            continue
         title = title if title.startswith("thespis") else "command"
         held[title] = round(held.get(title, 0.0) + _pss(process.pid), 1)
     return dict(sorted(held.items()))
