@@ -16,7 +16,7 @@ from ..protocol.errors import Failure
 from .admission import Admission
 from .connection import Connection
 from .delivery import Delivery
-from .ledger import Early, Ledger, LedgerEntry
+from .ledger import Early, Hole, Ledger, LedgerEntry
 from .media_store import MediaStore
 from .tokenizing import RESTARTED, Tokenizing
 
@@ -83,19 +83,22 @@ class Dispatcher:
         entry = self._ledger.live(message.id, message.attempt)
         if entry is None:
             return
-        if not entry.prepared:
+        if entry.stream.prepared is None:
             entry.early.append(message)
             return
         match message:
-            case Finished():
-                self.end(entry, _whole_way(entry, message))
+            case Delta():
+                try:
+                    new = entry.accept(message)
+                except Hole:
+                    self._delivery.resume_anew(entry)
+                    return
+                if new is not None:
+                    entry.stream.push(new)
             case PromptText(entries=entries):
                 entry.stream.push_prompt(entries)
-            case Delta() if entry.lacks(message):
-                self._delivery.resume_anew(entry)
-            case Delta():
-                if (new := entry.accept(message)) is not None:
-                    entry.stream.push(new)
+            case Finished():
+                self.end(entry, _whole_way(entry, message))
 
     def _fail(self, id: str, attempt: int, failure: Failure) -> None:
         self._tokenizing.fail(id, failure)

@@ -26,6 +26,10 @@ class Progress(msgspec.Struct):
     ended: bool = False
 
 
+class Hole(Exception):
+    """Tokens before these are missing: the caller must never get text with a gap in it."""
+
+
 Early = Delta | PromptText | Finished
 """What the detokenizer sends about a request; it can overtake the prepared prompt."""
 
@@ -57,10 +61,6 @@ class LedgerEntry(msgspec.Struct):
     early: list[Early] = []
     """What has overtaken the prepared prompt of this attempt."""
 
-    @property
-    def prepared(self) -> bool:
-        return self.stream.prepared is not None
-
     def again(self, due: Literal["send", "resume"]) -> None:
         """Begin a new attempt: every message of the old one is void."""
         self.request = msgspec.structs.replace(self.request, attempt=self.request.attempt + 1)
@@ -72,13 +72,18 @@ class LedgerEntry(msgspec.Struct):
         return taken
 
     def accept(self, delta: Delta) -> Delta | None:
-        """Note what is delivered; None if nothing of it is new. What a replay repeats is cut off, by position and by offset."""
-        self.heard = True
+        """Note what is delivered; None if nothing of it is new. What a replay repeats is cut off, by position and by offset.
+
+        Raises Hole.
+        """
         progress = self.choices[delta.choice]
-        skip = max(0, len(progress.token_ids) - delta.position)
-        had = max(0, progress.released - delta.offset)
+        skip, had = len(progress.token_ids) - delta.position, progress.released - delta.offset
+        if skip < 0:
+            raise Hole
+        self.heard = True
         new = delta
-        if skip or had:
+        if skip or had > 0:
+            had = max(0, had)
             new = msgspec.structs.replace(
                 delta, token_ids=delta.token_ids[skip:], logprobs=delta.logprobs[skip:], text=delta.text[had:]
             )
@@ -88,10 +93,6 @@ class LedgerEntry(msgspec.Struct):
         progress.released += len(new.text)
         progress.ended = new.finish_reason is not None
         return new
-
-    def lacks(self, delta: Delta) -> bool:
-        """Whether tokens before these are missing: the caller must never get text with a gap in it."""
-        return delta.position > len(self.choices[delta.choice].token_ids)
 
     def so_far(self) -> tuple[ChoiceSoFar, ...]:
         """What has been delivered, for a resume."""

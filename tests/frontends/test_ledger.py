@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from thespis.frontends.admission import Cost
-from thespis.frontends.ledger import Ledger, LedgerEntry, Progress, blobs_of
+from thespis.frontends.ledger import Hole, Ledger, LedgerEntry, Progress, blobs_of
 from thespis.frontends.stream import Stream
 from thespis.protocol.blobs import BlobRef
 from thespis.protocol.edges.client_to_scheduler import ChoiceSoFar
@@ -125,8 +125,10 @@ def test_a_lease_of_an_older_attempt_ends_nothing() -> None:
 
 def test_a_hole_is_noticed_before_anything_behind_it_is_delivered() -> None:
     entry = make()
-    assert not entry.lacks(delta(0, 0, (1, 2), "ab"))
     entry.accept(delta(0, 0, (1, 2), "ab"))
-    assert not entry.lacks(delta(1, 1, (2, 3), "bc"))
-    assert not entry.lacks(delta(2, 2, (), ""))
-    assert entry.lacks(delta(3, 3, (4,), "d"))
+    entry.accept(delta(2, 2, (), ""))
+    with pytest.raises(Hole):
+        entry.accept(delta(3, 3, (4,), "d"))
+    new = entry.accept(delta(1, 1, (2, 3), "bc"))
+    assert new is not None
+    assert (new.token_ids, new.text) == ((3,), "c")
