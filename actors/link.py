@@ -80,7 +80,9 @@ class DirectorLink:
 
     def receive(self) -> Any | None:
         """The next message of the director, or None where none waits."""
-        if not int(self.socket.getsockopt(zmq.EVENTS)) & _POLLIN:  # asked before every message; an empty recv's exception costs more
+        if (
+            not int(self.socket.getsockopt(zmq.EVENTS)) & _POLLIN
+        ):  # asked before every message; an empty recv's exception costs more
             return None
         return self._decoder.decode(self.socket.recv(zmq.NOBLOCK))
 
