@@ -4,14 +4,15 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from ...protocol.edges.control import Drain, Stop
+from ...protocol.edges.control import Drain, Status, Stop
 from ...protocol.topology import HTTP
+from ...protocol.wire import Message
+from .config import DirectorConfig
 from .processes import kill, reap_all
-
-if TYPE_CHECKING:
-    from .actor import Director
+from .roster import ClientRecord, Member, Roster
+from .supervisor import Supervisor
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +25,23 @@ REAP_SECONDS = 5.0
 ENDED = "The engine was stopped."
 
 
-async def end_in_order(director: "Director") -> None:
+class Ending(Protocol):
+    """What the end needs of the director."""
+
+    config: DirectorConfig
+    supervisor: Supervisor
+    roster: Roster
+    fatal: str | None
+    """Why the engine gave up, if it has."""
+    now: asyncio.Event
+    """Set by the second signal: nobody is waited for any more."""
+
+    def send(self, one: Member | ClientRecord, message: Message) -> None: ...
+
+    def status(self, ended: str | None = None) -> Status: ...
+
+
+async def end_in_order(director: Ending) -> None:
     """End every process of the engine and reap it."""
     supervisor = director.supervisor
     if director.config.server is not None and director.fatal is None:
@@ -51,7 +68,7 @@ async def end_in_order(director: "Director") -> None:
     reap_all()
 
 
-async def _drain(director: "Director", seconds: float) -> None:
+async def _drain(director: Ending, seconds: float) -> None:
     """No client submits anything new; what was accepted has `seconds` to finish, and who dies meanwhile is replaced."""
     deadline = asyncio.get_running_loop().time() + seconds
     clients = director.roster.clients
@@ -68,7 +85,7 @@ async def _drain(director: "Director", seconds: float) -> None:
         await _end_http(director, deadline - asyncio.get_running_loop().time(), hasten=True)
 
 
-async def _end_http(director: "Director", seconds: float, hasten: bool = False) -> None:
+async def _end_http(director: Ending, seconds: float, hasten: bool = False) -> None:
     """It ends when its last answer has been read; until then it goes on refusing what is new."""
     http = director.roster.members.get(HTTP)
     if http is not None and http.state == "ready":
@@ -76,7 +93,7 @@ async def _end_http(director: "Director", seconds: float, hasten: bool = False) 
         await _until(director, lambda: http.pid is None, seconds, hasten)
 
 
-async def _until(director: "Director", done: Callable[[], bool], seconds: float, hasten: bool = False) -> None:
+async def _until(director: Ending, done: Callable[[], bool], seconds: float, hasten: bool = False) -> None:
     """Wait for deaths until `done`, at most `seconds`; with `hasten` a second signal ends the wait."""
     changed = director.supervisor.changed
     try:
