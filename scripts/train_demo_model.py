@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from thespis.scripts.demo_training.check import check
+from thespis.scripts.demo_training.checkpoints import load_weights
 from thespis.scripts.demo_training.equality import verify
 from thespis.scripts.demo_training.evaluation import SEEDS, examine_folder, table
 from thespis.scripts.demo_training.media import write_media
@@ -73,28 +74,24 @@ def make(options: argparse.Namespace) -> None:
     if "sound" in stages:
         train_tower(network, "sound", options.work, options.sound_steps, batch=48, peak=2e-3, seed=SEED)
     if "language" in stages:
-        load_tower(network.model.visual, options.work / "vision.pt")
-        load_tower(network.model.audio_tower, options.work / "sound.pt")
+        load_tower(network.model.visual, options.work / "vision.safetensors")
+        load_tower(network.model.audio_tower, options.work / "sound.safetensors")
         logging.info("differs from transformers by at most %.1g", verify(network, tokenizer, SEED))
-        path = options.work / "language.pt"
+        path = options.work / "language.safetensors"
         train(network, tokenizer, "language", path, options.language_minutes, peak=1e-3, seed=SEED)
     if "together" in stages:
-        load_weights(network, options.work / "language.pt")
-        path = options.work / "together.pt"
+        network.load_state_dict(load_weights(options.work / "language.safetensors"))
+        path = options.work / "together.safetensors"
         train(network, tokenizer, "together", path, options.together_minutes, peak=7e-4, seed=SEED + 1)
     if "save" in stages:
-        together = options.work / "together.pt"
-        load_weights(network, together if together.exists() else options.work / "language.pt")
+        together = options.work / "together.safetensors"
+        network.load_state_dict(load_weights(together if together.exists() else options.work / "language.safetensors"))
         save_folder(network, tokenizer, options.out)
         write_media(options.out / "media")
 
 
-def load_weights(network: Any, path: Path) -> None:
-    network.load_state_dict(torch.load(path, weights_only=True)["weights"])
-
-
 def load_tower(tower: Any, path: Path) -> None:
-    weights = torch.load(path, weights_only=True)["weights"]
+    weights = load_weights(path)
     tower.load_state_dict({name.removeprefix("tower."): w for name, w in weights.items() if name.startswith("tower.")})
 
 

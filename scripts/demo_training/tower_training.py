@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
+from . import checkpoints
 from .features import feature_extractor
 from .schedule import learning_rate, random_frame
 from .tower_lessons import SOUND_HEADS, VISION_HEADS, Heads, Lesson, sound_lesson, vision_lesson
@@ -45,8 +46,9 @@ def train_tower(network: Any, which: Tower, folder: Path, steps: int, batch: int
     heads = Heads(network.config.text_config.hidden_size, VISION_HEADS if which == "vision" else SOUND_HEADS)
     everything = nn.ModuleDict({"tower": tower, "heads": heads})
     optimiser = torch.optim.AdamW(everything.parameters(), lr=peak, betas=(0.9, 0.98), weight_decay=0.01)
-    path = folder / f"{which}.pt"
-    done = _resume(everything, optimiser, path)
+    path = folder / f"{which}.safetensors"
+    saved = checkpoints.resume(path, everything, optimiser)
+    done = 0 if saved is None else int(saved["step"])
     lessons = Subset(Lessons(which, steps, batch, seed), range(done, steps))
     started = time.monotonic()
     for step, lesson in enumerate(DataLoader(lessons, batch_size=None, num_workers=1, prefetch_factor=6), start=done):
@@ -61,22 +63,10 @@ def train_tower(network: Any, which: Tower, folder: Path, steps: int, batch: int
             told = " ".join(f"{name}={share:.3f}" for name, share in shares.items())
             log.info("%s step %d loss %.3f %s (%.0f s)", which, step, loss.item(), told, time.monotonic() - started)
         if (step + 1) % SAVE_EVERY == 0 or step == steps - 1:
-            state = {"weights": everything.state_dict(), "optimiser": optimiser.state_dict(), "step": step + 1}
-            torch.save(state, path.with_suffix(".new"))
-            path.with_suffix(".new").rename(path)
+            checkpoints.save(path, everything, optimiser, {"step": step + 1})
 
 
 def _read(tower: Any, which: Tower, lesson: Lesson) -> torch.Tensor:
     if which == "vision":
         return vision_tokens(tower, lesson.inputs, *lesson.grid)
     return sound_tokens(tower, lesson.inputs)
-
-
-def _resume(everything: nn.Module, optimiser: torch.optim.Optimizer, path: Path) -> int:
-    """How many steps are done already."""
-    if not path.exists():
-        return 0
-    state = torch.load(path, weights_only=True)
-    everything.load_state_dict(state["weights"])
-    optimiser.load_state_dict(state["optimiser"])
-    return int(state["step"])

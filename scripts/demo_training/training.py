@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader, Subset
 
+from . import checkpoints
 from .batches import MOST_STEPS, TRAINED_KINDS, UNASKED, Batch, Curriculum, Scribe, exam_batches, media_tokens
 from .features import feature_extractor
 from .schedule import WARM_UP, cooled
@@ -98,22 +99,12 @@ class Course:
     progress: Progress = field(default_factory=Progress)
 
     def resume(self) -> None:
-        if not self.path.exists():
-            return
-        state = torch.load(self.path, weights_only=True)
-        self.network.load_state_dict(state["weights"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.progress = Progress(**state["progress"])
+        progress = checkpoints.resume(self.path, self.network, self.optimiser)
+        if progress is not None:
+            self.progress = Progress(**progress)
 
     def save(self) -> None:
-        """Written beside and renamed, so that a kill in the middle leaves the last checkpoint whole."""
-        state = {
-            "weights": self.network.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "progress": vars(self.progress),
-        }
-        torch.save(state, self.path.with_suffix(".new"))
-        self.path.with_suffix(".new").rename(self.path)
+        checkpoints.save(self.path, self.network, self.optimiser, vars(self.progress))
 
     def report(self, loss: float) -> None:
         """What is due after this step: a line, a checkpoint, an exam."""

@@ -5,12 +5,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import zmq
 
 from thespis.actors.actor import Actor
 from thespis.actors.launch import Launch
 from thespis.protocol.channel import Received
 from thespis.protocol.edges.control import Gone
+
+from ..helpers.inbox import FakeInbox
 
 
 class Recorder(Actor):
@@ -25,22 +26,6 @@ class Recorder(Actor):
         self.heard.append(f"{gone.role} is gone")
 
 
-class FakeInbox:
-    """Holds messages; before the last of them the news of a death comes."""
-
-    def __init__(self, count: int, news: list[Gone]) -> None:
-        self._count = count
-        self._news = news
-
-    def recv_multipart(self, flags: int) -> list[bytes]:
-        self._count -= 1
-        if self._count < 0:
-            raise zmq.Again
-        if not self._count:
-            self._news.append(Gone("preprocessor", 1))
-        return [b""]
-
-
 @pytest.mark.parametrize("before", [0, 1])
 def test_a_death_is_heard_before_what_was_sent_because_of_it(tmp_path: Path, before: int) -> None:
     """Both lie ready when the process gets its turn, or come while it handles what was there: a request sent anew must not go
@@ -50,7 +35,7 @@ def test_a_death_is_heard_before_what_was_sent_because_of_it(tmp_path: Path, bef
     actor.link.receive = lambda: news.pop() if news else None  # type: ignore[method-assign]
     actor._unknown.keep = lambda received: False  # type: ignore[method-assign]
     incoming = SimpleNamespace(fence=lambda role, epoch: None, accept=lambda frames: Received("client-a", 0, "again"))
-    inboxes: Any = SimpleNamespace(inbox=FakeInbox(before + 1, news), incoming=incoming)
+    inboxes: Any = SimpleNamespace(inbox=FakeInbox(before + 1, news, Gone("preprocessor", 1)), incoming=incoming)
     actor.inboxes = inboxes
     assert actor._drain_inbox() is False
     assert actor.heard == ["again"] * before + ["preprocessor is gone", "again"]

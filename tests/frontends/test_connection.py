@@ -14,6 +14,8 @@ from thespis.protocol.channel import Received, bind_inbox
 from thespis.protocol.edges.control import End, FromDirector, Gone, Peer, Peers
 from thespis.protocol.wire import Decoder
 
+from ..helpers.inbox import FakeInbox
+
 
 class Recorder:
     """A connection of which everything that it hands on is written down."""
@@ -71,29 +73,13 @@ def test_who_comes_later_is_told_what_is_over(tmp_path: Path, recorder: Recorder
     detokenizer.close()
 
 
-class FakeInbox:
-    """Holds two messages; before the second the news of a death comes."""
-
-    def __init__(self, news: list[Gone]) -> None:
-        self._count = 2
-        self._news = news
-
-    def recv_multipart(self, flags: int) -> list[bytes]:
-        self._count -= 1
-        if self._count < 0:
-            raise zmq.Again
-        if not self._count:
-            self._news.append(Gone("fetcher", 1))
-        return [b""]
-
-
 def test_a_death_is_heard_before_what_was_told_because_of_it(recorder: Recorder) -> None:
     """A preprocessor answers that the media of an attempt went with the fetcher: that attempt is over, and not its request."""
     connection: Any = recorder.connection
     news: list[Gone] = []
     connection._link.receive = lambda: news.pop() if news else None
     incoming = SimpleNamespace(fence=lambda role, epoch: None, accept=lambda frames: Received("preprocessor", 1, "lost"))
-    connection._doors = SimpleNamespace(inbox=FakeInbox(news), incoming=incoming)
+    connection._doors = SimpleNamespace(inbox=FakeInbox(2, news, Gone("fetcher", 1)), incoming=incoming)
     connection._drain_inbox()
     assert recorder.heard == ["lost", Gone("fetcher", 1), "lost"]
 
