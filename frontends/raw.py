@@ -4,6 +4,7 @@ Nothing is decoded or resized here: decode workers do that, within their limits.
 """
 
 import logging
+import math
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
@@ -14,15 +15,19 @@ from numpy.typing import NDArray
 from ..protocol.errors import refuse
 from ..protocol.request import Frames, Modality, Pixels, Samples
 from .clip_facts import read_facts
+from .dataset_forms import is_dataset_form, read_dataset_form
 from .embeds import is_array, looks_like_embeds, read_embeds, split_embeds, to_numpy
 from .media import Raw
+from .pixels import channels_last, to_bytes
 
 log = logging.getLogger(__name__)
 Array = NDArray[Any]
 
 
 def read_raw(modality: Modality, entry: Any, where: str) -> bytes | Raw:
-    """One item: a file's bytes, a PIL picture, an array, a tensor, a clip, a sound, a dict of embeddings."""
+    """One item: a file's bytes, a PIL picture, an array, a tensor, a clip, a sound, a dict of a dataset or of embeddings."""
+    if isinstance(entry, Mapping) and is_dataset_form(modality, entry):
+        entry = read_dataset_form(modality, entry, where)
     if isinstance(entry, bytes | bytearray | memoryview):
         return bytes(entry)
     if isinstance(entry, Mapping):
@@ -41,7 +46,7 @@ def read_raw(modality: Modality, entry: Any, where: str) -> bytes | Raw:
 def split(modality: Modality, value: Any) -> list[Any]:
     """One item or several: a list is several, except that a list of pictures is one clip and a list of numbers one sound."""
     if isinstance(value, Mapping):
-        return list(split_embeds(modality, value))
+        return [value] if is_dataset_form(modality, value) else list(split_embeds(modality, value))
     bare = value if isinstance(value, list) else [value]
     if bare and all(looks_like_embeds(modality, entry) for entry in bare):
         return list(split_embeds(modality, {f"{modality}_embeds": value}))
@@ -74,51 +79,29 @@ def _picture(entry: Any, where: str) -> Raw:
 def _pixels(entry: Any, where: str) -> tuple[Array, str]:
     """[H, W, C] uint8 and its mode."""
     if hasattr(entry, "getexif"):
-        return _of_pil(entry)
+        return _of_pil(entry, where)
     if is_array(entry) and entry.ndim in (2, 3):
-        array = _to_uint8(_channels_last(to_numpy(entry), where), where)
+        array = to_bytes(channels_last(to_numpy(entry), where), where)
         return array, {1: "L", 3: "RGB", 4: "RGBA"}[array.shape[-1]]
     raise refuse("invalid_request", "A picture is a PIL image, an array or tensor, or the bytes of a file.", part=where)
 
 
-def _of_pil(image: Any) -> tuple[Array, str]:
+def _of_pil(image: Any, where: str) -> tuple[Array, str]:
     """Upright. A picture that may be transparent keeps its alpha for the decode worker, which knows the background."""
     from PIL import ImageOps
 
     image = ImageOps.exif_transpose(image)
     transparent = image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info
     wanted = ("RGBA", "LA") if transparent else ("RGB", "L")
-    if image.mode.startswith("I;16"):  # PIL would clip at 255
-        return (np.asarray(image) >> 8).astype(np.uint8)[..., None], "L"
+    if image.mode[0] in "IF":  # PIL would clip at 255
+        deep = np.asarray(image)
+        if image.mode == "I" and deep.max(initial=0) > 255 and 0 <= deep.min(initial=0) <= deep.max(initial=0) < 1 << 16:
+            deep = deep.astype(np.uint16)  # as PIL writes this mode into a PNG
+        return to_bytes(deep, where)[..., None], "L"
     if image.mode not in wanted:
         image = image.convert(wanted[0])
     array = np.asarray(image)
     return (array[..., None] if array.ndim == 2 else array), image.mode
-
-
-def _channels_last(array: Array, where: str) -> Array:
-    """[H, W, C] from [H, W] (grey), [H, W, C] or [C, H, W]; the same with a leading time axis."""
-    if array.ndim == 2:
-        return array[..., None]
-    if array.shape[-1] in (1, 3, 4):
-        return array
-    if array.shape[-3] in (1, 3, 4):
-        return np.moveaxis(array, -3, -1)
-    raise refuse("invalid_request", f"Pixels have 1, 3 or 4 channels, got an array of shape {list(array.shape)}.", part=where)
-
-
-def _to_uint8(array: Array, where: str) -> Array:
-    if array.dtype == np.uint8:
-        return array
-    if array.dtype.kind not in "fiub":
-        raise refuse("invalid_request", "Pixels must be numbers.", part=where)
-    if array.dtype.kind == "f":
-        if not np.isfinite(array).all():
-            raise refuse("invalid_request", "Pixels must be finite numbers.", part=where)
-        scale = 255.0 if array.size == 0 or array.max() <= 1.0 else 1.0
-        array = np.rint(array * scale)
-    pixels: Array = np.clip(array, 0, 255).astype(np.uint8)
-    return pixels
 
 
 # clips
@@ -131,18 +114,28 @@ def _clip(entry: Any, where: str) -> Raw:
     if isinstance(entry, list | tuple):
         if not entry:
             raise refuse("invalid_request", "A clip has at least one frame.", part=where)
+        if _stackable(entry):  # whether floats end at 1 or at 255 is told by the whole clip, not by a dark frame
+            return _clip((np.stack([to_numpy(frame) for frame in entry]), metadata), where)
         frames = [_opaque(_pixels(frame, where)[0]) for frame in entry]
         if len({frame.shape for frame in frames}) != 1:
             raise refuse("invalid_request", "All frames of a clip must have one size.", part=where)
         array = np.stack(frames)
     elif is_array(entry) and entry.ndim == 4:
-        array = _opaque(_to_uint8(_channels_last(to_numpy(entry), where), where))
+        array = _opaque(to_bytes(channels_last(to_numpy(entry), where), where))
     else:
         raise refuse(
             "invalid_request", "A clip is a list of frames, a 4-D array or tensor, or the bytes of a file.", part=where
         )
     facts = read_facts(metadata, where)
     return Raw(*share(array), lambda blob: Frames(blob, **facts))
+
+
+def _stackable(frames: list[Any] | tuple[Any, ...]) -> bool:
+    """Arrays [H, W, C] or [C, H, W] of one shape and type."""
+    first = frames[0]
+    if not all(is_array(frame) for frame in frames) or first.ndim != 3:
+        return False
+    return all(frame.shape == first.shape and frame.dtype == first.dtype for frame in frames)
 
 
 def _opaque(pixels: Array) -> Array:
@@ -161,25 +154,54 @@ def _opaque(pixels: Array) -> Array:
 def _sound(entry: Any, where: str) -> Raw:
     rate: int | None = None
     if isinstance(entry, tuple) and len(entry) == 2:
-        try:
-            entry, rate = entry[0], int(entry[1])
-        except (TypeError, ValueError, OverflowError):
-            raise refuse("invalid_request", "The sampling rate of a sound is a whole number.", part=where) from None
+        entry, rate = entry[0], _rate(entry[1], where)
     else:
         _tell_of_rate()
-    if not is_array(entry) and not (isinstance(entry, list) and _all_numbers(entry)):
-        raise refuse("invalid_request", "A sound is (array, sampling rate), a 1-D array, or the bytes of a file.", part=where)
-    array = np.asarray(to_numpy(entry) if is_array(entry) else entry)
-    if array.dtype.kind not in "fiu":
-        raise refuse("invalid_request", "Samples must be numbers.", part=where)
-    if array.dtype.kind in "iu":
-        middle = 2.0 ** (8 * array.dtype.itemsize - 1)  # full scale; unsigned samples swing around it
-        array = (array.astype(np.float64) - (middle if array.dtype.kind == "u" else 0.0)) / middle
+    array = _full_scale(_samples(entry, where), where)
     if array.ndim not in (1, 2):
         raise refuse("invalid_request", f"A sound has one or two axes, got shape {list(array.shape)}.", part=where)
     if array.ndim == 2 and array.shape[0] > array.shape[1]:
         array = array.T  # [samples, channels]
     return Raw(*share(array.astype(np.float32)), lambda blob: Samples(blob, rate))
+
+
+def _rate(given: Any, where: str) -> int:
+    try:
+        rate = float(given)
+    except (TypeError, ValueError, OverflowError):
+        rate = math.nan
+    if isinstance(given, bool | str) or not rate.is_integer():
+        raise refuse("invalid_request", "The sampling rate of a sound is a whole number.", part=where)
+    return int(rate)
+
+
+def _samples(entry: Any, where: str) -> Array:
+    """From an array, a tensor, or a list of numbers or of channels."""
+    if is_array(entry):
+        return to_numpy(entry)
+    rows = entry if isinstance(entry, list) and entry and isinstance(entry[0], list) else [entry]
+    if not all(isinstance(row, list) and _all_numbers(row) for row in rows) or len({len(row) for row in rows}) > 1:
+        text = (
+            "A sound is (array, sampling rate), {'array': ..., 'sampling_rate': ...}, an array or list of samples, "
+            "or the bytes of a file."
+        )
+        raise refuse("invalid_request", text, part=where)
+    return np.asarray(entry)
+
+
+def _full_scale(array: Array, where: str) -> Array:
+    """Floats as they are; integers by the full range of their type, where it is one that sounds are kept in."""
+    if array.dtype.kind not in "fiu":
+        raise refuse("invalid_request", "Samples must be numbers.", part=where)
+    if array.dtype.kind == "f":
+        return array
+    if array.dtype.itemsize == 8:  # of numbers that nobody has given a type
+        if array.size and (array.max() > 1 or array.min() < -1 + (array.dtype.kind == "u")):
+            text = f"Samples of type {array.dtype.name} have no full scale; give floats from -1 to 1, int16 or int32."
+            raise refuse("invalid_request", text, part=where)
+        return array
+    middle = 2.0 ** (8 * array.dtype.itemsize - 1)  # unsigned samples swing around it
+    return (array.astype(np.float64) - (middle if array.dtype.kind == "u" else 0.0)) / middle
 
 
 @cache
