@@ -194,7 +194,7 @@ def _failure_of(error: Exception, download: Download) -> Failure:
     if (short := shortage(error)) is not None:
         return short
     if isinstance(error, FetchError):
-        return Failure(error.kind, error.text)
+        return Failure(error.kind, error.text, code=error.code)
     log.error("a download failed in an unforeseen way", exc_info=error)
     return Failure("internal", f"The {download.modality} could not be fetched.")
 

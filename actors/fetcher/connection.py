@@ -29,7 +29,11 @@ async def system_lookup(host: str, port: int) -> list[str]:
 
 
 class CheckedResolver(AbstractResolver):
-    """Gives out only addresses that the policy allows. Raises FetchError where a name has no other."""
+    """Gives out the addresses of a name if the policy allows every one of them. Raises FetchError.
+
+    A name with a public and a private address is refused, not fetched from the public one: nobody honest has such a name, and
+    which of the two answers is for its owner to choose, lookup by lookup.
+    """
 
     def __init__(self, policy: Policy, lookup: Lookup = system_lookup) -> None:
         self._policy = policy
@@ -40,8 +44,7 @@ class CheckedResolver(AbstractResolver):
             addresses = await self._lookup(host, port)
         except (OSError, UnicodeError):  # the latter for labels that are too long
             raise FetchError("media_unavailable", "The host's name cannot be resolved.", retry=True) from None
-        allowed = [address for address in addresses if self._policy.allows(address)]
-        if not allowed:
+        if not addresses or not all(map(self._policy.allows, addresses)):
             raise self._policy.refusal()
         return [
             ResolveResult(
@@ -52,7 +55,7 @@ class CheckedResolver(AbstractResolver):
                 proto=socket.IPPROTO_TCP,
                 flags=socket.AI_NUMERICHOST,
             )
-            for address in allowed
+            for address in addresses
         ]
 
     async def close(self) -> None:

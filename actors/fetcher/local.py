@@ -4,7 +4,7 @@ import os
 import stat
 from urllib.parse import unquote, urlsplit
 
-from .policy import FetchError
+from .policy import FetchError, forbidden, invalid
 
 _NOT_THERE = "There is no regular file at the file: URL's place, or it cannot be read."
 
@@ -30,17 +30,17 @@ def read_local(url: str, folder: str | None, max_bytes: int) -> bytes:
 def _components(url: str, folder: str | None) -> list[str]:
     """The names from `folder` down to the file."""
     if folder is None:
-        raise FetchError("invalid_request", "file: URLs are switched off; --allowed-local-media-path names a folder for them.")
+        raise forbidden("file: URLs are switched off; --allowed-local-media-path names a folder for them.")
     try:
         parts = urlsplit(url)
     except ValueError:
-        raise FetchError("invalid_request", "The URL cannot be read.") from None
+        raise invalid("The URL cannot be read.") from None
     path = unquote(parts.path)
     root = [name for name in os.path.abspath(folder).split("/") if name]
     names = [name for name in path.split("/") if name and name != "."]
     wrong = parts.netloc not in ("", "localhost") or not path.startswith("/") or "\0" in path or ".." in names
     if wrong or names[: len(root)] != root or len(names) == len(root):
-        raise FetchError("invalid_request", "The file: URL leads out of the folder that --allowed-local-media-path allows.")
+        raise forbidden("The file: URL leads out of the folder that --allowed-local-media-path allows.")
     return names[len(root) :]
 
 

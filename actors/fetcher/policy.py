@@ -25,25 +25,48 @@ _SPECIAL = tuple(
         "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20",  # Teredo and its like, documentation, 6to4
     )
 )  # fmt: skip
-"""Refused though the standard library calls some of them global. The IPv6 forms that hide an IPv4 address lie in here (6to4) or
-outside of 2000::/3 (mapped, NAT64)."""
+"""Refused though the standard library calls some of them global. The IPv6 forms that hide an IPv4 address lie in here (6to4,
+Teredo), outside of 2000::/3 (mapped, compatible, translated, NAT64), or below any prefix at all: ISATAP."""
+_ISATAP = frozenset({0x00005EFE, 0x02005EFE})
+"""RFC 5214: the upper half of an interface identifier whose lower half is an IPv4 address; the second for a global one."""
+
+FORBIDDEN_URL = "forbidden_url"
+"""The code of a URL that the operator's rules do not let through."""
+INVALID_URL = "invalid_url"
+"""The code of what cannot be read as a URL with a host."""
 
 
 class FetchError(Exception):
     """One item cannot be fetched; `text` is for the client: no address, no path, no exception text."""
 
-    def __init__(self, kind: Kind, text: str, retry: bool = False, retry_after: float = 0.0) -> None:
+    def __init__(
+        self, kind: Kind, text: str, retry: bool = False, retry_after: float = 0.0, code: str | None = None
+    ) -> None:
         super().__init__(text)
         self.kind: Kind = kind
         self.text = text
+        self.code = code
+        """A stable word for programs, where `kind` is too coarse."""
         self.retry = retry
         """Another attempt may succeed ..."""
         self.retry_after = retry_after
         """... after this many seconds."""
 
 
+def forbidden(text: str) -> FetchError:
+    """The operator's rules do not let this URL through."""
+    return FetchError("invalid_request", text, code=FORBIDDEN_URL)
+
+
+def invalid(text: str) -> FetchError:
+    """This is no URL that anything could be fetched from."""
+    return FetchError("invalid_request", text, code=INVALID_URL)
+
+
 def is_public(address: str) -> bool:
     """Whether packets to `address` leave for the public internet, and for nothing that a form of writing hides."""
+    if "%" in address:  # a zone: it names an interface of this machine
+        return False
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:
@@ -51,7 +74,7 @@ def is_public(address: str) -> bool:
     if any(ip.version == block.version and ip in block for block in _SPECIAL):
         return False
     if isinstance(ip, ipaddress.IPv6Address):
-        return ip in _GLOBAL_V6 and ip.is_global
+        return ip in _GLOBAL_V6 and ip.is_global and (int(ip) >> 32) & 0xFFFFFFFF not in _ISATAP
     return ip.is_global and not ip.is_multicast and not ip.is_reserved
 
 
@@ -63,12 +86,12 @@ def normal_host(host: str) -> str:
         plain = ""
     plain = plain.removesuffix(".")
     if "%" in plain or not plain:
-        raise FetchError("invalid_request", "The URL names no valid host.")
+        raise invalid("The URL names no valid host.")
     if ":" in plain:
         return _canonical(plain)
     labels = plain.split(".")
     if not all(labels):
-        raise FetchError("invalid_request", "The URL names no valid host.")
+        raise invalid("The URL names no valid host.")
     if _NUMBER.fullmatch(labels[-1]):  # browsers and inet_aton read 127.1, 0x7f.1 and 2130706433 as addresses
         return _canonical(plain)
     return plain
@@ -78,7 +101,7 @@ def _canonical(address: str) -> str:
     try:
         return str(ipaddress.ip_address(address))
     except ValueError:
-        raise FetchError("invalid_request", "The URL names its host by an unusual form of an address.") from None
+        raise forbidden("The URL names its host by an unusual form of an address.") from None
 
 
 def _normal_domain(domain: str) -> str:
@@ -102,24 +125,24 @@ class Policy:
         `hop`: it is the target of a redirect, about which the client learns nothing. Raises FetchError.
         """
         if len(url) > MAX_URL or _FORBIDDEN.search(url):
-            raise FetchError("invalid_request", "The URL is too long or holds characters that no URL may hold.")
+            raise invalid("The URL is too long or holds characters that no URL may hold.")
         try:
             parsed = URL(url)
             host, user, port = parsed.raw_host, parsed.user or parsed.password, parsed.port
         except ValueError:
-            raise FetchError("invalid_request", "The URL cannot be read.") from None
+            raise invalid("The URL cannot be read.") from None
         if parsed.scheme not in ("http", "https"):
-            raise FetchError("invalid_request", f"Media URLs must be {KINDS}.")
+            raise invalid(f"Media URLs must be {KINDS}.")
         if user is not None:
-            raise FetchError("invalid_request", "The URL must not hold a user name or password.")
+            raise forbidden("The URL must not hold a user name or password.")
         if not host or not port:
-            raise FetchError("invalid_request", "The URL names no valid host.")
+            raise invalid("The URL names no valid host.")
         host = normal_host(host)
         if self._allowed and host not in self._allowed:
             if hop:
-                raise FetchError("invalid_request", "A redirect leads to a domain that is not allowed.")
+                raise forbidden("A redirect leads to a domain that is not allowed.")
             names = ", ".join(self._allowed)
-            raise FetchError("invalid_request", f"The domain {host!r} is not among the allowed media domains: {names}.")
+            raise forbidden(f"The domain {host!r} is not among the allowed media domains: {names}.")
         if _is_address(host) and not self.allows(host):
             raise self.refusal()
         return parsed.with_host(host)
@@ -130,9 +153,7 @@ class Policy:
 
     @staticmethod
     def refusal() -> FetchError:
-        return FetchError(
-            "invalid_request", "The URL leads to an address that is not public (--allow-private-media opens them)."
-        )
+        return forbidden("The URL leads to an address that is not public (--allow-private-media opens them).")
 
 
 def _is_address(host: str) -> bool:

@@ -135,8 +135,9 @@ def test_S2_what_stands_beside_the_host_does_not_hide_it(stage: Stage, form: str
     assert stage.site.canary_heard == 0
 
 
-def test_S2_of_mixed_answers_only_the_public_ones_are_used(stage: Stage) -> None:
-    stage.answered(part(stage.site.url("/picture-1.png?mixed", "mixed.example")))
+def test_S2_a_name_with_a_public_and_a_private_address_is_refused(stage: Stage) -> None:
+    assert "public" in stage.refused(part(stage.site.url("/picture-1.png?mixed", "mixed.example")))
+    assert not stage.site.asked("/picture-1.png?mixed")
 
 
 def test_S2_a_name_that_changes_its_mind_reaches_only_what_was_checked(stage: Stage) -> None:

@@ -147,12 +147,28 @@ async def test_S2_a_name_is_resolved_once_per_connection_and_only_checked_addres
 
     async def lookup(host: str, port: int) -> list[str]:
         asked.append(host)
-        return ["10.1.2.3", "127.0.0.1"] if len(asked) == 1 else ["10.1.2.3"]
+        return ["127.0.0.1"] if len(asked) == 1 else ["10.1.2.3"]
 
     policy = Home()
     async with site(fixed((200, {}, b"x")), policy, resolver=CheckedResolver(policy, lookup)) as here:
         assert await here.get("/", host="rebind.example") == b"x"
         assert asked == ["rebind.example"]
+
+
+@pytest.mark.parametrize(
+    "closed",
+    ["10.1.2.3", "127.0.0.1", "::1", "fe80::1%2", "2600::5efe:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::a00:1", "2002:7f00:1::"],
+)
+@pytest.mark.parametrize("first", [False, True])
+async def test_S2_a_name_with_a_public_and_a_closed_address_is_refused_whichever_comes_first(closed: str, first: bool) -> None:
+    async def lookup(host: str, port: int) -> list[str]:
+        return [closed, "8.8.8.8"] if first else ["8.8.8.8", "2606:4700::1111", closed]
+
+    policy = Policy()
+    async with site(fixed((200, {}, b"x")), policy, resolver=CheckedResolver(policy, lookup), retries=0) as here:
+        error = await here.fails("/", host="two-faced.example")
+    assert "public" in error.text
+    assert error.code == "forbidden_url"
 
 
 async def test_S2_the_peer_is_checked_before_anything_is_sent_to_it() -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from thespis.actors.fetcher.policy import FetchError, Policy, is_public, normal_host
+from thespis.actors.fetcher.policy import FORBIDDEN_URL, INVALID_URL, FetchError, Policy, is_public, normal_host
 
 CLOSED = (
     "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
@@ -13,10 +13,14 @@ CLOSED = (
 closed_v4 = st.sampled_from(CLOSED).flatmap(lambda net: st.ip_addresses(network=net)).map(ipaddress.IPv4Address)
 
 
-def refused(url: str, policy: Policy | None = None, **named: bool) -> str:
+def refusal(url: str, policy: Policy | None = None, **named: bool) -> FetchError:
     with pytest.raises(FetchError) as caught:
         (policy or Policy()).check(url, **named)
-    return caught.value.text
+    return caught.value
+
+
+def refused(url: str, policy: Policy | None = None, **named: bool) -> str:
+    return refusal(url, policy, **named).text
 
 
 @settings(deadline=None)
@@ -37,6 +41,47 @@ def test_S2_closed_addresses_are_refused_in_every_form(ip: ipaddress.IPv4Address
 
 
 @settings(deadline=None)
+@given(
+    st.ip_addresses(v=4),
+    st.ip_addresses(network="2000::/3"),
+    st.sampled_from((0x00005EFE, 0x02005EFE)),
+)
+def test_S2_an_ISATAP_address_is_refused_below_every_prefix(
+    inner: ipaddress.IPv4Address, prefix: ipaddress.IPv6Address, marker: int
+) -> None:
+    """Whatever it hides: a host that speaks ISATAP sends what is for it to the IPv4 address."""
+    hiding = ipaddress.IPv6Address((int(prefix) >> 64 << 64) | marker << 32 | int(inner))
+    assert not is_public(str(hiding))
+    assert "public" in refused(f"http://[{hiding}]/x")
+    assert "public" in refused(f"http://[{hiding.exploded}]/x")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "2600::5efe:127.0.0.1", "2600::200:5efe:10.0.0.1", "2002:7f00:1::", "2002:a00:1::1", "2001:0:53aa:64c::f5ff:fffe",
+        "64:ff9b::7f00:1", "64:ff9b:1::7f00:1", "64:ff9b:1:a00:0:100::", "::127.0.0.1", "::ffff:0:127.0.0.1", "100::1",
+        "2001:2::1", "2001:10::1", "fec0::7f00:1", "2600::1%eth0", "2600::1%1", "0:0:0:0:0:ffff:7f00:1",
+    ],
+)  # fmt: skip
+def test_S2_forms_that_hide_an_address_are_no_public_address(address: str) -> None:
+    assert not is_public(address)
+    refused(f"http://[{address}]/x")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127。0。0。1", "127．0．0．1", "127｡0｡0｡1", "①②⑦.0.0.1", "127%2e0%2e0%2e1", "%31%32%37.0.0.1", "0x7f.0.0.1", "0177.0.0.1",
+        "127.1", "2130706433", "0x7f000001", "017700000001", "127.0.0.1..", "[127.0.0.1]", "[v1.fe80::1]", "[::1%25lo]",
+        "127.0.0.1%00.example", "127.0.0.1\u00ad", "1\u200b27.0.0.1", "[::1].example", "0x.0x.0x.0x1", "127.0.0.09",
+    ],
+)  # fmt: skip
+def test_S2_spellings_that_two_readers_may_take_for_different_hosts_are_refused(host: str) -> None:
+    assert refusal(f"http://{host}/x").code in (FORBIDDEN_URL, INVALID_URL)
+
+
+@settings(deadline=None)
 @given(closed_v4)
 def test_S2_odd_spellings_of_an_address_are_refused(ip: ipaddress.IPv4Address) -> None:
     a, b, c, d = ip.packed
@@ -45,6 +90,25 @@ def test_S2_odd_spellings_of_an_address_are_refused(ip: ipaddress.IPv4Address) -
         f"{a}.{b}.{c}.{d}.", f"{a}.{b * 65536 + c * 256 + d}", f"00{a}.{b}.{c}.{d}",
     ):  # fmt: skip
         refused(f"http://{host}/x")
+
+
+@pytest.mark.parametrize(
+    ("url", "policy", "code"),
+    [
+        ("http://127.0.0.1/", Policy(), FORBIDDEN_URL),
+        ("http://[::1]/", Policy(), FORBIDDEN_URL),
+        ("http://2130706433/", Policy(), FORBIDDEN_URL),
+        ("http://evil.example/", Policy(("good.example",)), FORBIDDEN_URL),
+        ("http://user@good.example/", Policy(), FORBIDDEN_URL),
+        ("http://a..b/", Policy(), INVALID_URL),
+        ("http://good.example:99999/", Policy(), INVALID_URL),
+        ("ftp://good.example/", Policy(), INVALID_URL),
+        ("http://good.example/ x", Policy(), INVALID_URL),
+    ],
+)
+def test_what_the_operator_forbids_has_a_code_of_its_own(url: str, policy: Policy, code: str) -> None:
+    found = refusal(url, policy)
+    assert (found.kind, found.code) == ("invalid_request", code)
 
 
 def test_S2_full_width_digits_are_digits() -> None:
