@@ -2,11 +2,14 @@
 
 from collections.abc import Iterable, Iterator
 
+KEPT = 4096
+"""Far more than are in an engine at once, so whatever is still on its way for an older one has arrived; 0.2 KB each."""
+
 
 class Tombstones:
     """The last `limit` ids that ended, oldest first out."""
 
-    def __init__(self, limit: int = 16384) -> None:
+    def __init__(self, limit: int = KEPT) -> None:
         self._limit = limit
         self._ids: dict[str, None] = {}
 

@@ -32,8 +32,6 @@ INBOX_BATCH = 256
 """Messages that are taken in one turn of the loop; then its other tasks get theirs."""
 CONTROL_BOUND = 65536
 """Messages that may wait for an actor's control socket; one that leaves more has stalled, and is replaced."""
-ENDS_KEPT = 4096
-"""Requests that were the last to end: far more than are in the engine at once."""
 FLUSH_MS = 500
 """What the last words to the actors may take when a client leaves."""
 ENDED_AT = (*NEEDED, "encoder-cache")
@@ -70,7 +68,7 @@ class Connection:
         """Epochs of the processes that are there."""
         self._dead: dict[str, int] = {}
         """By role of an actor, the last epoch known to have ended."""
-        self._over = Tombstones(ENDS_KEPT)
+        self._over = Tombstones()
         """Requests of which an actor that comes now may still be told by one that has not heard of their end."""
         self._here = asyncio.Event()
         self._left = False

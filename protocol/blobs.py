@@ -6,15 +6,14 @@ books: a block is free again when its writer says so, which it does when the las
 Readers check offset, shape and dtype against the file before they map.
 """
 
-import contextlib
 import math
-import mmap
 import os
 from bisect import insort
 from pathlib import Path
 
 import msgspec
 
+from .mapping import map_file
 from .shortage import SpaceError
 
 Bytes = memoryview | bytes | bytearray
@@ -63,7 +62,7 @@ class _Segment:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             os.posix_fallocate(fd, 0, size)
-            self.map = mmap.mmap(fd, size)
+            self.map = map_file(fd, size, writable=True)
         except OSError:
             os.unlink(path)
             raise
@@ -94,8 +93,7 @@ class _Segment:
         self.free = merged
 
     def close(self) -> None:
-        with contextlib.suppress(BufferError):  # somebody still holds a view; the pages go with the process
-            self.map.close()
+        """The pages go with the last view of them."""
         Path(self.path).unlink(missing_ok=True)  # the end of the run may have swept it before its writer did
 
 
@@ -135,7 +133,7 @@ class Arena:
             taken = segment.take(room)
             assert taken is not None
             offset = taken
-        view = memoryview(segment.map)[offset : offset + nbytes]
+        view = segment.map[offset : offset + nbytes]
         return BlobRef(segment.path, offset, dtype, shape), view
 
     def put(self, data: Bytes, dtype: str = "uint8", shape: tuple[int, ...] | None = None) -> BlobRef:
@@ -178,12 +176,13 @@ class Arena:
 
 
 class BlobReader:
-    """Maps other processes' segments for reading, and keeps the maps."""
+    """Maps other processes' segments for reading. It keeps the maps of regular ones, which stay with their writer; a larger one
+    goes back to the system with its block, which it can only do when nobody keeps a map of it."""
 
     def __init__(self, run_dir: Path) -> None:
         self._prefix = segment_prefix(run_dir)
         self._folders = {"/dev/shm", str(run_dir)}
-        self._maps: dict[str, mmap.mmap] = {}
+        self._maps: dict[str, memoryview] = {}
 
     def view(self, ref: BlobRef) -> memoryview:
         """Read-only bytes of `ref`, zero-copy. Raises BlobError where the segment is gone or too short, or not ours."""
@@ -192,42 +191,39 @@ class BlobReader:
             raise BlobError("not a segment of this run")
         mapped = self._maps.get(ref.segment)
         if mapped is None:
-            try:
-                fd = os.open(ref.segment, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-            except FileNotFoundError as error:
-                raise BlobError("the segment is gone") from error
-            except OSError as error:
-                raise BlobError("the segment cannot be opened") from error
-            try:
-                mapped = mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
-            except (OSError, ValueError) as error:  # no address space, or an empty file
-                raise BlobError("the segment cannot be mapped") from error
-            finally:
-                os.close(fd)
-            self._maps[ref.segment] = mapped
+            mapped = _map(ref.segment)
+            if len(mapped) <= ARENA_BYTES:
+                self._maps[ref.segment] = mapped
         if ref.offset < 0 or min(ref.shape, default=0) < 0 or ref.offset + ref.nbytes > len(mapped):
             raise BlobError("the reference reaches past its segment")
-        return memoryview(mapped)[ref.offset : ref.offset + ref.nbytes]
+        return mapped[ref.offset : ref.offset + ref.nbytes]
 
     def written_by(self, writer: str, segment: str) -> bool:
         """Whether `segment` is one of this writer's (`role.epoch`)."""
         return segment.rpartition("/")[2].startswith(f"{self._prefix}{writer}-")
 
     def forget(self, writer: str) -> None:
-        """Drop the maps of a writer that is gone (`role.epoch`)."""
+        """Drop the maps of a writer that is gone (`role.epoch`); views in use keep theirs."""
         for path in [p for p in self._maps if self.written_by(writer, p)]:
-            try:
-                self._maps.pop(path).close()
-            except BufferError:  # a view is still in use; the map goes with it
-                continue
+            del self._maps[path]
 
     def close(self) -> None:
-        for mapped in self._maps.values():
-            try:
-                mapped.close()
-            except BufferError:
-                continue
         self._maps.clear()
+
+
+def _map(segment: str) -> memoryview:
+    try:
+        fd = os.open(segment, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError as error:
+        raise BlobError("the segment is gone") from error
+    except OSError as error:
+        raise BlobError("the segment cannot be opened") from error
+    try:
+        return map_file(fd, os.fstat(fd).st_size)
+    except OSError as error:  # no address space, or an empty file
+        raise BlobError("the segment cannot be mapped") from error
+    finally:
+        os.close(fd)
 
 
 def read_once(run_dir: Path, ref: BlobRef) -> bytes:

@@ -22,6 +22,9 @@ from .features import FeatureBooks
 LOST_SECONDS = 2.0
 """How long features may lag behind the scheduler's `Need`: they are sent first, but over another edge."""
 
+ITEMS = 16384
+"""Entries at most, but for those in use: each costs 1 KB here, however few rows it has."""
+
 
 class Store:
     """Entries by key, claims in order of arrival, unpinned entries in order of their last use."""
@@ -197,8 +200,7 @@ class Store:
     def evict_one(self) -> Free | None:
         """Make room beyond the books (fragments); None where everything is pinned."""
         for key in self._unpinned:
-            self.evicted += 1
-            self._drop(self._entries[key])
+            self._evict(key)
             [effect] = self._effects()
             assert isinstance(effect, Free)
             return effect
@@ -273,8 +275,14 @@ class Store:
         if entry.state is State.HELD:
             self._unpinned[entry.key] = None
             self._spare_bytes += entry.nbytes
+            if len(self._entries) > ITEMS:
+                self._evict(next(iter(self._unpinned)))
         elif entry.state is not State.ENCODING:
             self._drop(entry)
+
+    def _evict(self, key: str) -> None:
+        self.evicted += 1
+        self._drop(self._entries[key])
 
     def _lose(self, entry: EmbeddingEntry) -> None:
         if entry.waiting:

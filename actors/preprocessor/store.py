@@ -12,6 +12,9 @@ from ...protocol.shortage import NO_SPACE
 NO_ROOM = NO_SPACE.code
 """`Failure.code` of a worker whose shared memory is full: what is kept for reuse there makes room."""
 
+ITEMS = 16384
+"""Entries at most: each costs 1.4 KB here, however small its features are."""
+
 
 @dataclass(eq=False)
 class FeatureEntry:
@@ -94,17 +97,21 @@ class FeatureStore:
         return lost
 
     def evict(self, worker: str | None = None) -> list[FeatureEntry]:
-        """What must go to be within the limit; with `worker` all that may go of that worker's."""
+        """What must go to be within the limits; with `worker` all that may go of that worker's."""
         gone: list[FeatureEntry] = []
-        if worker is None and self.bytes <= self._limit:
+        if worker is None and not self._over:
             return gone
         for entry in list(self._entries.values()):
-            if worker is None and self.bytes <= self._limit:
+            if worker is None and not self._over:
                 break
             if not entry.pins and not entry.leases and worker in (None, entry.worker):
                 self._remove(entry)
                 gone.append(entry)
         return gone
+
+    @property
+    def _over(self) -> bool:
+        return self.bytes > self._limit or len(self._entries) > ITEMS
 
     def _remove(self, entry: FeatureEntry) -> None:
         del self._entries[entry.key]

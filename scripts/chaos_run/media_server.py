@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from functools import cache
+from functools import lru_cache
 from typing import cast
 
 from aiohttp import web
@@ -16,7 +16,7 @@ SLOWEST = 0.3
 """Seconds before the second half of a body."""
 
 
-@cache
+@lru_cache(4096)
 def _body(kind: Modality, seed: int) -> bytes:
     return Shown(kind, seed).encoded
 

@@ -4,7 +4,7 @@ import asyncio
 import os
 import re
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,7 +36,7 @@ class Served(NamedTuple):
 
 
 @asynccontextmanager
-async def served(model: Path, log: Path) -> AsyncIterator[Served]:
+async def served(model: Path, log: Path, engine: Mapping[str, Any] = ENGINE) -> AsyncIterator[Served]:
     """A server on a free port; its log goes to `log`. It is ended in order; whether it ended well is for the caller to see."""
     command = [
         sys.executable,
@@ -47,7 +47,7 @@ async def served(model: Path, log: Path) -> AsyncIterator[Served]:
         str(model),
         "--port",
         "0",
-        *flags(),
+        *flags(engine),
         *(f"--api-key={key}" for key in KEYS),
     ]
     with log.open("wb") as errors:
@@ -72,10 +72,10 @@ async def served(model: Path, log: Path) -> AsyncIterator[Served]:
                 await process.wait()
 
 
-def flags() -> list[str]:
-    """`ENGINE` for the command line."""
+def flags(engine: Mapping[str, Any]) -> list[str]:
+    """Options as the command line takes them."""
     given: list[str] = []
-    for name, value in ENGINE.items():
+    for name, value in engine.items():
         given.append(f"--{name.replace('_', '-')}")
         if value is not True:
             given.append(str(value))

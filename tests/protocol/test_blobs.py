@@ -167,3 +167,62 @@ def test_blocks_never_overlap_and_books_balance(steps: list[int]) -> None:
 
 def test_the_prefix_names_the_run(run_dir: Path) -> None:
     assert segment_prefix(run_dir) == f"{blobs.PREFIX}{run_dir.name}-"
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def mapped(segment: str) -> bool:
+    return segment in Path("/proc/self/maps").read_text()
+
+
+def test_a_map_costs_no_descriptor(arena: Arena, reader: BlobReader) -> None:
+    before = descriptors()
+    refs = [arena.put(b"x" * (ARENA_BYTES - 64)) for _ in range(6)]
+    assert len({ref.segment for ref in refs}) == 6
+    assert {bytes(reader.view(ref)[:1]) for ref in refs} == {b"x"}
+    assert descriptors() == before
+
+
+@pytest.mark.parametrize("extra", [1, 64, ARENA_BYTES])
+def test_a_large_block_that_was_read_is_the_systems_again(arena: Arena, reader: BlobReader, extra: int) -> None:
+    large = arena.put(bytes(ARENA_BYTES + extra))
+    view = reader.view(large)
+    arena.free(large)
+    assert view[-1] == 0, "whoever still reads keeps the pages"
+    assert mapped(large.segment)
+    del view
+    assert not mapped(large.segment)
+
+
+def test_a_regular_segment_stays_mapped_for_its_next_block(arena: Arena, reader: BlobReader) -> None:
+    first = arena.put(b"first")
+    assert bytes(reader.view(first)) == b"first"
+    arena.free(first)
+    assert mapped(first.segment)
+    reader.forget("fetcher.1")
+    arena.close()
+    assert not mapped(first.segment)
+
+
+def test_what_cannot_be_mapped_is_an_error_and_leaves_no_descriptor(run_dir: Path, reader: BlobReader) -> None:
+    path = Path(f"/dev/shm/{segment_prefix(run_dir)}w.1-1")
+    path.touch()
+    before = descriptors()
+    with pytest.raises(BlobError, match="cannot be mapped"):
+        reader.view(BlobRef(str(path), 0, "uint8", (0,)))
+    assert descriptors() == before
+
+
+def test_a_view_of_a_writer_that_was_forgotten_can_still_be_read(arena: Arena, reader: BlobReader) -> None:
+    view = reader.view(arena.put(b"picture"))
+    reader.forget("fetcher.1")
+    arena.close()
+    assert bytes(view) == b"picture"
+
+
+def test_nobody_can_write_through_a_readers_view(arena: Arena, reader: BlobReader) -> None:
+    view = reader.view(arena.put(b"picture"))
+    with pytest.raises(TypeError):
+        view[0] = 1

@@ -330,3 +330,17 @@ def test_features_go_with_their_request_and_who_needs_them_loses_them() -> None:
     assert books.unlease(lambda one: one.request == "r") == [FeaturesRead(("a", "b", "c")), Lost("c", ("x",))]
     assert [job.key for job in books.queue()] == ["b"]
     assert books.unlease(lambda one: one.request == "r") == []
+
+
+def test_so_many_small_embeddings_are_kept_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("thespis.actors.encoder_cache.store.ITEMS", 2)
+    books = store(capacity=100)
+    for key in "abc":
+        books.features(features(key))
+        books.need(need(f"h-{key}", key), 0.0)
+        encode(books, key)
+    assert len(books) == 3, "what is in use stays"
+    assert books.release("h-b") == [Free(blob("b"))]
+    assert books.release("h-a") == []
+    assert (len(books), books.evicted, books.pinned) == (2, 1, 1)
+    assert [effect.hit for effect in books.need(need("again", "a"), 1.0) if isinstance(effect, EmbeddingReady)] == [True]

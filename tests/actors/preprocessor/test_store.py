@@ -1,5 +1,7 @@
 """The books of features and ids: nothing that is read goes, nothing is counted twice."""
 
+import pytest
+
 from thespis.actors.preprocessor.store import Bindings, FeatureEntry, FeatureStore
 from thespis.protocol.blobs import BlobRef
 from thespis.protocol.edges.decode_worker_to_preprocessor import Decoded
@@ -82,3 +84,12 @@ def test_S21_an_id_names_the_first_content_of_its_tenant() -> None:
     assert bindings.get("t", "sku") == "d1"
     assert bindings.bind("t", "other", "d3")
     assert bindings.get("u", "sku") is None
+
+
+def test_so_many_small_entries_are_kept_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("thespis.actors.preprocessor.store.ITEMS", 3)
+    books, entries = store(*"abcde", limit=1 << 30)
+    entries["a"].pins = 1
+    assert books.evict() == [entries["b"], entries["c"]]
+    assert books.evict() == []
+    assert (len(books), books.bytes) == (3, 30)
