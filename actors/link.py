@@ -1,5 +1,6 @@
 """A process's link to the director: Hello, Ready, heartbeats, and what the director says."""
 
+import ctypes
 import os
 import secrets
 import threading
@@ -9,11 +10,14 @@ from typing import Any
 import zmq
 
 from ..protocol import VERSION
-from ..protocol.edges.control import FromDirector, Heartbeat, Hello, Refused, Welcome
+from ..protocol.edges.control import FromDirector, Heartbeat, Hello, Refused, Stalled, Welcome
 from ..protocol.wire import Decoder, Message, encode
 from .launch import director_endpoint
 
+_PR_SET_NAME = 15
 _POLLIN = int(zmq.POLLIN)
+HEART = "heartbeat"
+"""Name of the thread that speaks for its process."""
 HEARTBEAT_SECONDS = 0.5
 HELLO_SECONDS = 30.0
 HANG_SECONDS = 300.0
@@ -59,18 +63,18 @@ class DirectorLink:
 
     def start_heartbeats(self) -> None:
         """From a thread and a socket of their own: a long import or step is not a death, a handler that hangs is one."""
-        self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._heart = threading.Thread(target=self._beat, name=HEART, daemon=True)
         self._heart.start()
 
     def _beat(self) -> None:
+        ctypes.CDLL(None).prctl(_PR_SET_NAME, HEART.encode())  # the director looks for it by this name
         socket = self._connect(".hb")
-        beat = encode(Heartbeat(self.role, self.epoch))
+        beat, hang = encode(Heartbeat(self.role, self.epoch)), encode(Stalled(self.role, self.epoch))
         while not self._beating.wait(HEARTBEAT_SECONDS):
             since = self.working_since
-            if since is not None and time.monotonic() - since > HANG_SECONDS:
-                continue  # the director replaces who is silent
+            hangs = since is not None and time.monotonic() - since > HANG_SECONDS
             try:
-                socket.send(beat, zmq.NOBLOCK)
+                socket.send(hang if hangs else beat, zmq.NOBLOCK)
             except zmq.Again:
                 continue
         socket.close(linger=0)

@@ -96,7 +96,6 @@ def start_engine(
     forked: Sequence[str] | None = None,
     preload: Sequence[str] | None = None,
     python_path: Sequence[str] = (),
-    lease_seconds: float = 3.0,
     log_path: Path | None = None,
     inherit_log: bool = False,
     keep: bool = False,
@@ -118,7 +117,6 @@ def start_engine(
         forked=None if forked is None else tuple(forked),
         preload=None if preload is None else tuple(preload),
         python_path=tuple(python_path),
-        lease_seconds=lease_seconds,
         face_pid=os.getpid(),
         keep=keep,
     )

@@ -84,6 +84,9 @@ class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         4_000_000
     )
     max_media_gb: Annotated[float, doc("GiB of media of all accepted requests together; beyond: 429")] = 1.0
+    lease_seconds: Annotated[
+        float, doc("seconds that a process may be silent before it is replaced; while the machine keeps it waiting, none pass")
+    ] = 3.0
 
     def __post_init__(self) -> None:
         if not self.model:
@@ -93,6 +96,8 @@ class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
         if self.max_model_len is not None and self.max_model_len < 1:
             raise ValueError(f"max_model_len must be at least 1, got {self.max_model_len}.")
+        if not 1 <= self.lease_seconds < 1 << 20:  # processes speak twice a second
+            raise ValueError(f"lease_seconds must be at least 1, got {self.lease_seconds}.")
         for name in ("media_cache_max_size_mb", "media_cache_ttl_hours"):
             value = getattr(self, name)
             if value is not None and not 0 < value < 1 << 40:

@@ -134,13 +134,12 @@ class Director:
             self.supervisor.changed.set()
 
     def _tick(self, before: float) -> None:
+        """The leases are looked after; `before`: when this should have been."""
+        self._drain()  # who has spoken is not silent
         now = self._loop.time()
-        period = min(1.0, self.config.lease_seconds / 8)  # what is silent is found at most so much later
-        if now - before > 2 * period + 1.0:
-            self.supervisor.forgive()
-        else:
-            self.supervisor.check_leases()
-        self._loop.call_later(period, self._tick, now)
+        self.supervisor.check_leases(late=now - before)
+        period = min(1.0, self.config.engine.lease_seconds / 8)  # what is silent is found at most so much later
+        self._loop.call_later(period, self._tick, now + period)
 
     # messages
 
@@ -190,7 +189,7 @@ class Director:
                 self._answer(identity, self._greet(message, identity))
             case Heartbeat(role, epoch):
                 if (member := self._member(role, epoch)) is not None:
-                    member.heard = self._loop.time()
+                    member.lease.renew(self._loop.time())
             case Ready():
                 self._ready(message)
             case Stats(role, epoch, counters):
@@ -245,7 +244,8 @@ class Director:
         member = self._member(hello.role, hello.epoch)
         if member is None or member.pid not in (None, hello.pid):
             return Refused(f"{hello.role}.{hello.epoch} is not expected; another incarnation has its place.")
-        member.identity, member.heard = identity, self._loop.time()
+        member.identity = identity
+        member.lease.renew(self._loop.time())
         member.pid = hello.pid  # it may be quicker than the zygote's report
         return Welcome(encode_config(self.division.roles[hello.role]))
 
@@ -277,7 +277,7 @@ class Director:
 
     def _end_stalled(self, role: str, epoch: int) -> None:
         """It does not read what its peers send. An actor is replaced; a client is told, when it reads again."""
-        log.warning("%s.%d does not take its messages", role, epoch)
+        log.warning("%s.%d hangs: it does not take its messages", role, epoch)
         client = self._client(role, epoch)
         if client is None:
             self.supervisor.end_silent(role, epoch)

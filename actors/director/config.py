@@ -45,8 +45,6 @@ class DirectorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """What the zygote imports; None: what the model's family needs."""
     python_path: tuple[str, ...] = ()
     """Goes before sys.path in every process of the engine."""
-    lease_seconds: float = 3.0
-    """A process that is not heard for this long is killed and replaced."""
     face_pid: int | None = None
     """The process that started the engine: its death is the end of its hold."""
     keep: bool = False

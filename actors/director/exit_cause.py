@@ -20,14 +20,6 @@ def is_outside(status: int | None, silent: bool, stopped: bool, out_of_memory: b
     return number in _OUTSIDE and not (number == signal.SIGKILL and out_of_memory)
 
 
-def is_stopped(pid: int) -> bool:
-    """By SIGSTOP and the like."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in ("T", "t")
-    except (OSError, IndexError):
-        return False
-
-
 class MemoryKills:
     """How often the kernel has killed a process for lack of memory."""
 

@@ -12,6 +12,7 @@ import msgspec
 
 from ..launch import Launch
 from . import zygote
+from .leases import Lease
 
 log = logging.getLogger(__name__)
 
@@ -114,9 +115,10 @@ class Zygote:
         """Orders that were not answered, by role and epoch."""
         self.standby: int | None = None
         """Pid of the copy that takes over when the zygote ends."""
-        self._heard = self._loop.time()
-        """When it last answered, or was first asked after that."""
-        self._loaded = False
+        self.lease = Lease(self._loop.time())
+        """Since it last answered, or was first asked after that."""
+        self.loaded = False
+        """Its imports are done."""
         self._rest = b""
         with ExitStack() as theirs, ExitStack() as ours:
             theirs_in, self._orders = os.pipe()
@@ -138,7 +140,7 @@ class Zygote:
 
     def fork(self, launch: Launch) -> None:
         if not self._waiting:
-            self._heard = max(self._heard, self._loop.time())
+            self.lease.renew(self._loop.time())
         self._waiting[launch.role, launch.epoch] = launch
         self._order(msgspec.json.encode(launch))
 
@@ -158,19 +160,15 @@ class Zygote:
         if self.standby is None:
             return None
         self.pid, self.standby = self.standby, None
-        self._heard = self._loop.time()
+        self.lease = Lease(self._loop.time())
         waiting = list(self._waiting.values())
         self._waiting.clear()
         return waiting
 
-    def is_silent(self, loading: float, forking: float) -> bool:
-        """Whether an order has been waiting for so long: seconds while it imports, seconds afterwards."""
-        silence = self._loop.time() - self._heard
-        return bool(self._waiting) and silence > (forking if self._loaded else loading)
-
-    def forgive(self) -> None:
-        """Its silence is counted from now on."""
-        self._heard = self._loop.time()
+    @property
+    def owes(self) -> bool:
+        """An order has not been answered yet."""
+        return bool(self._waiting)
 
     @property
     def closed(self) -> bool:
@@ -196,7 +194,7 @@ class Zygote:
                 self._loop.remove_reader(self._answers)
                 return
             *lines, self._rest = (self._rest + data).split(b"\n")
-            self._heard = self._loop.time()
+            self.lease.renew(self._loop.time())
             for line in lines:
                 match line.decode().split():
                     case ["standby", pid]:
@@ -206,5 +204,5 @@ class Zygote:
                         self._waiting.pop((role, int(epoch)), None)
                         self._forked(role, int(epoch), int(pid))
                     case _:
-                        self._loaded = True
+                        self.loaded = True
                         self.want_standby()

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ...protocol.edges.control import Peer, Peers, Share
+from .leases import Holder, Lease
 
 State = Literal["starting", "ready", "gone"]
 STARTING_LEASES = 4
@@ -44,8 +45,8 @@ class Member:
     pid: int | None = None
     """None while the zygote has not yet said it."""
     state: State = "gone"
-    heard: float = 0.0
-    """When it was last heard of; a lease runs from here."""
+    lease: Lease = field(default_factory=lambda: Lease(0.0))
+    """Of this incarnation."""
     identity: bytes | None = None
     """Of its link to the director; set when it has said Hello."""
     peer: Peer | None = None
@@ -65,7 +66,7 @@ class Member:
     def begin(self, now: float) -> int:
         """A new incarnation; returns its epoch."""
         self.epoch += 1
-        self.pid, self.state, self.heard, self.identity, self.peer = None, "starting", now, None, None
+        self.pid, self.state, self.lease, self.identity, self.peer = None, "starting", Lease(now), None, None
         self.excused, self.fatal, self.silent, self.stopped = False, None, False, False
         return self.epoch
 
@@ -106,16 +107,20 @@ class Roster:
     def table(self) -> Peers:
         return Peers({role: one.peer for role, one in self.everyone.items() if one.peer is not None})
 
-    def overdue(self, now: float, lease: float, hello: float) -> list[Member]:
-        """Living processes not heard for `lease` seconds (`STARTING_LEASES` of them while they load), or that did not say Hello
-        within `hello` seconds."""
+    def holders(self, lease: float, hello: float) -> list[Holder]:
+        """Who must be heard of: within `lease` seconds, `STARTING_LEASES` of them while it loads, and `hello` seconds before it
+        has said Hello."""
 
         def patience(member: Member) -> float:
             if member.identity is None:
                 return hello
             return lease if member.state == "ready" else STARTING_LEASES * lease
 
-        return [member for member in self.members.values() if member.pid is not None and now - member.heard > patience(member)]
+        return [
+            Holder(f"{member.role}.{member.epoch}", member.pid, member.lease, patience(member), member.identity is not None)
+            for member in self.members.values()
+            if member.pid is not None
+        ]
 
 
 def split_share(whole: Share, clients: int) -> Share:

@@ -10,9 +10,11 @@ from ...protocol.blobs import unlink_segments
 from ...protocol.topology import HTTP
 from ..launch import Launch
 from .config import DirectorConfig
-from .exit_cause import MemoryKills, is_outside, is_stopped
+from .exit_cause import MemoryKills, is_outside
+from .leases import Holder, LeaseCourt
 from .processes import ProcessWatcher, Zygote, kill, spawn_actor
 from .roster import Member, RestartBudget, Roster
+from .threads import is_stopped, threads_of
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +52,9 @@ class Supervisor:
         self._zygote_budget = RestartBudget(RESTARTS, WINDOW)
         self.zygote_restarts = 0
         self._memory_kills = MemoryKills()
+        self._court = LeaseCourt(threads_of, os.getpid(), self._loop.time())
+        self._well = True
+        """Nothing has been logged that is not over."""
         self.changed = asyncio.Event()
         """Set at every death; whoever waits for deaths clears it."""
         self.closing = False
@@ -200,6 +205,7 @@ class Supervisor:
         outside = is_outside(status, member.silent, member.stopped, self._memory_kills.since_last())
         self._gone(member.role, epoch, outside or member.excused)  # before all that takes time: /health waits for it
         log.log(logging.INFO if self.closing else logging.WARNING, "%s.%d has ended (%s)", member.role, epoch, _how(status))
+        self._well = False
         self.roster.stats.pop(member.role, None)
         if ready:
             self._restart(member, status)
@@ -247,22 +253,34 @@ class Supervisor:
         """The role whose process this is."""
         return next((member for member in self.alive if member.pid == pid), None)
 
-    def check_leases(self) -> None:
-        """Kill silent processes: even one that is only stopped must be reaped before anything it could write is reused."""
-        for member in self.roster.overdue(self._loop.time(), self._config.lease_seconds, HELLO_SECONDS):
-            log.warning("%s.%d is silent and is replaced", member.role, member.epoch)
-            self.end_silent(member.role, member.epoch)
-        zygote = self._zygote
-        if zygote is not None and zygote.is_silent(HELLO_SECONDS, self._config.lease_seconds):
-            log.warning("the zygote is silent and is replaced")
-            kill(zygote.pid)
+    def check_leases(self, late: float) -> None:
+        """Kill silent processes: even one that is only stopped must be reaped before anything it could write is reused.
 
-    def forgive(self) -> None:
-        """The director itself was stopped for a while: every lease starts anew."""
-        for member in self.roster.members.values():
-            member.heard = self._loop.time()
-        if self._zygote is not None:
-            self._zygote.forgive()
+        `late`: seconds by which this comes later than it should.
+        """
+        lease = self._config.engine.lease_seconds
+        holders = self.roster.holders(lease, HELLO_SECONDS)
+        zygote = self._zygote
+        if zygote is not None and zygote.owes:
+            holders.append(Holder("the zygote", zygote.pid, zygote.lease, lease if zygote.loaded else HELLO_SECONDS))
+        judgement = self._court.judge(holders, self._loop.time(), late)
+        for holder in judgement.starved:
+            self._tell_starved(holder)
+        for holder in judgement.silent:
+            log.warning("%s is silent and is replaced", holder.name)
+            host = self.host_of(holder.pid)
+            if host is not None:
+                self.end_silent(host.role, host.epoch)
+            else:
+                kill(holder.pid)
+        if judgement.calm and self.roster.ready and not self._well:
+            self._well = True
+            log.info("all is well again: every process is ready and is heard")
+
+    def _tell_starved(self, holder: Holder) -> None:
+        if not holder.lease.told:
+            holder.lease.told, self._well = True, False
+            log.warning("%s is silent since the machine has no time or memory for it, and is waited for", holder.name)
 
     def _bury_zygote(self, zygote: Zygote, pid: int) -> None:
         """No successor takes over."""

@@ -88,7 +88,8 @@ class Drained(Message, frozen=True):
 
 
 class Stalled(Message, frozen=True):
-    """This incarnation no longer reads its messages: the edge to it is full, and closed. It is ended like a silent one."""
+    """This incarnation no longer reads its messages: the edge to it is full, and closed; or it says so itself, since a handler
+    does not return. It is ended like a silent one."""
 
     role: str
     epoch: int

@@ -22,10 +22,10 @@ FAKES = Path(__file__).resolve().parent.parent / "fakes"
 ROLES = ("fetcher", "preprocessor", "decode-worker", "encoder-cache", "scheduler", "gpu-runner", "detokenizer")
 
 
-def fake_engine(special: dict[str, str] | None = None, **options: Any) -> EngineHandle:
+def fake_engine(special: dict[str, str] | None = None, *, lease_seconds: float = 3.0, **options: Any) -> EngineHandle:
     """An engine whose roles are all played by `plain`, but for `special`."""
     modules = dict.fromkeys(ROLES, "plain") | (special or {})
-    return start_engine(EngineConfig(), modules=modules, python_path=[str(FAKES)], **options)
+    return start_engine(EngineConfig(lease_seconds=lease_seconds), modules=modules, python_path=[str(FAKES)], **options)
 
 
 class Spectator:

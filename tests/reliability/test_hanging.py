@@ -19,7 +19,8 @@ HANGS_AT = 89
 
 async def test_what_hangs_the_runner_each_time_is_refused_and_its_neighbour_goes_on() -> None:
     modules = {"gpu-runner": "hanging_runner", "encoder-cache": "fake_encoder_cache", "decode-worker": "plain"}
-    engine = await asyncio.to_thread(start_engine, EngineConfig(), modules=modules, python_path=[str(FAKES)], lease_seconds=1.0)
+    config = EngineConfig(lease_seconds=1.0)
+    engine = await asyncio.to_thread(start_engine, config, modules=modules, python_path=[str(FAKES)])
     params = SamplingParams(max_tokens=200, temperature=0, ignore_eos=True)
     with engine:
         async with AsyncLLM(run_dir=engine.run_dir) as llm, asyncio.timeout(60):

@@ -22,9 +22,8 @@ MANY = 12_000
 
 
 async def test_a_stopped_preprocessor_is_replaced_when_its_edge_is_full() -> None:
-    engine = await asyncio.to_thread(
-        start_engine, EngineConfig(), modules=MODULES, python_path=[str(FAKES)], lease_seconds=LEASE_SECONDS
-    )
+    config = EngineConfig(lease_seconds=LEASE_SECONDS)
+    engine = await asyncio.to_thread(start_engine, config, modules=MODULES, python_path=[str(FAKES)])
     with engine:
         async with await Client.connect(engine.run_dir) as client:
             stopped = (await client.status()).pids["preprocessor"]

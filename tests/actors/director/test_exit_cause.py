@@ -1,14 +1,11 @@
 """Whose doing a death was."""
 
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from thespis.actors.director.exit_cause import MemoryKills, is_outside, is_stopped
+from thespis.actors.director.exit_cause import MemoryKills, is_outside
 
 
 @pytest.mark.parametrize(
@@ -32,14 +29,6 @@ def test_want_of_memory_and_a_hang_are_its_own_doing_but_a_stop_is_not() -> None
     assert not is_outside(signal.SIGKILL, silent=False, stopped=False, out_of_memory=True)
     assert not is_outside(signal.SIGKILL, silent=True, stopped=False, out_of_memory=False)
     assert is_outside(signal.SIGKILL, silent=True, stopped=True, out_of_memory=False)
-
-
-def test_a_stopped_process_is_seen() -> None:
-    with subprocess.Popen([sys.executable, "-c", "import signal, os; os.kill(os.getpid(), signal.SIGSTOP)"]) as child:
-        os.waitid(os.P_PID, child.pid, os.WSTOPPED | os.WNOWAIT)
-        assert is_stopped(child.pid)
-        child.kill()
-    assert not is_stopped(child.pid)
 
 
 def test_kills_for_memory_are_counted(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+from thespis.actors.director.leases import Lease
 from thespis.actors.director.roster import STARTING_LEASES, ClientRecord, Member, RestartBudget, Roster, split_share
 from thespis.protocol.edges.control import Peer, Share
 
@@ -30,9 +31,9 @@ def test_each_incarnation_has_an_epoch_of_its_own_and_nothing_of_the_last() -> N
     one.pid, one.state, one.excused, one.fatal = 7, "ready", True, "torn"
     one.peer = Peer(1, 7, "a", "b")
     one.end()
-    assert one == Member("scheduler", one.budget, epoch=1, state="gone", heard=1.0, excused=True, fatal="torn")
+    assert one == Member("scheduler", one.budget, epoch=1, state="gone", lease=Lease(1.0), excused=True, fatal="torn")
     assert one.begin(2.0) == 2
-    assert one == Member("scheduler", one.budget, epoch=2, state="starting", heard=2.0)
+    assert one == Member("scheduler", one.budget, epoch=2, state="starting", lease=Lease(2.0))
 
 
 def test_the_table_holds_who_is_ready_clients_included() -> None:
@@ -44,24 +45,15 @@ def test_the_table_holds_who_is_ready_clients_included() -> None:
     assert not roster.ready
 
 
-def test_silence_is_measured_from_hello_by_the_lease_and_before_it_by_the_start() -> None:
-    greeted, new, unmade = member("a"), member("b"), member("c")
-    for one in (greeted, new, unmade):
+def test_patience_is_a_start_before_hello_some_leases_while_loading_and_a_lease_from_then_on() -> None:
+    new, loading, ready, unmade = (member(role) for role in "abcd")
+    for pid, one in enumerate((new, loading, ready), 1):
         one.begin(100.0)
-    greeted.pid, new.pid, greeted.identity, greeted.state = 1, 2, b"a", "ready"
-    roster = Roster({"a": greeted, "b": new, "c": unmade})
-    assert roster.overdue(109.9, lease=10.0, hello=60.0) == []
-    assert roster.overdue(110.1, lease=10.0, hello=60.0) == [greeted]
-    assert roster.overdue(160.1, lease=10.0, hello=60.0) == [greeted, new]
-
-
-def test_who_still_loads_may_be_silent_for_longer() -> None:
-    loading = member()
-    loading.begin(100.0)
-    loading.pid, loading.identity = 1, b"a"
-    roster = Roster({"scheduler": loading})
-    assert roster.overdue(100.0 + 10 * STARTING_LEASES, lease=10.0, hello=60.0) == []
-    assert roster.overdue(100.1 + 10 * STARTING_LEASES, lease=10.0, hello=60.0) == [loading]
+        one.pid = pid
+    loading.identity, ready.identity, ready.state = b"b", b"c", "ready"
+    holders = Roster({one.role: one for one in (new, loading, ready, unmade)}).holders(lease=10.0, hello=60.0)
+    assert [holder.patience for holder in holders] == [60.0, 10.0 * STARTING_LEASES, 10.0]
+    assert [holder.has_heart for holder in holders] == [False, True, True]
 
 
 def test_a_share_is_divided_and_never_nothing() -> None:
