@@ -1,10 +1,11 @@
-"""Request bodies: read within limits on size, memory and patience."""
+"""Request bodies: read within limits on size, structure, memory and patience."""
 
 import asyncio
 
 from aiohttp import web
 
 from ...protocol.errors import RequestError, refuse
+from .scan import Scan, Structure
 
 BODY_WANTED: web.RequestKey[bool] = web.RequestKey("body_wanted", bool)
 """Set on a request whose body is being read, or has been."""
@@ -18,15 +19,15 @@ async def expect(request: web.Request) -> None:
 
 
 class Bodies:
-    """Reads request bodies within two limits: on each body, and on all that are being held together."""
+    """Reads request bodies within limits on each body's bytes and structure, and on the bytes of all that are held together."""
 
-    def __init__(self, max_bytes: int, max_total: int, patience: float = PATIENCE_SECONDS) -> None:
-        self._max, self._max_total, self._patience = max_bytes, max_total, patience
+    def __init__(self, max_bytes: int, max_total: int, structure: Structure, patience: float = PATIENCE_SECONDS) -> None:
+        self._max, self._max_total, self._structure, self._patience = max_bytes, max_total, structure, patience
         self._held = 0
 
     async def read(self, request: web.Request) -> bytes:
-        """Raises RequestError: 413 for a body that is too large, if possible by its Content-Length alone; 429 if other bodies
-        take up all the space."""
+        """Raises RequestError: 413 for a body that is too large, if possible by its Content-Length alone, or has more structure
+        than a request needs; 400 if it is not UTF-8; 429 if other bodies take up all the space."""
         announced = request.content_length or 0
         if announced > self._max:
             raise self._too_large()
@@ -40,9 +41,10 @@ class Bodies:
                 await request.writer.write(CONTINUE)
                 request.writer.output_size = 0  # of the answer, nothing has been sent
             chunks: list[bytes] = []
-            size = 0
+            scan = Scan(self._structure)
             while chunk := await self._more(request):
-                size += len(chunk)
+                scan.feed(chunk)
+                size = scan.size
                 if size > self._max:
                     raise self._too_large()
                 if size > held:  # it announced less, or nothing: count what it sends as it comes
@@ -51,6 +53,7 @@ class Bodies:
                     if self._held > self._max_total and self._held > held:
                         raise self._full()
                 chunks.append(chunk)
+            scan.end()
             return chunks[0] if len(chunks) == 1 else b"".join(chunks)
         except web.HTTPException:
             raise

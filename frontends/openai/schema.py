@@ -15,6 +15,7 @@ from ...protocol.errors import refuse
 from ..messages import Message
 from ..validation import check_numbers, wrong_field
 
+D = TypeVar("D")
 R = TypeVar("R", bound=msgspec.Struct)
 
 Ids = list[Annotated[int, msgspec.Meta(ge=0, lt=1 << 31)]]
@@ -145,12 +146,7 @@ FREE_FORM = ("mm_processor_kwargs", "media_io_kwargs", "chat_template_kwargs")
 
 def decode(schema: type[R], body: bytes) -> R:
     """Raises RequestError 400 that names the field: `messages[0].content`."""
-    try:
-        request = msgspec.json.decode(body, type=schema)
-    except msgspec.ValidationError as error:
-        raise wrong_field(str(error)) from None
-    except (msgspec.DecodeError, RecursionError):
-        raise refuse("invalid_request", "The body is not valid JSON.", code="invalid_json") from None
+    request = _decoded(body, schema)
     for name, harmless in NOT_YET.items():
         value = getattr(request, name, None)
         if value is not None and value not in harmless:
@@ -160,18 +156,27 @@ def decode(schema: type[R], body: bytes) -> R:
     return request
 
 
+def _decoded(body: bytes | msgspec.Raw, schema: type[D]) -> D:
+    try:
+        return msgspec.json.decode(body, type=schema)
+    except msgspec.ValidationError as error:
+        raise wrong_field(str(error)) from None
+    except (msgspec.DecodeError, ValueError, RecursionError):  # ValueError: bytes that are not UTF-8
+        raise refuse("invalid_request", "The body is not valid JSON.", code="invalid_json") from None
+
+
 def ignored_fields(schema: type[msgspec.Struct], body: bytes) -> list[str]:
     """Names in the body and in its `stream_options` that the schema does not know; only plain words, at most `MAX_IGNORED`.
 
     Raises RequestError 400 for one that could cost money or safety (`MATTERS`).
     """
-    given = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    given = _decoded(body, dict[str, msgspec.Raw])
     unknown = [name for name in given if name not in schema.__struct_fields__]
     for name in unknown:
         if len(name) <= 64 and MATTERS.fullmatch(name) and bytes(given[name]) != b"null":
             text = "This field is not known here, and to ignore it could cost more, or allow more, than you mean."
             raise refuse("unsupported", text, name, "unknown_field")
     if "stream_options" in given and bytes(given["stream_options"]) != b"null":
-        options = msgspec.json.decode(given["stream_options"], type=dict[str, msgspec.Raw])
+        options = _decoded(given["stream_options"], dict[str, msgspec.Raw])
         unknown += [f"stream_options.{name}" for name in options if name not in StreamOptions.__struct_fields__]
     return [name for name in unknown if re.fullmatch(r"(stream_options\.)?[A-Za-z][A-Za-z0-9_]{0,63}", name)][:MAX_IGNORED]

@@ -17,6 +17,7 @@ from ..client import CLOSED, Client
 from .auth import Keys
 from .bodies import Bodies
 from .metrics import Metrics
+from .scan import allowed
 from .schema import Body, decode, ignored_fields
 from .tool_parsers import OPEN, Style
 
@@ -38,7 +39,7 @@ class Service:
         self.client, self.config = client, config
         self.keys = Keys(config.server.api_key)
         limit = int(config.server.max_body_mb * (1 << 20))
-        self.bodies = Bodies(limit, 2 * limit)
+        self.bodies = Bodies(limit, 2 * limit, allowed(config.engine.max_inflight_tokens))
         self.metrics = Metrics()
         self.started = int(time.time())
         self._warned: set[str] = set()
