@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..protocol.errors import RequestError, refuse
 from ..protocol.request import Embeds, Modality, PackedEmbeds
-from .media import Raw, read_base64
+from .media import Raw, read_encoded
 
 Array = NDArray[Any]
 Grid = tuple[int, int, int]
@@ -117,8 +117,8 @@ def read_embeds(modality: Modality, entry: Mapping[str, Any], where: str) -> Raw
 
 
 def _packed(text: str, grid: Any, modality: Modality, where: str) -> Raw:
-    data = read_base64(text, where)
-    tail = read_base64(grid, where) if isinstance(grid, str) else b""
+    data = read_encoded(text, modality, where)
+    tail = read_encoded(grid, modality, where) if isinstance(grid, str) else b""
     thw = None if isinstance(grid, str) else _grid(grid, modality, where)
     whole = data + tail
     return Raw(whole, "uint8", (len(whole),), lambda blob: PackedEmbeds(blob, thw, len(tail)))

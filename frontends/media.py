@@ -4,20 +4,26 @@ The bytes stay outside shared memory until the whole request has been read and a
 request leaves nothing behind.
 """
 
-import binascii
+import re
 from collections.abc import Callable, Mapping, Sequence
+from io import BytesIO
 from typing import Any, NamedTuple, Protocol
 
 from ..protocol.blobs import BlobRef, Bytes
 from ..protocol.errors import refuse
 from ..protocol.request import Encoded, FrameList, MediaItem, Modality, Source, Url
+from .base64_text import Base64Error, SizeError, decode_into
 from .clip_facts import read_facts
 
 MAX_ITEM_BYTES = 256 << 20
 """Decoded bytes of one item; a download has the same limit."""
-SLICE = 1 << 18
-"""Base64 characters decoded at once; a multiple of four."""
 SCHEMES = ("http", "https", "data", "file")
+LONGEST_SCHEME, LONGEST_HEADER = 64, 1 << 10
+"""Characters in which a URL's colon is looked for, and behind it a data URL's comma: the rest may be 300 MB."""
+_BASE64 = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
+_MAGIC = {"iVBORw0KGgo": "image/png", "/9j/": "image/jpeg", "R0lGOD": "image/gif", "UklGR": "image/webp", "AAAA": "video/mp4"}
+_USUAL: dict[Modality, str] = {"image": "image/jpeg", "video": "video/mp4", "audio": "audio/wav"}
+"""Media types: of the first characters of some files in base64, and what is likely otherwise."""
 
 
 class Raw(NamedTuple):
@@ -60,46 +66,83 @@ def read_url(url: str, modality: Modality, where: str, about: Mapping[str, Any] 
 
     Raises RequestError: 400 if it is not a URL of a known kind, 413 if it is too large.
     """
-    scheme, colon, rest = url.partition(":")
-    kind = scheme.strip().lower()
-    if not colon or kind not in SCHEMES:
-        raise refuse("invalid_request", "The URL must be an HTTP, data or file URL.", where, "invalid_url")
+    colon = url.find(":", 0, LONGEST_SCHEME)
+    kind = url[: max(0, colon)].strip().lower()
+    if kind not in SCHEMES:
+        raise refuse("invalid_request", _no_url(url, modality), where, "invalid_url")
     if kind != "data":
         return Url(url)
-    header, comma, data = rest.partition(",")
-    media_type, *options = header.lower().split(";")
-    if not comma or "base64" not in (option.strip() for option in options):
+    comma = url.find(",", colon, colon + LONGEST_HEADER)
+    media_type, *options = url[colon + 1 : max(0, comma)].lower().split(";")
+    if comma < 0 or "base64" not in (option.strip() for option in options):
         raise refuse("invalid_request", "Only base64 data URLs are supported: data:<type>;base64,<data>.", where, "invalid_url")
     if modality == "video" and media_type.strip() == "video/jpeg":
-        return read_frames(data, read_facts(about or {}, where), where)
-    return read_base64(data, where)
+        return read_frames(url, read_facts(about or {}, where), where, comma + 1)
+    content = BytesIO()
+    _append(content, url, where, comma + 1, None, True)
+    return content.getvalue()
 
 
-def read_frames(data: str, facts: dict[str, Any], where: str) -> Raw:
-    """A clip as base64 pictures, separated by commas."""
-    if len(data) // 4 * 3 > MAX_ITEM_BYTES:
-        raise refuse("too_large", f"The media is larger than {MAX_ITEM_BYTES >> 20} MiB.", where, "media_too_large")
-    frames = [read_base64(frame.strip(), where) for frame in data.split(",")]
-    whole = b"".join(frames)
-    sizes = tuple(len(frame) for frame in frames)
-    return Raw(whole, "uint8", (len(whole),), lambda blob: FrameList(blob, sizes, **facts))
+def read_frames(data: str, facts: dict[str, Any], where: str, start: int = 0) -> Raw:
+    """A clip as base64 pictures from `start` on, separated by commas."""
+    content = BytesIO()
+    sizes: list[int] = []
+    while start <= len(data):
+        end = data.find(",", start)
+        end = len(data) if end < 0 else end
+        before = content.tell()
+        _append(content, data, where, start, end, True, f"Frame {len(sizes)}")
+        sizes.append(content.tell() - before)
+        start = end + 1
+    whole, each = content.getvalue(), tuple(sizes)
+    return Raw(whole, "uint8", (len(whole),), lambda blob: FrameList(blob, each, **facts))
 
 
-def read_base64(data: str, where: str) -> bytes:
-    """Strict: no characters outside the alphabet, correct padding and nothing after it. Size is checked before decoding."""
-    if len(data) // 4 * 3 > MAX_ITEM_BYTES:
-        raise refuse("too_large", f"The media is larger than {MAX_ITEM_BYTES >> 20} MiB.", where, "media_too_large")
+def read_base64(data: str | bytes, where: str) -> bytes:
+    """By the forgiving decode of the Fetch standard. Raises RequestError: 400 that says what is wrong, 413."""
+    content = BytesIO()
+    _append(content, data, where, 0, None, False)
+    return content.getvalue()
+
+
+def read_encoded(text: str, modality: Modality, where: str) -> bytes:
+    """Base64, alone or within a `data:` URL. Raises RequestError as `read_base64` does."""
+    start = text[:LONGEST_SCHEME].lstrip().lower()
+    if start.startswith("data:"):
+        content = read_url(text, modality, where)
+        if isinstance(content, bytes):
+            return content
+        raise refuse("invalid_request", "A list of frames is given as video_url.", where, "invalid_url")
+    if start.startswith(("http:", "https:", "file:")):
+        text = f"Here the data itself is wanted, as base64; a URL is given in a part of type {modality}_url."
+        raise refuse("invalid_request", text, where, "invalid_base64")
+    return read_base64(text, where)
+
+
+def _append(
+    content: BytesIO, data: str | bytes, where: str, start: int, end: int | None, escaped: bool, what: str = "The data"
+) -> None:
+    """Decode data[start:end], which must not be nothing. Raises RequestError."""
+    before = content.tell()
     try:
-        if "=" in data[:-2]:
-            raise binascii.Error("padding before the end")
-        # In slices, each of which holds the interpreter's lock for a millisecond.
-        slices = (data[start : start + SLICE] for start in range(0, len(data), SLICE))
-        content = b"".join(binascii.a2b_base64(piece, strict_mode=True) for piece in slices)
-    except ValueError:  # binascii.Error, and characters outside ASCII
-        raise refuse("invalid_request", "The data is not valid base64.", where, "invalid_base64") from None
-    if not content:
-        raise refuse("invalid_request", "The data is empty.", where, "empty_media")
-    return content
+        decode_into(content, data, MAX_ITEM_BYTES, start, end, escaped)
+    except SizeError:
+        text = f"The media is larger than {MAX_ITEM_BYTES >> 20} MiB."
+        raise refuse("too_large", text, where, "media_too_large") from None
+    except Base64Error as error:
+        raise refuse("invalid_request", f"{what} is not valid base64: {error}.", where, "invalid_base64") from None
+    if content.tell() == before:
+        raise refuse("invalid_request", f"{what} is empty.", where, "empty_media")
+
+
+def _no_url(text: str, modality: Modality) -> str:
+    """What to write instead; base64 without its frame is the usual mistake."""
+    head = "".join(text[:64].split())
+    if len(head) < 16 or not _BASE64.fullmatch(head):
+        return "The URL must be an HTTP, data or file URL."
+    seen = (kind for magic, kind in _MAGIC.items() if head.startswith(magic) and kind.startswith(modality))
+    media_type = next(seen, _USUAL[modality])
+    return f"This is base64 without the frame of a URL: write data:{media_type};base64,<the base64>."
 
 
 def place(pending: Sequence[Pending], arena: Arena) -> tuple[MediaItem, ...]:

@@ -11,7 +11,7 @@ import msgspec
 from ..protocol.errors import refuse
 from ..protocol.request import ChatMessage, Modality, Slot, Text, Url
 from .embeds import read_embeds
-from .media import Pending, Raw, read_base64, read_url
+from .media import Pending, Raw, read_encoded, read_url
 from .validation import check_numbers
 
 log = logging.getLogger(__name__)
@@ -205,7 +205,7 @@ def _read_input_audio(part: Mapping[str, Any], where: str, uuid: str | None) -> 
     data = value.get("data")
     if data is None and uuid is not None:
         return None
-    return read_base64(_string(data, f"{where}.input_audio.data"), where)
+    return read_encoded(_string(data, f"{where}.input_audio.data"), "audio", where)
 
 
 def _string(value: Any, where: str) -> str:

@@ -30,6 +30,7 @@ class ModelInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     context: int
     """max_position_embeddings, tokens."""
     eos_token_ids: tuple[int, ...]
+    """Those that the model can say: one beyond its vocabulary is never chosen, and ends nothing."""
     dtype: str
     """Of the weights on disk: float32, bfloat16, float16."""
     fingerprint: str
@@ -73,7 +74,7 @@ def inspect(path: str | Path) -> ModelInfo:
     return ModelInfo(
         path=str(folder.resolve()),
         model_type=model_type,
-        eos_token_ids=_eos(folder, config, text),
+        eos_token_ids=tuple(token for token in _eos(folder, config, text) if 0 <= token < info["vocab"]),
         dtype=dtype,
         fingerprint=_fingerprint(folder),
         **info,

@@ -165,7 +165,12 @@ class Preprocessor(Actor):
     def _sampling(self, request: Request) -> SamplingParams:
         """The request's, with the words that may not come as token sequences."""
         given = request.sampling
-        return given.replace(bad_words_ids=self._tokenizer.spellings(given.bad_words)) if given.bad_words else given
+        if not given.bad_words:
+            return given
+        vocab = self.config.model.vocab
+        spelled = self._tokenizer.spellings(given.bad_words)
+        # A token that the model does not have is never chosen, and so is no word with it.
+        return given.replace(bad_words_ids=tuple(ids for ids in spelled if max(ids) < vocab))
 
     async def _hash_in_thread(self, ticket: Ticket) -> None:
         try:

@@ -179,7 +179,9 @@ def _check_value(name: str, value: Any, part: str) -> None:
     match name:
         case "frame_recovery" | "do_sample_frames":
             fine, wanted = isinstance(value, bool), "true or false"
-        case "fps" | "max_duration" | "duration":
+        case "fps":  # of a rate near nothing, the moments of the frames would be no positions any more
+            fine, wanted = number and 1e-3 <= value < 1e6, "a positive number of frames per second, at least 0.001"
+        case "max_duration" | "duration":
             fine, wanted = number and 0 < value < 1e6, "a positive number"
         case "frames_indices":
             whole = isinstance(value, list | tuple) and all(type(v) is int and 0 <= v < 1 << 40 for v in value)

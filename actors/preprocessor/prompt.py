@@ -65,12 +65,16 @@ class PromptRenderer:
             case TextPrompt(text):
                 rendered = Rendered(self._tokenizer.encode(text, True), text, _in_order(media), True)
             case TokenPrompt(token_ids):
-                for token in token_ids:
-                    if not 0 <= token < self._vocab:
-                        raise refuse("invalid_request", f"Token id {token} is not in the vocabulary of {self._vocab} tokens.")
                 rendered = Rendered(list(token_ids), "", _in_order(media), True)
+        self._check_ids(rendered.token_ids)
         self._check_counts(rendered)
         return rendered
+
+    def _check_ids(self, token_ids: list[int]) -> None:
+        """A tokenizer may have more tokens than its model."""
+        if token_ids and (min(token_ids) < 0 or max(token_ids) >= self._vocab):
+            strange = next(token for token in token_ids if not 0 <= token < self._vocab)
+            raise refuse("invalid_request", f"Token id {strange} is not in the vocabulary of {self._vocab} tokens.")
 
     def _check_counts(self, rendered: Rendered) -> None:
         for modality, placeholder in self._placeholders.items():

@@ -44,6 +44,7 @@ class RequestValidator:
         self._check_ids("stop_token_ids", request.sampling.stop_token_ids)
         self._check_ids("logit_bias", request.sampling.logit_bias or ())
         self._check_ids("allowed_token_ids", request.sampling.allowed_token_ids or ())
+        self._check_ids("bad_words_ids", (token for spelling in request.sampling.bad_words_ids for token in spelling))
         counts: dict[Modality, int] = {}
         for item in request.media:
             if item.modality not in self._family.placeholders:

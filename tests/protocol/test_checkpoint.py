@@ -89,3 +89,14 @@ def test_both_faces_of_a_family_declare_the_same_types() -> None:
     declared = [{path.stem: declared_model_types(path) for path in folder.glob("*.py")} for folder in faces]
     families = [{name: types for name, types in face.items() if types} for face in declared]
     assert families[0] == families[1]
+
+
+@pytest.mark.parametrize("told", [10**6, -1, [10**6, -1], []])
+def test_an_end_token_beyond_the_vocabulary_is_none(folder: Path, told: object) -> None:
+    """A padded or a cut vocabulary: such a token is never chosen and needs no mask."""
+    path = folder / "generation_config.json"
+    known = inspect(folder).eos_token_ids
+    path.write_text(json.dumps({"eos_token_id": told}))
+    assert inspect(folder).eos_token_ids == ()
+    path.write_text(json.dumps({"eos_token_id": [*(told if isinstance(told, list) else [told]), *known]}))
+    assert inspect(folder).eos_token_ids == known

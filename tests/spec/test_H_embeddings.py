@@ -292,7 +292,10 @@ def pids(server: Server) -> dict[str, int]:
         return {role: pid for role, pid in looker.status().pids.items() if not role.startswith("client")}
 
 
-@pytest.mark.parametrize("grid", [None, [1, 2], [[1, 4, 6], [1, 4, 6]], [0, 4, 6], [1, 4, 60], "x", [1.5, 4, 6], [-1, -4, 6]])
+@pytest.mark.parametrize(
+    "grid",
+    [None, [1, 2], [[1, 4, 6], [1, 4, 6]], [0, 4, 6], [1, 4, 60], "x", [1.5, 4, 6], [-1, -4, 6], [1, 24, 1], [1, 3, 8], 24],
+)
 def test_S38_grids_that_do_not_fit(face: Face, image: Made, grid: Any) -> None:
     refused = refusal(face, image.part(saved(image.embeds), **({} if grid is None else {"image_grid_thw": grid})))
     assert (refused.status, refused.part) == (400, "messages[0].content[0]")

@@ -134,8 +134,6 @@ class ItemDecoder:
         self, modality: Modality, dtype: str, given: Array, grid: tuple[int, int, int] | None, processor: Options
     ) -> MediaFeatures:
         """`dtype` is that of the values; bfloat16 comes as its bits."""
-        if grid is not None and min(grid) < 1:
-            raise refuse("invalid_request", f"A grid must be three positive numbers, got {list(grid)}.")
         expected = self._family.rows_of(modality, grid)
         shape = tuple(given.shape)
         rows = check_embeds(dtype, shape, given.data, self._family.embed_width, expected, self._limits)

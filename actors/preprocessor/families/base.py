@@ -99,7 +99,8 @@ class Family(ABC):
 
     @abstractmethod
     def rows_of(self, modality: Modality, grid: Grid | None) -> int | None:
-        """Embedding rows of a ready-made embedding with this grid; None: any number. RequestError where a grid is missing."""
+        """Embedding rows of a ready-made embedding with this grid; None: any number. RequestError for a grid that is missing,
+        that its tower never makes, or that means nothing."""
 
     @abstractmethod
     def features(self, modality: Modality, media: Any, options: dict[str, Any], max_rows: int) -> MediaFeatures:
@@ -191,6 +192,12 @@ def expand(
         out.extend([token] * rows)
         at += rows if whole[kind] else 1
     return out, spans
+
+
+def without_grid(modality: Modality, grid: Grid | None) -> None:
+    """Of embeddings that are a plain row of vectors. Raises RequestError where a grid came with them."""
+    if grid is not None:
+        raise refuse("invalid_request", f"Embeddings of {modality} items have no grid with this model; leave it out.")
 
 
 def too_many(placeholder: Placeholder) -> RequestError:

@@ -9,7 +9,7 @@ import numpy as np
 from ....protocol.request import Modality
 from ..checkpoint import Checkpoint
 from ..tokens import TextTokenizer
-from .base import Family, Grid, MediaFeatures, PlacedItem, placeholder
+from .base import Family, Grid, MediaFeatures, PlacedItem, placeholder, without_grid
 
 MODEL_TYPES = ("llava",)
 
@@ -25,6 +25,7 @@ class Llava(Family):
         return None, 0
 
     def rows_of(self, modality: Modality, grid: Grid | None) -> int | None:
+        without_grid(modality, grid)
         return self._rows(self.side, self.side)
 
     def features(self, modality: Modality, media: Any, options: dict[str, Any], max_rows: int) -> MediaFeatures:

@@ -129,9 +129,14 @@ def check_rows(grid: Grid, merge: int, max_rows: int) -> None:
 
 
 def embedding_rows(modality: Modality, grid: Grid | None, merge: int) -> int:
-    """`Family.rows_of` of a ready-made embedding. RequestError where its grid is missing."""
+    """`Family.rows_of` of a ready-made embedding. RequestError where its grid is missing, or none that the tower makes."""
     if grid is None:
         raise refuse("invalid_request", f"Embeddings of {modality} items need their grid (t, h, w).")
+    if min(grid) < 1:
+        raise refuse("invalid_request", f"A grid must be three positive numbers (t, h, w), got {list(grid)}.")
+    if grid[1] % merge or grid[2] % merge:
+        text = f"The height and width of a grid (t, h, w) must be multiples of {merge}, got {list(grid)}."
+        raise refuse("invalid_request", text)
     return merged_rows(grid, merge)
 
 

@@ -11,7 +11,7 @@ from ....protocol.request import Modality
 from ..checkpoint import Checkpoint
 from ..tokens import TextTokenizer
 from . import mrope, pixels
-from .base import Family, Grid, MediaFeatures, Piece, PlacedItem, Sized, placeholder
+from .base import Family, Grid, MediaFeatures, Piece, PlacedItem, Sized, placeholder, without_grid
 
 MODEL_TYPES = ("qwen2_5_omni_thinker", "qwen2_5_omni")
 
@@ -80,6 +80,7 @@ class QwenOmni(Family):
 
     def rows_of(self, modality: Modality, grid: Grid | None) -> int | None:
         if modality == "audio":
+            without_grid(modality, grid)
             return None
         return pixels.embedding_rows(modality, grid, self.merge)
 

@@ -7,6 +7,7 @@ import pytest
 from thespis.actors.preprocessor.validation import RequestValidator, without_ids
 from thespis.protocol.errors import RequestError
 from thespis.protocol.request import Embeds, MediaItem, TextPrompt
+from thespis.protocol.sampling import SamplingParams
 
 from ...helpers.checkpoints import Checkpoints
 from .parts import NOWHERE, chat, config_of, item, load, request
@@ -72,3 +73,12 @@ def test_S20_ids_are_ignored_where_nothing_is_kept(checkpoints: Checkpoints, cac
     assert config.ignore_ids is ignored
     asked = request(TextPrompt("x"), (item(uuid="a"), MediaItem("image", None, "here", "b")))
     assert [entry.uuid for entry in without_ids(asked).media] == [None, None]
+
+
+@pytest.mark.parametrize("beyond", [1 << 20, -1])
+@pytest.mark.parametrize("name", ["stop_token_ids", "logit_bias", "allowed_token_ids", "bad_words_ids"])
+def test_a_callers_own_ids_are_in_the_vocabulary(checkpoints: Checkpoints, name: str, beyond: int) -> None:
+    value: Any = {"logit_bias": {beyond: 1.0}, "bad_words_ids": ((3, beyond),)}.get(name, (3, beyond))
+    failure = refused(validator(checkpoints), sampling=SamplingParams(**{name: value}))
+    assert (failure.part, failure.kind) == (name, "invalid_request")
+    assert str(beyond) in failure.text
