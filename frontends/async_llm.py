@@ -1,7 +1,6 @@
 """`AsyncLLM`: the asyncio face. It starts an engine, or joins one that already runs and may have other faces too."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import TracebackType
@@ -11,8 +10,10 @@ from ..protocol.edges.control import Status
 from ..protocol.sampling import SamplingParams
 from .client import Client
 from .conversations import Conversation, is_conversation, read_chat
+from .deadline import steady
 from .engine import EngineHandle, find_engine, start_engine
 from .inputs import PromptInput, read_prompt
+from .moment import Moment
 from .options import engine_config
 from .outputs import RequestOutput, StreamDelta, by_token, collect
 from .stream import Stream
@@ -90,7 +91,7 @@ class AsyncLLM:
     ) -> RequestOutput:
         """The whole answer to one prompt. Cancelling the task cancels the request. Raises RequestError."""
         params = sampling_params or SamplingParams()
-        arrival = time.time()
+        arrival = Moment.now()
         stream, given = await self._submit(prompt, params, options)
         async with stream:
             return await collect(stream, given.text, params.n, arrival)
@@ -103,8 +104,8 @@ class AsyncLLM:
 
     async def _submit(self, prompt: AsyncInput, params: SamplingParams, options: dict[str, Any]) -> tuple[Stream, Submission]:
         client = self._running()
+        priority, deadline = options.get("priority", 0), steady(options.get("deadline"))
         given = read_any(prompt, {name: value for name, value in options.items() if name not in ("priority", "deadline")})
-        priority, deadline = options.get("priority", 0), options.get("deadline")
         return await submit(client, given, params, wait=True, priority=priority, deadline=deadline), given
 
     @property

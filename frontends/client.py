@@ -125,7 +125,8 @@ class Client:
         media_io_kwargs: Mapping[str, dict[str, Any]] | None = None,
         wait: bool = False,
     ) -> Stream:
-        """Accept one request. `wait`: queue for a place (a batch) instead of being refused (a service).
+        """Accept one request. `wait`: queue for a place (a batch) instead of being refused (a service). `deadline`: seconds by
+        time.monotonic.
 
         Raises RequestError if it is refused, EngineError if the engine is gone.
         """
@@ -136,7 +137,7 @@ class Client:
             id=secrets.token_hex(12),
             client=self._connection.role,
             tenant=tenant,
-            arrival=time.time(),
+            arrival=time.monotonic(),
             deadline=deadline,
             prompt=prompt,
             media=tuple(media),
@@ -160,7 +161,7 @@ class Client:
         self._ledger.add(entry)
         self._delivery.start(entry)
         if deadline is not None:
-            entry.expiry = self._loop.call_later(max(0.0, deadline - time.time()), self._expire, request.id)
+            entry.expiry = self._loop.call_later(max(0.0, deadline - time.monotonic()), self._expire, request.id)
         return stream
 
     async def _enter(self, cost: Cost, wait: bool) -> None:

@@ -4,7 +4,6 @@ without a main guard, REPLs and notebooks (whose loop is already running) all wo
 
 import asyncio
 import threading
-import time
 import weakref
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
@@ -17,6 +16,7 @@ from .client import Client
 from .conversations import Conversation, is_conversation, read_chat
 from .engine import EngineHandle, find_engine, start_engine
 from .inputs import PromptInput, is_prompt, read_prompt
+from .moment import Moment
 from .options import engine_config
 from .outputs import RequestOutput, collect
 from .progress import ProgressBar
@@ -155,7 +155,7 @@ async def _run_all(client: Client, readers: list[Reader], params: list[SamplingP
     begun: set[Stream] = set()
 
     async def run_one(stream: Stream, text: str | None, n: int) -> RequestOutput:
-        output = await collect(stream, text, n, time.time())
+        output = await collect(stream, text, n, Moment.now())
         begun.remove(stream)
         bar.add(output)
         return output

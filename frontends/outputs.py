@@ -9,6 +9,7 @@ import msgspec
 from ..protocol.edges.detokenizer_to_client import PositionLogprobs
 from ..protocol.prepared import EffectiveOptions, Timing
 from .answer import Answer, Choice
+from .moment import Moment
 from .stream import Stream
 
 
@@ -33,7 +34,8 @@ class CompletionOutput(msgspec.Struct):
 
 
 class RequestMetrics(msgspec.Struct):
-    """Where the time went; durations in seconds, moments in unix seconds."""
+    """Where the time went; durations in seconds, moments, those of `timings` too, in unix seconds. A step of the wall clock
+    while the request is under way does not show."""
 
     arrival: float
     first_token: float | None = None
@@ -76,23 +78,25 @@ class StreamDelta(msgspec.Struct):
     stop_reason: str | int | None = None
 
 
-async def collect(stream: Stream, prompt: str | None, n: int, arrival: float) -> RequestOutput:
-    """Read the stream to its end. `prompt`: as the caller wrote it; `arrival`: in unix seconds."""
-    answer, metrics = Answer(n), RequestMetrics(arrival)
+async def collect(stream: Stream, prompt: str | None, n: int, arrival: Moment) -> RequestOutput:
+    """Read the stream to its end. `prompt`: as the caller wrote it; `arrival`: of the call."""
+    answer, metrics = Answer(n), RequestMetrics(arrival.unix)
     async for update in stream:
-        now = time.time()
+        now = arrival.unix_at(time.monotonic())
         answer.add(update)
         if metrics.first_token is None:
             metrics.first_token = now
         if update.finished is not None:
             metrics.finished = now
     answer.prompt_token_ids = stream.prompt_token_ids
-    return _whole(stream.id, prompt, answer, metrics)
+    return _whole(stream.id, prompt, answer, metrics, arrival)
 
 
-def _whole(request_id: str, prompt: str | None, answer: Answer, metrics: RequestMetrics) -> RequestOutput:
+def _whole(request_id: str, prompt: str | None, answer: Answer, metrics: RequestMetrics, arrival: Moment) -> RequestOutput:
     if (finished := answer.finished) is not None:
-        metrics.timings = finished.timings
+        metrics.timings = tuple(
+            Timing(t.stage, arrival.unix_at(t.start), arrival.unix_at(t.end), t.detail) for t in finished.timings
+        )
         metrics.cached_tokens, metrics.preemptions = finished.usage.cached_tokens, finished.usage.preemptions
         metrics.media_tokens, metrics.media_options = finished.usage.media_tokens, finished.usage.media_options
     return RequestOutput(

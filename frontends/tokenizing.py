@@ -32,7 +32,7 @@ class Tokenizing:
         return Request(
             id=secrets.token_hex(12),
             client=self._connection.role,
-            arrival=time.time(),
+            arrival=time.monotonic(),
             prompt=prompt,
             sampling=SamplingParams(seed=0, max_tokens=1),
         )

@@ -36,7 +36,8 @@ class Item(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=T
 
 
 class Timing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
-    """One stretch of a request's way: `stage` took [start, end), unix seconds, in process `role`."""
+    """One stretch of a request's way: `stage` took [start, end), seconds by time.monotonic, which all processes of a
+    machine share."""
 
     stage: str
     start: float

@@ -161,9 +161,10 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     tenant: str = ""
     """A keyed digest of the API key, never the key."""
     arrival: float
-    """Unix seconds at which the frontend accepted it."""
+    """Seconds by time.monotonic at which the frontend accepted it: its place in every queue. All processes share that clock,
+    and nobody can set it."""
     deadline: float | None = None
-    """Unix seconds after which nobody waits any more."""
+    """Seconds by time.monotonic after which nobody waits any more."""
     prompt: Prompt
     media: tuple[MediaItem, ...] = ()
     sampling: SamplingParams

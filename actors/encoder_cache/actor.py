@@ -156,7 +156,7 @@ class EncoderCache(Actor):
                 self._work.clear()
 
     async def _encode(self, batch: list[Job]) -> None:
-        start = time.time()
+        start = time.monotonic()
         items = await self._read(batch)
         if not items:
             return
@@ -175,7 +175,7 @@ class EncoderCache(Actor):
         )
         rows = sum(job.rows for job in jobs)
         made = "taken" if kind.ready else "encoded"
-        timing = Timing("encode", start, time.time(), f"{kind.modality}, {rows} rows {made} in a batch of {len(jobs)}")
+        timing = Timing("encode", start, time.monotonic(), f"{kind.modality}, {rows} rows {made} in a batch of {len(jobs)}")
         if not kind.ready:
             self._encoded_batches += 1
         for job, result in zip(jobs, results, strict=True):

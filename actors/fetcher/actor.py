@@ -149,7 +149,7 @@ class Fetcher(Actor):
 
     async def _download(self, download: Download) -> None:
         async with self._limiter:
-            start = time.time()
+            start = time.monotonic()
             data = await self.downloader.get(download.url, download.modality, self._account)
         if not download.wanted:  # the last of its requests ended while the last bytes came
             self._account(-len(data))
@@ -160,7 +160,7 @@ class Fetcher(Actor):
             self._account(-len(data))
             raise
         self._total_bytes += len(data)
-        self._apply(self.table.landed(download, blob, (start, time.time())))
+        self._apply(self.table.landed(download, blob, (start, time.monotonic())))
         asyncio.get_running_loop().call_later(AT_ONCE_SECONDS, self._retire, download)
 
     def _retire(self, download: Download) -> None:

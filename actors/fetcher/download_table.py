@@ -29,7 +29,7 @@ class Download:
         self.blob: BlobRef | None = None
         """The bytes, when they are here."""
         self.span = (0.0, 0.0)
-        """Start and end of the download, unix seconds."""
+        """Start and end of the download, seconds by time.monotonic."""
 
     @property
     def wanted(self) -> bool:

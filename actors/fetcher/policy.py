@@ -39,9 +39,7 @@ INVALID_URL = "invalid_url"
 class FetchError(Exception):
     """One item cannot be fetched; `text` is for the client: no address, no path, no exception text."""
 
-    def __init__(
-        self, kind: Kind, text: str, retry: bool = False, retry_after: float = 0.0, code: str | None = None
-    ) -> None:
+    def __init__(self, kind: Kind, text: str, retry: bool = False, retry_after: float = 0.0, code: str | None = None) -> None:
         super().__init__(text)
         self.kind: Kind = kind
         self.text = text

@@ -141,7 +141,7 @@ class Preprocessor(Actor):
             return
         if known is not None:
             self._drop(known)
-        start = time.time()
+        start = time.monotonic()
         try:
             if self.config.ignore_ids:
                 request = without_ids(request)
@@ -152,7 +152,7 @@ class Preprocessor(Actor):
         except Exception as error:  # by structure: one request's fault ends one request
             self._refuse(request, fetched, _failure(error))
             return
-        ticket = Ticket(request, fetched, rendered, [*timings, Timing("preprocess", start, time.time())], sampling)
+        ticket = Ticket(request, fetched, rendered, [*timings, Timing("preprocess", start, time.monotonic())], sampling)
         if self._validator.options.hears_clips(request):
             ticket.request, ticket.tracks = with_tracks(request)
             request = ticket.request

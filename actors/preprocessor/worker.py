@@ -116,7 +116,7 @@ class DecodeWorker(BlockingActor):
         return Failure("unprocessable_media", f"The {job.item.modality} cannot be decoded.")
 
     def _features(self, job: Decode) -> Decoded:
-        start = time.time()
+        start = time.monotonic()
         item = job.item
         assert item.source is not None
         with self._reader.view(blob_of(item.source)) as view:
@@ -131,7 +131,7 @@ class DecodeWorker(BlockingActor):
             tensors=self._keep(job.job, made),
             grid=made.grid,
             seconds_per_grid=made.seconds_per_grid,
-            timings=(Timing("decode", start, time.time(), item.modality),),
+            timings=(Timing("decode", start, time.monotonic(), item.modality),),
         )
 
     def _keep(self, job: int, made: MediaFeatures) -> dict[str, BlobRef]:

@@ -34,7 +34,7 @@ class SchedulerActor(Actor):
         return {}
 
     def on_message(self, sender: str, message: Any) -> None:
-        policy, now = self.policy, time.time()
+        policy, now = self.policy, time.monotonic()
         match message:
             case StepResult():
                 policy.apply(message, now)
@@ -67,11 +67,11 @@ class SchedulerActor(Actor):
                 self.policy.detokenizer_joined()
             case topology.ENCODER_CACHE:
                 self.policy.outbox.encoder.clear()
-                self.policy.encoder_joined(time.time())
+                self.policy.encoder_joined(time.monotonic())
         self._go_on()
 
     def on_gone(self, gone: Gone) -> None:
-        role, now = gone.role, time.time()
+        role, now = gone.role, time.monotonic()
         match kind_of(role):
             case topology.GPU_RUNNER if GPU_RUNNER not in self.peers:  # else its successor is here already
                 self.policy.runner_lost(gone.epoch, now, gone.outside)
@@ -87,7 +87,7 @@ class SchedulerActor(Actor):
         return self.policy.counters()
 
     def _go_on(self) -> None:
-        now = time.time()
+        now = time.monotonic()
         while (plan := self.policy.schedule(now)) is not None:
             self.send(GPU_RUNNER, plan)
         outbox = self.policy.outbox

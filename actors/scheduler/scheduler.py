@@ -1,6 +1,6 @@
 """The scheduler's policy: requests in, plans out, results in, outputs out. No socket, no clock, no torch.
 
-Times are parameters (unix seconds); what must be sent goes to `outbox`. The shell in `actor.py` sends it.
+Times are parameters (seconds by time.monotonic); what must be sent goes to `outbox`. The shell in `actor.py` sends it.
 """
 
 from collections import deque

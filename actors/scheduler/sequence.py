@@ -41,7 +41,7 @@ class ScheduledRequest:
     spans: tuple[PlacedSpan, ...]
     """Of all items, in prompt order."""
     submitted: float
-    """Unix seconds, like the other times."""
+    """Seconds by time.monotonic, like the other times."""
     sequences: list["Sequence"] = field(default_factory=list)
     released: tuple[int, ...] = ()
     """Of a resumed request: characters of each choice that the client had."""

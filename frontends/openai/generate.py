@@ -29,15 +29,15 @@ SSE_HEADERS = {
 
 
 class Meter:
-    """Measures one call: time to the first token, between tokens, and to the end."""
+    """Measures one call, from its arrival by time.monotonic: to the first token, between tokens, and to the end."""
 
     def __init__(self, metrics: Metrics, arrival: float) -> None:
         self._metrics = metrics
-        self._start = time.perf_counter() - (time.time() - arrival)
+        self._start = arrival
         self._last = 0.0
 
     def update(self, update: Update) -> None:
-        now = time.perf_counter()
+        now = time.monotonic()
         tokens = max((len(choice.token_ids) for choice in update.choices), default=0)
         if not self._last:
             self._metrics.first_token.observe(now - self._start)
@@ -46,7 +46,7 @@ class Meter:
         self._last = now
 
     def end(self, answers: Sequence[Answer]) -> None:
-        self._metrics.whole.observe(time.perf_counter() - self._start)
+        self._metrics.whole.observe(time.monotonic() - self._start)
         for answer in answers:
             if answer.finished is not None:
                 self._metrics.prompt_tokens.inc(answer.finished.usage.prompt_tokens)

@@ -19,7 +19,7 @@ from .shape import Options, Shape
 
 
 async def chat_completions(request: web.Request) -> web.StreamResponse:
-    service, arrival = request.app[SERVICE], time.time()
+    service, arrival = request.app[SERVICE], time.monotonic()
     with service.working():
         parse = partial(parse_chat, embeds=service.config.engine.enable_mm_embeds, style=service.tool_style)
         body, generation, headers = await service.read(request, ChatRequest, parse, generates=True)
@@ -28,7 +28,7 @@ async def chat_completions(request: web.Request) -> web.StreamResponse:
 
 
 async def completions(request: web.Request) -> web.StreamResponse:
-    service, arrival = request.app[SERVICE], time.time()
+    service, arrival = request.app[SERVICE], time.monotonic()
     with service.working():
         body, generations, headers = await service.read(request, CompletionRequest, parse_completion, generates=True)
         echo = tuple(_prompt_text(service, generation) for generation in generations) if body.echo else None
@@ -38,7 +38,7 @@ async def completions(request: web.Request) -> web.StreamResponse:
 
 def _options(service: Service, body: Common, arrival: float, generation: Generation, **more: Any) -> Options:
     return Options(
-        created=int(arrival),
+        created=int(time.time()),
         arrival=arrival,
         model=service.config.name,
         n=generation.sampling.n,

@@ -22,7 +22,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     created: int
     """Unix seconds."""
     arrival: float
-    """Unix seconds; timings are relative to it."""
+    """Seconds by time.monotonic; timings are relative to it."""
     model: str
     n: int = 1
     logprobs: int | None = None

@@ -184,7 +184,7 @@ async def test_a_client_that_has_left_reads_no_more(tmp_path: Path) -> None:
 async def test_a_request_that_is_over_leaves_nothing(tmp_path: Path) -> None:
     with director(tmp_path, welcome(), everybody(tmp_path)):
         async with await Client.connect(tmp_path) as client:
-            stream = await client.submit(TextPrompt("Hello"), deadline=time.time() + 3600)
+            stream = await client.submit(TextPrompt("Hello"), deadline=time.monotonic() + 3600)
             (entry,) = client._ledger.live_ones()
             await client.cancel(stream.id)
             client._dispatcher.hear(PreparedCopy(msgspec.structs.replace(PREPARED, id=stream.id), submitted_to=1))

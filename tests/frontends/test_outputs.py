@@ -2,6 +2,7 @@
 
 import asyncio
 
+from thespis.frontends.moment import Moment
 from thespis.frontends.outputs import Logprob, collect
 from thespis.frontends.stream import Stream
 from thespis.protocol.edges.detokenizer_to_client import Delta, Finished
@@ -20,7 +21,7 @@ async def cancel(id: str) -> None:
 
 async def test_every_choice_is_gathered_from_all_updates() -> None:
     stream = Stream("r", cancel)
-    reading = asyncio.create_task(collect(stream, "as written", 2, arrival=1.0))
+    reading = asyncio.create_task(collect(stream, "as written", 2, arrival=Moment(1.0, 1.0)))
     stream.push(Delta("r", 0, 0, 0, 0, (5,), "a", (position(5, "a", 1),)))
     await asyncio.sleep(0)  # an update of its own
     stream.push(Delta("r", 0, 1, 0, 0, (7,), "c", (), "length"))
@@ -53,4 +54,4 @@ async def test_a_prompt_of_one_token_has_no_logprob() -> None:
     stream = Stream("r", cancel)
     stream.push_prompt(())
     stream.finish(Finished("r", 0, USAGE, 0, ()))
-    assert (await collect(stream, None, 1, 0.0)).prompt_logprobs == [None]
+    assert (await collect(stream, None, 1, Moment(0.0, 0.0))).prompt_logprobs == [None]
