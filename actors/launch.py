@@ -5,6 +5,8 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 
@@ -13,6 +15,17 @@ import msgspec
 from ..protocol.topology import DECODE_WORKER, kind_of
 
 _PR_SET_PDEATHSIG = 1
+_GROUP_SIGNALS = (
+    signal.SIGHUP,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGTERM,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGALRM,
+)
+"""What terminals, service managers and containers send to every process of a group. The director gets them too, and ends the
+others in order."""
 
 
 class Launch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -40,17 +53,34 @@ def die_with_parent() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+@contextmanager
+def group_signals_held() -> Iterator[None]:
+    """A child made meanwhile gets them when it has said what it does with them: by `ignore_group_signals`."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _GROUP_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def ignore_group_signals() -> None:
+    """For this process and its children. SIGKILL still ends it, SIGSTOP stops it."""
+    for number in _GROUP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _GROUP_SIGNALS)
+
+
 def enter(launch: Launch) -> None:
-    """Become `launch.role`: title, logging, death with the director; then run the role's module to its end."""
+    """Become `launch.role`: title, logging, death with the director alone; then run the role's module to its end."""
     import setproctitle
 
+    ignore_group_signals()
     parent = launch.parent or os.getppid()
     die_with_parent()
     if os.getppid() != parent or parent == 1:
         sys.exit(1)  # the director died before we asked to follow it
     setproctitle.setproctitle(f"thespis {_title(launch.role)}")
     configure_logging(launch.role)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the face; the director shuts us down
     import_module(launch.module).main(launch)
 
 

@@ -36,6 +36,8 @@ class PeerTable:
         """For clients whose request overtook their introduction."""
         self._departed = Tombstones()
         """Clients."""
+        self._missed: set[str] = set()
+        """Roles that are gone and for which something was meant since: the log says so once."""
         self._report = report
         self._stalled: dict[str, int] = {}
         """Epochs of those whose edge was full."""
@@ -52,6 +54,7 @@ class PeerTable:
                 continue
             if known is not None:
                 known[1].close()
+            self._missed.discard(role)
             self._open[role] = (peer, Outgoing(self._context, self._role, self._epoch, peer.inbox, edge.bound))
             for message in self._early.pop(role, ()):
                 self.send(role, message)
@@ -61,6 +64,7 @@ class PeerTable:
     def gone(self, message: Gone) -> bool:
         """Close the edge to a dead incarnation; False where a newer one is known already."""
         if kind_of(message.role) == CLIENT:
+            self._missed.discard(message.role)
             self._departed.add((message.role,))
             self._early.pop(message.role, None)
         if self._is_stalled(message.role, message.epoch):
@@ -86,7 +90,7 @@ class PeerTable:
                 early.append(message)
                 return True
         if known is None:
-            log.info("no %s to send %s to", role, type(message).__name__)
+            self._miss(role, message)
             return False
         try:
             known[1].send(message)
@@ -94,6 +98,11 @@ class PeerTable:
             self._give_up(role)
             return False
         return True
+
+    def _miss(self, role: str, message: Message) -> None:
+        if role not in self._missed and role not in self._departed:
+            self._missed.add(role)
+            log.info("no %s to send %s to, nor what follows until there is one", role, type(message).__name__)
 
     def departed(self, role: str) -> bool:
         """Whether this client is gone, and not only unknown: what others still send for it is for nobody."""

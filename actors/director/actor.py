@@ -50,6 +50,8 @@ from .supervisor import Supervisor
 log = logging.getLogger(__name__)
 
 DRAIN_AT_ONCE = 256
+HASTEN_SECONDS = 1.0
+"""Signals that come sooner belong to the first: a closed terminal sends two, a service manager one to each process."""
 NOT_READ = "This client did not read what the engine sent it, and was given up; connect again."
 MEND = "Install the same version of thespis on both sides, then start the engine again."
 
@@ -81,13 +83,14 @@ class Director:
         self._face_here = config.face_pid is not None
         self.fatal: str | None = None
         self._over = asyncio.Event()
+        self._over_since = 0.0
         self.now = asyncio.Event()
-        """Set by the second signal: wait for nothing more."""
+        """Set by a second SIGTERM or SIGINT: wait for nothing more."""
 
     async def run(self) -> int:
         """Until the engine has ended; returns the exit code."""
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            self._loop.add_signal_handler(number, self._asked_to_stop)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+            self._loop.add_signal_handler(number, self._asked_to_stop, number)
         if self.config.face_pid is not None:
             self.supervisor.watcher.watch(self.config.face_pid, lambda pid, status: self.face_gone(), ours=False)
         self._loop.add_reader(self._socket.FD, self._drain)
@@ -102,12 +105,19 @@ class Director:
 
     # ends
 
-    def _asked_to_stop(self) -> None:
-        if self._over.is_set():
+    def _asked_to_stop(self, number: signal.Signals) -> None:
+        if not self._over.is_set():
+            log.info("asked to stop (%s)", number.name)
+            self._end()
+        elif number in (signal.SIGTERM, signal.SIGINT) and self._loop.time() - self._over_since >= HASTEN_SECONDS:
+            log.info("asked again to stop (%s): nobody is waited for any more", number.name)
             self.now.set()
             self.supervisor.changed.set()
-        log.info("asked to stop")
-        self._over.set()
+
+    def _end(self) -> None:
+        if not self._over.is_set():
+            self._over_since = self._loop.time()
+            self._over.set()
 
     def face_gone(self) -> None:
         """The face that started the engine has let go of it, or died."""
@@ -122,7 +132,7 @@ class Director:
             return
         if self.config.server is not None or not self.roster.clients:
             log.info("the last face has gone")
-            self._over.set()
+            self._end()
 
     def give_up(self, text: str) -> None:
         """The engine cannot go on; `text` is for the person who started it."""
@@ -130,7 +140,7 @@ class Director:
             log.error("%s", text)
             self.fatal = text
             self._announce(Announcement("fatal", text))
-            self._over.set()
+            self._end()
             self.supervisor.changed.set()
 
     def _tick(self, before: float) -> None:

@@ -11,6 +11,7 @@ import signal
 import time
 from pathlib import Path
 
+from ..launch import group_signals_held, ignore_group_signals
 from .run_dir import remove_run
 
 GRACE_SECONDS = 2.0
@@ -20,15 +21,15 @@ GRACE_SECONDS = 2.0
 def start_janitor(run_dir: Path) -> tuple[int, int]:
     """Fork it; returns (its pid, the descriptor to write pids to)."""
     reader, writer = os.pipe()
-    pid = os.fork()
+    with group_signals_held():
+        pid = os.fork()
     if pid:
         os.close(reader)
         return pid, writer
     code = 1
     try:
         os.setpgid(0, 0)  # a signal to the director's group is not for us
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
+        ignore_group_signals()
         null = os.open(os.devnull, os.O_RDWR)
         for fd in (0, 1):
             os.dup2(null, fd)

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 
 import msgspec
 
-from ..launch import Launch
+from ..launch import Launch, group_signals_held
 from . import zygote
 from .leases import Lease
 
@@ -78,7 +78,8 @@ def spawn(module: str, arguments: Sequence[str], *, stdin: int, stdout: int, ext
     """An interpreter of its own that runs `module`; returns its pid. Without -P the user's `queue.py` could win."""
     actions = [(os.POSIX_SPAWN_DUP2, stdin, 0), (os.POSIX_SPAWN_DUP2, stdout, 1)]
     command = [sys.executable, "-P", "-m", module, *arguments]
-    return os.posix_spawn(sys.executable, command, {**os.environ, **(extra or {})}, file_actions=actions)
+    with group_signals_held():
+        return os.posix_spawn(sys.executable, command, {**os.environ, **(extra or {})}, file_actions=actions)
 
 
 ONE_TEXT_AT_A_TIME = {"TOKENIZERS_PARALLELISM": "false"}

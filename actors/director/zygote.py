@@ -14,14 +14,13 @@ import logging
 import os
 import random
 import select
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 
 import msgspec
 
-from ..launch import Launch, configure_logging, die_with_parent, enter
+from ..launch import Launch, configure_logging, die_with_parent, enter, ignore_group_signals
 
 log = logging.getLogger(__name__)
 
@@ -39,12 +38,12 @@ ENVIRONMENT = {
 def main(preload: list[str], director: int) -> None:
     import setproctitle
 
+    ignore_group_signals()
     die_with_parent()
     if os.getppid() != director:
         sys.exit(1)
     setproctitle.setproctitle("thespis zygote")
     configure_logging("zygote")
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     orders = os.dup(0)
     answers = os.dup(1)
     null = os.open(os.devnull, os.O_RDONLY)
@@ -139,7 +138,6 @@ def become(launch: Launch) -> None:
     """The grandchild's life; never returns."""
     code = 1
     try:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
         reseed()
         enter(launch)
         code = 0

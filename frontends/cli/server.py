@@ -24,10 +24,11 @@ class Serving:
         self.url = url
         self.run_dir = handle.run_dir
 
-    def end(self) -> None:
-        """Ask the engine to end in order: what is under way may finish. A second call ends the waiting."""
+    def end(self, number: int = signal.SIGTERM) -> None:
+        """Hand a signal on to the engine, which ends in order: what is under way may finish. A SIGTERM or SIGINT that comes a
+        second or more after the first ends the waiting."""
         if self._handle.running:
-            self._handle.process.terminate()
+            self._handle.process.send_signal(number)
 
     def wait(self) -> int:
         """Until the engine has ended, by itself or by `end`; the director's exit code."""
@@ -77,7 +78,7 @@ def serve_until_stopped(running: Serving, announcement: str) -> int:
     """
 
     def hand_on(number: int, frame: FrameType | None) -> None:
-        running.end()
+        running.end(number)
 
     with _handling(hand_on):
         print(announcement, flush=True)

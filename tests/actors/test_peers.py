@@ -1,5 +1,6 @@
 """Who can be written to, and what happens to messages that are quicker than the news of their sender."""
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -107,3 +108,28 @@ def test_a_client_has_departed_when_it_was_there_and_until_another_one_has_its_n
     assert peers.departed("client-a")
     peers.update(Peers(client))
     assert not peers.departed("client-a")
+
+
+def test_the_log_says_once_per_loss_that_somebody_is_missing(
+    peers: PeerTable, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    message = DecodeFailed(0, Failure("internal", "no"))
+    for epoch in (1, 2, 3):
+        assert not any(peers.send("preprocessor", message) for _ in range(300))
+        assert len(caplog.records) == epoch, "one for each loss, the first introduction included"
+        peers.update(table(tmp_path, preprocessor=epoch))
+        assert peers.send("preprocessor", message)
+        peers.gone(Gone("preprocessor", epoch))
+
+
+def test_what_is_meant_for_a_client_that_left_is_no_news(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    peers = PeerTable(context, "detokenizer", 1, REPORTS.append)
+    for number in range(300):
+        peers.gone(Gone(f"client-{number}", 0))
+        assert not peers.send(f"client-{number}", DecodeFailed(0, Failure("internal", "no")))
+    assert not caplog.records
+    peers.close(0)
+    context.term()
