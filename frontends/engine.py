@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import logging
 import os
 import select
 import subprocess
@@ -23,6 +24,9 @@ from ..protocol.checkpoint import inspect
 from ..protocol.config import EngineConfig, ServerConfig
 from ..protocol.division import divide
 from ..protocol.errors import EngineError
+from ..protocol.open_files import check_file_limit, file_limit, raise_file_limit
+
+log = logging.getLogger(__name__)
 
 STOP_SECONDS = 20.0
 LAST_LINES = 8
@@ -120,15 +124,18 @@ def start_engine(
         face_pid=os.getpid(),
         keep=keep,
     )
-    divide(config, model, server=server)
+    division = divide(config, model, server=server)
+    warning = check_file_limit(config.decode_workers, server is not None, division.share.requests, file_limit())
+    if warning is not None:
+        log.warning("%s", warning)
     preload_for(directions, model)
     run_dir = make_run_dir()
     log_file = log_path or run_dir / "engine.log"
     try:
-        with contextlib.nullcontext() if inherit_log else log_file.open("a+b") as log:
-            handle = EngineHandle(run_dir, _popen(run_dir, directions, log))
+        with contextlib.nullcontext() if inherit_log else log_file.open("a+b") as stream:
+            handle = EngineHandle(run_dir, _popen(run_dir, directions, stream))
             try:
-                _await_ready(handle, directions, log)
+                _await_ready(handle, directions, stream)
             except BaseException:
                 handle.stop(timeout=2.0)
                 raise
@@ -141,7 +148,7 @@ def start_engine(
 def _popen(run_dir: Path, directions: DirectorConfig, log: IO[bytes] | None) -> "subprocess.Popen[bytes]":
     """In a session of its own: Ctrl-C in the terminal goes to the face, which ends the engine in order."""
     listen = directions.server.listen_fd if directions.server is not None else None
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-P", "-m", "thespis.actors.director", "--run-dir", str(run_dir)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -150,6 +157,9 @@ def _popen(run_dir: Path, directions: DirectorConfig, log: IO[bytes] | None) -> 
         start_new_session=True,
         pass_fds=() if listen is None else (listen,),
     )
+    with contextlib.suppress(ProcessLookupError):  # it has ended already; why, it says itself
+        raise_file_limit(process.pid)  # its children, which it makes when it has its directions, inherit that
+    return process
 
 
 def _await_ready(handle: EngineHandle, directions: DirectorConfig, log: IO[bytes] | None) -> None:
