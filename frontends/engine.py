@@ -22,7 +22,8 @@ from ..actors.director.run_dir import is_running, make_run_dir, remove_run
 from ..actors.preprocessor.template_source import chat_template_of, no_template
 from ..protocol.checkpoint import inspect
 from ..protocol.config import EngineConfig, ServerConfig
-from ..protocol.division import divide
+from ..protocol.division import divide, with_keys
+from ..protocol.environment import names_of
 from ..protocol.errors import EngineError
 from ..protocol.open_files import check_file_limit, file_limit, raise_file_limit
 
@@ -110,6 +111,7 @@ def start_engine(
     `modules`, `forked`, `preload`, `python_path`: see `DirectorConfig`; for engines of fakes.
     Raises EngineError whose text is for the person who starts it.
     """
+    server = with_keys(server) if server is not None else None
     model = inspect(config.model)
     template = chat_template_of(model, config.chat_template)
     if server is not None and template is None:
@@ -155,6 +157,7 @@ def _popen(run_dir: Path, directions: DirectorConfig, log: IO[bytes] | None) -> 
         bufsize=0,
         stderr=log,
         start_new_session=True,
+        env={name: value for name, value in os.environ.items() if name not in names_of("api_key")},  # it has the key by stdin
         pass_fds=() if listen is None else (listen,),
     )
     with contextlib.suppress(ProcessLookupError):  # it has ended already; why, it says itself

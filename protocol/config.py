@@ -1,5 +1,6 @@
 """Configuration: what a user may set. Each role's own part is derived from it once, in protocol/division.py."""
 
+import ipaddress
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,8 @@ def doc(text: str) -> msgspec.Meta:
 
 
 HostName = Annotated[str, doc("host name, without scheme, port, path or wildcard")]
+
+OriginName = Annotated[str, doc("`scheme://host` or `scheme://host:port`, as browsers send it; * stands for all")]
 
 LIMITED_SIZES = {"image": ("width", "height"), "video": ("num_frames", "width", "height"), "audio": ()}
 """What a limit per prompt may say of an item beside the count of items: the most that requests may ask for."""
@@ -132,6 +135,18 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     api_key: Annotated[
         tuple[str, ...], doc("key that callers must send as a bearer token; repeat the flag for several (default: none)")
     ] = ()
+    api_key_file: Annotated[
+        str | None, doc("file with such keys, one a line (default: the one in THESPIS_API_KEY, if any)")
+    ] = None
+    allowed_origins: Annotated[
+        tuple[OriginName, ...], doc("origins whose web pages may call, such as https://app.example; * for all (default: none)")
+    ] = ()
+    allowed_hosts: Annotated[
+        tuple[HostName, ...],
+        doc(
+            "host names that callers may use beside addresses and localhost (default: any, but on loopback without a key none)"
+        ),
+    ] = ()
     drain_timeout: Annotated[float, doc("seconds that accepted requests may take after SIGTERM")] = 30.0
     tool_call_parser: Annotated[
         Literal["auto", "hermes", "json"], doc("how the model writes tool calls; auto: as its chat template says")
@@ -141,6 +156,24 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     ] = 256.0
     listen_fd: int | None = None
     """An already bound socket handed down by the command, so that the port is known before any process starts."""
+
+    def __post_init__(self) -> None:
+        for origin in self.allowed_origins:
+            if not _ORIGIN.fullmatch(origin):
+                raise ValueError(
+                    f"allowed_origins: {origin!r} is no origin, such as https://app.example or http://localhost:3000."
+                )
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether only this machine reaches it."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+
+_ORIGIN = re.compile(r"\*|null|[A-Za-z][A-Za-z0-9+.-]*://[^/\\\s,*@?#]+")
 
 
 def configure(schema: type[S], given: Mapping[str, Any]) -> S:

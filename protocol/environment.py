@@ -27,6 +27,9 @@ def _field(text: str, unit: str, gt: float | None = None, ge: float | None = Non
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that is set by the environment, with its default."""
 
+    api_key: Annotated[
+        str, _field("key that callers of the server must send, unless flags name keys (--api-key, --api-key-file)", "text")
+    ] = ""
     image_fetch_timeout: Annotated[float, _field("whole fetch of an image, retries included", "seconds", gt=0)] = 5.0
     video_fetch_timeout: Annotated[float, _field("the same for a video", "seconds", gt=0)] = 30.0
     audio_fetch_timeout: Annotated[float, _field("the same for audio", "seconds", gt=0)] = 10.0

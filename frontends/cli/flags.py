@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
-from ...protocol.config import HostName, configure
+from ...protocol.config import HostName, OriginName, configure
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -53,6 +53,8 @@ def _reading(kind: Any) -> dict[str, Any]:
         # Several values after one flag would take MODEL for one of them, unless it can be told apart.
         if get_args(kind)[0] == HostName:
             return {"action": "extend", "nargs": "+", "type": _host_name, "metavar": "HOST"}
+        if get_args(kind)[0] == OriginName:
+            return {"action": "extend", "nargs": "+", "type": _not_the_model, "metavar": "ORIGIN"}
         return {"action": "append", "type": _not_the_model, "metavar": "TEXT"}
     if get_origin(kind) is dict:
         return {"type": _json_object, "metavar": "JSON"}

@@ -1,7 +1,9 @@
 """`thespis`: one command, a few verbs. Each verb's module is imported only when it is called, so that --help is fast."""
 
 import argparse
+import re
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 from typing import NamedTuple
 
@@ -58,7 +60,22 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
         super().__init__(prog, max_help_position=36)
 
 
+def without_keys(words: Sequence[str]) -> list[str]:
+    """A command line as everybody may read it."""
+    shown = [re.sub(r"\A(--api-key=).+", r"\1***", word, flags=re.DOTALL) for word in words]
+    return ["***" if before == "--api-key" else word for before, word in zip(["", *shown], shown, strict=False)]
+
+
+def _hide_keys() -> None:
+    """Every user of this machine can read the command lines of all processes."""
+    if (shown := without_keys(sys.orig_argv)) != sys.orig_argv:
+        import setproctitle
+
+        setproctitle.setproctitle(" ".join(shown))
+
+
 def main(arguments: list[str] | None = None) -> None:
+    _hide_keys()
     given = sys.argv[1:] if arguments is None else arguments
     command = next((word for word in given if not word.startswith("-")), None)
     parser = build_parser(command)

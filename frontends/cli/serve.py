@@ -1,10 +1,10 @@
 """`thespis serve [MODEL]`: the engine and its HTTP server, until a signal."""
 
 import argparse
-import ipaddress
 import sys
 
 from ...protocol.config import EngineConfig, ServerConfig
+from ...protocol.division import with_keys
 from .flags import add_flags, build
 from .server import serve_until_stopped, serving
 
@@ -18,9 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    engine, server = build(EngineConfig, given), build(ServerConfig, given)
-    if not server.api_key and not _is_loopback(server.host):
-        print("thespis serve: no --api-key: everybody who can reach this address may use the engine", file=sys.stderr)
+    engine, server = build(EngineConfig, given), with_keys(build(ServerConfig, given))
+    if not server.api_key and not server.on_loopback:
+        print("thespis serve: no API key: everybody who can reach this address may use the engine", file=sys.stderr)
     try:
         with serving(engine, server, inherit_log=True) as running:
             return serve_until_stopped(
@@ -28,10 +28,3 @@ def run(given: argparse.Namespace) -> int:
             )
     except KeyboardInterrupt:
         return 130
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

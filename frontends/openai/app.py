@@ -1,17 +1,19 @@
-"""The aiohttp application: paths, and one middleware that checks keys and turns exceptions into answers."""
+"""The aiohttp application: paths, and one middleware that decides who is let in and turns exceptions into answers."""
 
 import time
 from collections.abc import Awaitable, Callable
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from ...protocol.roles import HttpConfig
 from ..client import Client
 from .auth import OPEN_PATHS
 from .bodies import BODY_WANTED, expect
 from .connections import HttpConnection
-from .errors import RETRY_AFTER_SECONDS, SERVER, crowded, error_response, failure_of, unauthorized
+from .errors import CROWDED, NO_KEY, RETRY_AFTER_SECONDS, SERVER, Refusal, error_response, failure_of
 from .handlers import chat_completions, completions
+from .head import body_fault, framing_fault
+from .origins import preflight
 from .service import SERVICE, TENANT, Service
 from .utility import detokenize, health, live, metrics, models, one_model, tokenize, version
 
@@ -23,6 +25,7 @@ def make_app(client: Client, config: HttpConfig) -> web.Application:
     """The OpenAI-compatible server over `client`. Bodies have limits of our own, so aiohttp's is off."""
     app = web.Application(middlewares=[_door], client_max_size=0)
     app[SERVICE] = Service(client, config)
+    app.on_response_prepare.append(_sign)
     app.add_routes(
         [
             web.post("/v1/chat/completions", chat_completions, expect_handler=expect),
@@ -40,12 +43,20 @@ def make_app(client: Client, config: HttpConfig) -> web.Application:
     return app
 
 
+async def _sign(request: web.Request, response: web.StreamResponse) -> None:
+    """What stands in the head of every answer: who we are, and which pages may read it."""
+    service = request.app[SERVICE]
+    response.headers[hdrs.SERVER] = SERVER
+    response.headers.update(service.origins.consent(_origin(request)))
+    if service.draining or _crowded(request):
+        response.force_close()
+        response.headers[hdrs.CONNECTION] = "close"
+
+
 @web.middleware
 async def _door(request: web.Request, handler: Handler) -> web.StreamResponse:
     service = request.app[SERVICE]
     response = await _answer(request, handler, service)
-    if not response.prepared:
-        response.headers["Server"] = SERVER
     if request.path in METRICS_PATHS:
         service.metrics.requests.labels(request.path, str(response.status)).inc()
         if response.status in RETRY_AFTER_SECONDS and BODY_WANTED not in request and not response.prepared:
@@ -62,13 +73,60 @@ async def _write_refusal(request: web.Request, response: web.StreamResponse, ser
 
 
 async def _answer(request: web.Request, handler: Handler, service: Service) -> web.StreamResponse:
-    tenant = "" if request.path in OPEN_PATHS else service.keys.tenant(request.headers.get("Authorization"))
-    if tenant is None:
-        return unauthorized()
-    request[TENANT] = tenant
-    if isinstance(request.protocol, HttpConnection) and request.protocol.crowded and request.path not in OPEN_PATHS:
-        return crowded()
+    if (fault := framing_fault(request.version, request.headers)) is not None:
+        response = error_response(*fault)
+        response.force_close()  # where the next request begins is not known
+        return response
+    if (fault := _not_let_in(request, service)) is not None:
+        return error_response(*fault)
+    if request.method == hdrs.METH_OPTIONS and (methods := _methods(request)):
+        return web.Response(status=204, headers={hdrs.ALLOW: ", ".join(methods), **preflight(request.headers, methods)})
     try:
         return await handler(request)
+    except ConnectionError as error:
+        if _has_left(request):
+            raise  # nobody is there to be answered
+        return error_response(*failure_of(error))
     except Exception as error:
         return error_response(*failure_of(error))
+
+
+def _not_let_in(request: web.Request, service: Service) -> Refusal | None:
+    """The first reason, cheapest first, not to hear this caller; else its tenant is noted."""
+    headers = request.headers
+    fault = service.hosts.fault(headers.get(hdrs.HOST)) or service.origins.fault(request.method, _origin(request))
+    if fault is not None or request.path in OPEN_PATHS or _asks_for_a_page(request):
+        request[TENANT] = ""
+        return fault
+    tenant = service.keys.tenant(headers.getall(hdrs.AUTHORIZATION, ()))
+    if tenant is None:
+        return NO_KEY
+    request[TENANT] = tenant
+    if _crowded(request):
+        return CROWDED
+    takes_body = request.method == hdrs.METH_POST and request.match_info.http_exception is None
+    return body_fault(headers) if takes_body else None
+
+
+def _origin(request: web.Request) -> str | None:
+    """Of the page that calls; two origins are none that could be allowed."""
+    return ", ".join(request.headers.getall(hdrs.ORIGIN, ())) if hdrs.ORIGIN in request.headers else None
+
+
+def _asks_for_a_page(request: web.Request) -> bool:
+    """A preflight: a browser sends it without the key that the page itself will send."""
+    return request.method == hdrs.METH_OPTIONS and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers
+
+
+def _methods(request: web.Request) -> list[str]:
+    """Of this path; none where there is no such path."""
+    missed = request.match_info.http_exception
+    return sorted(missed.allowed_methods) if isinstance(missed, web.HTTPMethodNotAllowed) else []
+
+
+def _crowded(request: web.Request) -> bool:
+    return isinstance(request.protocol, HttpConnection) and request.protocol.crowded
+
+
+def _has_left(request: web.Request) -> bool:
+    return request.transport is None or request.transport.is_closing()

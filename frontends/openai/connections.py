@@ -72,6 +72,7 @@ class _Runner(web.AppRunner):
             access_log=None,  # type: ignore[arg-type]
             keepalive_timeout=KEEP_ALIVE_SECONDS,
             lingering_time=LINGER_SECONDS,
+            auto_decompress=False,  # such bodies are refused; nor is one inflated only to be thrown away
         )
 
 

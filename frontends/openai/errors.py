@@ -2,7 +2,8 @@
 
 import logging
 import math
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from aiohttp import web
 
@@ -20,7 +21,6 @@ ENGINE_GONE = Failure("restarted", "The engine is not there at the moment; send 
 NO_PATH = Failure("not_found", "There is nothing at this path.", code="unknown_path")
 NO_HTTP = Failure("invalid_request", "This is not a readable HTTP request.", code="invalid_http")
 NO_METHOD = Failure("invalid_request", "This path does not take that method.", code="method_not_allowed")
-NO_KEY = Failure("invalid_request", "The API key is missing or wrong.", code="invalid_api_key")
 ERROR_TYPES = {
     "not_found": "not_found_error",
     "conflict": "conflict_error",
@@ -31,6 +31,27 @@ ERROR_TYPES = {
     "internal": "server_error",
 }
 """OpenAI's `type` by kind of failure; the rest is invalid_request_error."""
+TYPES_BY_CODE = {
+    "invalid_api_key": "authentication_error",
+    "origin_not_allowed": "permission_error",
+    "unknown_host": "permission_error",
+}
+"""Where the code says more than the kind."""
+
+
+class Refusal(NamedTuple):
+    """A failure with a status of its own, for what HTTP tells apart and the engine does not."""
+
+    failure: Failure
+    status: int
+    headers: Mapping[str, str] = {}
+
+
+NO_KEY = Refusal(
+    Failure("invalid_request", "The API key is missing or wrong.", code="invalid_api_key"), 401, {"WWW-Authenticate": "Bearer"}
+)
+CROWDED = Refusal(NO_FILES, STATUS[NO_FILES.kind])
+"""To a caller whose connection took almost the last file that this process may open."""
 
 
 def error_body(failure: Failure) -> dict[str, Any]:
@@ -38,7 +59,7 @@ def error_body(failure: Failure) -> dict[str, Any]:
     return {
         "error": {
             "message": failure.text if failure.part is None else f"{failure.part}: {failure.text}",
-            "type": ERROR_TYPES.get(failure.kind, "invalid_request_error"),
+            "type": TYPES_BY_CODE.get(failure.code or "") or ERROR_TYPES.get(failure.kind, "invalid_request_error"),
             "param": failure.part,
             "code": failure.code or failure.kind,
         }
@@ -49,29 +70,31 @@ def error_event(failure: Failure) -> bytes:
     return b"event: error\ndata: " + encode_json(error_body(failure)) + b"\n\n"
 
 
-def failure_of(error: Exception) -> tuple[Failure, int]:
+def failure_of(error: Exception) -> Refusal:
     """What the caller is told, and the status. What was not foreseen is logged here, and told without details."""
     match error:
         case RequestError(failure=failure):
-            return failure, STATUS[failure.kind]
+            return Refusal(failure, STATUS[failure.kind])
         case EngineError():
             log.warning("the engine did not answer: %s", error)
-            return ENGINE_GONE, 503
+            return Refusal(ENGINE_GONE, 503)
         case web.HTTPNotFound():
-            return NO_PATH, 404
+            return Refusal(NO_PATH, 404)
         case web.HTTPMethodNotAllowed():
-            return NO_METHOD, 405
+            return Refusal(NO_METHOD, 405, {"Allow": ", ".join(sorted(error.allowed_methods))})
         case web.HTTPException():
-            return Failure("invalid_request", "The request is not valid.", code="invalid_request"), error.status
+            return Refusal(Failure("invalid_request", "The request is not valid.", code="invalid_request"), error.status)
     if (short := shortage(error)) is not None:
-        return short, STATUS[short.kind]
+        return Refusal(short, STATUS[short.kind])
     log.error("a request failed", exc_info=error)
-    return INTERNAL, 500
+    return Refusal(INTERNAL, 500)
 
 
-def error_response(failure: Failure, status: int) -> web.Response:
+def error_response(failure: Failure, status: int, more: Mapping[str, str] = {}) -> web.Response:
     headers = {"Retry-After": str(math.ceil(RETRY_AFTER_SECONDS[status]))} if status in RETRY_AFTER_SECONDS else {}
-    return web.Response(body=encode_json(error_body(failure)), status=status, content_type="application/json", headers=headers)
+    return web.Response(
+        body=encode_json(error_body(failure)), status=status, content_type="application/json", headers={**headers, **more}
+    )
 
 
 def no_request(status: int) -> web.Response:
@@ -80,19 +103,3 @@ def no_request(status: int) -> web.Response:
     response.headers["Server"] = SERVER
     response.force_close()
     return response
-
-
-def crowded() -> web.Response:
-    """To a caller whose connection took almost the last file that this process may open."""
-    response = error_response(NO_FILES, STATUS[NO_FILES.kind])
-    response.force_close()
-    return response
-
-
-def unauthorized() -> web.Response:
-    """To a caller whose key is missing or unknown."""
-    body = error_body(NO_KEY)
-    body["error"]["type"] = "authentication_error"
-    return web.Response(
-        body=encode_json(body), status=401, content_type="application/json", headers={"WWW-Authenticate": "Bearer"}
-    )

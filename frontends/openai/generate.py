@@ -13,7 +13,7 @@ from ..answer import Answer
 from ..client import Client
 from ..stream import Stream, Update
 from ..submission import submit
-from .errors import SERVER, error_event, failure_of
+from .errors import error_event, failure_of
 from .metrics import Metrics
 from .parse import Generation
 from .shape import DONE, Shape
@@ -21,7 +21,6 @@ from .shape import DONE, Shape
 log = logging.getLogger(__name__)
 
 SSE_HEADERS = {
-    "Server": SERVER,
     "Content-Type": "text/event-stream; charset=utf-8",
     "Cache-Control": "no-cache",
     "X-Accel-Buffering": "no",
@@ -133,7 +132,7 @@ async def answer_stream(
     except ConnectionError:
         log.info("a caller went away")
     except Exception as error:
-        failure, _ = failure_of(error)
+        failure = failure_of(error).failure
         if not isinstance(error, RequestError):
             log.warning("a stream ended early")
         await _write_if_there(response, error_event(failure) + DONE)

@@ -17,6 +17,7 @@ from ..client import CLOSED, Client
 from .auth import Keys
 from .bodies import Bodies
 from .metrics import Metrics
+from .origins import Hosts, Origins
 from .scan import allowed
 from .schema import Body, decode, ignored_fields
 from .tool_parsers import OPEN, Style
@@ -37,7 +38,10 @@ LARGE = 1 << 20
 class Service:
     def __init__(self, client: Client, config: HttpConfig) -> None:
         self.client, self.config = client, config
-        self.keys = Keys(config.server.api_key)
+        server = config.server
+        self.keys = Keys(server.api_key)
+        self.origins = Origins(server.allowed_origins)
+        self.hosts = Hosts(server.allowed_hosts, keyless_loopback=server.on_loopback and not server.api_key)
         limit = int(config.server.max_body_mb * (1 << 20))
         self.bodies = Bodies(limit, 2 * limit, allowed(config.engine.max_inflight_tokens))
         self.metrics = Metrics()

@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import gzip
 import io
 import json
 import socket
@@ -21,6 +20,7 @@ from .fake import FakeClient, http_config, post, served, stream_bytes
 
 HELLO = {"messages": [{"role": "user", "content": "hi"}]}
 CHAT = "/v1/chat/completions"
+JSON = {"Content-Type": "application/json"}
 
 
 async def get(url: str, path: str, **more: Any) -> tuple[int, str]:
@@ -32,9 +32,9 @@ def test_a_tenant_is_a_digest_that_stays_the_same() -> None:
     assert tenant_of("sesame") == tenant_of("sesame") != tenant_of("sesame2")
     assert "sesame" not in tenant_of("sesame")
     keys = Keys(("sesame", "other"))
-    assert keys.tenant("Bearer sesame") == tenant_of("sesame")
-    assert [keys.tenant(header) for header in (None, "", "sesame", "Basic sesame", "Bearer x")] == [None] * 5
-    assert Keys(()).tenant(None) == ""
+    assert keys.tenant(["Bearer sesame"]) == tenant_of("sesame")
+    assert [keys.tenant([header]) for header in ("", "sesame", "Basic sesame", "Bearer x")] == [None] * 4
+    assert Keys(()).tenant([]) == ""
 
 
 async def test_keys_guard_everything_but_the_probes() -> None:
@@ -72,12 +72,11 @@ async def test_a_body_that_is_too_large_is_refused_before_and_while_reading() ->
         yield big
 
     async with served(client, config) as url, aiohttp.ClientSession() as session:
-        for data, headers in (
-            (big, {}),
-            (dripping(), {}),
-            (gzip.compress(big), {"Content-Encoding": "gzip"}),
+        for data in (
+            big,
+            dripping(),
         ):
-            async with session.post(f"{url}{CHAT}", data=data, headers=headers) as response:
+            async with session.post(f"{url}{CHAT}", data=data, headers=JSON) as response:
                 assert response.status == 413
                 assert (await response.json())["error"]["code"] == "body_too_large"
     assert client.submitted == []
@@ -223,10 +222,10 @@ async def test_bodies_that_fill_the_house_together_are_refused() -> None:
         yield json.dumps(HELLO).encode()
 
     async with served(FakeClient(), http_config(max_body_mb=0.01)) as url, aiohttp.ClientSession() as session:
-        first, second = (asyncio.create_task(session.post(url + CHAT, data=slow(9_000))) for _ in range(2))
+        first, second = (asyncio.create_task(session.post(url + CHAT, data=slow(9_000), headers=JSON)) for _ in range(2))
         await arrived.wait()
         await asyncio.sleep(0.1)
-        async with session.post(url + CHAT, data=b" " * 9_000) as third:
+        async with session.post(url + CHAT, data=b" " * 9_000, headers=JSON) as third:
             assert third.status == 429
         go_on.set()
         for call in (first, second):
@@ -240,7 +239,11 @@ async def test_a_large_picture_arrives_whole() -> None:
     url_of_it = "data:image/png;base64," + base64.b64encode(data).decode()
     body = {"messages": [{"role": "user", "content": [{"image_url": url_of_it}]}]}
     sent = io.BytesIO(json.dumps(body).encode())
-    async with served(client) as url, aiohttp.ClientSession() as session, session.post(url + CHAT, data=sent) as response:
+    async with (
+        served(client) as url,
+        aiohttp.ClientSession() as session,
+        session.post(url + CHAT, data=sent, headers=JSON) as response,
+    ):
         assert response.status == 200
     assert list(client.blobs.values()) == [data]
 
