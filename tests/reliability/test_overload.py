@@ -26,8 +26,7 @@ def server() -> Iterator[Server]:
 
 
 def asking(body: bytes, length: int | None = None) -> bytes:
-    head = "POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-    head += f"Content-Length: {len(body) if length is None else length}\r\n"
+    head = f"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body) if length is None else length}\r\n"
     return head.encode() + b"Content-Type: application/json\r\n\r\n" + body
 
 
