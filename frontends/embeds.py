@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..protocol.errors import RequestError, refuse
 from ..protocol.request import Embeds, Modality, PackedEmbeds
 from .media import Raw, read_encoded
+from .unread import Unread
 
 Array = NDArray[Any]
 Grid = tuple[int, int, int]
@@ -68,6 +69,7 @@ def split_embeds(modality: Modality, given: Mapping[str, Any]) -> list[dict[str,
     value = given.get(name)
     if isinstance(value, str):
         return [dict(given)]
+    Unread(strict=True).check(given, embeds_keys(modality), where)
     grids = _grids(given.get(f"{modality}_grid_thw"), modality, where)
     if isinstance(value, list | tuple) and all(is_array(entry) for entry in value):
         items = [to_numpy(entry) for entry in value]
@@ -75,9 +77,8 @@ def split_embeds(modality: Modality, given: Mapping[str, Any]) -> list[dict[str,
         items = _split_array(to_numpy(value), grids, name, where)
     else:
         raise refuse("invalid_request", f"A dict of embeddings needs '{name}', an array or tensor.", part=where)
-    for what, count in (("grids", grids), ("image_sizes", given.get("image_sizes"))):
-        if count is not None and len(count) != len(items):
-            raise refuse("invalid_request", f"There are {len(items)} items in {name}, but {len(count)} {what}.", part=where)
+    if grids is not None and len(grids) != len(items):
+        raise refuse("invalid_request", f"There are {len(items)} items in {name}, but {len(grids)} grids.", part=where)
     rest = [{f"{modality}_grid_thw": grid} for grid in grids] if grids is not None else [{}] * len(items)
     return [{name: item, **more} for item, more in zip(items, rest, strict=True)]
 
@@ -95,10 +96,17 @@ def _split_array(array: Array, grids: list[Grid] | None, name: str, where: str) 
     return np.split(array, np.cumsum([int(row) for row in rows])[:-1])
 
 
-def read_embeds(modality: Modality, entry: Mapping[str, Any], where: str) -> Raw:
+def embeds_keys(modality: Modality) -> tuple[str, ...]:
+    """Of a dict of ready-made embeddings."""
+    return (f"{modality}_embeds",) if modality == "audio" else (f"{modality}_embeds", f"{modality}_grid_thw")
+
+
+def read_embeds(modality: Modality, entry: Mapping[str, Any], where: str, strict: bool = False) -> Raw:
     """One item: `{"image_embeds": ...}`, an array, a tensor or base64 of a file, with its grid if the model needs one."""
     name = f"{modality}_embeds"
     value, grid = entry.get(name), entry.get(f"{modality}_grid_thw")
+    if strict:
+        Unread(strict).check(entry, embeds_keys(modality), where)
     if isinstance(value, str):
         return _packed(value, grid, modality, where)
     if not is_array(value):

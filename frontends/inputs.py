@@ -12,10 +12,14 @@ from .media import Pending
 from .messages import MAX_UUID
 from .raw import read_raw, split
 from .submission import Submission
+from .unread import Unread, suggestion
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
+PROMPT_KEYS = (
+    "prompt", "prompt_token_ids", "multi_modal_data", "multi_modal_uuids", "mm_processor_kwargs", "media_io_kwargs",
+)  # fmt: skip
 PromptInput = str | Mapping[str, Any] | Sequence[int]
 
 
@@ -30,6 +34,7 @@ def read_prompt(given: PromptInput) -> Submission:
         return Submission(TextPrompt(given), text=given)
     if not isinstance(given, Mapping):
         return Submission(_token_prompt(given))
+    Unread(strict=True).check(given, PROMPT_KEYS, "prompt")
     prompt: Prompt
     if given.get("prompt_token_ids") is not None:
         prompt = _token_prompt(given["prompt_token_ids"])
@@ -67,7 +72,8 @@ def read_media(data: Mapping[str, Any], uuids: Mapping[str, Any]) -> tuple[Pendi
             raise refuse("invalid_request", "It must be a dict with a list per modality.", part=name)
         for modality in given:
             if modality not in MODALITIES:
-                raise refuse("invalid_request", f"Unsupported modality: {modality}", part=name)
+                text = f"Unsupported modality: {modality!s:.80}{suggestion(modality, MODALITIES)}"
+                raise refuse("invalid_request", text, part=name)
     items: list[Pending] = []
     for modality in MODALITIES:
         entries = split(modality, data[modality]) if modality in data else []

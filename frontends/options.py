@@ -1,5 +1,6 @@
 """From keyword arguments of the Python faces to an `EngineConfig`."""
 
+import difflib
 import os
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ def engine_config(model: str | Path, options: dict[str, Any]) -> EngineConfig:
     known = EngineConfig.__struct_fields__
     unknown = [name for name in options if name not in known]
     if unknown:
-        raise TypeError(f"There is no option {unknown[0]!r}; the options are: {', '.join(known)}.")
+        near = difflib.get_close_matches(unknown[0], known, 1)
+        meant = f"did you mean {near[0]!r}? The options are" if near else "the options are"
+        raise TypeError(f"There is no option {unknown[0]!r}; {meant}: {', '.join(known)}.")
     plain = {name: _plain(value) for name, value in options.items() if value is not None}
     return configure(EngineConfig, {"model": str(model), **plain})
 

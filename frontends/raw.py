@@ -13,15 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..protocol.errors import refuse
-from ..protocol.request import Frames, Modality, Pixels, Samples
+from ..protocol.request import CLIP_FACTS, Frames, Modality, Pixels, Samples
 from .clip_facts import read_facts
 from .dataset_forms import is_dataset_form, read_dataset_form
 from .embeds import is_array, looks_like_embeds, read_embeds, split_embeds, to_numpy
 from .media import Raw
 from .pixels import channels_last, to_bytes
+from .unread import Unread
 
 log = logging.getLogger(__name__)
 Array = NDArray[Any]
+DESCRIPTIVE = ("video_backend", "width", "height")
+"""What video readers also write into a clip's metadata; it says nothing that the frames do not."""
 
 
 def read_raw(modality: Modality, entry: Any, where: str) -> bytes | Raw:
@@ -31,7 +34,7 @@ def read_raw(modality: Modality, entry: Any, where: str) -> bytes | Raw:
     if isinstance(entry, bytes | bytearray | memoryview):
         return bytes(entry)
     if isinstance(entry, Mapping):
-        return read_embeds(modality, entry, where)
+        return read_embeds(modality, entry, where, strict=True)
     if looks_like_embeds(modality, entry):
         return read_embeds(modality, {f"{modality}_embeds": entry}, where)
     match modality:
@@ -126,6 +129,7 @@ def _clip(entry: Any, where: str) -> Raw:
         raise refuse(
             "invalid_request", "A clip is a list of frames, a 4-D array or tensor, or the bytes of a file.", part=where
         )
+    Unread(strict=True).check(metadata, (*CLIP_FACTS, *DESCRIPTIVE), where)
     facts = read_facts(metadata, where)
     return Raw(*share(array), lambda blob: Frames(blob, **facts))
 

@@ -1,5 +1,7 @@
 """SamplingParams: how tokens are chosen and when a choice ends. Names and defaults are those of the OpenAI API and vLLM."""
 
+import copy
+import difflib
 import math
 from typing import Any
 
@@ -13,8 +15,23 @@ MAX_CHARACTERS = 64 << 10
 """Of all those texts together."""
 
 
-class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How one request is sampled. Raises ValueError that names the field for a value out of range."""
+class _Suggesting(msgspec.StructMeta):
+    """A misspelt field is an error that names what may have been meant."""
+
+    def __call__(cls, *args: Any, **fields: Any) -> Any:
+        try:
+            return super().__call__(*args, **fields)
+        except TypeError as error:
+            unknown = next((name for name in fields if name not in cls.__struct_fields__), None)
+            near = difflib.get_close_matches(unknown or "", cls.__struct_fields__, 1)
+            if not near:
+                raise
+            raise TypeError(f"{error}; did you mean {near[0]!r}?") from None
+
+
+class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, metaclass=_Suggesting):
+    """How one request is sampled. Raises ValueError that names the field for a value out of range, TypeError for a field that
+    there is none of."""
 
     n: int = 1
     """Choices per prompt. Each is a sequence of its own; they share the prompt's KV blocks."""
@@ -92,6 +109,10 @@ class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     def replace(self, **changes: Any) -> "SamplingParams":
         return msgspec.structs.replace(self, **changes)
+
+    def clone(self) -> "SamplingParams":
+        """An equal one of its own. Nothing in it can be changed, so that `replace` serves as well."""
+        return copy.deepcopy(self)
 
 
 _RANGES: tuple[tuple[str, float, float], ...] = (

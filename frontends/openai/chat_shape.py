@@ -7,7 +7,7 @@ from ..answer import Answer
 from ..stream import ChoiceUpdate, Update
 from .calls import Calls
 from .logprobs import chat_logprobs, prompt_logprobs
-from .shape import DONE, Options, encode_json, trailer
+from .shape import DONE, Counter, Options, encode_json, trailer
 
 
 class ChatShape:
@@ -21,8 +21,16 @@ class ChatShape:
         self._calls = [] if options.tools is None else [Calls(options.tools) for _ in range(options.n)]
         """Per choice, if there are tools: finds the calls in its text."""
         self._plain_after = b'},"logprobs":null,"finish_reason":null}' + self._tail
+        self._counter = Counter() if options.continuous_usage else None
+
+    def _count(self, prompt: int = 0, completion: int = 0) -> None:
+        """Let the chunks from here on tell it, where every chunk does."""
+        if self._counter is not None:
+            self._tail = b'],"usage":' + self._counter.add(prompt, completion) + b"}\n\n"
+            self._plain_after = b'},"logprobs":null,"finish_reason":null}' + self._tail
 
     def first(self, source: int, prompt_token_ids: Sequence[int]) -> bytes:
+        self._count(prompt=len(prompt_token_ids))
         head = self._head
         if self._options.return_token_ids:
             head += b',"prompt_token_ids":' + encode_json(list(prompt_token_ids))
@@ -33,6 +41,7 @@ class ChatShape:
         out = b""
         for choice in update.choices:
             calls: list[dict[str, Any]] = []
+            self._count(completion=len(choice.token_ids))
             if self._calls:
                 choice, calls = self._calls[choice.index].split(choice)
             if self._options.logprobs is None and not self._options.return_token_ids:
@@ -50,7 +59,7 @@ class ChatShape:
     def _rich(self, choice: ChoiceUpdate) -> bytes:
         body = self._before[choice.index] + encode_json(choice.text) + b'},"logprobs":'
         top = self._options.logprobs
-        body += b"null" if top is None else encode_json(chat_logprobs(choice.logprobs, top))
+        body += b"null" if top is None else encode_json(chat_logprobs(choice.logprobs, top, self._options.tokens_as_ids))
         body += b',"finish_reason":null'
         if self._options.return_token_ids:
             body += b',"token_ids":' + encode_json(choice.token_ids)
@@ -89,7 +98,9 @@ class ChatShape:
             entry: dict[str, Any] = {
                 "index": index,
                 "message": message,
-                "logprobs": None if options.logprobs is None else chat_logprobs(choice.logprobs, options.logprobs),
+                "logprobs": None
+                if options.logprobs is None
+                else chat_logprobs(choice.logprobs, options.logprobs, options.tokens_as_ids),
                 "finish_reason": reason,
                 "stop_reason": choice.stop_reason,
             }

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..answer import Answer
+from ..answer import Answer, Choice
 from ..stream import ChoiceUpdate, Update
 from .logprobs import completion_logprobs, echoed_logprobs, prompt_logprobs
-from .shape import DONE, Options, encode_json, trailer
+from .shape import DONE, Counter, Options, encode_json, trailer
 
 
 class CompletionShape:
@@ -20,9 +20,17 @@ class CompletionShape:
         self._tail = b'],"usage":null}\n\n' if options.include_usage else b"]}\n\n"
         self._plain_after = b',"logprobs":null,"finish_reason":null}' + self._tail
         self._offsets: dict[int, int] = {}
+        self._counter = Counter() if options.continuous_usage else None
+
+    def _count(self, prompt: int = 0, completion: int = 0) -> None:
+        """Let the chunks from here on tell it, where every chunk does."""
+        if self._counter is not None:
+            self._tail = b'],"usage":' + self._counter.add(prompt, completion) + b"}\n\n"
+            self._plain_after = b',"logprobs":null,"finish_reason":null}' + self._tail
 
     def first(self, source: int, prompt_token_ids: Sequence[int]) -> bytes:
         """The echoed prompt, and the prompt's token ids where they were asked for."""
+        self._count(prompt=len(prompt_token_ids))
         options = self._options
         if options.echo is None and not options.return_token_ids:
             return b""
@@ -42,6 +50,9 @@ class CompletionShape:
         plain = self._options.logprobs is None and not self._options.return_token_ids
         for choice in update.choices:
             index = source * self._options.n + choice.index
+            if self._options.prompt_only:
+                choice = ChoiceUpdate(choice.index, finish_reason=choice.finish_reason and "length")
+            self._count(completion=len(choice.token_ids))
             if plain and choice.finish_reason is None:
                 if choice.text:
                     before = b',"choices":[{"index":%d,"text":' % index
@@ -55,7 +66,7 @@ class CompletionShape:
         entry: dict[str, Any] = {"index": index, "text": choice.text, "logprobs": None, "finish_reason": choice.finish_reason}
         if options.logprobs is not None:
             offset = self._offsets.get(index, 0)
-            entry["logprobs"] = completion_logprobs(choice.logprobs, options.logprobs, offset)
+            entry["logprobs"] = completion_logprobs(choice.logprobs, options.logprobs, offset, options.tokens_as_ids)
             self._offsets[index] = offset + sum(len(p.chosen.token) for p in choice.logprobs)
         if choice.stop_reason is not None:
             entry["stop_reason"] = choice.stop_reason
@@ -71,6 +82,9 @@ class CompletionShape:
 
     def whole(self, answers: Sequence[Answer]) -> bytes:
         options = self._options
+        if options.prompt_only:
+            for answer in answers:
+                answer.choices = [Choice(finish_reason="length") for _ in answer.choices]
         body: dict[str, Any] = {
             "id": self._id,
             "object": "text_completion",
@@ -99,8 +113,10 @@ class CompletionShape:
         if options.logprobs is None:
             return None
         if options.echo is None:
-            return completion_logprobs(answer.choices[index].logprobs, options.logprobs, 0)
+            return completion_logprobs(answer.choices[index].logprobs, options.logprobs, 0, options.tokens_as_ids)
         first = self._decode(answer.prompt_token_ids[:1])
-        prompt = echoed_logprobs(first, answer.prompt_logprobs or (), options.logprobs)
-        new = completion_logprobs(answer.choices[index].logprobs, options.logprobs, len(options.echo[source]))
+        first_id = answer.prompt_token_ids[0] if options.tokens_as_ids else None
+        prompt = echoed_logprobs(first, answer.prompt_logprobs or (), options.logprobs, first_id)
+        offset = len(options.echo[source])
+        new = completion_logprobs(answer.choices[index].logprobs, options.logprobs, offset, options.tokens_as_ids)
         return {name: prompt[name] + new[name] for name in prompt}

@@ -1,5 +1,6 @@
 """/v1/chat/completions and /v1/completions."""
 
+import re
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -8,14 +9,17 @@ from typing import Any
 
 from aiohttp import web
 
+from ...protocol.errors import refuse
 from ...protocol.request import TextPrompt, TokenPrompt
 from .chat_shape import ChatShape
 from .completion_shape import CompletionShape
 from .generate import Meter, answer_stream, answer_whole, submit_all
-from .parse import Generation, parse_chat, parse_completion
+from .parse import Generation, parse_chat, parse_completion, prompt_only
 from .schema import ChatRequest, Common, CompletionRequest
 from .service import SERVICE, TENANT, Service
 from .shape import Options, Shape
+
+OWN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+=~-]{0,127}")
 
 
 async def chat_completions(request: web.Request) -> web.StreamResponse:
@@ -32,7 +36,7 @@ async def completions(request: web.Request) -> web.StreamResponse:
     with service.working():
         body, generations, headers = await service.read(request, CompletionRequest, parse_completion, generates=True)
         echo = tuple(_prompt_text(service, generation) for generation in generations) if body.echo else None
-        options = _options(service, body, arrival, generations[0], echo=echo)
+        options = _options(service, body, arrival, generations[0], echo=echo, prompt_only=prompt_only(body))
         return await _answer(request, service, body, generations, options, headers)
 
 
@@ -45,10 +49,24 @@ def _options(service: Service, body: Common, arrival: float, generation: Generat
         logprobs=generation.sampling.logprobs,
         prompt_logprobs=body.prompt_logprobs is not None,
         return_token_ids=bool(body.return_token_ids),
-        include_usage=bool(body.stream_options and body.stream_options.include_usage),
+        include_usage=(told := bool(body.stream_options and body.stream_options.include_usage)),
+        continuous_usage=told and bool(body.stream_options and body.stream_options.continuous_usage_stats),
+        tokens_as_ids=bool(body.return_tokens_as_token_ids),
         return_timings=bool(body.return_timings),
         **more,
     )
+
+
+def _own_id(request: web.Request, body: Common) -> str | None:
+    """The caller's name for the request: of the header, else of the body. It only comes back; inside, requests have ids of
+    ours, so that nobody's can be taken. Raises RequestError 400."""
+    for name, id in (("X-Request-Id", request.headers.get("X-Request-Id")), ("request_id", body.request_id)):
+        if id is not None:
+            if not OWN_ID.fullmatch(id):
+                text = "An id has 1 to 128 letters, digits and characters of ._:/@+=~- and begins with a letter or digit."
+                raise refuse("invalid_request", text, name, "invalid_request_id")
+            return id
+    return None
 
 
 def _prompt_text(service: Service, generation: Generation) -> str:
@@ -68,10 +86,11 @@ async def _answer(
     options: Options,
     headers: dict[str, str],
 ) -> web.StreamResponse:
+    own_id = _own_id(request, body)
     meter = Meter(service.metrics, options.arrival)
     async with AsyncExitStack() as stack:
         streams = await submit_all(service.client, generations, request[TENANT], stack)
-        id = streams[0].id
+        id = own_id or streams[0].id
         shape: Shape = (
             ChatShape(id, options) if isinstance(body, ChatRequest) else CompletionShape(id, options, service.detokenize)
         )

@@ -37,12 +37,11 @@ def parse_chat(request: ChatRequest, *, embeds: bool = False, style: Style = "he
         raise refuse("unsupported", "`echo` is not supported in chat yet.", "echo", "unsupported")
     if request.top_logprobs is not None and not request.logprobs:
         raise refuse("invalid_request", "`top_logprobs` needs `logprobs` to be true.", "top_logprobs")
-    if request.max_completion_tokens is not None and request.max_tokens not in (None, request.max_completion_tokens):
-        raise refuse("invalid_request", "Give max_tokens or max_completion_tokens, not both.", "max_completion_tokens")
     if request.add_generation_prompt and request.continue_final_message:
         raise refuse(
             "invalid_request", "It excludes `add_generation_prompt`.", "continue_final_message", "contradicting_fields"
         )
+    # The newer name wins, as at OpenAI, whose clients send both to servers of any age.
     limit = request.max_completion_tokens if request.max_completion_tokens is not None else request.max_tokens
     tools = read_tools(request.tools, request.tool_choice, request.parallel_tool_calls, style)
     extra: dict[str, Any] = {"max_tokens": limit, "logprobs": (request.top_logprobs or 0) if request.logprobs else None}
@@ -68,6 +67,8 @@ def parse_completion(request: CompletionRequest) -> list[Generation]:
         "logprobs": request.logprobs,
         "max_tokens": 16 if request.max_tokens is None else request.max_tokens,
     }
+    if prompt_only(request):
+        extra["max_tokens"] = 1  # computed for the scores of the prompt, and not shown
     if request.echo and request.logprobs is not None and request.prompt_logprobs is None:
         extra["prompt_logprobs"] = request.logprobs
     sampling, common = _sampling(request, structured_outputs=read_guide(request), **extra), _common(request)
@@ -75,6 +76,11 @@ def parse_completion(request: CompletionRequest) -> list[Generation]:
     if len(prompts) > MAX_PROMPTS:
         raise refuse("invalid_request", f"At most {MAX_PROMPTS} prompts in one call.", "prompt", "too_many_prompts")
     return [Generation(prompt=prompt, sampling=sampling, **common) for prompt in prompts]
+
+
+def prompt_only(request: CompletionRequest) -> bool:
+    """Whether the prompt is asked back, perhaps scored, and nothing more."""
+    return bool(request.echo) and request.max_tokens == 0
 
 
 def parse_tokenize(request: TokenizeRequest) -> Prompt:

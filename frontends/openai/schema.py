@@ -23,6 +23,7 @@ Ids = list[Annotated[int, msgspec.Meta(ge=0, lt=1 << 31)]]
 
 class StreamOptions(msgspec.Struct, kw_only=True):
     include_usage: bool | None = None
+    continuous_usage_stats: bool | None = None
 
 
 class Body(msgspec.Struct, kw_only=True):
@@ -56,6 +57,8 @@ class Common(Body, kw_only=True):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     return_token_ids: bool | None = None
+    return_tokens_as_token_ids: bool | None = None
+    request_id: str | None = None
     return_timings: bool | None = None
     priority: Annotated[int, msgspec.Meta(ge=-(1 << 31), lt=1 << 31)] | None = None
     mm_processor_kwargs: dict[str, Any] | None = None

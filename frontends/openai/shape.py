@@ -29,6 +29,12 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     prompt_logprobs: bool = False
     return_token_ids: bool = False
     include_usage: bool = False
+    continuous_usage: bool = False
+    """The usage so far in every chunk."""
+    tokens_as_ids: bool = False
+    """Log-probabilities name a token `token_id:7`, since several may have one text."""
+    prompt_only: bool = False
+    """Nothing of what was generated is shown or counted."""
     return_timings: bool = False
     tools: ToolUse | None = None
     """The functions that the answer may call."""
@@ -52,7 +58,21 @@ class Shape(Protocol):
         """The body of an answer that is not streamed."""
 
 
-def usage(answers: Sequence[Answer]) -> dict[str, Any]:
+class Counter:
+    """Tokens so far, for the chunks of a stream that say them."""
+
+    def __init__(self) -> None:
+        self._prompt = self._completion = 0
+
+    def add(self, prompt: int = 0, completion: int = 0) -> bytes:
+        """JSON of the usage after these."""
+        self._prompt += prompt
+        self._completion += completion
+        total = self._prompt + self._completion
+        return encode_json({"prompt_tokens": self._prompt, "completion_tokens": self._completion, "total_tokens": total})
+
+
+def usage(answers: Sequence[Answer], prompt_only: bool = False) -> dict[str, Any]:
     prompt, cached, completion = 0, 0, 0
     media: dict[str, int] = {}
     options: EffectiveOptions = {}
@@ -60,7 +80,7 @@ def usage(answers: Sequence[Answer]) -> dict[str, Any]:
         if finished is not None:
             prompt += finished.usage.prompt_tokens
             cached += finished.usage.cached_tokens
-            completion += finished.completion_tokens
+            completion += 0 if prompt_only else finished.completion_tokens
             options = options or finished.usage.media_options
             for modality, count in finished.usage.media_tokens.items():
                 media[f"{modality}_tokens"] = media.get(f"{modality}_tokens", 0) + count
@@ -85,7 +105,7 @@ def timings(answers: Sequence[Answer], arrival: float) -> list[dict[str, Any]]:
 
 def trailer(answers: Sequence[Answer], options: Options, asked: bool) -> dict[str, Any]:
     """`usage` and, on request, `timings`, for the end of an answer."""
-    end: dict[str, Any] = {"usage": usage(answers)} if asked else {}
+    end: dict[str, Any] = {"usage": usage(answers, options.prompt_only)} if asked else {}
     if options.return_timings:
         end["timings"] = timings(answers, options.arrival)
     return end

@@ -123,7 +123,7 @@ def test_the_forms_of_a_prompt() -> None:
     assert read_prompt({"prompt_token_ids": [1, 2]}).prompt == TokenPrompt((1, 2))
     assert read_prompt([1, 2]).prompt == TokenPrompt((1, 2))
     with pytest.raises(RequestError, match="A prompt is a string"):
-        read_prompt({"text": "hi"})
+        read_prompt({"media_io_kwargs": {}})
 
 
 @pytest.mark.parametrize(
