@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from .janitor import start_janitor
+from .janitor_keeper import JanitorKeeper
 from .run_dir import take_lock
 
 
@@ -17,17 +17,14 @@ def main() -> None:
     parser.add_argument("--run-dir", type=Path, required=True)
     run_dir: Path = parser.parse_args().run_dir.resolve()
     lock = take_lock(run_dir)
-    janitor, pids = start_janitor(run_dir)
+    janitor = JanitorKeeper(run_dir)
+    code = 1
     try:
         from .life import live
 
-        def tell_janitor(pid: int) -> None:
-            os.write(pids, f"{pid}\n".encode())
-
-        code = live(run_dir, tell_janitor)
+        code = live(run_dir, janitor)
     finally:
-        os.close(pids)
-        os.waitpid(janitor, 0)  # nothing is left when the director has ended
+        janitor.finish()  # nothing is left when the director has ended
         os.close(lock)
     sys.exit(code)
 

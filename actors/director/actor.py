@@ -43,6 +43,8 @@ from ...protocol.wire import Decoder, Message, WireError, encode
 from ..launch import director_endpoint
 from .config import Announcement, DirectorConfig
 from .ending import end_in_order
+from .janitor_keeper import JanitorKeeper
+from .processes import is_child
 from .roster import ClientRecord, Member, split_share
 from .stats import StatsCollector
 from .supervisor import Supervisor
@@ -57,7 +59,7 @@ MEND = "Install the same version of thespis on both sides, then start the engine
 
 
 class Director:
-    """One engine. `announce` tells the face that started it; `tell_janitor` names each process that is made."""
+    """One engine. `announce` tells the face that started it."""
 
     def __init__(
         self,
@@ -66,7 +68,7 @@ class Director:
         run_dir: Path,
         preload: list[str],
         announce: Callable[[Announcement], None],
-        tell_janitor: Callable[[int], None],
+        janitor: JanitorKeeper,
     ) -> None:
         self.config, self.division = config, division
         self._announce = announce
@@ -76,7 +78,7 @@ class Director:
         self._decoder: Decoder[Any] = Decoder(ToDirector)
         self._draining = False
         roles = [role for role in division.roles if kind_of(role) != CLIENT]
-        self.supervisor = Supervisor(config, run_dir, roles, preload, tell_janitor, self._gone, self.give_up)
+        self.supervisor = Supervisor(config, run_dir, roles, preload, janitor, self._gone, self.give_up)
         self.roster = self.supervisor.roster
         self._stats = StatsCollector(self.roster, self.send, self._answer_status)
         self._opened = False
@@ -254,9 +256,12 @@ class Director:
         member = self._member(hello.role, hello.epoch)
         if member is None or member.pid not in (None, hello.pid):
             return Refused(f"{hello.role}.{hello.epoch} is not expected; another incarnation has its place.")
+        if member.pid is None and is_child(hello.pid):  # quicker than the zygote's report, or the zygote died before that
+            self.supervisor.adopt(hello.role, hello.epoch, hello.pid)
+        if member.pid != hello.pid:
+            return Refused(f"{hello.role}.{hello.epoch} cannot be watched now.")
         member.identity = identity
         member.lease.renew(self._loop.time())
-        member.pid = hello.pid  # it may be quicker than the zygote's report
         return Welcome(encode_config(self.division.roles[hello.role]))
 
     # clients
@@ -335,7 +340,7 @@ class Director:
         """`ended`: why nobody is served any more."""
         members = self.roster.members
         pids = {role: member.pid for role, member in members.items()} | {
-            "zygote": self.supervisor.zygote_pid,
+            "zygote": self.supervisor.zygote.pid,
             DIRECTOR: os.getpid(),
         }
         return Status(
@@ -343,7 +348,7 @@ class Director:
             roles={role: member.state for role, member in members.items()},
             stats=dict(self.roster.stats),
             pids={role: pid for role, pid in pids.items() if pid is not None},
-            restarts={role: member.restarts for role, member in members.items()} | {"zygote": self.supervisor.zygote_restarts},
+            restarts={role: member.restarts for role, member in members.items()} | {"zygote": self.supervisor.zygote.restarts},
             fatal=ended or self.fatal,
             gave_up=self.fatal is not None,
         )

@@ -58,13 +58,13 @@ async def end_in_order(director: Ending) -> None:
             director.send(member, Stop())
         elif member.pid is not None:  # it would hear Stop only when it has finished loading
             kill(member.pid)
-    supervisor.close_zygote()
+    supervisor.zygote.close()
     await _until(director, lambda: not supervisor.alive, STOP_SECONDS, hasten=True)
     for member in supervisor.alive:
         if member.pid is not None:
             log.warning("%s did not stop and is killed", member.role)
             kill(member.pid)
-    await _until(director, lambda: not supervisor.alive and supervisor.zygote_pid is None, REAP_SECONDS)
+    await _until(director, lambda: not supervisor.alive and supervisor.zygote.pid is None, REAP_SECONDS)
     reap_all()
 
 

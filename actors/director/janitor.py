@@ -1,7 +1,8 @@
 """The janitor: outlives the director by a moment, so that nothing of a run is left behind after any end of it.
 
-Forked from the director before it has a thread or a socket. It blocks on a pipe whose other end only the director holds:
-each line is the pid of a new process of the run; the end of the pipe is the end of the director, in order or by kill -9.
+Forked from the director: the first before it has a thread or a socket, a later one closes what it inherits and calls nothing
+but the kernel. It blocks on a pipe whose other end only the director holds: each line is the pid of a new process of the run;
+the end of the pipe is the end of the director, in order or by kill -9.
 """
 
 import contextlib
@@ -29,6 +30,7 @@ def start_janitor(run_dir: Path) -> tuple[int, int]:
     code = 1
     try:
         os.setpgid(0, 0)  # a signal to the director's group is not for us
+        signal.set_wakeup_fd(-1)  # that of the director's loop, if it has one already
         ignore_group_signals()
         null = os.open(os.devnull, os.O_RDWR)
         for fd in (0, 1):

@@ -15,6 +15,7 @@ from ...protocol.errors import EngineError
 from ..launch import configure_logging
 from .actor import Director
 from .config import Announcement, DirectorConfig
+from .janitor_keeper import JanitorKeeper
 from .preload import has_cuda, preload_for
 from .run_dir import sweep_stale_runs
 
@@ -23,7 +24,7 @@ _FACE = 0
 """stdin."""
 
 
-def live(run_dir: Path, tell_janitor: Callable[[int], None]) -> int:
+def live(run_dir: Path, janitor: JanitorKeeper) -> int:
     """Direct one engine until its end."""
     import setproctitle
 
@@ -47,7 +48,7 @@ def live(run_dir: Path, tell_janitor: Callable[[int], None]) -> int:
         return 1
 
     async def direct() -> int:
-        director = Director(config, division, run_dir, preload, announce, tell_janitor)
+        director = Director(config, division, run_dir, preload, announce, janitor)
         loop = asyncio.get_running_loop()
         if config.face_pid is not None:
             loop.add_reader(_FACE, _face_speaks, loop, director)

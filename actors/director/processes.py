@@ -16,6 +16,9 @@ from .leases import Lease
 
 log = logging.getLogger(__name__)
 
+RETRY_SECONDS = 1.0
+"""After the machine has given no process, or no file for it."""
+
 Ended = Callable[[int, int | None], None]
 """Called with a pid and, for the director's own children, the wait status."""
 
@@ -26,6 +29,8 @@ class ProcessWatcher:
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._handles: set[int] = set()
+        self.children: set[int] = set()
+        """The director's own that are watched."""
 
     def watch(self, pid: int, ended: Ended, ours: bool = True) -> int:
         """Call `ended` when `pid` has ended; returns a handle for `forget`. `ours`: reap it, once per process.
@@ -33,7 +38,11 @@ class ProcessWatcher:
         Raises OSError where there is no file to watch it with: it has been killed and reaped then, if it is ours.
         """
         try:
-            handle = os.pidfd_open(pid)
+            with ExitStack() as opened:
+                handle = os.pidfd_open(pid)
+                opened.callback(os.close, handle)
+                self._loop.add_reader(handle, self._fired, handle, pid, ended, ours)
+                opened.pop_all()
         except ProcessLookupError:
             self._loop.call_soon(ended, pid, None)
             return -1
@@ -43,7 +52,8 @@ class ProcessWatcher:
                 os.waitpid(pid, 0)
             raise
         self._handles.add(handle)
-        self._loop.add_reader(handle, self._fired, handle, pid, ended, ours)
+        if ours:
+            self.children.add(pid)
         return handle
 
     def forget(self, handle: int) -> None:
@@ -54,7 +64,13 @@ class ProcessWatcher:
 
     def _fired(self, handle: int, pid: int, ended: Ended, ours: bool) -> None:
         self.forget(handle)
+        self.children.discard(pid)
         ended(pid, os.waitpid(pid, os.WNOHANG)[1] if ours else None)
+
+    def reap_strangers(self) -> None:
+        """Children that nobody watches: those of actors that have died, and what a zygote made and had no time to report."""
+        while (pid := _ended_child()) is not None and pid not in self.children:
+            os.waitpid(pid, 0)
 
 
 def kill(pid: int) -> None:
@@ -63,6 +79,23 @@ def kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
         log.info("process %d has ended already", pid)
+
+
+def is_child(pid: int) -> bool:
+    try:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def _ended_child() -> int | None:
+    """One that can be reaped."""
+    try:
+        ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return None
+    return None if ended is None else ended.si_pid
 
 
 def reap_all() -> None:
@@ -128,6 +161,10 @@ class Zygote:
             self._answers, theirs_out = os.pipe()
             theirs.callback(os.close, theirs_out)
             ours.callback(os.close, self._answers)
+            os.set_blocking(self._orders, False)
+            os.set_blocking(self._answers, False)
+            self._loop.add_reader(self._answers, self._hear)
+            ours.callback(self._loop.remove_reader, self._answers)
             self.pid = spawn(
                 zygote.__name__,
                 [str(os.getpid()), *preload],
@@ -136,8 +173,6 @@ class Zygote:
                 extra=zygote.ENVIRONMENT,
             )
             ours.pop_all()
-        os.set_blocking(self._answers, False)
-        self._loop.add_reader(self._answers, self._hear)
 
     def fork(self, launch: Launch) -> None:
         if not self._waiting:
@@ -150,6 +185,9 @@ class Zygote:
             os.write(self._orders, line + b"\n")
         except BrokenPipeError:
             log.info("the zygote has just ended; what it should make is made by the next one")
+        except BlockingIOError:
+            log.warning("the zygote does not read and is replaced")
+            kill(self.pid)
 
     def want_standby(self) -> None:
         self._order(b"")

@@ -58,6 +58,8 @@ class Member:
     """Its lease has ended and it is being killed for it."""
     stopped: bool = False
     """It was found stopped by a signal then."""
+    put_off: bool = False
+    """The log says already that the machine gives no process for it."""
     retired: bool = False
     """The role is not filled again."""
     fatal: str | None = None

@@ -11,10 +11,12 @@ from ...protocol.topology import HTTP
 from ..launch import Launch
 from .config import DirectorConfig
 from .exit_cause import MemoryKills, is_outside
+from .janitor_keeper import JanitorKeeper
 from .leases import Holder, LeaseCourt
-from .processes import ProcessWatcher, Zygote, kill, spawn_actor
+from .processes import RETRY_SECONDS, Ended, ProcessWatcher, kill, spawn_actor
 from .roster import Member, RestartBudget, Roster
 from .threads import is_stopped, threads_of
+from .zygote_keeper import ZygoteKeeper
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +24,6 @@ RESTARTS, WINDOW = 5, 60.0
 """Restarts per role within so many seconds; the next death after them is the end of the engine."""
 RESTARTS_AT_START = 2
 """Before the engine was ready for the first time: what fails then mostly fails again."""
-RETRY_SECONDS = 1.0
 HELLO_SECONDS = 300.0
 """From the start of a process to its Hello, the zygote's imports included."""
 LAST_WORDS_SECONDS = 0.1
@@ -39,30 +40,33 @@ class Supervisor:
         run_dir: Path,
         roles: list[str],
         preload: list[str],
-        tell_janitor: Callable[[int], None],
+        janitor: JanitorKeeper,
         gone: Callable[[str, int, bool], None],
         give_up: Callable[[str], None],
     ) -> None:
-        self._config, self._run_dir, self._preload = config, run_dir, preload
-        self._tell_janitor, self._gone, self._give_up = tell_janitor, gone, give_up
+        self._config, self._run_dir = config, run_dir
+        self._janitor, self._gone, self._give_up = janitor, gone, give_up
         self._loop = asyncio.get_running_loop()
         self.watcher = ProcessWatcher()
         self.roster = Roster({role: Member(role, RestartBudget(RESTARTS_AT_START, WINDOW)) for role in roles})
-        self._zygote: Zygote | None = None
-        self._zygote_budget = RestartBudget(RESTARTS, WINDOW)
-        self.zygote_restarts = 0
+        self.changed = asyncio.Event()
+        """Set at every death; whoever waits for deaths clears it."""
+        self.zygote = ZygoteKeeper(
+            preload,
+            RestartBudget(RESTARTS, WINDOW),
+            watch=self._watch,
+            forked=self.adopt,
+            void=self._void,
+            give_up=give_up,
+            changed=self.changed.set,
+        )
+        janitor.keep(self.watcher, lambda: list(self.watcher.children))
         self._memory_kills = MemoryKills()
         self._court = LeaseCourt(threads_of, os.getpid(), self._loop.time())
         self._well = True
         """Nothing has been logged that is not over."""
-        self.changed = asyncio.Event()
-        """Set at every death; whoever waits for deaths clears it."""
         self.closing = False
         """Nobody is restarted any more."""
-
-    @property
-    def zygote_pid(self) -> int | None:
-        return None if self._zygote is None else self._zygote.pid
 
     @property
     def alive(self) -> list[Member]:
@@ -72,7 +76,7 @@ class Supervisor:
         """The zygote first, since its imports take longest; the others at once beside it."""
         members = sorted(self.roster.members.values(), key=lambda member: not self._config.is_forked(member.role))
         if any(self._config.is_forked(member.role) for member in members):
-            self._want_zygote()
+            self.zygote.want()
         for member in members:
             self._make(member)
 
@@ -89,7 +93,9 @@ class Supervisor:
             self._put_off(member, error)
 
     def _put_off(self, member: Member, error: OSError) -> None:
-        log.error("%s cannot be started now (%s); again in %g s", member.role, error.strerror, RETRY_SECONDS)
+        if not member.put_off:
+            log.error("%s cannot be started now (%s); again every %g s", member.role, error.strerror, RETRY_SECONDS)
+        member.put_off, self._well = True, False
         known = member.peer is not None
         member.end()
         if known:  # it may be ready before the zygote has said that it made it
@@ -112,89 +118,38 @@ class Supervisor:
             parent=os.getpid(),
         )
         if self._config.is_forked(member.role):
-            zygote = self._zygote or self._make_zygote()
-            zygote.fork(launch)
+            self.zygote.fork(launch)
             return
         listen = self._config.server.listen_fd if self._config.server and member.role == HTTP else None
-        self._made(launch.role, launch.epoch, spawn_actor(launch, inherit=listen))
+        self.adopt(launch.role, launch.epoch, spawn_actor(launch, inherit=listen))
 
-    def _made(self, role: str, epoch: int, pid: int) -> None:
-        self._tell_janitor(pid)
+    def _watch(self, pid: int, ended: Ended) -> None:
+        """A new child. Raises OSError where there is no file to watch it with; it is dead then."""
+        self._janitor.tell(pid)
+        self.watcher.watch(pid, ended)
+
+    def adopt(self, role: str, epoch: int, pid: int) -> None:
+        """A process has been made for `role`: by this, or by the zygote, of which it may say so itself. Idempotent."""
         member = self.roster.members[role]
         current = member.epoch == epoch
+        if current and member.pid == pid:
+            return
         try:
-            self.watcher.watch(pid, lambda pid, status: self._ended(member, epoch, status))
+            self._watch(pid, lambda pid, status: self._ended(member, epoch, status))
         except OSError as error:
             if current:
                 self._put_off(member, error)
             return
         if current:
-            member.pid = pid
+            member.pid, member.put_off = pid, False
         else:  # given up on while the zygote was slow
             kill(pid)
 
-    def _make_zygote(self) -> Zygote:
-        zygote = Zygote(self._preload, self._made, lambda pid: self._stands_by(zygote, pid))
-        try:
-            self._watch_zygote(zygote, zygote.pid)
-        except OSError:
-            zygote.close()
-            raise
-        self._zygote = zygote
-        return zygote
-
-    def _want_zygote(self) -> None:
-        """There is one, or there will be when the machine gives a process and files for it."""
-        if self._zygote is None and not self.closing:
-            try:
-                self._make_zygote()
-            except OSError as error:
-                log.error("the zygote cannot be started now (%s); again in %g s", error.strerror, RETRY_SECONDS)
-                self._loop.call_later(RETRY_SECONDS, self._want_zygote)
-
-    def _stands_by(self, zygote: Zygote, pid: int) -> None:
-        try:
-            self._watch_zygote(zygote, pid)
-        except OSError as error:
-            log.error("the zygote's standby cannot be watched now (%s); again in %g s", error.strerror, RETRY_SECONDS)
-            zygote.standby = None
-            self._loop.call_later(RETRY_SECONDS, self._want_standby, zygote)
-
-    def _want_standby(self, zygote: Zygote) -> None:
-        if self._zygote is zygote and not zygote.closed and not self.closing:
-            zygote.want_standby()
-
-    def _watch_zygote(self, zygote: Zygote, pid: int) -> None:
-        self._tell_janitor(pid)
-        self.watcher.watch(pid, lambda pid, status: self._zygote_ended(zygote, pid))
-
-    def _zygote_ended(self, zygote: Zygote, pid: int) -> None:
-        """The zygote, or its standby. Its children live on; what it had not made yet, the next one makes."""
-        if self.closing:
-            self._bury_zygote(zygote, pid)
-            return
-        if not self._zygote_budget.spend(self._loop.time(), pid):
-            self._bury_zygote(zygote, pid)
-            self._give_up("The zygote, from which the model's processes are forked, ended again and again; see the log.")
-            return
-        if pid == zygote.standby:
-            log.warning("the zygote's standby has ended; a new one is made")
-            zygote.standby = None
-            zygote.want_standby()
-            return
-        self.zygote_restarts += 1
-        waiting = zygote.promote()
-        if waiting is not None:
-            log.warning("the zygote has ended; its standby takes over")
-            zygote.want_standby()
-        else:
-            log.warning("the zygote has ended; a new one is started")
-            waiting = zygote.close()
-            self._zygote = None
-            self._want_zygote()
-        for launch in waiting:
+    def _void(self, launches: list[Launch]) -> None:
+        """The zygote died before it had made them, or before it could say so."""
+        for launch in launches:
             member = self.roster.members[launch.role]
-            if member.epoch == launch.epoch:
+            if member.epoch == launch.epoch and member.pid is None:
                 self._make(member)
 
     def _ended(self, member: Member, epoch: int, status: int | None) -> None:
@@ -260,9 +215,11 @@ class Supervisor:
         """
         lease = self._config.engine.lease_seconds
         holders = self.roster.holders(lease, HELLO_SECONDS)
-        zygote = self._zygote
-        if zygote is not None and zygote.owes:
-            holders.append(Holder("the zygote", zygote.pid, zygote.lease, lease if zygote.loaded else HELLO_SECONDS))
+        if (zygote := self.zygote.holder(lease, HELLO_SECONDS)) is not None:
+            holders.append(zygote)
+        else:
+            self.watcher.reap_strangers()  # what it has just made is none, though it may have ended before it is known
+        self._janitor.check()
         judgement = self._court.judge(holders, self._loop.time(), late)
         for holder in judgement.starved:
             self._tell_starved(holder)
@@ -281,23 +238,6 @@ class Supervisor:
         if not holder.lease.told:
             holder.lease.told, self._well = True, False
             log.warning("%s is silent since the machine has no time or memory for it, and is waited for", holder.name)
-
-    def _bury_zygote(self, zygote: Zygote, pid: int) -> None:
-        """No successor takes over."""
-        if pid == zygote.standby:
-            zygote.standby = None
-        else:
-            zygote.close()
-        if zygote.closed and zygote.standby is None:
-            self._zygote = None
-        self.changed.set()
-
-    def close_zygote(self) -> None:
-        if self._zygote is not None:
-            if self._zygote.standby is not None:
-                kill(self._zygote.standby)
-            if not self._zygote.closed:
-                kill(self._zygote.pid)
 
 
 def _how(status: int | None) -> str:
