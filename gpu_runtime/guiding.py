@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from ..protocol.checkpoint import ModelInfo
-from ..protocol.guide import Guide, grammar_of
+from ..protocol.grammar import GuideError, grammar_of
+from ..protocol.guide import Guide
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
@@ -87,7 +88,10 @@ class Guides:
     def _build(self, tokenizer: "LLTokenizer", guide: Guide) -> "LLMatcher":
         from llguidance import LLMatcher
 
-        matcher = LLMatcher(tokenizer, grammar_of(guide), log_level=0)
+        try:
+            matcher = LLMatcher(tokenizer, grammar_of(guide), log_level=0)
+        except GuideError:
+            raise ValueError("its grammar is not valid.") from None
         if matcher.is_error():
             raise ValueError("its grammar is not valid.")
         return matcher

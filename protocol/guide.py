@@ -6,15 +6,13 @@ from typing import Any, Literal
 
 import msgspec
 
-Kind = Literal["json_object", "json_schema", "regex", "choice", "grammar"]
+Kind = Literal["json_object", "json_schema", "regex", "choice", "grammar", "tool_calls"]
 
 MAX_TEXT = 128 << 10
 """Characters of a schema, pattern or grammar."""
 MAX_DEPTH = 64
 """Brackets within brackets in any of them."""
 MAX_CHOICES = 1024
-WHITESPACE = r"[ \t\r\n]{0,32}"
-"""Between the parts of JSON: free, but not without end, since a model may find no way out of it."""
 
 
 class Guide(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
@@ -22,7 +20,23 @@ class Guide(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=
 
     kind: Kind
     text: str = ""
-    """JSON of the schema; the pattern; a JSON list of the choices; the grammar, Lark or GBNF; empty for json_object."""
+    """JSON of the schema; the pattern; a JSON list of the choices; the grammar, Lark or GBNF; JSON of `Calls`; empty for
+    json_object."""
+
+
+class NamedSchema(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    rule: str
+    """Of the grammar: what fits the schema."""
+    owner: str
+    """What an error calls it, such as a tool by its name."""
+    schema: Any
+
+
+class Calls(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A Lark grammar with rules that are schemas: an answer that calls tools."""
+
+    lark: str
+    schemas: tuple[NamedSchema, ...]
 
 
 def StructuredOutputsParams(
@@ -69,7 +83,8 @@ def checked(guide: Guide) -> Guide:
     """The guide, if its size lets it be looked at. Raises ValueError."""
     if len(guide.text) > MAX_TEXT:
         raise ValueError(f"structured_outputs has {len(guide.text)} characters, at most {MAX_TEXT} are taken.")
-    nested = _depth_of_value(json.loads(guide.text)) if guide.kind == "json_schema" else _depth_of_text(guide.text)
+    is_json = guide.kind in ("json_schema", "tool_calls")
+    nested = _depth_of_value(json.loads(guide.text)) if is_json else _depth_of_text(guide.text)
     if guide.kind != "choice" and nested > MAX_DEPTH:
         raise ValueError(f"structured_outputs nests deeper than {MAX_DEPTH} brackets.")
     return guide
@@ -77,54 +92,7 @@ def checked(guide: Guide) -> Guide:
 
 def needs_check(guide: Guide) -> bool:
     """Whether only the grammar engine can say that it is one."""
-    return guide.kind in ("json_schema", "regex", "grammar")
-
-
-def grammar_of(guide: Guide) -> str:
-    """The guide in the JSON form that llguidance reads; `grammar` must be Lark by now. Raises ValueError."""
-    match guide.kind:
-        case "json_object":
-            part: dict[str, Any] = {"json_schema": _flexible({"type": "object"})}
-        case "json_schema":
-            part = {"json_schema": _flexible(json.loads(guide.text))}
-        case "regex":
-            part = {"lark_grammar": f"start: TEXT\nTEXT: /{_slashed(guide.text)}/"}
-        case "choice":
-            part = {"lark_grammar": "start: " + " | ".join(lark_text(text) for text in json.loads(guide.text))}
-        case "grammar":
-            part = {"lark_grammar": guide.text}
-    return json.dumps({"grammars": [part]}, ensure_ascii=False)
-
-
-def lark_text(text: str) -> str:
-    """A Lark literal that stands for exactly this text."""
-    return json.dumps(text, ensure_ascii=False)
-
-
-def lark_schema(schema: Any) -> str:
-    """A Lark expression for JSON that fits the schema."""
-    return "%json " + json.dumps(_flexible(schema), ensure_ascii=False)
-
-
-def _flexible(schema: Any) -> Any:
-    """With our own rule for whitespace, whatever the caller's says."""
-    if schema is True:
-        schema = {}
-    return {**schema, "x-guidance": {"whitespace_pattern": WHITESPACE}} if isinstance(schema, dict) else schema
-
-
-def _slashed(pattern: str) -> str:
-    """Between the slashes of a Lark pattern."""
-    out: list[str] = []
-    escaped = False
-    for char in pattern:
-        if char == "/" and not escaped:
-            out.append("\\")
-        elif char == "\n":
-            char = "n" if escaped else "\\n"
-        escaped = char == "\\" and not escaped
-        out.append(char)
-    return "".join(out)
+    return guide.kind in ("json_schema", "regex", "grammar", "tool_calls")
 
 
 def _schema_text(schema: Any) -> str:

@@ -4,7 +4,6 @@ A guide is built for the first time in a decode worker, under its limits: whatev
 engine, it does there. The runner builds only what has passed.
 """
 
-import json
 import re
 import time
 from collections import OrderedDict
@@ -13,7 +12,9 @@ from typing import Any
 
 from ...protocol.checkpoint import ModelInfo
 from ...protocol.errors import Failure, RequestError, refuse
-from ...protocol.guide import Guide, checked, grammar_of
+from ...protocol.grammar import GuideError, grammar_of, lark_of, schemas_of
+from ...protocol.guide import Guide, checked
+from .cpu_limit import cpu_limit
 
 REMEMBERED = 1024
 """Verdicts that are kept."""
@@ -61,18 +62,24 @@ class GuideChecker:
         self._tokenizer: Any = None
 
     def check(self, guide: Guide) -> Guide:
-        """The guide as the runner wants it. Raises RequestError that says what is wrong with it."""
+        """The guide as the runner wants it: a Lark grammar. Raises RequestError that says what is wrong with it."""
+        self.load()
+        began = time.process_time()
+        with cpu_limit(CPU_SECONDS, RequestError(TOO_SLOW)):
+            lark = _lark(guide)
+        error = self._trouble(lark)
+        if error is not None:
+            raise self._explained(guide, error)
+        if time.process_time() - began > CPU_SECONDS:
+            raise RequestError(TOO_SLOW)
+        return lark
+
+    def _trouble(self, lark: Guide) -> str | None:
+        """The engine's own words for what it does not like of a grammar and its first masks."""
         from llguidance import LLMatcher
 
-        self.load()
         vocabulary = self._tokenizer
-        began = time.process_time()
-        guide = _lark(guide)
-        try:
-            grammar = grammar_of(checked(guide))
-        except (ValueError, RecursionError):
-            raise refuse("invalid_request", "The grammar cannot be read.", code=CODE) from None
-        matcher = LLMatcher(vocabulary, grammar, log_level=0)
+        matcher = LLMatcher(vocabulary, grammar_of(lark), log_level=0)
         for _ in range(PROBE_TOKENS):
             if matcher.is_error() or matcher.is_stopped():
                 break
@@ -81,11 +88,14 @@ class GuideChecker:
             if token is None or token in vocabulary.eos_tokens:
                 break
             matcher.consume_token(token)
-        if matcher.is_error():
-            raise _explained(guide, matcher.get_error())
-        if time.process_time() - began > CPU_SECONDS:
-            raise RequestError(TOO_SLOW)
-        return guide
+        return str(matcher.get_error()) if matcher.is_error() else None
+
+    def _explained(self, guide: Guide, error: str) -> RequestError:
+        for owner, lark in schemas_of(guide):
+            own = self._trouble(Guide("grammar", lark))
+            if own is not None:
+                return _explained(f"JSON schema of {owner}", own)
+        return _explained(_WHAT.get(guide.kind, "JSON schema"), error)
 
     def load(self) -> None:
         """Read the vocabulary, once; raises RequestError where the grammar engine does not know this kind of tokenizer."""
@@ -102,28 +112,40 @@ class GuideChecker:
 
 
 def _lark(guide: Guide) -> Guide:
-    if guide.kind != "grammar":
-        return guide
+    try:
+        checked(guide)
+        if guide.kind != "grammar":
+            return Guide("grammar", lark_of(guide))
+    except GuideError as error:
+        raise _refusal(str(error)) from None
+    except RequestError:  # cut off
+        raise
+    except (ValueError, RecursionError):
+        raise _refusal("The grammar cannot be read.") from None
     from llguidance.gbnf_to_lark import any_to_lark
 
     try:
         return Guide("grammar", any_to_lark(guide.text))
+    except RequestError:
+        raise
     except Exception as error:  # whatever its parser raises
         raise refuse("invalid_request", "The grammar is neither Lark (with a rule `start`) nor GBNF.", code=CODE) from error
 
 
-def _explained(guide: Guide, text: str) -> RequestError:
+_WHAT = {"regex": "regular expression", "grammar": "grammar", "tool_calls": "tools' grammar"}
+
+
+def _explained(what: str, text: str) -> RequestError:
     """In our own words, with no more of the engine's text than plain words of the caller's own."""
-    what = {"regex": "regular expression", "grammar": "grammar"}.get(guide.kind, "JSON schema")
-    if "TooComplex" in text or "too many expressions" in text or "too large" in text or "fuel" in text:
+    if any(sign in text for sign in ("TooComplex", "too many expressions", "too large", "fuel")):
         return RequestError(TOO_LARGE)
-    found = re.search(r"Unimplemented keys: (\[[^\]]*\])", text)
-    if found:
-        return _refusal(f"The JSON schema uses keywords that are not supported: {_words(found[1])}.")
     for pattern, words in _EXPLANATIONS:
         found = re.search(pattern, text)
         if found:
             return _refusal(words.format(what, *(re.sub(r"[^\w.-]", "", group)[:64] for group in found.groups())))
+    place = re.search(r"^(?:at )?(\d+)\((\d+)\)", text)
+    if place is not None and what == "grammar":  # a text that the caller wrote
+        return _refusal(f"The grammar is not valid at line {place[1]}, column {place[2]}.")
     return _refusal(f"The {what} is not valid.")
 
 
@@ -131,21 +153,14 @@ def _refusal(text: str) -> RequestError:
     return refuse("invalid_request", text, code=CODE)
 
 
-def _words(names: str) -> str:
-    try:
-        listed = json.loads(names)
-    except ValueError:
-        return "some"
-    return ", ".join(re.sub(r"[^\w-]", "", str(name))[:64] for name in listed[:8])
-
-
 _EXPLANATIONS: tuple[tuple[str, str], ...] = (
-    (r"look-around", "The {0} uses look-around, which is not supported."),
+    (r"look-?around", "The {0} uses look-around, which is not supported."),
     (r"backreference", "The {0} uses back-references, which are not supported."),
-    (r"Invalid type: (\S+)", "The {0} names the type {1}, which JSON does not have."),
     (r"Unsatisfiable schema", "The {0} is one that no value fits."),
-    (r"[Pp]ointer .* does not exist", "The {0} refers to a definition that it does not have."),
+    (r"circular references", "The {0} refers to itself beside other conditions, which is not supported."),
+    (r"are not disjoint", "The {0} has `patternProperties` that may match the same name, which is not supported."),
+    (r"Failed to generate regex for \w+ range", "The {0} has bounds of a number that cannot be enforced together."),
+    (r"[Uu]nicode property|property (?:name|value|not)", "The {0} uses a Unicode property that does not exist."),
     (r'unknown name: "?([\w-]+)', "The {0} uses the rule {1}, which it does not define."),
     (r"no start rule|start rule|missing start", "The {0} has no rule `start`."),
-    (r"^(?:at )?(\d+)\((\d+)\)", "The {0} is not valid at line {1}, column {2}."),
 )

@@ -2,10 +2,7 @@
 
 import json
 import re
-import signal
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Literal
@@ -18,6 +15,8 @@ from jinja2.parser import Parser
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
+
+from .cpu_limit import cpu_limit
 
 ContentFormat = Literal["string", "openai"]
 """Whether a template takes a message's content as a string, or loops over its parts."""
@@ -35,27 +34,6 @@ CPU_SECONDS = 2.0
 """That compiling or rendering one template may take."""
 MAX_REPEATED = 1 << 20
 """Length that `*` may give a text or a list in a template."""
-
-
-@contextmanager
-def _limited() -> Iterator[None]:
-    """Raises TemplateTooSlow in the block when its time is over. CPU time, so that a loaded machine changes nothing; only the
-    main thread, where actors render, has signals.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def over(*_: object) -> None:
-        raise TemplateTooSlow("the template took too long")
-
-    before = signal.signal(signal.SIGVTALRM, over)
-    signal.setitimer(signal.ITIMER_VIRTUAL, CPU_SECONDS)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_VIRTUAL, 0.0)
-        signal.signal(signal.SIGVTALRM, before)
 
 
 _WIDE = re.compile(r"%[^A-Za-z%]*(\d{4}|\*)")
@@ -143,7 +121,7 @@ class ChatTemplate:
     """One compiled template. Raises jinja2's TemplateError for one that is no template."""
 
     def __init__(self, source: str) -> None:
-        with _limited():
+        with cpu_limit(CPU_SECONDS, TemplateTooSlow("the template took too long")):
             self._compile(source)
 
     def _compile(self, source: str) -> None:
@@ -158,7 +136,7 @@ class ChatTemplate:
         """The template's own words; a token spelled in them is one that it may write."""
 
     def render(self, **variables: Any) -> str:
-        with _limited():
+        with cpu_limit(CPU_SECONDS, TemplateTooSlow("the template took too long")):
             return self._template.render(**variables)
 
 

@@ -6,13 +6,17 @@ from typing import Any
 import msgspec
 
 from ...protocol.errors import refuse
-from ...protocol.guide import Guide, checked, lark_schema, lark_text
+from ...protocol.grammar import ANY_OBJECT, lark_text
+from ...protocol.guide import Calls, Guide, NamedSchema, checked
 from ..validation import check_numbers
 from .tool_parsers import CLOSE, OPEN, Style
 
 MAX_TOOLS = 128
 MAX_CALLS = 64
 """In one answer that must contain a call."""
+_DESCRIBE = frozenset({"properties", "additionalProperties", "patternProperties", "unevaluatedProperties", "propertyNames",
+    "required", "allOf", "anyOf", "oneOf", "$ref", "enum", "const", "minProperties"})  # fmt: skip
+"""Keywords that say which arguments a function takes."""
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
@@ -60,7 +64,14 @@ def _read_tool(tool: dict[str, Any], where: str) -> tuple[str, Any]:
         raise refuse("invalid_request", text, f"{where}.function.name", "invalid_tool")
     if schema is not None and not isinstance(schema, dict):
         raise refuse("invalid_request", "Expected a JSON schema.", f"{where}.function.parameters", "invalid_tool")
-    return name, {"type": "object", **(schema or {})}
+    return name, _arguments(schema or {})
+
+
+def _arguments(schema: dict[str, Any]) -> dict[str, Any]:
+    """An object, and an empty one where the tool says of no argument that it takes it."""
+    if schema.get("type", "object") == "object" and not schema.keys() & _DESCRIBE:
+        return {**schema, "type": "object", "properties": {}, "additionalProperties": False}
+    return {"type": "object", **schema}
 
 
 def _forced(choice: Any, names: tuple[str, ...]) -> tuple[str, ...] | None:
@@ -81,24 +92,29 @@ def _forced(choice: Any, names: tuple[str, ...]) -> tuple[str, ...] | None:
 
 def tool_guide(tools: ToolUse, wanted: Guide | None) -> Guide | None:
     """What the answer must look like: calls if they are forced, otherwise calls or what `wanted` says."""
+    names, schemas = tools.forced or tuple(tools.schemas), []
     if tools.forced:
-        lines = ["start: calls", *_calls(tools, tools.forced)]
+        start = "start: calls"
     elif wanted is None:
         return None
     elif wanted.kind in ("json_object", "json_schema"):
-        schema = msgspec.json.decode(wanted.text) if wanted.text else {"type": "object"}
-        lines = ["start: calls | answer", f"answer: {lark_schema(schema)}", *_calls(tools, tuple(tools.schemas))]
+        start = "start: calls | answer"
+        schema = msgspec.json.decode(wanted.text) if wanted.text else ANY_OBJECT
+        schemas = [NamedSchema("answer", "the response format", schema)]
     else:
         text = "With tools that the model may call or not, an answer is guided by JSON only."
         raise refuse("invalid_request", text, "tools", "contradicting_fields")
+    for index, name in enumerate(names):
+        schemas.append(NamedSchema(f"arguments_{index}", f"the tool `{name}`", tools.schemas[name]))
+    calls = Calls("\n".join([start, *_calls(tools, names)]), tuple(schemas))
     try:
-        return checked(Guide("grammar", "\n".join(lines)))
+        return checked(Guide("tool_calls", msgspec.json.encode(calls).decode()))
     except ValueError:
         raise refuse("invalid_request", "The tools' schemas are too large or too deep.", "tools", "invalid_grammar") from None
 
 
 def _calls(tools: ToolUse, names: tuple[str, ...]) -> list[str]:
-    """Lark rules for one call or several, as the style writes them."""
+    """Lark rules for one call or several, as the style writes them; a tool's arguments are a rule that is its schema."""
     more = f"{{0,{MAX_CALLS - 1}}}"
     if tools.style == "hermes":
         before, between, after, key = f"{OPEN}\n", lark_text("\n"), f"\n{CLOSE}", "arguments"
@@ -111,5 +127,4 @@ def _calls(tools: ToolUse, names: tuple[str, ...]) -> list[str]:
     for index, name in enumerate(names):
         head = lark_text(f'{before}{{"name": "{name}", "{key}": ')
         lines.append(f"call_{index}: {head} arguments_{index} {lark_text('}' + after)}")
-        lines.append(f"arguments_{index}: {lark_schema(tools.schemas[name])}")
     return lines

@@ -86,6 +86,8 @@ def test_S51_regex_choice_and_grammar(face: Face) -> None:
     assert ask(face, "x", structured_outputs={"choice": ["yes", "no"]}, **LONG).text in ("yes", "no")
     lark = 'start: "<" NUMBER ("," NUMBER){2} ">"\nNUMBER: /[1-9][0-9]?/'
     assert re.fullmatch(r"<\d+,\d+,\d+>", ask(face, "x", structured_outputs={"grammar": lark}, **LONG).text)
+    bounded = {"regex": r"\b(cat|dog)s?\b (?!0)\d{2}$"}
+    assert re.fullmatch(r"(cat|dog)s? [1-9]\d", ask(face, "x", structured_outputs=bounded, **LONG).text)
     gbnf = 'root ::= "a" ("b" | "c") [0-9]'
     assert re.fullmatch("a[bc][0-9]", ask(face, "x", structured_outputs={"grammar": gbnf}, **LONG).text)
 
@@ -127,9 +129,14 @@ def test_S51_a_guide_survives_preemption(checkpoints: Checkpoints) -> None:
         ({"json": {"type": "objekt"}}, "objekt"),
         ({"json": {"type": "array", "unevaluatedItems": False}}, "unevaluatedItems"),
         ({"json": {"$ref": "#/$defs/nowhere"}}, "definition"),
-        ({"json": {"type": "string", "pattern": "(?=a)b"}}, "look-around"),
+        ({"json": {"type": "string", "pattern": "(?<=a)b"}}, "look-behind"),
+        (
+            {"json": {"properties": {"tags": {"uniqueItems": True}}}},
+            "`uniqueItems`, which is not supported, at `#/properties/tags`",
+        ),
         ({"json": {"enum": []}}, "no value"),
         ({"regex": "(a"}, "regular expression"),
+        ({"regex": r"line\n(\w)\1"}, "back-reference, which is not supported, at its character 11"),
         ({"regex": "(a{1000}){1000}"}, "memory"),
         ({"grammar": "start: nowhere"}, "nowhere"),
         ({"grammar": "this is none"}, "neither"),
@@ -209,6 +216,22 @@ def test_S52_required_calls_fit_their_schemas(api: openai.OpenAI) -> None:
         jsonschema.validate(json.loads(call.function.arguments), schema)
         seen.add(call.function.name)
     assert seen <= {"get_weather", "keep_fruit"}
+
+
+def test_S52_a_tool_without_parameters_is_called_with_none(api: openai.OpenAI) -> None:
+    for function in ({"name": "now"}, {"name": "now", "parameters": None}, {"name": "now", "parameters": {"type": "object"}}):
+        asked: Any = {"messages": HELLO, "tools": [{"type": "function", "function": function}], "tool_choice": "required"}
+        answer = api.chat.completions.create(model="tiny", parallel_tool_calls=False, max_tokens=100, **asked)
+        calls = answer.choices[0].message.tool_calls or []
+        assert [json.loads(call.function.arguments) for call in calls if call.type == "function"] == [{}]
+
+
+def test_S52_the_tool_whose_schema_is_wrong_is_named(server: Server) -> None:
+    tool = {"type": "function", "function": {"name": "bad_one", "parameters": {"properties": {"a": {"not": {}}}}}}
+    reply = server.chat("x", tools=[WEATHER, tool], tool_choice="required")
+    assert (reply.status, reply.body["error"]["code"]) == (400, "invalid_grammar")
+    for word in ("`bad_one`", "`not`", "`#/properties/a`"):
+        assert word in reply.body["error"]["message"]
 
 
 def test_S52_a_named_function_is_called_and_streamed(api: openai.OpenAI) -> None:

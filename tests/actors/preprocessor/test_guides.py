@@ -2,12 +2,13 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from thespis.actors.preprocessor.guides import CODE, REMEMBERED, GuideChecker, KnownGuides
 from thespis.protocol.checkpoint import demo_model, inspect
 from thespis.protocol.errors import Failure, RequestError
-from thespis.protocol.guide import Guide, StructuredOutputsParams, as_guide
+from thespis.protocol.guide import Calls, Guide, NamedSchema, StructuredOutputsParams, as_guide
 
 
 @pytest.fixture(scope="module")
@@ -23,9 +24,10 @@ def words(checker: GuideChecker, guide: Guide) -> str:
     return refused.value.failure.text
 
 
-def test_a_good_guide_passes_and_gbnf_becomes_lark(checker: GuideChecker) -> None:
-    guide = StructuredOutputsParams(json={"type": "object"})
-    assert checker.check(guide) == guide
+def test_a_good_guide_becomes_lark(checker: GuideChecker) -> None:
+    checked = checker.check(StructuredOutputsParams(json={"type": "object"}))
+    assert (checked.kind, checked.text[:13]) == ("grammar", "start: %json ")
+    assert checker.check(checked) == checked
     assert "start:" in checker.check(StructuredOutputsParams(grammar='root ::= "a"')).text
 
 
@@ -34,7 +36,17 @@ def test_a_good_guide_passes_and_gbnf_becomes_lark(checker: GuideChecker) -> Non
     [
         ({"json": {"type": "objekt"}}, "objekt"),
         ({"json": {"unevaluatedItems": False}}, "unevaluatedItems"),
-        ({"regex": r"(a)\1"}, "regular expression"),
+        ({"json": {"properties": {"a/b": {"not": {"type": "null"}}}}}, "`not`, which is not supported, at `#/properties/a~1b`"),
+        (
+            {"json": {"items": {"pattern": "(a)\\1"}}},
+            "`pattern` that uses a back-reference, which is not supported, at its char",
+        ),
+        ({"json": {"type": "number", "minimum": 3, "maximum": 2}}, "no value fits"),
+        ({"json": {"$ref": "https://example.com/x.json"}}, "another document"),
+        ({"json": {"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/a"}}}}, "itself without end"),
+        ({"regex": r"(a)\1"}, "The regular expression uses a back-reference, which is not supported, at its character 4"),
+        ({"regex": "one\ntwo(?<=x)"}, "look-behind, which is not supported, at its character 8"),
+        ({"regex": r"\p{Nonsense}"}, "Unicode property"),
         ({"regex": "(a{1000}){1000}"}, "memory"),
         ({"grammar": "start: a\na: b"}, "rule b"),
         ({"grammar": 'start: "a" )'}, "line 1"),
@@ -46,6 +58,22 @@ def test_what_is_wrong_is_said_in_our_words(checker: GuideChecker, outputs: dict
     text = words(checker, guide)
     assert word in text
     assert len(text) < 200
+
+
+def test_a_schema_that_keeps_the_checker_busy_is_cut_off(checker: GuideChecker) -> None:
+    slow = {f"p{i}": {"pattern": rf"\b{'a?' * 40}{i}\b"} for i in range(500)}
+    assert "too long" in words(checker, StructuredOutputsParams(json={"properties": slow}))
+
+
+def test_a_tools_schema_is_named_by_its_tool(checker: GuideChecker) -> None:
+    """Also where it is the engine that refuses it."""
+    good = {"type": "object", "properties": {"a": {"type": "integer"}}}
+    for bad, word in (({"uniqueItems": True}, "`uniqueItems`"), ({"type": "integer", "minimum": 2, "maximum": 1}, "no value")):
+        schemas = (NamedSchema("one", "the tool `first`", good), NamedSchema("two", "the tool `second`", bad))
+        calls = Calls("start: one | two", schemas)
+        text = words(checker, Guide("tool_calls", msgspec.json.encode(calls).decode()))
+        assert word in text
+        assert "JSON schema of the tool `second`" in text
 
 
 def test_a_guide_that_never_was_checked_for_size_is_not_looked_at(checker: GuideChecker) -> None:

@@ -1,0 +1,166 @@
+"""One schema as a document: places in it, what its references mean, and the names that an object of it may have."""
+
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import unquote
+
+import msgspec
+
+MAX_NODES = 20_000
+"""Schemas within one that are looked at."""
+
+
+class SchemaError(ValueError):
+    """Its text goes on from "The JSON schema ..."."""
+
+    def __init__(self, what: str, where: str) -> None:
+        shown = "".join(char if char.isprintable() and char != "`" else "?" for char in where)
+        super().__init__(what if where == "#" else f"{what}, at `{shown[:160]}`")
+
+
+def unsupported(keyword: str, where: str) -> SchemaError:
+    return SchemaError(f"uses `{keyword}`, which is not supported", where)
+
+
+def wrong(keyword: str, wanted: str, where: str) -> SchemaError:
+    return SchemaError(f"is not valid: `{keyword}` must be {wanted}", where)
+
+
+def inner(where: str, *steps: str | int) -> str:
+    """The JSON pointer of a place within a place."""
+    return "/".join([where, *(str(step).replace("~", "~0").replace("/", "~1") for step in steps)])
+
+
+class Names(msgspec.Struct):
+    """What an object may be made of, as far as the schemas say that apply to it together."""
+
+    properties: dict[str, None] = msgspec.field(default_factory=dict)
+    patterns: dict[str, None] = msgspec.field(default_factory=dict)
+    declared: bool = False
+    """Some schema lists properties."""
+    opened: bool = False
+    """Some schema says what others may be there."""
+
+    def add(self, other: "Names") -> None:
+        self.properties |= other.properties
+        self.patterns |= other.patterns
+        self.declared |= other.declared
+        self.opened |= other.opened
+
+
+class Document:
+    def __init__(self, root: Any) -> None:
+        self.root = root
+        self._anchors: dict[str, Any] | None = None
+        self._looked = 0
+
+    def count(self) -> None:
+        """One more schema is looked at. Raises SchemaError."""
+        self._looked += 1
+        if self._looked > MAX_NODES:
+            raise SchemaError("takes too much memory to build: it holds too many schemas; make it simpler", "#")
+
+    def resolve(self, ref: Any, where: str) -> tuple[Any, str]:
+        """What a `$ref` means, and where it stands, through references that are nothing else. Raises SchemaError."""
+        seen: set[str] = set()
+        while True:
+            target, pointer = self._target(ref, where)
+            if pointer in seen:
+                raise SchemaError("refers to itself without end", where)
+            seen.add(pointer)
+            if not isinstance(target, dict) or not is_bare_ref(target):
+                return target, pointer
+            ref = target["$ref"]
+
+    def _target(self, ref: Any, where: str) -> tuple[Any, str]:
+        if not isinstance(ref, str):
+            raise wrong("$ref", "a text", where)
+        own = self.root.get("$id") if isinstance(self.root, dict) else None
+        pointer = ref.removeprefix(own) if isinstance(own, str) and own else ref
+        if pointer in ("#", "", "#/"):
+            return self.root, "#"
+        if not pointer.startswith("#"):
+            raise SchemaError("refers to another document, which is not read: a `$ref` must begin with `#`", where)
+        if not pointer.startswith("#/"):
+            return self._anchor(pointer[1:], where), pointer
+        found: Any = self.root
+        for step in pointer[2:].split("/"):
+            name = unquote(step).replace("~1", "/").replace("~0", "~")
+            if isinstance(found, dict) and name in found:
+                found = found[name]
+            elif isinstance(found, list) and name.isascii() and name.isdigit() and int(name[:9]) < len(found):
+                found = found[int(name[:9])]
+            else:
+                raise SchemaError("refers to a definition that it does not have", where)
+        return found, pointer
+
+    def _anchor(self, name: str, where: str) -> Any:
+        if self._anchors is None:
+            self._anchors = {node["$anchor"]: node for node in _objects(self.root) if isinstance(node.get("$anchor"), str)}
+        if name not in self._anchors:
+            raise SchemaError("refers to a definition that it does not have", where)
+        return self._anchors[name]
+
+    def names(self, schema: Any, where: str, seen: frozenset[str] = frozenset()) -> Names:
+        """Of the schema and all that applies with it; of its alternatives only if it stands among others."""
+        found = Names()
+        if not isinstance(schema, dict):
+            return found
+        self.count()
+        for name in _keys(schema.get("properties")):
+            found.properties[name] = None
+        for name in schema["required"] if isinstance(schema.get("required"), list) else ():
+            if isinstance(name, str) and schema.get("unevaluatedProperties") is not False:
+                found.properties[name] = None
+        found.patterns = dict.fromkeys(_keys(schema.get("patternProperties")))
+        found.declared = bool(schema.keys() & {"properties", "patternProperties"})
+        found.declared |= any(schema.get(word) is False for word in ("additionalProperties", "unevaluatedProperties"))
+        found.opened = any(schema.get(word, False) is not False for word in ("additionalProperties", "unevaluatedProperties"))
+        found.opened |= "propertyNames" in schema and not found.declared
+        if "$ref" in schema:
+            target, pointer = self.resolve(schema["$ref"], where)
+            if pointer not in seen:
+                found.add(self._with_alternatives(target, pointer, seen | {pointer}))
+        dependent = schema.get("dependentSchemas")
+        for part in (
+            *(schema["allOf"] if isinstance(schema.get("allOf"), list) else ()),
+            *(dependent.values() if isinstance(dependent, dict) else ()),
+        ):
+            found.add(self._with_alternatives(part, where, seen))
+        return found
+
+    def _with_alternatives(self, schema: Any, where: str, seen: frozenset[str]) -> Names:
+        found = self.names(schema, where, seen)
+        for word in ("anyOf", "oneOf"):
+            for part in schema.get(word) or () if isinstance(schema, dict) else ():
+                found.add(self._with_alternatives(part, where, seen))
+        return found
+
+
+_NOTES = frozenset({"type", "enum", "const", "format", "pattern", "properties", "required", "items", "prefixItems", "allOf",
+    "anyOf", "oneOf", "not", "if", "then", "else", "additionalProperties", "patternProperties", "propertyNames",
+    "unevaluatedProperties", "unevaluatedItems", "dependentRequired", "dependentSchemas", "dependencies", "contains",
+    "minContains", "maxContains", "uniqueItems", "additionalItems", "minLength", "maxLength", "minimum", "maximum",
+    "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minItems", "maxItems", "minProperties", "maxProperties", "$ref",
+    "$dynamicRef", "$recursiveRef"})  # fmt: skip
+"""Keywords that say something of a value. All others are annotations, as JSON Schema calls them."""
+
+
+def is_bare_ref(schema: dict[str, Any]) -> bool:
+    """A reference with nothing but annotations beside it."""
+    return "$ref" in schema and len(schema.keys() & _NOTES) == 1
+
+
+def _keys(value: Any) -> list[str]:
+    return [key for key in value if isinstance(key, str)] if isinstance(value, dict) else []
+
+
+def _objects(value: Any) -> Iterator[dict[str, Any]]:
+    waiting = [value]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict):
+            yield node
+            waiting += node.values()
+        elif isinstance(node, list):
+            waiting += node
