@@ -202,10 +202,11 @@ class Campaign:
             self._struck.update(fault.roles)
             self.report.strikes.append(strike)
             if strike.recovery is None:
-                return
+                break
             unhealthy = strike.seen.unhealthy_after if strike.seen is not None else None
             health = "" if unhealthy is None else f", /health 503 after {unhealthy:.3f} s"
             self.say(f"{fault}: {strike.between} streams, ready again after {strike.recovery:.2f} s{health}")
+        self.report.by_hand += hand.by_hand
 
     async def _take_stock(self, client: Client, face: Face) -> None:
         """When every stream is over: nothing may be held of any, by the engine or the client of `face`."""

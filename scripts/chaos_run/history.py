@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 Verdict = Literal["kept", "cancelled", "tie", "lost", "diverged", "poison", "excused"]
 """kept: as it would have been; cancelled: the same, so far as it came until its caller left; excused: its own frontend was
-killed, or shared memory was full by intent."""
+killed, or shared memory was full or no file to be had by intent."""
 Way = Literal["going", "deadline"]
 """How a caller leaves: by hanging up or cancelling its task, or by the deadline that it gave."""
 LEFT: dict[Way, str] = {"going": "left", "deadline": "deadline"}

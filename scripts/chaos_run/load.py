@@ -18,6 +18,8 @@ PAUSE_SECONDS = 0.2
 """After a failure, so that a face that is not there is not asked in a tight loop."""
 LEAVING, STAY_SECONDS = 1 / 6, 3.0
 """The share of requests whose callers leave, and for how long they stay at most: in every stage somebody leaves."""
+AT_ONCE, AT_ONCE_SECONDS = 1 / 4, 0.02
+"""Of them: the share that hardly stays at all. Most of these are gone before the server has sent its headers."""
 
 
 class Excuse(NamedTuple):
@@ -92,7 +94,8 @@ class Load:
         """Whether, when and how the caller means to leave."""
         if not face.ways or self._draw.random() >= LEAVING:
             return None
-        return Leave(time.monotonic() + self._draw.uniform(0.0, STAY_SECONDS), self._draw.choice(face.ways))
+        stay = AT_ONCE_SECONDS if self._draw.random() < AT_ONCE else STAY_SECONDS
+        return Leave(time.monotonic() + self._draw.uniform(0.0, stay), self._draw.choice(face.ways))
 
     async def _close(self, ask: Ask, record: Record) -> Verdict:
         judgement = judge(record, self._oracle.wants[ask.name])
@@ -129,3 +132,4 @@ class Load:
 
 HTTP_DIED = frozenset({BROKEN})
 NO_SPACE = frozenset({"no_shared_memory"})
+NO_FILES = frozenset({"too_many_open_files"})

@@ -18,6 +18,8 @@ AIM, LATE = 3.0, 20.0
 """Seconds of a recovery: aimed at, and at most, whatever else the machine does. A stop's begins with the end of its lease."""
 SOON = 0.5
 """Seconds within which /health should tell of a death."""
+LATER = ("janitor", "memory")
+"""Faults whose death comes a little after the blow."""
 UNSEEN = 0.1
 """Seconds by which two clients may hear of it at other times."""
 
@@ -38,6 +40,8 @@ class Report:
     """What processes still had of requests when all were over."""
     restarts: Counter[str] = field(default_factory=Counter)
     """Of processes that nobody had struck, by role: false deaths, or crashes of their own."""
+    by_hand: int = 0
+    """Memory faults that were ordinary kills: this machine lets nobody make control groups."""
     faults: list[str] = field(default_factory=list)
     """What went wrong with an engine as a whole."""
 
@@ -97,7 +101,7 @@ class Report:
             rows.append((role, str(count), *_cells(recoveries.get(role)), grown))
         for role in sorted(set(self.slopes) - set(self.kills)):
             rows.append((role, "0", "-", "-", f"{self.slopes[role][0]:+.2f} ({self.slopes[role][1]:.0f})"))
-        for kind in ("pair", "chain", "stop", "full"):
+        for kind in _WORDS:
             if kind in recoveries:
                 rows.append((f"({_WORDS[kind]})", str(len(recoveries[kind])), *_cells(recoveries[kind]), "-"))
         head = ("process", "kills", "recovery p50 s", "max s", "RSS MiB/min (MiB)")
@@ -111,7 +115,7 @@ class Report:
             f"{self.busy_share:.0%} of the faults met {BUSY} or more streams between first and last token",
             f"- requests: {sum(self.requests.values())} ({asked}), {v['tokens']} tokens delivered",
             f"- lost {v['lost']}, diverged {v['diverged']} (ties, counted apart: {v['tie']}), refused as poison {v['poison']}, "
-            f"excused {v['excused']} (their own HTTP frontend was killed, or shared memory was full by intent)",
+            f"excused {v['excused']} (their own HTTP frontend was killed, or memory or files were short by intent)",
             f"- cancelled {v['cancelled']} by intent (connection closed, task cancelled, deadline), "
             f"{v['in recovery']} of them while a process was missing",
             f"- held at the end: {len(self.held)}; orphans {len(self.orphans)}, segments left {len(self.segments)}, "
@@ -126,6 +130,8 @@ class Report:
                 + (f" (p50 {statistics.median(seen):.3f} s, max {max(seen):.3f} s)" if seen else "")
                 + (f"; whole again before it was asked: {deaths - len(seen)}" if deaths > len(seen) else "")
             )
+        if self.by_hand:
+            lines.append(f"- of those killed for memory, by hand, for want of control groups: {self.by_hand}")
         lines.append(f"- /live stayed 200: {'yes' if self.live else 'NO'}")
         return [*lines, *(f"- FAILURE: {text}" for text in self.failures)]
 
@@ -142,7 +148,7 @@ class Report:
         """Seconds from the first blow to 503, and how many deaths there were to be seen, for kills and for stops."""
         found: dict[str, tuple[list[float], int]] = {}
         for strike in self.strikes:
-            if strike.seen is None or not _is_ill(strike):
+            if strike.seen is None or not _is_ill(strike) or strike.fault.kind in LATER:
                 continue
             name = "stop" if strike.fault.kind == "stop" else "kill"
             seen, deaths = found.get(name, ([], 0))
@@ -158,7 +164,7 @@ def _recovery(strike: Strike) -> float:
 
 def _is_ill(strike: Strike) -> bool:
     """/health must tell of it. The zygote serves nobody: its death is no ill health."""
-    return set(strike.fault.roles) != {"zygote"}
+    return not strike.fault.harmless and set(strike.fault.roles) != {"zygote"}
 
 
 def _is_unseen(strike: Strike) -> bool:
@@ -172,6 +178,11 @@ _WORDS = {
     "chain": "one in another's recovery",
     "stop": "SIGSTOP",
     "full": "kill, then no shared memory",
+    "janitor": "janitor, then a role",
+    "memory": "killed by the kernel for memory",
+    "signal": "SIGTERM or SIGHUP to one or all",
+    "starve": "20 processes want the cores",
+    "files": "no further file can be opened",
 }
 
 

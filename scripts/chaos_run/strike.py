@@ -1,12 +1,10 @@
 """The hand that strikes: carries out one fault, and watches the engine until it is whole again."""
 
 import asyncio
-import os
 import resource
 import signal
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import aiohttp
@@ -14,15 +12,15 @@ import aiohttp
 from thespis.frontends.client import Client
 from thespis.protocol.edges.control import Status
 
+from .blows import FULL_BYTES, OPEN_FILES, SPINNERS, hit, janitor_of, limited, run_out_of_memory, spinning
 from .faults import Fault
-from .load import HTTP_DIED, NO_SPACE, Excuse, Load
+from .load import HTTP_DIED, NO_FILES, NO_SPACE, Excuse, Load
 from .watch import Seen, probe
 
 RECOVERY_LIMIT = 90.0
 """Seconds; an engine that is not whole by then has failed the run."""
 FULL_SECONDS = 1.5
-FULL_BYTES = 1 << 20
-"""No file of the process may grow beyond this: less than any arena, more than its log."""
+"""Of a shortage of space or files."""
 STILL = 0.02
 
 
@@ -45,6 +43,8 @@ class Hand:
 
     def __init__(self, client: Client, load: Load, http: aiohttp.ClientSession | None, between: Callable[[], int]) -> None:
         self._client, self._load, self._http, self._between = client, load, http, between
+        self.by_hand = 0
+        """Memory faults that the kernel could not be made to strike."""
 
     async def strike(self, fault: Fault) -> Strike:
         before = await self._client.status()
@@ -57,7 +57,7 @@ class Hand:
         self._excuse(fault, start)
         between, struck = await self._carry_out(fault, before)
         wanted = {role: before.restarts[role] + fault.roles.count(role) for role in fault.roles}
-        whole = await self._whole_again(wanted)
+        whole = await self._whole_again(wanted, before.pids["director"])
         back = time.monotonic()
         over.set()
         self._load.recovering = False
@@ -66,12 +66,35 @@ class Hand:
         return Strike(fault, between, back - struck if whole else None, await knowing, seen)
 
     async def _carry_out(self, fault: Fault, before: Status) -> tuple[int, float]:
-        """How many streams the last blow met, and when it fell."""
+        """How many streams the last blow met, and when it fell, or a harmless fault was over."""
         between, struck = self._between(), time.monotonic()
+        match fault.kind:
+            case "stop":
+                hit(before.pids[fault.roles[0]], signal.SIGSTOP)
+            case "memory":
+                self.by_hand += not await run_out_of_memory(before.pids[fault.roles[0]])
+                struck = time.monotonic()
+            case "signal":
+                for role in fault.at:
+                    hit(before.pids[role], signal.Signals[fault.signal])
+            case "starve":
+                async with spinning(SPINNERS):
+                    await asyncio.sleep(fault.delay)
+                struck = time.monotonic()
+            case "files":
+                with limited(before.pids[fault.at[0]], resource.RLIMIT_NOFILE, OPEN_FILES):
+                    await asyncio.sleep(FULL_SECONDS)
+                struck = time.monotonic()
+            case _:
+                between, struck = await self._kill(fault, before)
+        return between, struck
+
+    async def _kill(self, fault: Fault, before: Status) -> tuple[int, float]:
+        """One or two processes, and what the successor may meet."""
         first, *rest = fault.roles
-        if fault.kind == "stop":
-            hit(before.pids[first], signal.SIGSTOP)
-            return between, struck
+        if fault.kind == "janitor":
+            await self._kill_janitor(before.pids["director"], fault.delay)
+        between, struck = self._between(), time.monotonic()
         hit(before.pids[first])
         if fault.kind == "pair":
             hit(before.pids[rest[0]])
@@ -81,9 +104,16 @@ class Hand:
             between, struck = self._between(), time.monotonic()
             hit(pid)
         if fault.kind == "full":
-            await _starve(await self._successor(first, before))
+            with limited(await self._successor(first, before), resource.RLIMIT_FSIZE, FULL_BYTES):
+                await asyncio.sleep(FULL_SECONDS)
             struck = time.monotonic()
         return between, struck
+
+    async def _kill_janitor(self, director: int, seconds: float) -> None:
+        pid = janitor_of(director)
+        assert pid is not None, "there is no janitor"
+        hit(pid)
+        await asyncio.sleep(seconds)
 
     async def _successor(self, role: str, before: Status) -> int:
         """The pid of the one that comes after."""
@@ -93,15 +123,19 @@ class Hand:
                 return pid
             await asyncio.sleep(STILL)
 
-    async def _whole_again(self, restarts: dict[str, int]) -> bool:
-        """Wait until all are ready and each has been restarted so often."""
+    async def _whole_again(self, restarts: dict[str, int], director: int) -> bool:
+        """Wait until all are ready, each has been restarted so often, and there is a janitor."""
         deadline = time.monotonic() + RECOVERY_LIMIT
         while time.monotonic() < deadline:
             await asyncio.sleep(STILL)
             if not self._client.ready:
                 continue
             status = await self._client.status()
-            if status.ready and all(status.restarts[role] >= count for role, count in restarts.items()):
+            if (
+                status.ready
+                and all(status.restarts[role] >= count for role, count in restarts.items())
+                and janitor_of(director)
+            ):
                 return True
         return False
 
@@ -120,23 +154,10 @@ class Hand:
             self._load.excuses.append(Excuse(HTTP_DIED, now, float("inf")))
         if fault.kind == "full":
             self._load.excuses.append(Excuse(NO_SPACE, now, float("inf")))
+        if fault.kind == "files":
+            self._load.excuses.append(Excuse(NO_FILES, now, float("inf")))
 
     def _close_excuses(self) -> None:
         """Requests that met the fault may tell of it a little later."""
         end = time.monotonic() + 0.5
         self._load.excuses[:] = [excuse._replace(end=min(excuse.end, end)) for excuse in self._load.excuses]
-
-
-def hit(pid: int, number: signal.Signals = signal.SIGKILL) -> None:
-    """Only what is a process of an engine."""
-    title = Path(f"/proc/{pid}/cmdline").read_bytes()
-    assert b"thespis" in title, f"{pid} is no engine process"
-    os.kill(pid, number)
-
-
-async def _starve(pid: int) -> None:
-    """To this process the file systems are full for a while: every reservation of shared memory fails."""
-    _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
-    resource.prlimit(pid, resource.RLIMIT_FSIZE, (FULL_BYTES, hard))
-    await asyncio.sleep(FULL_SECONDS)
-    resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, hard))

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from thespis.scripts.chaos_run.faults import Fault
+from thespis.scripts.chaos_run.faults import Fault, Kind
 from thespis.scripts.chaos_run.report import LATE, LEASE, Report
 from thespis.scripts.chaos_run.strike import Strike
 from thespis.scripts.chaos_run.watch import Seen
@@ -67,3 +67,12 @@ def test_how_many_of_the_deaths_were_told_of_in_time() -> None:
     table = report(strike(), strike(after=0.7), strike(recovery=0.1, after=None, gap=0.05), strike(STOP, 3.6, 3.4)).table()
     assert "503 within 0.5 s of a kill: 1 of 3 (p50 0.360 s, max 0.700 s); whole again before it was asked: 1" in table
     assert "503 within 3.5 s of a stop: 1 of 1" in table
+
+
+@pytest.mark.parametrize("kind", ["signal", "starve", "files"])
+def test_health_has_nothing_to_tell_of_what_nobody_dies_of(kind: Kind) -> None:
+    harmless = strike(Fault(kind, (), at=("fetcher",)), recovery=0.01, after=None)._replace(known=5.0)
+    good = report(harmless)
+    assert good.good
+    assert "| 0.01 | 0.01 |" in good.table()
+    assert not report(harmless._replace(recovery=None)).good

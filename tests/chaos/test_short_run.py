@@ -1,5 +1,6 @@
 """A short campaign on all three faces: every role is killed under mixed streams, two at once, one in another's recovery, one is
-stopped, one finds the file systems full; a sixth of the callers leave."""
+stopped, one finds the file systems full, one no files, one is killed by the kernel for memory; all are told to end, the cores
+are wanted elsewhere, the janitor dies; a sixth of the callers leave."""
 
 import random
 from pathlib import Path
