@@ -91,9 +91,9 @@ def _pixels(entry: Any, where: str) -> tuple[Array, str]:
 
 def _of_pil(image: Any, where: str) -> tuple[Array, str]:
     """Upright. A picture that may be transparent keeps its alpha for the decode worker, which knows the background."""
-    from PIL import ImageOps
+    from ..actors.preprocessor.decode.orientation import upright
 
-    image = ImageOps.exif_transpose(image)
+    image = upright(image)
     transparent = image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info
     wanted = ("RGBA", "LA") if transparent else ("RGB", "L")
     if image.mode[0] in "IF":  # PIL would clip at 255

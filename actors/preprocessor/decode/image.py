@@ -1,41 +1,94 @@
 """Pictures: from encoded bytes or from pixels to RGB, by content, under limits."""
 
 import io
+import re
+import warnings
+from importlib.util import find_spec
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import AvifImagePlugin, Image, UnidentifiedImageError
 
-from ....protocol.errors import refuse
+from ....protocol.errors import RequestError, refuse
 from ....protocol.roles import MediaLimits
+from . import png
 from .options import WHITE
+from .orientation import upright
+from .picture_cost import check_cost
 
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 """Decoders that may run. No formats that start programs, follow references or have a history of faults."""
-NOT_DECODABLE = "The picture cannot be decoded: it is no PNG, JPEG, WebP, GIF, BMP or TIFF."
+NOT_DECODABLE = "The picture cannot be decoded: it is no PNG, JPEG, WebP, GIF, BMP, TIFF, AVIF or HEIC."
 DAMAGED = "The picture cannot be decoded: its data is damaged or cut off."
+NO_HEIF = "The picture is HEIC, which this server does not read; install thespis[heif] there, or send JPEG, PNG or AVIF."
+OTHERS = (
+    (b"\xff\x0a", "JPEG XL"),
+    (b"\0\0\0\x0cJXL ", "JPEG XL"),
+    (b"\0\0\0\x0cjP  ", "JPEG 2000"),
+    (b"\xff\x4f\xff\x51", "JPEG 2000"),
+    (b"%PDF", "a PDF"),
+    (b"<svg", "an SVG"),
+    (b"8BPS", "a Photoshop file"),
+    (b"\0\0\1\0", "an icon"),
+)
+"""What people send that is not read, by its first bytes."""
+_HEIF = re.compile(rb"....ftyp(?:hei[cmsx]|hev[cmsx]|mif1|msf1)", re.DOTALL)
 
 Image.MAX_IMAGE_PIXELS = None  # our own limit is checked first, from the header
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # a pool of workers shares the cores with the runner
 
 
 def decode_image(data: bytes, limits: MediaLimits, background: tuple[int, int, int] = WHITE) -> Image.Image:
     """RGB, upright. Raises RequestError."""
-    try:
-        image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
-    except UnidentifiedImageError as error:
-        raise refuse("unprocessable_media", NOT_DECODABLE) from error
-    except MemoryError:
-        raise
-    except Exception as error:  # of a header that is right so far
-        raise refuse("unprocessable_media", DAMAGED) from error
+    with warnings.catch_warnings(action="ignore"):  # PIL's, about damage that does not matter
+        return _decode(data, limits, background)
+
+
+def _decode(data: bytes, limits: MediaLimits, background: tuple[int, int, int]) -> Image.Image:
+    image = _open(data)
     check_pixels(image.width, image.height, limits)
+    check_cost(image.format, data, image.width * image.height, limits)
     try:
         image.load()
-        return flatten(ImageOps.exif_transpose(image), background)
+        return flatten(upright(image), background)
     except MemoryError:
         raise
     except Exception as error:  # each of PIL's decoders raises its own
         raise refuse("unprocessable_media", DAMAGED) from error
+
+
+def _open(data: bytes) -> Image.Image:
+    """With its header read and nothing decoded."""
+    formats: tuple[str, ...] = FORMATS
+    if _HEIF.match(data) and b"avif" not in data[8:64]:
+        formats = (_register_heif(),)
+    try:
+        return Image.open(io.BytesIO(png.plain(data) if data.startswith(png.MAGIC) else data), formats=formats)
+    except UnidentifiedImageError as error:
+        raise refuse("unprocessable_media", _not_decodable(data)) from error
+    except (MemoryError, RequestError):
+        raise
+    except Exception as error:  # of a header that is right so far
+        raise refuse("unprocessable_media", DAMAGED) from error
+
+
+def _register_heif() -> str:
+    """The name of the reader, which is an extra. Raises RequestError where it is not installed."""
+    if find_spec("pillow_heif") is None:
+        raise refuse("unprocessable_media", NO_HEIF, code="heif_not_installed")
+    import pillow_heif
+
+    pillow_heif.options.DECODE_THREADS = 1
+    pillow_heif.register_heif_opener(thumbnails=False)
+    return "HEIF"
+
+
+def _not_decodable(data: bytes) -> str:
+    if data[4:11] == b"ftypavi":
+        return DAMAGED
+    start = data[:64].lstrip()
+    name = next((name for magic, name in OTHERS if start.startswith(magic)), None)
+    return NOT_DECODABLE if name is None else f"The picture is {name}, which is not read; save it as PNG, JPEG, WebP or AVIF."
 
 
 def image_of_pixels(pixels: NDArray[np.uint8], mode: str, limits: MediaLimits, background: tuple[int, int, int]) -> Image.Image:
