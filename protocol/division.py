@@ -231,6 +231,8 @@ def _media_limits(variables: Environment) -> MediaLimits:
         audio_bytes=cap(variables.max_audio_decode_bytes),
         embeds_bytes=cap(variables.max_embed_decode_bytes),
         video_seconds=variables.max_video_duration_s or float(NO_LIMIT),
+        video_pixels=cap(variables.max_video_decode_pixels),
+        image_seconds=variables.image_decode_timeout,
         decode_seconds=variables.media_decode_timeout,
         memory=int(variables.media_decode_memory_mb * MIB),
     )

@@ -58,8 +58,17 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     max_audio_decode_bytes: Annotated[int, _field("one audio item as float32 samples; 0: no cap", "bytes", ge=0)] = 256 << 20
     max_embed_decode_bytes: Annotated[int, _field("embeddings of one item; 0: no cap", "bytes", ge=0)] = 2 << 30
     max_video_duration_s: Annotated[float, _field("one video; 0: no cap", "seconds", ge=0)] = 300.0
+    max_video_decode_pixels: Annotated[
+        int, _field("all frames of one video together, read from its headers; 0: no cap", "pixels", ge=0)
+    ] = 40_000_000_000
+    image_decode_timeout: Annotated[
+        float, _field("CPU time of decoding one image, and no more than the next", "seconds", gt=0)
+    ] = 10.0
     media_decode_timeout: Annotated[
-        float, _field("decoding of one item; a decode worker that takes longer is replaced", "seconds", gt=0)
+        float,
+        _field(
+            "CPU time of decoding one item; a worker that takes half as long again by the clock is replaced", "seconds", gt=0
+        ),
     ] = 60.0
     media_decode_memory_mb: Annotated[
         float, _field("memory that decoding one item may add to a worker", "MiB", gt=0, lt=1 << 40)

@@ -35,10 +35,18 @@ class MediaLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     audio_bytes: int = 256 << 20
     embeds_bytes: int = 2 << 30
     video_seconds: float = 300.0
+    video_pixels: int = 40_000_000_000
+    """Of all frames of a clip together."""
+    image_seconds: float = 10.0
+    """CPU time for one picture in a worker."""
     decode_seconds: float = 60.0
-    """Wall clock for one item in a worker; beyond it the worker is killed."""
+    """CPU time for any item in a worker. A little more of wall clock, and the worker is killed."""
     memory: int = 2 << 30
     """Bytes a worker may add to what it held when it began."""
+
+    def cpu_seconds(self, modality: str) -> float:
+        """CPU time that decoding one item of a kind may take."""
+        return min(self.image_seconds, self.decode_seconds) if modality == "image" else self.decode_seconds
 
 
 class PreprocessorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -20,6 +20,7 @@ from ...protocol.request import Embeds, Modality, PackedEmbeds
 from ...protocol.roles import PreprocessorConfig
 from ...protocol.wire import Message
 from ..quarantine import PROOF, Banned
+from .decode.budget import too_slow
 from .guides import TOO_LARGE, TOO_SLOW, KnownGuides
 from .pool import DecodeTask, Pool
 from .store import NO_ROOM, FeatureEntry, FeatureStore
@@ -27,6 +28,9 @@ from .ticket import Ticket, Waiter
 
 CUT_SECONDS = 0.2
 """How long a decode that nobody waits for any more may go on."""
+WALL = 1.5
+"""Seconds of wall clock for each of CPU time that an item may take. The worker ends it itself, where its decoder lets it;
+after these it is killed."""
 GUIDE_SECONDS = 15.0
 """Wall clock for one guide in a worker, which may have to read the vocabulary first; beyond it the worker is killed."""
 BYTES_GONE = Failure(
@@ -60,7 +64,7 @@ class Decoding:
         self._banned = Banned()
         self.store = FeatureStore(config.cache_bytes)
         self.guides = KnownGuides()
-        self._seconds = config.media.decode_seconds
+        self._limits = config.media
         self._shell = shell
         self._timers: dict[DecodeTask[Waiter], TimerHandle] = {}
         self._jobs = itertools.count(1)
@@ -101,7 +105,7 @@ class Decoding:
             self.count["decode_hits"] += 1
         else:
             job = Decode(next(self._jobs), item, processor, io, salt)
-            task = DecodeTask(key, ticket.request.id, job, isinstance(item.source, Embeds | PackedEmbeds))
+            task = DecodeTask(key, _owner(ticket), job, isinstance(item.source, Embeds | PackedEmbeds))
             self.pool.enqueue(task)
         task.waiters.append(Waiter(ticket, index))
         return True
@@ -117,7 +121,7 @@ class Decoding:
         ticket.unchecked = True
         task = self.pool.task(key := self.guides.key(guide))
         if task is None:
-            task = DecodeTask(key, ticket.request.id, CheckGuide(next(self._jobs), guide), True)
+            task = DecodeTask(key, _owner(ticket), CheckGuide(next(self._jobs), guide), True)
             self.pool.enqueue(task, first=True)
         task.waiters.append(Waiter(ticket, None))
 
@@ -125,7 +129,8 @@ class Decoding:
         """Give idle workers what waits."""
         for task in self.pool.start():
             assert task.worker is not None
-            seconds = self._seconds if task.item is not None else GUIDE_SECONDS
+            item = task.item
+            seconds = GUIDE_SECONDS if item is None else WALL * self._limits.cpu_seconds(item.modality)
             self._timers[task] = self._later(seconds, self._overrun, task)
             self._shell.send(task.worker, task.decode)
 
@@ -281,10 +286,8 @@ class Decoding:
 
     def _overrun(self, task: DecodeTask[Waiter]) -> None:
         self._kill(task)
-        if task.item is None:
-            self._end(task, TOO_SLOW)
-        else:
-            self._end(task, Failure("unprocessable_media", f"The item takes longer than {self._seconds:g} s to decode."))
+        item = task.item
+        self._end(task, TOO_SLOW if item is None else too_slow(item.modality, self._limits.cpu_seconds(item.modality)))
 
     def _cut(self, task: DecodeTask[Waiter]) -> None:
         if not task.waiters and task.worker is not None and not task.over:
@@ -305,6 +308,11 @@ class Decoding:
         timer = self._timers.pop(task, None)
         if timer is not None:
             timer.cancel()
+
+
+def _owner(ticket: Ticket) -> tuple[str, ...]:
+    request = ticket.request
+    return request.tenant, request.client, request.id
 
 
 def _deadly(task: DecodeTask[Waiter]) -> Failure:

@@ -1,15 +1,16 @@
 """Who decodes what, and when: a fair queue before a pool of workers, one item in flight per worker. Pure.
 
-One item at a time, so that a death has exactly one suspect and a kill costs one item.
+One item at a time, so that a death has exactly one suspect and a kill costs one item. Tenants take turns, and in a tenant its
+clients and requests. Where there are several workers, one is kept from clips and sounds, which may take a minute each.
 """
 
-from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from ...protocol.edges.preprocessor_to_decode_worker import CheckGuide, Decode
-from ...protocol.request import MediaItem
+from ...protocol.request import Embeds, MediaItem, PackedEmbeds
 from ..quarantine import evidence
+from .turns import Turns
 
 W = TypeVar("W")
 
@@ -19,8 +20,8 @@ class DecodeTask(Generic[W]):
     """One item on its way through the pool, for all requests that wait for it."""
 
     key: str
-    owner: str
-    """Whose turn it takes in the queue."""
+    owner: tuple[str, ...]
+    """Whose turn it takes in the queue: tenant, client, request."""
     decode: Decode | CheckGuide
     ready: bool
     waiters: list[W] = field(default_factory=list)
@@ -43,20 +44,25 @@ class DecodeTask(Generic[W]):
         """None: it brings the verdict on a guide."""
         return self.decode.item if isinstance(self.decode, Decode) else None
 
+    @property
+    def slow(self) -> bool:
+        """It may take much longer than a picture may."""
+        item = self.item
+        return item is not None and item.modality != "image" and not isinstance(item.source, Embeds | PackedEmbeds)
+
 
 class Pool(Generic[W]):
     """Tasks by item key; at most one per key."""
 
     def __init__(self) -> None:
-        self._queues: OrderedDict[str, deque[DecodeTask[W]]] = OrderedDict()
-        """Waiting tasks per owner; owners take turns."""
+        self._queue: Turns[DecodeTask[W]] = Turns()
         self._tasks: dict[str, DecodeTask[W]] = {}
         self._workers: dict[str, DecodeTask[W] | None] = {}
         """Role -> what it is decoding."""
 
     @property
     def waiting(self) -> int:
-        return sum(len(queue) for queue in self._queues.values())
+        return len(self._queue)
 
     @property
     def running(self) -> int:
@@ -74,13 +80,9 @@ class Pool(Generic[W]):
         return task if task is not None and task.decode.job == job else None
 
     def enqueue(self, task: DecodeTask[W], first: bool = False) -> None:
+        """`first`: before all else of its tenant."""
         self._tasks[task.key] = task
-        queue = self._queues.setdefault(task.owner, deque())
-        if first:
-            queue.appendleft(task)
-            self._queues.move_to_end(task.owner, last=False)
-        else:
-            queue.append(task)
+        self._queue.push(task.owner, task, first)
 
     def add_worker(self, role: str) -> None:
         self._workers.setdefault(role, None)
@@ -95,10 +97,10 @@ class Pool(Generic[W]):
         return task
 
     def start(self) -> list[DecodeTask[W]]:
-        """Give idle workers work, owners in turn."""
+        """Give idle workers work, in turn."""
         started: list[DecodeTask[W]] = []
         for role in [role for role, task in self._workers.items() if task is None]:
-            task = self._pop()
+            task = self._queue.pop(self._may_start)
             if task is None:
                 break
             task.worker = role
@@ -127,21 +129,11 @@ class Pool(Generic[W]):
         """Nobody waits for it any more: take it from the queue. False where it is being decoded."""
         if task.worker is not None:
             return False
-        queue = self._queues.get(task.owner)
-        if queue is not None and task in queue:
-            queue.remove(task)
-            if not queue:
-                del self._queues[task.owner]
+        self._queue.remove(task.owner, task)
         self._tasks.pop(task.key, None)
         return True
 
-    def _pop(self) -> DecodeTask[W] | None:
-        if not self._queues:
-            return None
-        owner, queue = next(iter(self._queues.items()))
-        task = queue.popleft()
-        if queue:
-            self._queues.move_to_end(owner)
-        else:
-            del self._queues[owner]
-        return task
+    def _may_start(self, task: DecodeTask[W]) -> bool:
+        """A slow one only where a worker is left for the others, or there is but one."""
+        slow = sum(1 for running in self._workers.values() if running is not None and running.slow)
+        return not task.slow or slow < max(1, len(self._workers) - 1)

@@ -19,7 +19,7 @@ from ...protocol.shortage import NO_SPACE, SpaceError, shortage
 from ..blocking import BlockingActor
 from ..launch import Launch
 from .checkpoint import read_checkpoint
-from .decode.budget import BudgetError, memory_budget
+from .decode.budget import BudgetError, CpuSpent, cpu_budget, memory_budget, too_slow
 from .decode.item import ItemDecoder
 from .families.base import MediaFeatures
 from .families.loading import load_family
@@ -100,6 +100,8 @@ class DecodeWorker(BlockingActor):
             failure = error.failure
         except BudgetError:
             failure = Failure("too_large", "The item takes more memory than one item may.")
+        except CpuSpent:
+            failure = too_slow(job.item.modality, self.config.media.cpu_seconds(job.item.modality))
         except Exception as error:  # whatever a decoder raises on hostile bytes belongs to this item alone
             failure = shortage(error) or self._undecodable(job, error)
         else:
@@ -122,7 +124,8 @@ class DecodeWorker(BlockingActor):
         with self._reader.view(blob_of(item.source)) as view:
             data = bytes(view)
         digest = content_digest(self.config.hasher, item.source, data)
-        made = self._decoder.features(item.modality, item.source, data, job.processor_kwargs, job.io_kwargs)
+        with cpu_budget(self.config.media.cpu_seconds(item.modality)):
+            made = self._decoder.features(item.modality, item.source, data, job.processor_kwargs, job.io_kwargs)
         return Decoded(
             job=job.job,
             digest=digest,

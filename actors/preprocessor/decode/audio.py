@@ -1,50 +1,104 @@
 """Sounds: from any container or from samples to one channel at the model's rate."""
 
 import math
+from collections.abc import Iterator
+from typing import Any
 
 import av
 import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from ....protocol.errors import refuse
+from ....protocol.errors import RequestError, refuse
 from ....protocol.roles import MediaLimits
-from .container import AUDIO_FORMATS, VIDEO_FORMATS, open_container, seconds_of
+from .animation import is_animation
+from .container import open_container, seconds_of
+from .second_reader import read_sound
+from .sniff import AUDIO_FORMATS, VIDEO_FORMATS, behind_junk, sniff
 
-NOT_DECODABLE = "The sound cannot be decoded: it is no WAV, FLAC, OGG, Opus, MP3, AAC, M4A or WebM, or its data is damaged."
+NOT_DECODABLE = (
+    "The sound cannot be decoded: it is no WAV, FLAC, OGG, Opus, MP3, AAC, M4A, WebM, AIFF, AU, CAF, W64, WMA, AC3 or AMR, "
+    "or its data is damaged."
+)
+NO_SOUND = "The file holds no sound."
+FREE_CHANNELS = 8
+FEW = 2
+"""Packets of a sound that may be no sound, beside one in a hundred."""
 
 Wave = NDArray[np.float32]
+NOTHING: Wave = np.zeros(0, np.float32)
 
 
 def decode_audio(data: bytes, rate: int, limits: MediaLimits, of_clip: bool = False) -> Wave:
-    """float32 [n] at `rate` samples per second. `of_clip`: the file is a clip, and one without sound gives no samples."""
-    pieces: list[Wave] = []
-    count = 0
+    """float32 [n] at `rate` samples per second. `of_clip`: the file is a clip, and one without sound gives no samples.
+
+    What FFmpeg cannot read is tried with librosa's own reader. Raises RequestError.
+    """
+    if of_clip and is_animation(data):
+        return NOTHING
+    try:
+        mono, own_rate = _by_ffmpeg(data, limits, of_clip)
+    except RequestError as refused:
+        if of_clip or refused.failure.kind != "unprocessable_media" or (read := read_sound(data, limits)) is None:
+            raise
+        mono, own_rate = read
+    return resample(mono, own_rate, rate) if len(mono) else NOTHING
+
+
+def _by_ffmpeg(data: bytes, limits: MediaLimits, of_clip: bool) -> tuple[Wave, int]:
+    """One channel, and its rate. Without sound: nothing of a clip, else RequestError."""
+    if sniff(data) is None:
+        data = data[behind_junk(data) :]
     with open_container(data, AUDIO_FORMATS | VIDEO_FORMATS if of_clip else AUDIO_FORMATS, NOT_DECODABLE) as container:
         if not container.streams.audio and of_clip:
-            return np.zeros(0, np.float32)
+            return NOTHING, 1
         if not container.streams.audio:
-            raise refuse("unprocessable_media", "The file holds no sound.")
+            raise refuse("unprocessable_media", NO_SOUND)
         stream = container.streams.audio[0]
         own_rate = int(stream.rate or 0) if stream.codec_context is not None else 0
         if own_rate < 1:
             raise refuse("unprocessable_media", NOT_DECODABLE)
         seconds = seconds_of(container, stream)
         if seconds is not None:
-            check_length(seconds, seconds * own_rate, limits)
-        # Planar float without a change of rate: only the sample format is converted here.
-        planar = av.AudioResampler(format="fltp")
-        for frame in container.decode(stream):
-            for out in planar.resample(frame):
-                mono = out.to_ndarray().mean(axis=0, dtype=np.float32)
-                count += len(mono)
-                check_length(count / own_rate, count, limits)
-                pieces.append(mono)
-    if not count and of_clip:
-        return np.zeros(0, np.float32)
-    if not count:
-        raise refuse("unprocessable_media", "The file holds no sound.")
-    return resample(np.concatenate(pieces), own_rate, rate)
+            check_length(seconds, seconds * own_rate, limits, stream.channels)
+        pieces: list[Wave] = []
+        count = 0
+        for mono in _mono(_frames(container, stream)):
+            count += len(mono)
+            check_length(count / own_rate, count, limits, stream.channels)
+            pieces.append(mono)
+    if not count and not of_clip:
+        raise refuse("unprocessable_media", NO_SOUND)
+    return np.concatenate(pieces) if pieces else NOTHING, own_rate
+
+
+def _mono(frames: Iterator[Any]) -> Iterator[Wave]:
+    """Only the sample format is converted here, not the rate: planar, but packed where PyAV cannot read so many planes."""
+    convert = None
+    for frame in frames:
+        if convert is None:
+            channels = frame.layout.nb_channels
+            convert = av.AudioResampler(format="fltp" if channels <= FREE_CHANNELS else "flt")
+        for out in convert.resample(frame):
+            samples = out.to_ndarray()
+            if channels > FREE_CHANNELS:
+                samples = samples.reshape(-1, channels).T
+            yield samples.mean(axis=0, dtype=np.float32)
+
+
+def _frames(container: Any, stream: Any) -> Iterator[Any]:
+    """As players do, it passes over a few packets that are no sound: tags and the ends of a cut."""
+    good = bad = 0
+    for packet in container.demux(stream):
+        try:
+            frames = packet.decode()
+        except av.error.InvalidDataError:
+            bad += 1
+            if bad > FEW + good // 100:
+                raise
+            continue
+        good += 1
+        yield from frames
 
 
 def audio_of_samples(samples: Wave, own_rate: int | None, rate: int, limits: MediaLimits) -> Wave:
@@ -71,8 +125,10 @@ def resample(wave: Wave, own_rate: int, rate: int) -> Wave:
     return out
 
 
-def check_length(seconds: float, samples: float, limits: MediaLimits) -> None:
+def check_length(seconds: float, samples: float, limits: MediaLimits, channels: int = 1) -> None:
+    """`samples` of one channel, for they are mixed to one; beyond eight, channels count as work."""
     if seconds > limits.audio_seconds:
         raise refuse("too_large", f"The sound lasts {round(seconds, 1):g} s; at most {limits.audio_seconds:g} s are taken.")
-    if samples * 4 > limits.audio_bytes:
-        raise refuse("too_large", f"The sound takes {int(samples * 4)} bytes decoded; at most {limits.audio_bytes} are taken.")
+    if samples * 4 * max(1, channels / FREE_CHANNELS) > limits.audio_bytes:
+        text = f"The sound takes {int(samples * 4)} bytes decoded; at most {limits.audio_bytes} are taken"
+        raise refuse("too_large", f"{text}." if channels <= FREE_CHANNELS else f"{text}, and less of {channels} channels.")

@@ -1,11 +1,18 @@
-"""A worker's memory limit: what it held when an item began, and the item's budget on top."""
+"""A worker's limits for one item: the memory that it held when the item began and the item's budget on top, and CPU time."""
 
 import resource
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+from ....protocol.errors import Failure
+from ....protocol.request import Modality
 from ....protocol.shortage import is_memory
+
+AGAIN_SECONDS = 0.25
+"""CPU time after which an item that went on is told once more."""
 
 
 class BudgetError(MemoryError):
@@ -29,6 +36,33 @@ def memory_budget(extra: int) -> Iterator[None]:
         raise
     finally:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+class CpuSpent(BaseException):
+    """The item has used up its CPU time. No Exception: decoders take those for damage, and go on or say so."""
+
+
+@contextmanager
+def cpu_budget(seconds: float) -> Iterator[None]:
+    """Within the block, of all threads together, more than `seconds` of CPU time raise CpuSpent as soon as a decoder comes
+    back to Python. One that does not come back is killed from outside. In the main thread alone."""
+
+    def spent(*_: Any) -> None:
+        raise CpuSpent
+
+    before = signal.signal(signal.SIGPROF, spent)
+    signal.setitimer(signal.ITIMER_PROF, seconds, AGAIN_SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0.0)
+        signal.signal(signal.SIGPROF, before)
+
+
+def too_slow(modality: Modality, seconds: float) -> Failure:
+    what = {"image": "picture", "video": "video", "audio": "sound"}[modality]
+    text = f"The {what} takes longer than {seconds:g} s to decode; send a smaller or simpler one."
+    return Failure("unprocessable_media", text, code="decode_timeout")
 
 
 def _address_space() -> int:

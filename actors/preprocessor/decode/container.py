@@ -8,38 +8,15 @@ from typing import Any
 import av
 
 from ....protocol.errors import refuse
-
-VIDEO_FORMATS = frozenset({"mp4", "matroska", "avi", "gif"})
-AUDIO_FORMATS = frozenset({"mp4", "matroska", "avi", "wav", "flac", "ogg", "mp3", "aac", "aiff", "au", "caf"})
+from .sniff import sniff
 
 av.logging.set_level(None)  # FFmpeg's lines about damaged media belong to a request, not to the log
 
+_NEEDED = (b"moov", b"mdat", b"moof")
+"""Boxes that must be whole; what is cut off of any other is not missed."""
 
-def sniff(data: bytes) -> str | None:
-    """The demuxer for these bytes, by their beginning: mov and m4a are `mp4`, webm is `matroska`."""
-    if data[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
-        return "mp4"
-    if data[:4] == b"\x1aE\xdf\xa3":
-        return "matroska"
-    if data[:4] == b"FORM" and data[8:12] in (b"AIFF", b"AIFC"):
-        return "aiff"
-    if data[:4] in (b"RIFF", b"RF64"):
-        return {b"AVI ": "avi", b"WAVE": "wav"}.get(data[8:12])
-    for magic, name in (
-        (b"GIF8", "gif"),
-        (b"fLaC", "flac"),
-        (b"OggS", "ogg"),
-        (b"ID3", "mp3"),
-        (b".snd", "au"),
-        (b"caff", "caf"),
-    ):
-        if data.startswith(magic):
-            return name
-    if len(data) > 2 and data[0] == 0xFF and data[1] & 0xF6 == 0xF0:
-        return "aac"
-    if len(data) > 2 and data[0] == 0xFF and data[1] & 0xE0 == 0xE0:
-        return "mp3"
-    return None
+_MOST_BOXES = 1 << 20
+"""At the top of a file; a fragment is two."""
 
 
 @contextmanager
@@ -49,7 +26,8 @@ def open_container(data: bytes, allowed: frozenset[str], refusal: str) -> Iterat
     if name not in allowed:
         raise refuse("unprocessable_media", refusal)
     try:
-        with av.open(io.BytesIO(data), mode="r", format=name) as container:
+        whole = _without_trailer(data) if name == "mp4" else data
+        with av.open(io.BytesIO(whole), mode="r", format=name) as container:
             yield container
     except (av.error.FFmpegError, UnicodeDecodeError) as error:
         if isinstance(error, MemoryError):
@@ -68,15 +46,7 @@ def cut_off(data: bytes) -> bool:
     """Whether the container says that it is longer than what has come. One that does not state its length counts as whole."""
     match sniff(data):
         case "mp4":
-            at = 0
-            while at + 8 <= len(data):
-                size = int.from_bytes(data[at : at + 4], "big")
-                if size == 1:
-                    size = int.from_bytes(data[at + 8 : at + 16], "big")
-                if size < 8:  # 0: to the end of the file
-                    return False
-                at += size
-            return at > len(data)
+            return any(kind in _NEEDED and end > len(data) for kind, end in _boxes(data))
         case "avi":
             size = int.from_bytes(data[4:8], "little")
             return 0 < size < 0x7FFFF000 and size + 8 > len(data) + 1  # a writer that cannot go back leaves all ones
@@ -86,6 +56,29 @@ def cut_off(data: bytes) -> bool:
             return b"\x3b" not in data[-64:]
         case _:
             return False
+
+
+def _boxes(data: bytes) -> Iterator[tuple[bytes, int]]:
+    """Kind and end of each box at the top of an MP4, up to what is none: a camera's own trailer, say."""
+    at = 0
+    for _ in range(_MOST_BOXES):
+        size, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
+        if size == 1:
+            size = int.from_bytes(data[at + 8 : at + 16], "big")
+        if not kind.isalnum() or 0 < size < 8:
+            return
+        at = at + size if size else len(data)  # without a size it goes to the end of the file
+        yield kind, at
+
+
+def _without_trailer(data: bytes) -> bytes:
+    """The boxes of an MP4 alone. One that is cut off and needed is kept, for its damage to be found."""
+    end = 0
+    for kind, after in _boxes(data):
+        if after > len(data):
+            return data if kind in _NEEDED else data[:end]
+        end = after
+    return data[:end] if end else data
 
 
 def _ends_behind(data: bytes, at: int) -> int:

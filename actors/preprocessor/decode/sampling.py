@@ -2,6 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 from ....protocol.errors import refuse
@@ -40,6 +41,15 @@ def sampling_of(
         min(bounds, default=None),
         min(max_duration, io.get("max_duration", max_duration)),
     )
+
+
+def rate_of(times: Sequence[int], tick: Fraction, stated: float | None) -> float | None:
+    """Frames a second on average, of frames shown at `times`, `tick` seconds each. What the header states counts where it
+    is near: it is exact where times are rounded."""
+    if len(times) < 2 or times[-1] <= times[0]:
+        return stated
+    measured = float((len(times) - 1) / ((times[-1] - times[0]) * tick))
+    return stated if stated is not None and abs(stated - measured) <= 0.02 * measured else measured
 
 
 def choose(total: int, rate: float | None, sampling: Sampling, times: Sequence[int] | None = None) -> list[int]:

@@ -1,42 +1,60 @@
 """Clips: only the chosen frames are kept in memory."""
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import av
 import numpy as np
+from av.stream import Disposition
 from numpy.typing import NDArray
 
 from ....protocol.errors import refuse
 from ....protocol.roles import MediaLimits
-from .container import VIDEO_FORMATS, cut_off, open_container, seconds_of
+from .animation import Animation, animation_of, frames_of
+from .container import cut_off, open_container, seconds_of
+from .display import rgb
 from .image import decode_image
-from .sampling import Sampling, choose
+from .sampling import Sampling, choose, rate_of
+from .sniff import VIDEO_FORMATS
 
-NOT_DECODABLE = "The video cannot be decoded: it is no MP4, WebM, Matroska, MOV, AVI or GIF, or its data is damaged."
+NOT_DECODABLE = (
+    "The video cannot be decoded: it is no MP4, MOV, WebM, Matroska, AVI, GIF, TS, MPG, FLV, WMV, OGV, APNG or animated WebP, "
+    "or its data is damaged."
+)
 DAMAGED = "The video is damaged: frames are missing or cannot be decoded."
+BROADCAST = ("mpegts", "mpeg", "mpegvideo")
+ANIMATION_WORK = 8
+"""What a pixel of an animated picture costs, against one of a video."""
 
 Frames = NDArray[np.uint8]
 
 
 def decode_video(data: bytes, limits: MediaLimits, sampling: Sampling, recover: bool = False) -> Frames:
-    """[T, H, W, 3] uint8. `recover`: a chosen frame that cannot be decoded is replaced by the next good one."""
+    """[T, H, W, 3] uint8 of the frames that a player shows, evenly over them. `recover`: a chosen frame that cannot be
+    decoded is replaced by the next good one. Raises RequestError."""
+    if (animation := animation_of(data)) is not None:
+        return _animated(animation, limits, sampling)
     with open_container(data, VIDEO_FORMATS, NOT_DECODABLE) as container:
         stream = _stream(container)
-        width, height = stream.codec_context.width, stream.codec_context.height
-        seconds = seconds_of(container, stream)
-        if seconds is not None and seconds > limits.video_seconds:
-            raise refuse("too_large", f"The video lasts {round(seconds, 1):g} s; at most {limits.video_seconds:g} s are taken.")
-        shown = [packet.pts for packet in container.demux(stream) if packet.size]
-        packets = len(shown)
-        if not recover and (stream.frames > packets or cut_off(data)):
+        size = stream.codec_context.width, stream.codec_context.height
+        times, cut = _expected(container, stream, limits)
+        if not recover and (cut or cut_off(data)):
             raise refuse("unprocessable_media", DAMAGED)
-        rate = float(stream.average_rate) if stream.average_rate else None
-        times = sorted(shown) if packets and None not in shown else None
-        chosen = choose(packets, rate, sampling, times)
-        check_frames(len(chosen), width, height, limits)
-    with open_container(data, VIDEO_FORMATS, NOT_DECODABLE) as container:  # from the start again: GIF cannot seek
-        return _collect(_decoded(container, _stream(container), recover), chosen, recover)
+        chosen = _choose(times, stream, sampling)
+        check_frames(len(chosen), *size, limits)
+    for second in (False, True):
+        with open_container(data, VIDEO_FORMATS, NOT_DECODABLE) as container:  # from the start again: GIF cannot seek
+            stream = _stream(container)
+            shown = Shown(chosen, limits)
+            shown.take(_decoded(container, stream, recover))
+            if shown.over or shown.lost:
+                return shown.frames(recover)
+            truth = _choose(shown.times, stream, sampling)
+        if second or truth == chosen:
+            break
+        chosen = truth  # packets and frames are not the same: hidden frames, fields, lost references
+    return shown.frames(recover)
 
 
 def frames_of_array(frames: Frames, rate: float | None, limits: MediaLimits, sampling: Sampling | None) -> Frames:
@@ -70,55 +88,129 @@ def check_frames(count: int, width: int, height: int, limits: MediaLimits) -> No
         raise refuse("unprocessable_media", NOT_DECODABLE)
 
 
+def check_work(frames: int, width: int, height: int, limits: MediaLimits) -> None:
+    """All frames up to the last that is chosen are decoded, each from the one before."""
+    if frames * width * height > limits.video_pixels:
+        text = (
+            f"The video has {frames} frames of {width}x{height} pixels, more work than a video may make; send fewer or smaller."
+        )
+        raise refuse("too_large", text, code="media_cost")
+
+
+class Shown:
+    """What came out of one decode: the frames that were chosen, and when all of them were shown."""
+
+    def __init__(self, chosen: list[int], limits: MediaLimits) -> None:
+        self._chosen = chosen
+        self._limits = limits
+        self._kept: list[Frames] = []
+        self.times: list[int | None] = []
+        self.lost = False
+        """Frames could not be decoded."""
+        self.over = False
+        """The last frame that was chosen is there, and none after it matters."""
+
+    def take(self, frames: Iterator[Any]) -> None:
+        """Convert the chosen ones alone; one that is lost (None) is replaced by the next."""
+        chosen, kept = self._chosen, self._kept
+        for index, frame in enumerate(frames):
+            self.times.append(None if frame is None else frame.pts)
+            self.lost |= frame is None
+            if frame is not None and len(kept) < len(chosen) and chosen[len(kept)] <= index:
+                check_frames(len(chosen), frame.width, frame.height, self._limits)
+                pixels = rgb(frame)
+                while len(kept) < len(chosen) and chosen[len(kept)] <= index:
+                    kept.append(pixels)
+            if chosen == [0] and kept:
+                self.over = True
+                return
+
+    def frames(self, recover: bool) -> Frames:
+        kept = self._kept
+        if not kept:
+            raise refuse("unprocessable_media", NOT_DECODABLE)
+        if len(kept) < len(self._chosen):
+            if not recover:
+                raise refuse("unprocessable_media", DAMAGED)
+            kept += [kept[-1]] * (len(self._chosen) - len(kept))
+        if len({frame.shape for frame in kept}) > 1:
+            raise refuse("unprocessable_media", "The video changes its size while it runs.")
+        return np.stack(kept)
+
+
+def _animated(animation: Animation, limits: MediaLimits, sampling: Sampling) -> Frames:
+    _check_length(animation.seconds, limits)
+    count = len(animation.durations)
+    check_work(count * ANIMATION_WORK, animation.width, animation.height, limits)
+    chosen = choose(count, count / animation.seconds, sampling, animation.times)
+    check_frames(len(chosen), animation.width, animation.height, limits)
+    return frames_of(animation, chosen)
+
+
 def _stream(container: Any) -> Any:
-    if not container.streams.video:
+    """The first that moves: pictures on covers are streams too."""
+    streams = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+    if not streams:
         raise refuse("unprocessable_media", "The file holds no video.")
-    stream = container.streams.video[0]
+    stream = streams[0]
     if stream.codec_context is None:
         raise refuse("unprocessable_media", NOT_DECODABLE)
     stream.thread_type = "SLICE"  # whole frames in flight would each cost memory
     return stream
 
 
+def _expected(container: Any, stream: Any, limits: MediaLimits) -> tuple[list[int | None], bool]:
+    """When frames will be shown as packets tell, without those that an edit list hides; and whether packets are missing."""
+    width, height = stream.codec_context.width, stream.codec_context.height
+    shown, packets = [], 0
+    for packet in container.demux(stream):
+        if packet.size:
+            packets += 1
+            check_work(packets, width, height, limits)
+            if not packet.is_discard:
+                shown.append(packet.pts)
+    times = shown if None in shown else sorted(shown)
+    if times and times[0] is not None and len(times) > 1:
+        seconds = float((times[-1] - times[0]) * stream.time_base) * len(times) / (len(times) - 1)
+    else:
+        seconds = seconds_of(container, stream) or 0.0
+    _check_length(seconds, limits)
+    listed = len(stream.index_entries) if container.format.name.startswith("mov") else 0
+    return times, packets < listed
+
+
+def _check_length(seconds: float, limits: MediaLimits) -> None:
+    if seconds > limits.video_seconds:
+        raise refuse("too_large", f"The video lasts {round(seconds, 1):g} s; at most {limits.video_seconds:g} s are taken.")
+
+
+def _choose(times: Sequence[int | None], stream: Any, sampling: Sampling) -> list[int]:
+    """Of frames shown at `times`, where they are known and rise."""
+    stated = float(stream.average_rate) if stream.average_rate else None
+    known = [time for time in times if time is not None]
+    if len(known) < len(times) or any(b < a for a, b in pairwise(known)):
+        return choose(len(times), stated, sampling)
+    return choose(len(known), rate_of(known, stream.time_base, stated), sampling, known)
+
+
 def _decoded(container: Any, stream: Any, recover: bool) -> Iterator[Any]:
-    """Each PyAV frame in order of display; None where it is lost."""
+    """Each PyAV frame in order of display; None where it is lost. A broadcast may begin in the middle: what cannot be
+    decoded before its first frame is no damage."""
+    started = container.format.name not in BROADCAST
     for packet in container.demux(stream):
         try:
             frames = packet.decode()
         except av.error.InvalidDataError as error:
+            if not started:
+                continue
             if not recover:
                 raise refuse("unprocessable_media", DAMAGED) from error
             yield None
             continue
         for frame in frames:
+            if frame.is_corrupt and not started:
+                continue
+            started = True
             if frame.is_corrupt and not recover:
                 raise refuse("unprocessable_media", DAMAGED)
             yield None if frame.is_corrupt else frame
-
-
-def _rgb(frame: Any) -> Frames:
-    pixels: Frames = frame.to_ndarray(format="rgb24")
-    turns = round(getattr(frame, "rotation", 0) / 90) % 4
-    return np.rot90(pixels, turns) if turns else pixels
-
-
-def _collect(frames: Iterator[Any], chosen: list[int], recover: bool) -> Frames:
-    """Convert the chosen ones alone."""
-    kept: list[Frames] = []
-    for index, frame in enumerate(frames):
-        if frame is not None and len(kept) < len(chosen) and chosen[len(kept)] <= index:
-            pixels = _rgb(frame)
-            while len(kept) < len(chosen) and chosen[len(kept)] <= index:
-                kept.append(pixels)
-        if len(kept) == len(chosen):
-            break
-    if not kept:
-        raise refuse("unprocessable_media", NOT_DECODABLE)
-    if len(kept) < len(chosen):
-        # A packet or two may show nothing (edit lists); more missing frames are damage.
-        if not recover and len(chosen) - len(kept) > 1:
-            raise refuse("unprocessable_media", DAMAGED)
-        kept += [kept[-1]] * (len(chosen) - len(kept))
-    if len({frame.shape for frame in kept}) > 1:
-        raise refuse("unprocessable_media", "The video changes its size while it runs.")
-    return np.stack(kept)

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from thespis.actors.preprocessor.decode.audio import audio_of_samples, decode_audio, resample
-from thespis.actors.preprocessor.decode.container import sniff
+from thespis.actors.preprocessor.decode.sniff import sniff
 from thespis.protocol.errors import RequestError
 from thespis.protocol.roles import MediaLimits
 

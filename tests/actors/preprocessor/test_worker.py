@@ -1,10 +1,12 @@
 """The decode worker: an item in, features in shared memory out, and a bad item harms nothing else."""
 
 import io
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -16,7 +18,7 @@ from thespis.protocol.edges.decode_worker_to_preprocessor import Decoded, Decode
 from thespis.protocol.edges.preprocessor_to_decode_worker import Decode, FreeFeatures
 from thespis.protocol.errors import Failure
 from thespis.protocol.request import Embeds, Encoded, Frames, MediaItem, Modality, Pixels, Samples, Source
-from thespis.protocol.roles import encode_config
+from thespis.protocol.roles import MediaLimits, encode_config
 from thespis.protocol.wire import Message
 
 from ...helpers.checkpoints import Checkpoints
@@ -157,6 +159,33 @@ def test_an_item_that_takes_too_much_memory(checkpoints: Checkpoints, tmp_path: 
         io.BytesIO(bytes(1 << 20))  # the limit is lifted again
     finally:
         bench.close()
+
+
+def test_A3_an_item_that_takes_too_much_cpu_time_ends_alone(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    media = msgspec.structs.replace(bench.config.media, image_seconds=0.05, decode_seconds=0.1)
+    bench.worker.config = msgspec.structs.replace(bench.config, media=media)
+
+    def endless(*_: Any) -> Any:
+        while True:
+            try:
+                sum(range(1000))
+            except Exception:  # as decoders do: the limit is none of these
+                continue
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.worker._decoder, "features", endless)
+        picture_failure = bench.failure("image", Encoded(bench.blob(b"x")))
+        sound_failure = bench.failure("audio", Encoded(bench.blob(b"x")))
+    assert (picture_failure.kind, picture_failure.code) == ("unprocessable_media", "decode_timeout")
+    assert picture_failure.text.startswith("The picture takes longer than 0.05 s")
+    assert sound_failure.text.startswith("The sound takes longer than 0.1 s")
+    assert signal.getitimer(signal.ITIMER_PROF) == (0.0, 0.0)
+    assert bench.decoded("image", Embeds(bench.blob(np.zeros((4, bench.config.model.hidden), np.float32)), (1, 4, 4))).rows == 4
+
+
+def test_A3_a_pictures_limit_is_seconds_and_no_more_than_that_of_any_item() -> None:
+    assert (MediaLimits().cpu_seconds("image"), MediaLimits().cpu_seconds("video")) == (10.0, 60.0)
+    assert MediaLimits(decode_seconds=2.0).cpu_seconds("image") == 2.0
 
 
 def test_features_stay_until_nobody_reads_them(bench: Bench) -> None:

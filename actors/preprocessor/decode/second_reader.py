@@ -1,0 +1,39 @@
+"""Sounds that FFmpeg cannot read, by the reader that librosa uses for files in memory: libsndfile. No program is started."""
+
+import io
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ....protocol.errors import RequestError, refuse
+from ....protocol.roles import MediaLimits
+
+BLOCK = 1 << 16
+"""Samples read at once."""
+
+
+def read_sound(data: bytes, limits: MediaLimits) -> tuple[NDArray[np.float32], int] | None:
+    """float32 [n] of one channel and its rate; None where it cannot be read either. Raises RequestError for what is too
+    long, which is found before more than the limit is kept."""
+    import soundfile
+
+    pieces: list[NDArray[np.float32]] = []
+    count = 0
+    try:
+        with soundfile.SoundFile(io.BytesIO(data)) as file:
+            rate = int(file.samplerate)
+            for block in file.blocks(BLOCK, dtype="float32", always_2d=True):
+                count += len(block)
+                if count > rate * limits.audio_seconds or count * 4 > limits.audio_bytes:
+                    text = (
+                        f"The sound is longer than the {limits.audio_seconds:g} s or {limits.audio_bytes} bytes that are taken."
+                    )
+                    raise refuse("too_large", text)
+                pieces.append(block.mean(axis=1, dtype=np.float32))
+    except RequestError:
+        raise
+    except (soundfile.SoundFileError, ValueError):
+        return None
+    if not count:
+        return None
+    return np.concatenate(pieces), rate
