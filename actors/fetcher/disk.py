@@ -179,9 +179,15 @@ class DiskCache:
         return whole if filled == note.size and _digest(whole) == note.digest else None
 
     def _write(self, key: str, note: Note, data: bytes) -> None:
-        if not self._shelf.holds(note.digest):
+        fresh = not self._shelf.holds(note.digest)
+        if fresh:
             _write_whole(self._contents / note.digest, data)
-        _write_whole(self._notes / key, msgspec.json.encode(note))
+        try:
+            _write_whole(self._notes / key, msgspec.json.encode(note))
+        except OSError:
+            if fresh:  # bytes that no note names would take room that nobody counts
+                _unlink(self._contents / note.digest)
+            raise
 
     def _remove(self, gone: Evicted) -> None:
         for key in gone.keys:

@@ -1,8 +1,10 @@
 """The download cache on a real folder."""
 
 import asyncio
+import errno
 import os
-from collections.abc import AsyncIterator
+import subprocess
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -184,6 +186,72 @@ async def test_S9_a_disk_that_fails_costs_nothing_but_the_copy(tmp_path: Path) -
         await kept(here, URL, b"picture")
         assert await here.find(URL, free) is None
         contents.mkdir(mode=0o700)
+        await kept(here, URL, b"picture")
+        assert await here.find(URL, free) == b"picture"
+
+
+@pytest.mark.parametrize("room", [0, 1, 6, 7, 8, 50])
+async def test_S9_a_disk_that_fills_during_a_write_keeps_nothing_half(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    """Before the bytes, within them, before their note, within it: nothing of it is found, and nothing takes room."""
+    left = [room]
+
+    def write(path: Path, data: bytes) -> None:
+        part = path.with_name(f"{path.name}.part")
+        if len(data) > left[0]:
+            part.write_bytes(data[: left[0]])
+            part.unlink()
+            raise OSError(errno.ENOSPC, "No space left on device")
+        left[0] -= len(data)
+        path.write_bytes(data)
+
+    async with cache(tmp_path) as here:
+        with monkeypatch.context() as patch:
+            patch.setattr("thespis.actors.fetcher.disk._write_whole", write)
+            await kept(here, URL, b"picture")
+        assert await here.find(URL, free) is None
+        assert files(tmp_path) == []
+        assert here.nbytes == 0
+        await kept(here, URL, b"picture")
+        assert await here.find(URL, free) == b"picture"
+
+
+async def test_S9_a_disk_that_fills_keeps_what_it_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(path: Path, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    async with cache(tmp_path) as here:
+        await kept(here, URL, b"picture")
+        with monkeypatch.context() as patch:
+            patch.setattr("thespis.actors.fetcher.disk._write_whole", write)
+            await kept(here, URL + "x", b"picture")  # the same bytes under another name: only the note is new
+        assert await here.find(URL, free) == b"picture"
+        assert await here.find(URL + "x", free) is None
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 KiB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], capture_output=True, check=False).returncode:
+        pytest.skip("only root may mount a small file system")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+async def test_S9_a_real_disk_that_fills(small: Path) -> None:
+    async with cache(small) as here:
+        for number in range(12):
+            await kept(here, f"{URL}{number}", bytes([number]) * 9_000)
+        found = [await here.find(f"{URL}{number}", free) for number in range(12)]
+        assert found[0] == bytes([0]) * 9_000
+        assert found[-1] is None
+        whole = [data for data in found if data is not None]
+        assert sorted(path.stat().st_size for path in files(small) if path.parent.name == "contents") == [9_000] * len(whole)
+        for path in files(small)[:3]:
+            path.unlink()
         await kept(here, URL, b"picture")
         assert await here.find(URL, free) == b"picture"
 
