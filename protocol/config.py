@@ -147,6 +147,10 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             "host names that callers may use beside addresses and localhost (default: any, but on loopback without a key none)"
         ),
     ] = ()
+    max_connections_per_address: Annotated[
+        int, doc("connections that one address (of IPv6: one /64) may hold, beyond: 429; 0: no limit")
+    ] = 1024
+    header_timeout: Annotated[float, doc("seconds for the head of a request, from its first byte, beyond: 408")] = 10.0
     drain_timeout: Annotated[float, doc("seconds that accepted requests may take after SIGTERM")] = 30.0
     tool_call_parser: Annotated[
         Literal["auto", "hermes", "json"], doc("how the model writes tool calls; auto: as its chat template says")
@@ -158,6 +162,10 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """An already bound socket handed down by the command, so that the port is known before any process starts."""
 
     def __post_init__(self) -> None:
+        if self.max_connections_per_address < 0:
+            raise ValueError(f"max_connections_per_address must be at least 0, got {self.max_connections_per_address}.")
+        if not self.header_timeout > 0:
+            raise ValueError(f"header_timeout must be above 0, got {self.header_timeout}.")
         for origin in self.allowed_origins:
             if not _ORIGIN.fullmatch(origin):
                 raise ValueError(

@@ -10,7 +10,7 @@ from ..client import Client
 from .auth import OPEN_PATHS
 from .bodies import BODY_WANTED, expect
 from .connections import HttpConnection
-from .errors import CROWDED, NO_KEY, RETRY_AFTER_SECONDS, SERVER, Refusal, error_response, failure_of
+from .errors import NO_KEY, RETRY_AFTER_SECONDS, SERVER, Refusal, error_response, failure_of
 from .handlers import chat_completions, completions
 from .head import body_fault, framing_fault
 from .origins import preflight
@@ -48,7 +48,7 @@ async def _sign(request: web.Request, response: web.StreamResponse) -> None:
     service = request.app[SERVICE]
     response.headers[hdrs.SERVER] = SERVER
     response.headers.update(service.origins.consent(_origin(request)))
-    if service.draining or _crowded(request):
+    if service.draining or _turned_away(request) is not None:
         response.force_close()
         response.headers[hdrs.CONNECTION] = "close"
 
@@ -102,8 +102,8 @@ def _not_let_in(request: web.Request, service: Service) -> Refusal | None:
     if tenant is None:
         return NO_KEY
     request[TENANT] = tenant
-    if _crowded(request):
-        return CROWDED
+    if (fault := _turned_away(request)) is not None:
+        return fault
     takes_body = request.method == hdrs.METH_POST and request.match_info.http_exception is None
     return body_fault(headers) if takes_body else None
 
@@ -124,8 +124,8 @@ def _methods(request: web.Request) -> list[str]:
     return sorted(missed.allowed_methods) if isinstance(missed, web.HTTPMethodNotAllowed) else []
 
 
-def _crowded(request: web.Request) -> bool:
-    return isinstance(request.protocol, HttpConnection) and request.protocol.crowded
+def _turned_away(request: web.Request) -> Refusal | None:
+    return request.protocol.refusal if isinstance(request.protocol, HttpConnection) else None
 
 
 def _has_left(request: web.Request) -> bool:

@@ -52,6 +52,17 @@ NO_KEY = Refusal(
 )
 CROWDED = Refusal(NO_FILES, STATUS[NO_FILES.kind])
 """To a caller whose connection took almost the last file that this process may open."""
+TOO_MANY_CONNECTIONS = Refusal(
+    Failure(
+        "overloaded",
+        "There are too many connections from your address; close some, or send requests over those there are.",
+        code="too_many_connections",
+    ),
+    429,
+)
+LATE_HEAD = Refusal(
+    Failure("invalid_request", "The head of the request did not come whole in time.", code="request_timeout"), 408
+)
 
 
 def error_body(failure: Failure) -> dict[str, Any]:
@@ -95,6 +106,15 @@ def error_response(failure: Failure, status: int, more: Mapping[str, str] = {}) 
     return web.Response(
         body=encode_json(error_body(failure)), status=status, content_type="application/json", headers={**headers, **more}
     )
+
+
+def raw_answer(refusal: Refusal) -> bytes:
+    """A whole answer to somebody who has not asked, before the connection is closed."""
+    response = error_response(*refusal)
+    assert isinstance(response.body, bytes)
+    response.headers.update({"Server": SERVER, "Connection": "close", "Content-Length": str(len(response.body))})
+    lines = (f"{name}: {value}\r\n" for name, value in response.headers.items())
+    return f"HTTP/1.1 {response.status} {response.reason}\r\n{''.join(lines)}\r\n".encode() + response.body
 
 
 def no_request(status: int) -> web.Response:

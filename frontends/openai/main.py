@@ -15,7 +15,7 @@ from ...protocol.errors import EngineError
 from ...protocol.roles import HttpConfig
 from ..client import CUT, Client
 from .app import make_app
-from .connections import BACKLOG, allow_files, serve_on
+from .gate import BACKLOG, Limits, allow_files, serve_on
 from .service import SERVICE
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ class Http(Actor):
         listener = open_listener(settings.server)
         self._client = await Client.connect(self.launch.directory, f"http-{self.launch.epoch}", patience=None)
         self._app = make_app(self._client, settings)
-        self._runner = await serve_on(self._app, listener)
+        self._runner = await serve_on(self._app, listener, limits_of(settings.server))
         return {"port": listener.getsockname()[1]}
 
     async def on_stop(self) -> None:
@@ -48,6 +48,10 @@ class Http(Actor):
         if self._app is None or self._client is None:
             return {}
         return {"busy": float(self._app[SERVICE].busy), **self._client.counters()}
+
+
+def limits_of(server: ServerConfig) -> Limits:
+    return Limits(server.max_connections_per_address, server.header_timeout)
 
 
 def open_listener(server: ServerConfig) -> socket.socket:

@@ -10,8 +10,8 @@ import aiohttp
 
 from thespis.frontends.admission import Admission, Cost
 from thespis.frontends.openai.app import make_app
-from thespis.frontends.openai.connections import serve_on
-from thespis.frontends.openai.main import close, open_listener
+from thespis.frontends.openai.gate import serve_on
+from thespis.frontends.openai.main import close, limits_of, open_listener
 from thespis.frontends.stream import Stream
 from thespis.protocol.blobs import BlobRef, Bytes
 from thespis.protocol.checkpoint import ModelInfo
@@ -159,7 +159,7 @@ async def served(client: FakeClient, config: HttpConfig | None = None) -> AsyncI
     port = listener.getsockname()[1]
     client.draining = False
     app = make_app(client, settings)  # type: ignore[arg-type]
-    runner = await serve_on(app, listener)
+    runner = await serve_on(app, listener, limits_of(settings.server))
     try:
         yield f"http://127.0.0.1:{port}"
     finally:

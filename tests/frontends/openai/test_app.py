@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from thespis.frontends.openai.auth import Keys, tenant_of
-from thespis.frontends.openai.connections import serve_on
+from thespis.frontends.openai.gate import serve_on
 from thespis.protocol.errors import Failure
 from thespis.protocol.request import Encoded
 
