@@ -9,7 +9,6 @@ import anyio
 import anyio.abc
 import zmq
 
-from ..protocol.errors import EngineError
 from .base import BaseActor
 from .launch import Launch
 
@@ -44,7 +43,7 @@ class Actor(BaseActor):
             async with anyio.create_task_group() as self.tasks:
                 try:
                     notes = await self.on_start(config)
-                except EngineError as error:
+                except Exception as error:
                     self.tell_fatal(error)
                     self.tasks.cancel_scope.cancel()
                     self._fault = SystemExit(1)

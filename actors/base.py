@@ -6,6 +6,7 @@ process and the director starts a new one: state that may be wrong is never kept
 actor and ends that request alone.
 """
 
+import logging
 from typing import Any
 
 import zmq
@@ -13,9 +14,12 @@ import zmq
 from ..protocol.edges.control import AskStats, End, Fatal, FromDirector, Gone, Peer, Peers, Ready, Refused, Stats, Stop
 from ..protocol.errors import EngineError
 from ..protocol.wire import Decoder, Message, WireError
+from . import last_words
 from .launch import Launch
 from .link import DirectorLink
 from .peers import Inboxes, PeerTable, UnknownSenders
+
+log = logging.getLogger(__name__)
 
 
 class BaseActor:
@@ -69,10 +73,16 @@ class BaseActor:
 
     def tell_ready(self, notes: dict[str, int]) -> None:
         launch, inboxes = self.launch, self.inboxes
+        last_words.give_back()
         self.link.send(Ready(launch.role, launch.epoch, inboxes.inbox_endpoint, inboxes.control_endpoint, notes))
 
-    def tell_fatal(self, error: EngineError) -> None:
-        self.link.send(Fatal(self.launch.role, self.launch.epoch, str(error)))
+    def tell_fatal(self, error: Exception) -> None:
+        """It cannot load. What is no EngineError goes to the log as well."""
+        text = str(error)
+        if not isinstance(error, EngineError):
+            log.error("%s cannot load", self.launch.role, exc_info=error)
+            text = f"The process {self.launch.role} could not load ({': '.join(filter(None, (type(error).__name__, text)))})."
+        self.link.send(Fatal(self.launch.role, self.launch.epoch, text))
 
     def hear(self, frames: list[bytes]) -> None:
         """What came to the inbox."""

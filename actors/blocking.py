@@ -4,7 +4,6 @@ import time
 
 import zmq
 
-from ..protocol.errors import EngineError
 from .base import BaseActor
 
 
@@ -23,7 +22,7 @@ class BlockingActor(BaseActor):
         try:
             try:
                 notes = self.on_start(config)
-            except EngineError as error:
+            except Exception as error:
                 self.tell_fatal(error)
                 raise SystemExit(1) from None
             self.tell_ready(notes)

@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
+from typing import TextIO
 
 import msgspec
 
 from ..protocol.topology import DECODE_WORKER, kind_of
+from . import last_words
 
 _PR_SET_PDEATHSIG = 1
 _GROUP_SIGNALS = (
@@ -80,13 +82,13 @@ def enter(launch: Launch) -> None:
     if os.getppid() != parent or parent == 1:
         sys.exit(1)  # the director died before we asked to follow it
     setproctitle.setproctitle(f"thespis {_title(launch.role)}")
-    configure_logging(launch.role)
+    configure_logging(launch.role, stream=last_words.keep(last_words.path_of(launch.directory, launch.role, launch.epoch)))
     import_module(launch.module).main(launch)
 
 
-def configure_logging(role: str, level: int | str | None = None) -> None:
-    """One line per event on stderr: time, level, role, event."""
-    handler = logging.StreamHandler(sys.stderr)
+def configure_logging(role: str, level: int | str | None = None, stream: TextIO | None = None) -> None:
+    """One line per event on `stream`, by default stderr: time, level, role, event."""
+    handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)s {role} %(message)s"))
     logging.basicConfig(level=level or logging.INFO, handlers=[handler], force=True)
 

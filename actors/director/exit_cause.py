@@ -14,10 +14,24 @@ def is_outside(status: int | None, silent: bool, stopped: bool, out_of_memory: b
     stopped by a signal. `out_of_memory`: the kernel killed somebody for memory since the last death."""
     if silent:
         return stopped
-    if status is None or not os.WIFSIGNALED(status):
-        return False
+    return was_killed(status) and not (os.WTERMSIG(status or 0) == signal.SIGKILL and out_of_memory)
+
+
+def was_killed(status: int | None) -> bool:
+    """By a signal that nothing sends itself."""
+    return status is not None and os.WIFSIGNALED(status) and os.WTERMSIG(status) in _OUTSIDE
+
+
+def how(status: int | None, out_of_memory: bool = False) -> str:
+    """In words."""
+    if status is None:
+        return "it is not known how"
+    if not os.WIFSIGNALED(status):
+        return f"exit code {os.waitstatus_to_exitcode(status)}"
     number = os.WTERMSIG(status)
-    return number in _OUTSIDE and not (number == signal.SIGKILL and out_of_memory)
+    if number == signal.SIGKILL and out_of_memory:
+        return "killed by the kernel, which had no memory left"
+    return f"signal {number}: {signal.strsignal(number)}"
 
 
 class MemoryKills:

@@ -3,14 +3,16 @@
 import asyncio
 import logging
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from ...protocol.blobs import unlink_segments
 from ...protocol.topology import HTTP
+from .. import last_words
 from ..launch import Launch
 from .config import DirectorConfig
-from .exit_cause import MemoryKills, is_outside
+from .exit_cause import MemoryKills, how, is_outside
 from .janitor_keeper import JanitorKeeper
 from .leases import Holder, LeaseCourt
 from .processes import RETRY_SECONDS, Ended, ProcessWatcher, kill, spawn_actor
@@ -65,6 +67,7 @@ class Supervisor:
         self._court = LeaseCourt(threads_of, os.getpid(), self._loop.time())
         self._well = True
         """Nothing has been logged that is not over."""
+        self._opened = False
         self.closing = False
         """Nobody is restarted any more."""
 
@@ -82,6 +85,7 @@ class Supervisor:
 
     def opened(self) -> None:
         """The engine is ready for the first time: from now on each role has its full budget."""
+        self._opened = True
         for member in self.roster.members.values():
             member.budget = RestartBudget(RESTARTS, WINDOW)
 
@@ -157,23 +161,40 @@ class Supervisor:
             return
         ready = member.state == "ready"
         member.end()
-        outside = is_outside(status, member.silent, member.stopped, self._memory_kills.since_last())
+        memory = self._memory_kills.since_last()
+        outside = is_outside(status, member.silent, member.stopped, memory)
         self._gone(member.role, epoch, outside or member.excused)  # before all that takes time: /health waits for it
-        log.log(logging.INFO if self.closing else logging.WARNING, "%s.%d has ended (%s)", member.role, epoch, _how(status))
+        cause = how(status, memory)
+        log.log(logging.INFO if self.closing else logging.WARNING, "%s.%d has ended (%s)", member.role, epoch, cause)
         self._well = False
         self.roster.stats.pop(member.role, None)
         if ready:
-            self._restart(member, status)
+            self._restart(member, cause)
         else:
-            self._loop.call_later(LAST_WORDS_SECONDS, self._restart, member, status)
+            may_succeed = self._opened or outside or member.silent or member.excused
+            next_step = self._restart if may_succeed else self._fail
+            self._loop.call_later(LAST_WORDS_SECONDS, next_step, member, self._last_words(member, cause))
         self.bury(member.role, epoch)
         self.changed.set()
 
-    def _restart(self, member: Member, status: int | None) -> None:
+    def _last_words(self, member: Member, cause: str) -> str:
+        """`cause`, and what it said last on its stderr, all of which goes to the log."""
+        kept = last_words.take(last_words.path_of(self._run_dir, member.role, member.epoch))
+        sys.stderr.buffer.write(kept)
+        sys.stderr.flush()
+        line = last_words.last_line(kept)
+        return f"{cause}: {line}" if line else cause
+
+    def _fail(self, member: Member, death: str) -> None:
+        """The engine has never been ready, and what failed would fail again."""
+        if not self.closing and not member.retired:
+            self._give_up(member.fatal or f"The process {member.role} ended while it was loading ({death}).")
+
+    def _restart(self, member: Member, death: str) -> None:
         if self.closing or member.retired:
             return
         if not member.excused and not member.budget.spend(self._loop.time(), member.epoch):
-            self._give_up(member.fatal or f"The process {member.role} ended again and again ({_how(status)}); see the log.")
+            self._give_up(member.fatal or f"The process {member.role} ended again and again ({death}); see the log.")
             return
         member.restarts += 1
         self._make(member)
@@ -186,7 +207,7 @@ class Supervisor:
             log.error("%s.%d cannot be tidied up now (%s)", role, epoch, error.strerror)
             self._loop.call_later(RETRY_SECONDS, self.bury, role, epoch)
             return
-        for suffix in ("sock", "ctl"):
+        for suffix in ("sock", "ctl", "err"):
             (self._run_dir / f"{role}.{epoch}.{suffix}").unlink(missing_ok=True)
 
     def kill(self, role: str, epoch: int, excused: bool = False) -> None:
@@ -238,11 +259,3 @@ class Supervisor:
         if not holder.lease.told:
             holder.lease.told, self._well = True, False
             log.warning("%s is silent since the machine has no time or memory for it, and is waited for", holder.name)
-
-
-def _how(status: int | None) -> str:
-    if status is None:
-        return "unknown"
-    if os.WIFSIGNALED(status):
-        return f"signal {os.WTERMSIG(status)}"
-    return f"exit code {os.waitstatus_to_exitcode(status)}"

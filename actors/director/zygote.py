@@ -15,6 +15,7 @@ import os
 import random
 import select
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -62,8 +63,8 @@ def load(modules: list[str]) -> None:
     for name in modules:
         try:
             importlib.import_module(name)
-        except Exception:
-            log.exception("%s could not be loaded ahead", name)
+        except Exception as error:
+            log.warning("%s could not be loaded ahead (%s: %s)", name, type(error).__name__, error)
 
 
 def serve(orders: int, answers: int, director: int) -> None:
@@ -144,9 +145,9 @@ def become(launch: Launch) -> None:
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
         if isinstance(end.code, str):
-            log.error("%s", end.code)
+            print(end.code, file=sys.stderr)
     except BaseException:
-        log.exception("%s ends", launch.role)
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

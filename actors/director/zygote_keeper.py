@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from ..launch import Launch
+from .exit_cause import how, was_killed
 from .leases import Holder
 from .processes import RETRY_SECONDS, Ended, Zygote, kill
 from .roster import RestartBudget
@@ -33,6 +34,8 @@ class ZygoteKeeper:
         self._zygote: Zygote | None = None
         self.restarts = 0
         self._closing = False
+        self._has_loaded = False
+        """One of them has: what fails before that fails again."""
         self._put_off = False
         """The log says already that the machine gives no process or no file for it."""
 
@@ -80,7 +83,7 @@ class ZygoteKeeper:
         return zygote
 
     def _watch(self, zygote: Zygote, pid: int) -> None:
-        self._watch_child(pid, lambda pid, status: self._ended(zygote, pid))
+        self._watch_child(pid, lambda pid, status: self._ended(zygote, pid, status))
         self._put_off = False
 
     def _stands_by(self, zygote: Zygote, pid: int) -> None:
@@ -100,11 +103,16 @@ class ZygoteKeeper:
         if self._zygote is zygote and not zygote.closed and not self._closing:
             zygote.want_standby()
 
-    def _ended(self, zygote: Zygote, pid: int) -> None:
+    def _ended(self, zygote: Zygote, pid: int, status: int | None) -> None:
         """The zygote, or its standby. Its children live on; what it had not made yet, the next one makes."""
         if self._closing:
             self._bury(zygote, pid)
             return
+        if not self._has_loaded and not zygote.loaded and not was_killed(status):
+            self._bury(zygote, pid)
+            self._give_up(f"The zygote ended while it imported the model's libraries ({how(status)}); see the log.")
+            return
+        self._has_loaded |= zygote.loaded
         if not self._budget.spend(self._loop.time(), pid):
             self._bury(zygote, pid)
             self._give_up("The zygote, from which the model's processes are forked, ended again and again; see the log.")

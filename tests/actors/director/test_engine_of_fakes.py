@@ -302,6 +302,27 @@ def test_the_reason_of_a_failed_start_is_told_word_for_word() -> None:
         fake_engine({"gpu-runner": "torn"})
 
 
-def test_a_process_that_cannot_start_ends_the_engine() -> None:
-    with pytest.raises(EngineError, match=r"detokenizer ended again and again \(exit code 3\)"):
-        fake_engine({"detokenizer": "crashing"})
+@pytest.mark.parametrize(
+    ("module", "forked", "reason"),
+    [
+        ("crashing", (), "exit code 3"),
+        ("no_such_module", (), "exit code 1: ModuleNotFoundError: No module named 'no_such_module'"),
+        ("aborting", ("detokenizer",), "signal 6: Aborted: terminate called: the device is lost"),
+    ],
+)
+def test_a_process_that_dies_while_it_loads_ends_the_start_at_once_with_its_last_line(
+    module: str, forked: tuple[str, ...], reason: str, tmp_path: Path
+) -> None:
+    log = tmp_path / "engine.log"
+    with pytest.raises(EngineError) as refused:
+        fake_engine({"detokenizer": module}, forked=forked, preload=(), log_path=log)
+    assert str(refused.value) == f"The process detokenizer ended while it was loading ({reason})."
+    assert log.read_text().count("detokenizer.1 has ended") == 1
+    assert "detokenizer.2" not in log.read_text()
+    assert log.read_text().count(reason.partition(": ")[2].removeprefix("Aborted: ")) >= 1, "all that it said is in the log"
+
+
+def test_who_is_killed_from_outside_while_it_loads_is_replaced(start: StartEngine) -> None:
+    engine = start({"detokenizer": "killed_once"})
+    with Spectator(engine.run_dir) as spectator:
+        assert spectator.status().restarts["detokenizer"] == 1
