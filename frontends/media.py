@@ -60,6 +60,8 @@ class Arena(Protocol):
 
     def drop_bytes(self, blob: BlobRef) -> None: ...
 
+    def adopt(self, blobs: Sequence[BlobRef]) -> None: ...
+
 
 def read_url(url: str, modality: Modality, where: str, about: Mapping[str, Any] | None = None) -> bytes | Raw | Url:
     """`about`: what the caller says about a list of frames.
@@ -145,25 +147,38 @@ def _no_url(text: str, modality: Modality) -> str:
     return f"This is base64 without the frame of a URL: write data:{media_type};base64,<the base64>."
 
 
-def place(pending: Sequence[Pending], arena: Arena) -> tuple[MediaItem, ...]:
-    """Put the bytes into shared memory. If an item does not fit (RequestError), those before it are given back."""
+def place(pending: Sequence[Pending | MediaItem], arena: Arena) -> tuple[MediaItem, ...]:
+    """Put the bytes into shared memory; those that were written there by who read them need only be adopted. If an item does
+    not fit (RequestError), those before it are given back."""
     items: list[MediaItem] = []
     blobs: list[BlobRef] = []
     try:
+        if written := _written(pending):
+            arena.adopt(written)
+            blobs += written
         for item in pending:
-            source: Source | None
-            match item.content:
-                case bytes(data):
-                    blobs.append(arena.put_bytes(data))
-                    source = Encoded(blobs[-1])
-                case Raw(data, dtype, shape, wrap):
-                    blobs.append(arena.put_bytes(data, dtype, shape))
-                    source = wrap(blobs[-1])
-                case content:
-                    source = content
-            items.append(MediaItem(item.modality, source, item.where, item.uuid))
+            items.append(item if isinstance(item, MediaItem) else _placed(item, arena, blobs))
     except BaseException:
         for blob in blobs:
             arena.drop_bytes(blob)
         raise
     return tuple(items)
+
+
+def _placed(item: Pending, arena: Arena, blobs: list[BlobRef]) -> MediaItem:
+    source: Source | None
+    match item.content:
+        case bytes(data):
+            blobs.append(arena.put_bytes(data))
+            source = Encoded(blobs[-1])
+        case Raw(data, dtype, shape, wrap):
+            blobs.append(arena.put_bytes(data, dtype, shape))
+            source = wrap(blobs[-1])
+        case content:
+            source = content
+    return MediaItem(item.modality, source, item.where, item.uuid)
+
+
+def _written(pending: Sequence[Pending | MediaItem]) -> list[BlobRef]:
+    sources = [item.source for item in pending if isinstance(item, MediaItem)]
+    return [source.blob for source in sources if source is not None and not isinstance(source, Url)]

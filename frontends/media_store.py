@@ -1,7 +1,7 @@
 """The media bytes of one client's requests: shared memory within its share of what the engine holds."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..protocol.blobs import Arena, BlobRef, Bytes
@@ -33,14 +33,30 @@ class MediaStore:
 
         Raises RequestError: "overloaded" if the client's share is used up, "unavailable" if the machine has no more memory.
         """
-        if not self._has_room(len(data)):
-            raise refuse(
-                "overloaded", "The engine holds as much media as it takes at once; try again later.", code="overloaded"
-            )
+        self._refuse_beyond(len(data))
         try:
             return self._arena.put(data, dtype, shape)
         except SpaceError as error:
             raise RequestError(shortage(error) or NO_SPACE) from None
+
+    def draft(self, spare: bool = False) -> tuple[str, int]:
+        """See `Arena.draft`. Raises RequestError."""
+        try:
+            return self._arena.draft(spare)
+        except OSError as error:
+            raise RequestError(shortage(error) or NO_SPACE) from None
+
+    def adopt(self, blobs: Sequence[BlobRef]) -> None:
+        """What another process has written into a draft is put, without a copy. Raises as `put_bytes`."""
+        self._refuse_beyond(sum(blob.nbytes for blob in blobs))
+        try:
+            self._arena.adopt(blobs)
+        except (SpaceError, OSError) as error:
+            raise RequestError(shortage(error) or NO_SPACE) from None
+
+    def discard(self, path: str) -> None:
+        """See `Arena.discard`."""
+        self._arena.discard(path)
 
     def drop_bytes(self, *blobs: BlobRef) -> None:
         """Free blobs that nothing reads any more."""
@@ -62,6 +78,11 @@ class MediaStore:
 
     def close(self) -> None:
         self._arena.close()
+
+    def _refuse_beyond(self, nbytes: int) -> None:
+        if not self._has_room(nbytes):
+            text = "The engine holds as much media as it takes at once; try again later."
+            raise refuse("overloaded", text, code="overloaded")
 
     def _has_room(self, nbytes: int) -> bool:
         """What is larger than the whole share is accepted alone, rather than never."""

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from ..protocol.request import Prompt
+from ..protocol.request import MediaItem, Prompt
 from ..protocol.sampling import SamplingParams
 from .client import Client
 from .media import Pending, place
@@ -12,10 +12,10 @@ from .stream import Stream
 
 
 class Submission(msgspec.Struct, frozen=True):
-    """One prompt and its media, read and checked; the media are not in shared memory yet."""
+    """One prompt and its media, read and checked; bytes are not in shared memory yet, or were put there by who read them."""
 
     prompt: Prompt
-    media: tuple[Pending, ...] = ()
+    media: tuple[Pending | MediaItem, ...] = ()
     mm_processor_kwargs: dict[str, Any] = {}
     media_io_kwargs: dict[str, dict[str, Any]] = {}
     text: str | None = None
@@ -23,8 +23,8 @@ class Submission(msgspec.Struct, frozen=True):
 
     @property
     def nbytes(self) -> int:
-        """What its media take in shared memory."""
-        return sum(item.nbytes for item in self.media)
+        """What its media will take in shared memory."""
+        return sum(item.nbytes for item in self.media if isinstance(item, Pending))
 
 
 async def submit(

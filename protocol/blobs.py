@@ -9,6 +9,7 @@ Readers check offset, shape and dtype against the file before they map.
 import math
 import os
 from bisect import insort
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -56,21 +57,28 @@ class BlobError(Exception):
 
 
 class _Segment:
-    """One file: its map and its free blocks, sorted by offset."""
+    """One file: its map and its free blocks, sorted by offset. One that somebody else has filled has no map: nothing is put
+    between its blocks."""
 
-    def __init__(self, path: str, size: int) -> None:
+    def __init__(self, path: str, size: int, map: memoryview | None, free: list[tuple[int, int]]) -> None:
+        self.path, self.size, self.map, self.free = path, size, map, free
+
+    @classmethod
+    def reserve(cls, path: str, size: int) -> "_Segment":
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             os.posix_fallocate(fd, 0, size)
-            self.map = map_file(fd, size, writable=True)
+            return cls(path, size, map_file(fd, size, writable=True), [(0, size)])
         except OSError:
             os.unlink(path)
             raise
         finally:
             os.close(fd)
-        self.path = path
-        self.size = size
-        self.free: list[tuple[int, int]] = [(0, size)]
+
+    @property
+    def over(self) -> bool:
+        """Nothing is in it, and it does not stay warm, as segments of the regular size do."""
+        return self.free == [(0, self.size)] and (self.map is None or self.size > ARENA_BYTES)
 
     def take(self, nbytes: int) -> int | None:
         for index, (offset, length) in enumerate(self.free):
@@ -109,6 +117,7 @@ class Arena:
         self._limit = limit
         self._count = 0
         self._segments: dict[str, _Segment] = {}
+        self._folders = (Path("/dev/shm"), run_dir)
 
     @property
     def held(self) -> int:
@@ -125,14 +134,14 @@ class Arena:
         nbytes = ITEM_SIZE[dtype] * math.prod(shape)
         room = block_bytes(nbytes)
         for segment in self._segments.values():
-            offset = segment.take(room)
+            offset = None if segment.map is None else segment.take(room)
             if offset is not None:
                 break
         else:
             segment = self._grow(room)
-            taken = segment.take(room)
-            assert taken is not None
-            offset = taken
+            offset = segment.take(room)
+        assert segment.map is not None
+        assert offset is not None
         view = segment.map[offset : offset + nbytes]
         return BlobRef(segment.path, offset, dtype, shape), view
 
@@ -147,9 +156,36 @@ class Arena:
     def free(self, ref: BlobRef) -> None:
         segment = self._segments[ref.segment]
         segment.give(ref.offset, block_bytes(ref.nbytes))
-        if segment.size > ARENA_BYTES and segment.free == [(0, segment.size)]:
-            del self._segments[ref.segment]  # an outsized segment goes back; the regular ones stay warm
+        if segment.over:
+            del self._segments[ref.segment]
             segment.close()
+
+    def draft(self, spare: bool = False) -> tuple[str, int]:
+        """A new, empty file and its descriptor, for another process to fill (`Draft`); then `adopt` or `discard` it.
+
+        `spare`: in the run directory, which serves where /dev/shm is full. Raises OSError.
+        """
+        path = str(self._folders[spare] / self._next_name())
+        return path, os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+
+    def adopt(self, refs: Sequence[BlobRef]) -> None:
+        """A draft becomes a segment. `refs` are all its blocks, one behind the other. Raises ValueError if they are not."""
+        path, size = refs[0].segment, 0
+        for ref in refs:
+            if ref.segment != path or ref.offset != size:
+                raise ValueError("the blocks of a draft lie one behind the other")
+            size += block_bytes(ref.nbytes)
+        if self.held + size > self._limit:
+            raise SpaceError(f"{self._writer}: shared memory limit of {self._limit} bytes reached")
+        if size > os.stat(path).st_size:
+            raise ValueError("the draft is shorter than its blocks")
+        os.truncate(path, max(size, ARENA_BYTES + 1))  # a hole: readers keep no map of what is not of the regular size
+        self._segments[path] = _Segment(path, size, None, [])
+
+    def discard(self, path: str) -> None:
+        """Remove a draft, unless it has been adopted. Idempotent."""
+        if path not in self._segments:
+            Path(path).unlink(missing_ok=True)
 
     def close(self) -> None:
         """Unlink every segment; readers that have it mapped keep their view."""
@@ -161,18 +197,47 @@ class Arena:
         size = max(ARENA_BYTES, room)
         if self.held + size > self._limit:
             raise SpaceError(f"{self._writer}: shared memory limit of {self._limit} bytes reached")
-        self._count += 1
-        name = f"{segment_prefix(self._run_dir)}{self._writer}-{self._count}"
+        name = self._next_name()
         reason: OSError | None = None
-        for folder in (Path("/dev/shm"), self._run_dir):
+        for folder in self._folders:
             try:
-                segment = _Segment(str(folder / name), size)
+                segment = _Segment.reserve(str(folder / name), size)
             except OSError as error:
                 reason = error
                 continue
             self._segments[segment.path] = segment
             return segment
         raise SpaceError(f"{self._writer}: no room for {size} bytes of shared memory") from reason
+
+    def _next_name(self) -> str:
+        self._count += 1
+        return f"{segment_prefix(self._run_dir)}{self._writer}-{self._count}"
+
+
+class Draft:
+    """What fills a draft: block by block, in the process that got its descriptor. Raises OSError where there is no room."""
+
+    def __init__(self, path: str, fd: int) -> None:
+        self._path, self._fd = path, fd
+        self._end = 0
+        self.refs: list[BlobRef] = []
+
+    def put_bytes(self, data: Bytes, dtype: str = "uint8", shape: tuple[int, ...] | None = None) -> BlobRef:
+        view = memoryview(data).cast("B")
+        ref = BlobRef(self._path, self._end, dtype, shape if shape is not None else (view.nbytes,))
+        self._end += block_bytes(view.nbytes)
+        os.posix_fallocate(self._fd, ref.offset, self._end - ref.offset)
+        written = 0
+        while written < view.nbytes:
+            written += os.pwrite(self._fd, view[written:], ref.offset + written)
+        self.refs.append(ref)
+        return ref
+
+    def drop_bytes(self, blob: BlobRef) -> None:
+        """The whole draft goes with the request that it was for."""
+
+    def adopt(self, blobs: Sequence[BlobRef]) -> None:
+        raise ValueError("a draft takes bytes only")
 
 
 class BlobReader:

@@ -24,8 +24,9 @@ METRICS_PATHS = ("/v1/chat/completions", "/v1/completions", "/tokenize", "/detok
 def make_app(client: Client, config: HttpConfig) -> web.Application:
     """The OpenAI-compatible server over `client`. Bodies have limits of our own, so aiohttp's is off."""
     app = web.Application(middlewares=[_door], client_max_size=0)
-    app[SERVICE] = Service(client, config)
+    app[SERVICE] = service = Service(client, config)
     app.on_response_prepare.append(_sign)
+    app.on_cleanup.append(service.close)
     app.add_routes(
         [
             web.post("/v1/chat/completions", chat_completions, expect_handler=expect),
@@ -89,6 +90,8 @@ async def _answer(request: web.Request, handler: Handler, service: Service) -> w
         return error_response(*failure_of(error))
     except Exception as error:
         return error_response(*failure_of(error))
+    finally:
+        service.forget(request)
 
 
 def _not_let_in(request: web.Request, service: Service) -> Refusal | None:

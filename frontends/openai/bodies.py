@@ -1,10 +1,15 @@
 """Request bodies: read within limits on size, structure, memory and patience."""
 
 import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from aiohttp import web
 
 from ...protocol.errors import RequestError, refuse
+from ...protocol.shortage import shortage
+from .reading import is_small
 from .scan import Scan, Structure
 
 BODY_WANTED: web.RequestKey[bool] = web.RequestKey("body_wanted", bool)
@@ -25,44 +30,52 @@ class Bodies:
         self._max, self._max_total, self._structure, self._patience = max_bytes, max_total, structure, patience
         self._held = 0
 
-    async def read(self, request: web.Request) -> bytes:
-        """Raises RequestError: 413 for a body that is too large, if possible by its Content-Length alone, or has more structure
-        than a request needs; 400 if it is not UTF-8; 429 if other bodies take up all the space."""
+    @asynccontextmanager
+    async def receive(self, request: web.Request) -> AsyncIterator["Received"]:
+        """The body; its bytes count as held until the block ends.
+
+        Raises RequestError: 413 for a body that is too large, if possible by its Content-Length alone, or has more structure
+        than a request needs; 400 if it is not UTF-8; 429 if other bodies take up all the space.
+        """
         announced = request.content_length or 0
         if announced > self._max:
             raise self._too_large()
         if self._held and self._held + announced > self._max_total:
             raise self._full()
-        held = announced
-        self._held += held
+        body = Received(Scan(self._structure), announced)
+        self._held += announced
         request[BODY_WANTED] = True
+        try:
+            await self._fill(body, request)
+            yield body
+        finally:
+            self._held -= body.held
+            body.close()
+
+    async def _fill(self, body: "Received", request: web.Request) -> None:
         try:
             if request.headers.get("Expect", "").lower() == "100-continue":
                 await request.writer.write(CONTINUE)
                 request.writer.output_size = 0  # of the answer, nothing has been sent
-            chunks: list[bytes] = []
-            scan = Scan(self._structure)
             while chunk := await self._more(request):
-                scan.feed(chunk)
-                size = scan.size
-                if size > self._max:
+                body.scan.feed(chunk)
+                if body.scan.size > self._max:
                     raise self._too_large()
-                if size > held:  # it announced less, or nothing: count what it sends as it comes
-                    self._held += size - held
-                    held = size
-                    if self._held > self._max_total and self._held > held:
+                if (more := body.scan.size - body.held) > 0:  # it announced less, or nothing: count what it sends as it comes
+                    self._held += more
+                    body.held += more
+                    if self._held > self._max_total and self._held > body.held:
                         raise self._full()
-                chunks.append(chunk)
-            scan.end()
-            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+                body.add(chunk)
+            body.scan.end()
         except web.HTTPException:
             raise
         except (OSError, ValueError) as error:  # a broken transfer or content coding
             if isinstance(error, RequestError):
                 raise
+            if (short := shortage(error)) is not None:
+                raise RequestError(short) from None
             raise refuse("invalid_request", "The body could not be read.", code="invalid_body") from None
-        finally:
-            self._held -= held
 
     async def _more(self, request: web.Request) -> bytes:
         """The next piece of the body; nothing at its end."""
@@ -78,3 +91,46 @@ class Bodies:
 
     def _too_large(self) -> RequestError:
         return refuse("too_large", f"The body is larger than {self._max >> 20} MiB.", code="body_too_large")
+
+
+class Received:
+    """One body: in memory while it is small, then in a file of its own in memory, which a reader can be given."""
+
+    def __init__(self, scan: Scan, held: int) -> None:
+        self.scan = scan
+        self.held = held
+        """Bytes that count as held for it."""
+        self._chunks: list[bytes] = []
+        self._file: int | None = None
+
+    @property
+    def raw(self) -> bytes:
+        """Of a small body."""
+        return b"".join(self._chunks)
+
+    @property
+    def file(self) -> int:
+        """The descriptor of a file with the whole body."""
+        if self._file is None:
+            self._file = os.memfd_create("body", os.MFD_CLOEXEC)
+            chunks, self._chunks = self._chunks, []
+            for chunk in chunks:
+                self.add(chunk)
+        return self._file
+
+    def add(self, chunk: bytes) -> None:
+        """Raises OSError where there is no memory for it."""
+        if self._file is None and not is_small(self.scan):
+            self._file = self.file
+        if self._file is None:
+            self._chunks.append(chunk)
+            return
+        view = memoryview(chunk)
+        while view:
+            view = view[os.write(self._file, view) :]
+
+    def close(self) -> None:
+        self._chunks.clear()
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None

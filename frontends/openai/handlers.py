@@ -4,7 +4,6 @@ import re
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -14,8 +13,9 @@ from ...protocol.request import TextPrompt, TokenPrompt
 from .chat_shape import ChatShape
 from .completion_shape import CompletionShape
 from .generate import Meter, answer_stream, answer_whole, submit_all
-from .parse import Generation, parse_chat, parse_completion, prompt_only
-from .schema import ChatRequest, Common, CompletionRequest
+from .parse import Generation, prompt_only
+from .reading import CHAT, COMPLETION
+from .schema import ChatRequest, Common
 from .service import SERVICE, TENANT, Service
 from .shape import Options, Shape
 
@@ -25,8 +25,7 @@ OWN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+=~-]{0,127}")
 async def chat_completions(request: web.Request) -> web.StreamResponse:
     service, arrival = request.app[SERVICE], time.monotonic()
     with service.working():
-        parse = partial(parse_chat, embeds=service.config.engine.enable_mm_embeds, style=service.tool_style)
-        body, generation, headers = await service.read(request, ChatRequest, parse, generates=True)
+        body, (generation,), headers = await service.read(request, CHAT, generates=True)
         options = _options(service, body, arrival, generation, tools=generation.tools)
         return await _answer(request, service, body, [generation], options, headers)
 
@@ -34,7 +33,7 @@ async def chat_completions(request: web.Request) -> web.StreamResponse:
 async def completions(request: web.Request) -> web.StreamResponse:
     service, arrival = request.app[SERVICE], time.monotonic()
     with service.working():
-        body, generations, headers = await service.read(request, CompletionRequest, parse_completion, generates=True)
+        body, generations, headers = await service.read(request, COMPLETION, generates=True)
         echo = tuple(_prompt_text(service, generation) for generation in generations) if body.echo else None
         options = _options(service, body, arrival, generations[0], echo=echo, prompt_only=prompt_only(body))
         return await _answer(request, service, body, generations, options, headers)

@@ -147,7 +147,7 @@ MAX_IGNORED = 16
 FREE_FORM = ("mm_processor_kwargs", "media_io_kwargs", "chat_template_kwargs")
 
 
-def decode(schema: type[R], body: bytes) -> R:
+def decode(schema: type[R], body: bytes | memoryview) -> R:
     """Raises RequestError 400 that names the field: `messages[0].content`."""
     request = _decoded(body, schema)
     for name, harmless in NOT_YET.items():
@@ -159,7 +159,7 @@ def decode(schema: type[R], body: bytes) -> R:
     return request
 
 
-def _decoded(body: bytes | msgspec.Raw, schema: type[D]) -> D:
+def _decoded(body: bytes | memoryview | msgspec.Raw, schema: type[D]) -> D:
     try:
         return msgspec.json.decode(body, type=schema)
     except msgspec.ValidationError as error:
@@ -168,7 +168,7 @@ def _decoded(body: bytes | msgspec.Raw, schema: type[D]) -> D:
         raise refuse("invalid_request", "The body is not valid JSON.", code="invalid_json") from None
 
 
-def ignored_fields(schema: type[msgspec.Struct], body: bytes) -> list[str]:
+def ignored_fields(schema: type[msgspec.Struct], body: bytes | memoryview) -> list[str]:
     """Names in the body and in its `stream_options` that the schema does not know; only plain words, at most `MAX_IGNORED`.
 
     Raises RequestError 400 for one that could cost money or safety (`MATTERS`).

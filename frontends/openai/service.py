@@ -3,36 +3,28 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
 
 from aiohttp import web
 
-from ...protocol.errors import RequestError, refuse
+from ...protocol.errors import RequestError
 from ...protocol.roles import HttpConfig
 from ..client import CLOSED, Client
 from .auth import Keys
 from .bodies import Bodies
 from .metrics import Metrics
 from .origins import Hosts, Origins
+from .readers import Readers
+from .reading import B, Kind, P, Terms, check_model, detokenize, is_small, read
 from .scan import allowed
-from .schema import Body, decode, ignored_fields
 from .tool_parsers import OPEN, Style
 
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
-
 log = logging.getLogger(__name__)
-B = TypeVar("B", bound=Body)
-P = TypeVar("P")
 
 IGNORED_HEADER = "X-Thespis-Ignored-Fields"
 MAX_WARNED = 256
-LARGE = 1 << 20
-"""Bytes of a body above which parsing it takes milliseconds."""
 
 
 class Service:
@@ -44,6 +36,8 @@ class Service:
         self.hosts = Hosts(server.allowed_hosts, keyless_loopback=server.on_loopback and not server.api_key)
         limit = int(config.server.max_body_mb * (1 << 20))
         self.bodies = Bodies(limit, 2 * limit, allowed(config.engine.max_inflight_tokens))
+        self.terms = terms_of(config)
+        self.readers = Readers(client.media, self.terms)
         self.metrics = Metrics()
         self.started = int(time.time())
         self._warned: set[str] = set()
@@ -60,6 +54,10 @@ class Service:
     def busy(self) -> int:
         """Generations under way."""
         return self._busy
+
+    async def close(self, app: web.Application) -> None:
+        """With the app."""
+        self.readers.close()
 
     async def idle(self) -> None:
         """Wait until nothing is under way."""
@@ -81,28 +79,31 @@ class Service:
             if not self._busy:
                 self._idle.set()
 
-    async def read(
-        self, request: web.Request, schema: type[B], parse: Callable[[B], P], generates: bool = False
-    ) -> tuple[B, P, dict[str, str]]:
-        """The body, what `parse` (pure) makes of it, and headers that name the ignored fields.
+    async def read(self, request: web.Request, kind: Kind[B, P], generates: bool = False) -> tuple[B, list[P], dict[str, str]]:
+        """The body, what it asks for, and headers that name the ignored fields.
 
-        A large body is parsed in a thread, so that other streams continue meanwhile. With `generates` the headers alone decide
-        whether the engine has room for a request of this size; if not, raises RequestError 429.
+        What is not small is read by another process, so that other streams go on meanwhile. With `generates` the headers alone
+        decide whether the engine has room for a request of this size; if not, raises RequestError 429. Call `forget` when the
+        request is over.
         """
-        with self.client.admission.expecting(request.content_length or 0) if generates else nullcontext():
-            raw = await self.bodies.read(request)
+        place = self.client.admission.expecting(request.content_length or 0) if generates else nullcontext()
+        with place:
+            async with self.bodies.receive(request) as body:
+                if is_small(body.scan):
+                    call = read(kind, body.raw, self.terms)
+                else:
+                    call = await self.readers.read(kind, body.file, body.scan.size)
+                    if call.draft is not None:
+                        request[DRAFT] = call.draft
+        if not call.ignored:
+            return call.body, call.pieces, {}
+        self._warn(call.ignored)
+        return call.body, call.pieces, {IGNORED_HEADER: ", ".join(call.ignored)}
 
-        def work() -> tuple[B, P, list[str]]:
-            body = decode(schema, raw)
-            self.check_model(body.model)
-            self._check_template(body)
-            return body, parse(body), ignored_fields(schema, raw)
-
-        body, parsed, ignored = await asyncio.to_thread(work) if len(raw) > LARGE else work()
-        if not ignored:
-            return body, parsed, {}
-        self._warn(ignored)
-        return body, parsed, {IGNORED_HEADER: ", ".join(ignored)}
+    def forget(self, request: web.Request) -> None:
+        """Remove the media that were read and not submitted."""
+        if (draft := request.get(DRAFT)) is not None:
+            self.client.media.discard(draft)
 
     def _warn(self, fields: Sequence[str]) -> None:
         """Once for each name: a caller that sends it sends it every time."""
@@ -112,38 +113,37 @@ class Service:
             log.warning("requests have fields that are ignored: %s", ", ".join(new))
 
     def check_model(self, name: str | None) -> None:
-        """Raises RequestError 404 for a model that is not served here. None stands for the one that is."""
-        if name is not None and name != self.config.name:
-            raise refuse("not_found", f"The served model is `{self.config.name}`.", "model", "model_not_found")
-
-    def _check_template(self, body: Body) -> None:
-        """A template is a program: those of callers run here only if the operator allows it."""
-        if getattr(body, "chat_template", None) is not None and not self.config.engine.trust_request_chat_template:
-            text = "A chat template in the request is refused; start with --trust-request-chat-template."
-            raise refuse("unsupported", text, "chat_template", "unsupported")
+        """Raises RequestError 404 for a model that is not served here."""
+        check_model(name, self.terms)
 
     def detokenize(self, token_ids: Sequence[int]) -> str:
         """Raises RequestError 400 for an id outside the vocabulary."""
-        if any(id >= self.config.model.vocab for id in token_ids):
-            raise refuse("invalid_request", "A token id is outside the vocabulary.", "tokens", "out_of_range")
-        text: str = self._tokenizer.decode(list(token_ids), skip_special_tokens=False)
-        return text
+        return detokenize(token_ids, self.terms)
 
-    @cached_property
-    def tool_style(self) -> Style:
-        """How the served model writes tool calls: as configured, or as its chat template shows."""
-        told = self.config.server.tool_call_parser
-        if told != "auto":
-            return "hermes" if told == "hermes" else "json"
-        template = self.config.engine.chat_template or OPEN
-        return "hermes" if OPEN in template or "tools" not in template else "json"
 
-    @cached_property
-    def _tokenizer(self) -> "Tokenizer":
-        from tokenizers import Tokenizer
+def terms_of(config: HttpConfig) -> Terms:
+    """What this server accepts."""
+    return Terms(
+        model=config.name,
+        context=config.max_model_len,
+        vocabulary=config.model.vocab,
+        tokenizer=str(Path(config.model.path) / "tokenizer.json"),
+        style=_tool_style(config),
+        embeds=config.engine.enable_mm_embeds,
+        templates=config.engine.trust_request_chat_template,
+    )
 
-        return Tokenizer.from_file(str(Path(self.config.model.path) / "tokenizer.json"))
+
+def _tool_style(config: HttpConfig) -> Style:
+    """How the served model writes tool calls: as configured, or as its chat template shows."""
+    told = config.server.tool_call_parser
+    if told != "auto":
+        return "hermes" if told == "hermes" else "json"
+    template = config.engine.chat_template or OPEN
+    return "hermes" if OPEN in template or "tools" not in template else "json"
 
 
 SERVICE: web.AppKey[Service] = web.AppKey("service", Service)
+DRAFT: web.RequestKey[str] = web.RequestKey("draft", str)
+"""Set on a request whose media a reader has written: the path."""
 TENANT: web.RequestKey[str] = web.RequestKey("tenant", str)

@@ -8,8 +8,7 @@ from aiohttp import web
 
 from ...protocol.errors import EngineError
 from .metrics import CONTENT_TYPE
-from .parse import parse_tokenize
-from .schema import DetokenizeRequest, TokenizeRequest
+from .reading import DETOKENIZE, TOKENIZE
 from .service import SERVICE, Service
 from .shape import encode_json
 
@@ -70,7 +69,7 @@ async def metrics(request: web.Request) -> web.Response:
 
 async def tokenize(request: web.Request) -> web.Response:
     service = request.app[SERVICE]
-    _, prompt, headers = await service.read(request, TokenizeRequest, parse_tokenize)
+    _, (prompt,), headers = await service.read(request, TOKENIZE)
     found = await service.client.tokenize(prompt)
     tokens = list(found.token_ids)
     answer = {"count": len(tokens), "max_model_len": service.config.max_model_len, "tokens": tokens, "prompt": found.text}
@@ -79,5 +78,5 @@ async def tokenize(request: web.Request) -> web.Response:
 
 async def detokenize(request: web.Request) -> web.Response:
     service = request.app[SERVICE]
-    _, text, headers = await service.read(request, DetokenizeRequest, lambda body: service.detokenize(body.tokens))
+    _, (text,), headers = await service.read(request, DETOKENIZE)
     return _json({"prompt": text}, headers=headers)

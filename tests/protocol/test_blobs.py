@@ -4,12 +4,24 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thespis.protocol import blobs
-from thespis.protocol.blobs import ARENA_BYTES, Arena, BlobError, BlobReader, BlobRef, segment_prefix, unlink_segments
+from thespis.protocol.blobs import (
+    ARENA_BYTES,
+    Arena,
+    BlobError,
+    BlobReader,
+    BlobRef,
+    Draft,
+    block_bytes,
+    segment_prefix,
+    unlink_segments,
+)
+from thespis.protocol.shortage import SpaceError
 
 
 @pytest.fixture
@@ -226,3 +238,58 @@ def test_nobody_can_write_through_a_readers_view(arena: Arena, reader: BlobReade
     view = reader.view(arena.put(b"picture"))
     with pytest.raises(TypeError):
         view[0] = 1
+
+
+def drafted(arena: Arena, *items: bytes) -> list[BlobRef]:
+    path, fd = arena.draft()
+    draft = Draft(path, fd)
+    for item in items:
+        draft.put_bytes(item)
+    os.close(fd)
+    return draft.refs
+
+
+def test_a_draft_that_was_filled_elsewhere_becomes_a_segment_without_a_copy(arena: Arena, reader: BlobReader) -> None:
+    refs = drafted(arena, b"one", b"two" * 100)
+    assert arena.used == 0
+    arena.adopt(refs)
+    assert arena.used == sum(block_bytes(ref.nbytes) for ref in refs)
+    assert [bytes(reader.view(ref)) for ref in refs] == [b"one", b"two" * 100]
+    assert arena.put(b"three").segment != refs[0].segment  # nothing is put beside what was written elsewhere
+    arena.free(refs[0])
+    assert Path(refs[0].segment).exists()
+    arena.free(refs[1])
+    assert not Path(refs[0].segment).exists()
+    assert arena.used == block_bytes(5)
+
+
+def test_a_reader_keeps_no_map_of_a_draft(arena: Arena, reader: BlobReader) -> None:
+    arena.adopt(refs := drafted(arena, b"one"))
+    assert bytes(reader.view(refs[0])) == b"one"
+    assert reader._maps == {}
+
+
+@pytest.mark.parametrize("shift", [1, -1, 64, 1 << 40])
+def test_a_draft_whose_blocks_are_not_in_it_is_refused(arena: Arena, shift: int) -> None:
+    refs = drafted(arena, b"one", b"two")
+    wrong = msgspec.structs.replace(refs[1], offset=refs[1].offset + shift)
+    with pytest.raises(ValueError, match="draft"):
+        arena.adopt([refs[0], wrong])
+    with pytest.raises(ValueError, match="draft"):
+        arena.adopt([msgspec.structs.replace(refs[0], shape=(1 << 20,))])
+    arena.discard(refs[0].segment)
+    assert not Path(refs[0].segment).exists()
+
+
+def test_discarding_leaves_what_was_adopted(arena: Arena, reader: BlobReader) -> None:
+    arena.adopt(refs := drafted(arena, b"one"))
+    arena.discard(refs[0].segment)
+    assert bytes(reader.view(refs[0])) == b"one"
+
+
+def test_a_draft_beyond_the_limit_is_refused(run_dir: Path) -> None:
+    arena = Arena(run_dir, "fetcher.9", 1 << 20)
+    refs = drafted(arena, bytes(1 << 21))
+    with pytest.raises(SpaceError):
+        arena.adopt(refs)
+    arena.discard(refs[0].segment)

@@ -1,6 +1,7 @@
 """A client without an engine: deterministic words, real streams, and a switch for every way a request can go."""
 
 import asyncio
+import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -76,6 +77,21 @@ class FakeClient:
         offset = len(self.submitted) * 1000 + len(self.blobs)
         self.blobs[offset] = data
         return BlobRef("/dev/shm/fake", offset, "uint8", (len(data),))
+
+    def draft(self, spare: bool = False) -> tuple[str, int]:
+        fd, path = tempfile.mkstemp()
+        return path, fd
+
+    def adopt(self, blobs: Sequence[BlobRef]) -> None:
+        """What another process has written, under the numbers that the blobs have."""
+        if sum(map(len, self.blobs.values())) + sum(blob.nbytes for blob in blobs) > self.room:
+            raise RequestError(Failure("overloaded", "No room for media.", code="overloaded"))
+        whole = Path(blobs[0].segment).read_bytes()
+        for blob in blobs:
+            self.blobs[blob.offset] = whole[blob.offset : blob.offset + blob.nbytes]
+
+    def discard(self, path: str) -> None:
+        Path(path).unlink(missing_ok=True)
 
     def drain(self) -> None:
         self.draining = True

@@ -1,0 +1,191 @@
+"""From the bytes of a body to what a call asks for, by the path's kind: the same in the server and in a reader. Pure."""
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+
+import msgspec
+
+from ...protocol.errors import refuse
+from ...protocol.request import ChatPrompt, Prompt, Text, TextPrompt, TokenPrompt, Url
+from ..media import Pending
+from .parse import Generation, parse_chat, parse_completion, parse_tokenize
+from .scan import Scan, Structure
+from .schema import Body, ChatRequest, CompletionRequest, DetokenizeRequest, TokenizeRequest, decode, ignored_fields
+from .tool_parsers import Style
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+B = TypeVar("B", bound=Body)
+P = TypeVar("P")
+
+MAX_TEXT = 16 << 20
+"""Characters of a prompt: four million tokens of usual text."""
+MAX_PIECES = 16_384
+"""Messages of a conversation and parts of their contents."""
+MAX_FREE = 50_000
+"""Values of free form in a request: in tools, in calls of them, and in options."""
+MAX_BIASES = 1 << 15
+MAX_URL = 1 << 16
+"""Characters of a URL that is to be fetched."""
+MAX_DETOKENIZED = 1 << 20
+SMALL_BYTES = 1 << 20
+SMALL = Structure(depth=128, containers=4096, keys=16_384, strings=16_384, values=32_768)
+"""A body within this is read in less than 20 ms."""
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """What one server accepts."""
+
+    model: str
+    """The served name."""
+    context: int
+    """Tokens."""
+    vocabulary: int
+    tokenizer: str
+    """The path of the model's tokenizer.json."""
+    style: Style
+    """How the model writes tool calls."""
+    embeds: bool = False
+    templates: bool = False
+    """Whether a request may bring a chat template: it is a program."""
+
+
+class Kind(NamedTuple, Generic[B, P]):
+    """One path that takes a body."""
+
+    name: str
+    schema: type[B]
+    parse: Callable[[B, Terms], list[P]]
+    """Raises RequestError. Each piece of the result can be handed over by itself."""
+    piece: Any
+    """Their type."""
+
+
+class Call(NamedTuple, Generic[B, P]):
+    """One body, read."""
+
+    body: B
+    pieces: list[P]
+    ignored: list[str]
+    """Names of fields that have no effect."""
+    draft: str | None = None
+    """Where its media are, until they are submitted."""
+
+
+def is_small(scan: Scan) -> bool:
+    """Whether the body can be read where others wait for it."""
+    found = (getattr(scan.found, name) <= getattr(SMALL, name) for name in Structure.__struct_fields__)
+    return scan.size <= SMALL_BYTES and all(found)
+
+
+def read(kind: Kind[B, P], raw: "bytes | memoryview", terms: Terms) -> Call[B, P]:
+    """Raises RequestError that names what is wrong and where."""
+    body = decode(kind.schema, raw)
+    check_model(body.model, terms)
+    if getattr(body, "chat_template", None) is not None and not terms.templates:
+        text = "A chat template in the request is refused; start with --trust-request-chat-template."
+        raise refuse("unsupported", text, "chat_template", "unsupported")
+    return Call(body, kind.parse(body, terms), ignored_fields(kind.schema, raw))
+
+
+def check_model(name: str | None, terms: Terms) -> None:
+    """Raises RequestError 404 for a model that is not served here. None stands for the one that is."""
+    if name is not None and name != terms.model:
+        raise refuse("not_found", f"The served model is `{terms.model}`.", "model", "model_not_found")
+
+
+def detokenize(token_ids: Sequence[int], terms: Terms) -> str:
+    """Raises RequestError 400 for an id outside the vocabulary."""
+    if any(id >= terms.vocabulary for id in token_ids):
+        raise refuse("invalid_request", "A token id is outside the vocabulary.", "tokens", "out_of_range")
+    text: str = _tokenizer(terms.tokenizer).decode(list(token_ids), skip_special_tokens=False)
+    return text
+
+
+@cache
+def _tokenizer(path: str) -> "Tokenizer":
+    from tokenizers import Tokenizer
+
+    return Tokenizer.from_file(path)
+
+
+def _read_chat(body: ChatRequest, terms: Terms) -> list[Generation]:
+    generation = parse_chat(body, embeds=terms.embeds, style=terms.style)
+    _check(generation, terms)
+    return [generation]
+
+
+def _read_completion(body: CompletionRequest, terms: Terms) -> list[Generation]:
+    generations = parse_completion(body)
+    for generation in generations:
+        _check(generation, terms)
+    return generations
+
+
+def _read_tokenize(body: TokenizeRequest, terms: Terms) -> list[Prompt]:
+    prompt = parse_tokenize(body)
+    _check_prompt(prompt, terms)
+    return [prompt]
+
+
+def _read_detokenize(body: DetokenizeRequest, terms: Terms) -> list[str]:
+    if len(body.tokens) > MAX_DETOKENIZED:
+        raise refuse("invalid_request", f"At most {MAX_DETOKENIZED} tokens.", "tokens", "out_of_range")
+    return [detokenize(body.tokens, terms)]
+
+
+def _check(generation: Generation, terms: Terms) -> None:
+    """Raises RequestError for what is more than any request needs, in a part that the server itself must take up."""
+    _check_prompt(generation.prompt, terms)
+    for item in generation.media:
+        if isinstance(item, Pending) and isinstance(item.content, Url) and len(item.content.url) > MAX_URL:
+            raise refuse("invalid_request", f"A URL has at most {MAX_URL} characters.", item.where, "invalid_url")
+    if len(generation.sampling.logit_bias or ()) > MAX_BIASES:
+        raise refuse("invalid_request", f"At most {MAX_BIASES} tokens.", "logit_bias", "out_of_range")
+    _check_free("mm_processor_kwargs", generation.mm_processor_kwargs)
+    _check_free("media_io_kwargs", generation.media_io_kwargs)
+
+
+def _check_free(where: str, *values: Any) -> None:
+    waiting: list[Any] = list(values)
+    count = 0
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += value.values()
+            count += len(value)
+        elif isinstance(value, list | tuple):
+            waiting += value
+            count += len(value)
+        if count > MAX_FREE:
+            raise refuse("too_large", f"It has more than {MAX_FREE} values.", where, "body_too_complex")
+
+
+def _check_prompt(prompt: Prompt, terms: Terms) -> None:
+    """What no model reads need not be sent to its processes. Raises RequestError."""
+    match prompt:
+        case TextPrompt(text):
+            size = len(text)
+        case TokenPrompt(token_ids):
+            if len(token_ids) >= terms.context:
+                text = f"The prompt has {len(token_ids)} tokens, the model's context is {terms.context}."
+                raise refuse("invalid_request", text, code="context_length_exceeded")
+            return
+        case ChatPrompt(messages):
+            if len(messages) + sum(len(message.content) for message in messages) > MAX_PIECES:
+                raise refuse("too_large", f"At most {MAX_PIECES} messages and parts.", "messages", "body_too_complex")
+            _check_free("messages", *(message.extra for message in messages))
+            _check_free("tools", prompt.tools)
+            _check_free("chat_template_kwargs", prompt.template_kwargs)
+            size = sum(len(part.text) for message in messages for part in message.content if isinstance(part, Text))
+    if size > MAX_TEXT:
+        raise refuse("invalid_request", f"The prompt has {size} characters.", code="context_length_exceeded")
+
+
+CHAT: Kind[ChatRequest, Generation] = Kind("chat", ChatRequest, _read_chat, Generation)
+COMPLETION: Kind[CompletionRequest, Generation] = Kind("completion", CompletionRequest, _read_completion, Generation)
+TOKENIZE: Kind[TokenizeRequest, Prompt] = Kind("tokenize", TokenizeRequest, _read_tokenize, Prompt)
+DETOKENIZE: Kind[DetokenizeRequest, str] = Kind("detokenize", DetokenizeRequest, _read_detokenize, str)
+KINDS: dict[str, Kind[Any, Any]] = {kind.name: kind for kind in (CHAT, COMPLETION, TOKENIZE, DETOKENIZE)}
