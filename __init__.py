@@ -39,9 +39,9 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        from importlib.metadata import version
+        from .protocol.version import version
 
-        return version("thespis")
+        return version()
     if name not in _HOMES:
         raise AttributeError(f"module 'thespis' has no attribute {name!r}")
     from importlib import import_module

@@ -17,6 +17,7 @@ from typing import IO, Self
 import msgspec
 
 from ..actors.director.config import Announcement, DirectorConfig
+from ..actors.director.machine import refuse_impossible, this_machine
 from ..actors.director.preload import preload_for
 from ..actors.director.run_dir import is_running, make_run_dir, remove_run
 from ..actors.preprocessor.template_source import chat_template_of, no_template
@@ -126,7 +127,9 @@ def start_engine(
         face_pid=os.getpid(),
         keep=keep,
     )
-    division = divide(config, model, server=server)
+    machine = this_machine()
+    division = divide(config, model, machine.no_cuda is None, server)
+    refuse_impossible(config, model, division, machine)
     warning = check_file_limit(config.decode_workers, server is not None, division.share.requests, file_limit())
     if warning is not None:
         log.warning("%s", warning)

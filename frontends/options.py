@@ -1,11 +1,11 @@
 """From keyword arguments of the Python faces to an `EngineConfig`."""
 
-import difflib
 import os
 from pathlib import Path
 from typing import Any
 
 from ..protocol.config import EngineConfig, configure
+from .unbuilt import nearest, unbuilt
 
 
 def engine_config(model: str | Path, options: dict[str, Any]) -> EngineConfig:
@@ -13,9 +13,10 @@ def engine_config(model: str | Path, options: dict[str, Any]) -> EngineConfig:
     known = EngineConfig.__struct_fields__
     unknown = [name for name in options if name not in known]
     if unknown:
-        near = difflib.get_close_matches(unknown[0], known, 1)
-        meant = f"did you mean {near[0]!r}? The options are" if near else "the options are"
-        raise TypeError(f"There is no option {unknown[0]!r}; {meant}: {', '.join(known)}.")
+        why, near = unbuilt(unknown[0], known), nearest(unknown[0], known)
+        meant = f"did you mean {near!r}? The" if near and not why else "the"
+        text = f"There is no option {unknown[0]!r}; {meant} options are: {', '.join(known)}."
+        raise TypeError(f"{text} {why}" if why else text)
     plain = {name: _plain(value) for name, value in options.items() if value is not None}
     return configure(EngineConfig, {"model": str(model), **plain})
 

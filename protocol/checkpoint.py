@@ -2,19 +2,14 @@
 
 import ast
 import json
-import struct
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from .errors import EngineError
-
-MAX_HEADER = 100 << 20
-"""Bytes of a safetensors file's header, as in the safetensors library."""
-SAMPLED_PAGES, PAGE_BYTES = 64, 4096
-"""What a fingerprint reads of a weight file: enough to tell fine-tuned weights apart, and read in milliseconds."""
+from .foreign import foreign_file, foreign_folder, foreign_name
+from .weight_files import fingerprint
 
 
 class ModelInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -44,15 +39,12 @@ def demo_model() -> Path:
 
 def inspect(path: str | Path) -> ModelInfo:
     """Read a checkpoint folder. Raises EngineError that says what is missing or broken, and what to do."""
-    folder = Path(path).expanduser()
     name = str(path)
-    if not folder.exists():
-        raise EngineError(
-            f"No model at {name!r}: give the folder of a Hugging Face checkpoint (config.json, *.safetensors, tokenizer.json)."
-        )
+    folder = _folder(name)
     config = _read_json(folder, "config.json")
     if config is None:
         raise EngineError(f"{name!r} is no checkpoint folder: it has no config.json.")
+    _refuse_quantized(config, name)
     text = _text_config(config)
     try:
         heads = int(text["num_attention_heads"])
@@ -66,19 +58,60 @@ def inspect(path: str | Path) -> ModelInfo:
             "context": int(text.get("max_position_embeddings") or 2048),
         }
         model_type = str(config["model_type"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise EngineError(f"The config.json of {name!r} is broken: {error} is missing or no number.") from error
-    if not (folder / "tokenizer.json").exists():
-        raise EngineError(f"{name!r} has no tokenizer.json; slow tokenizers are not supported.")
+    if min(info.values()) < 1:
+        raise EngineError(f"The config.json of {name!r} is broken: {min(info, key=lambda key: info[key])} is below 1.")
+    _check_tokenizer(folder, name)
     dtype = str(config.get("dtype") or config.get("torch_dtype") or text.get("dtype") or "float32")
     return ModelInfo(
         path=str(folder.resolve()),
         model_type=model_type,
         eos_token_ids=tuple(token for token in _eos(folder, config, text) if 0 <= token < info["vocab"]),
         dtype=dtype,
-        fingerprint=_fingerprint(folder),
+        fingerprint=fingerprint(folder),
         **info,
     )
+
+
+def _folder(name: str) -> Path:
+    """The folder of this name. Raises EngineError that says what it is instead."""
+    try:
+        folder = Path(name).expanduser()
+        if not folder.exists():
+            raise EngineError(foreign_name(name))
+    except (OSError, ValueError, RuntimeError):  # a name that is too long, holds a NUL, or a home that is nobody's
+        raise EngineError(foreign_name(name)) from None
+    other = foreign_folder(folder, name) if folder.is_dir() else foreign_file(folder, name)
+    if other is not None:
+        raise EngineError(other)
+    return folder
+
+
+def _refuse_quantized(config: dict[str, Any], name: str) -> None:
+    given = config.get("quantization_config")
+    if given:
+        method = given.get("quant_method", "unknown") if isinstance(given, dict) else "unknown"
+        raise EngineError(f"The weights of {name!r} are quantised ({method}), which is not built: give the model unquantised.")
+
+
+def _check_tokenizer(folder: Path, name: str) -> None:
+    """That it is there and is JSON with a model; reading it is the detokenizer's and the preprocessor's business."""
+    path = folder / "tokenizer.json"
+    if not path.exists():
+        raise EngineError(f"{name!r} has no tokenizer.json; slow tokenizers are not supported.")
+    try:
+        msgspec.json.decode(path.read_bytes(), type=_Tokenizer)
+    except OSError as error:
+        raise EngineError(f"tokenizer.json in {name!r} cannot be read: {error.strerror}.") from None
+    except msgspec.DecodeError:
+        raise EngineError(f"tokenizer.json in {name!r} is broken: it is no JSON, or holds no tokenizer.") from None
+
+
+class _Tokenizer(msgspec.Struct):
+    """What is looked at of a tokenizer.json."""
+
+    model: dict[str, msgspec.Raw]
 
 
 def declared_model_types(module: Path) -> tuple[str, ...]:
@@ -102,18 +135,25 @@ def find_family(folder: Path, model_type: str) -> str:
     raise EngineError(f"Models of type {model_type!r} are not supported; known: {', '.join(sorted(known))}.")
 
 
-def _read_json(folder: Path, name: str) -> Any:
+def _read_json(folder: Path, name: str) -> dict[str, Any] | None:
+    """None: there is no such file. Raises EngineError for one that cannot be read, or holds no object."""
     try:
-        return json.loads((folder / name).read_text())
+        value = json.loads((folder / name).read_text())
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
-        raise EngineError(f"{name} in {str(folder)!r} cannot be read as JSON.") from error
+    except OSError as error:
+        raise EngineError(f"{name} in {str(folder)!r} cannot be read: {error.strerror}.") from None
+    except (ValueError, RecursionError):
+        raise EngineError(f"{name} in {str(folder)!r} cannot be read as JSON.") from None
+    if not isinstance(value, dict):
+        raise EngineError(f"{name} in {str(folder)!r} holds no JSON object.")
+    return value
 
 
 def _text_config(config: dict[str, Any]) -> dict[str, Any]:
     """The language model's part: a sub-configuration in most multimodal models, the top level in others."""
-    text = config.get("thinker_config", config).get("text_config")
+    outer = config.get("thinker_config", config)
+    text = outer.get("text_config") if isinstance(outer, dict) else None
     return text if isinstance(text, dict) and "hidden_size" in text else config
 
 
@@ -122,29 +162,8 @@ def _eos(folder: Path, config: dict[str, Any], text: dict[str, Any]) -> tuple[in
     for source in (generation, config, text):
         value = source.get("eos_token_id")
         if value is not None:
-            return tuple(int(v) for v in (value if isinstance(value, list) else [value]))
+            ids = value if isinstance(value, list) else [value]
+            if not all(type(id) is int for id in ids):
+                raise EngineError(f"The eos_token_id of the model in {str(folder)!r} is no token id: {value!r}.")
+            return tuple(ids)
     return ()
-
-
-def _fingerprint(folder: Path) -> str:
-    """sha256 over the small files whole, and of each weight file its size, header and `SAMPLED_PAGES` evenly spaced pages."""
-    digest = sha256()
-    small = ("config.json", "processor_config.json", "preprocessor_config.json", "tokenizer.json")
-    for name in small:
-        path = folder / name
-        digest.update(name.encode() + (path.read_bytes() if path.exists() else b"-"))
-    weights = sorted(folder.glob("*.safetensors"))
-    if not weights:
-        raise EngineError(f"{str(folder)!r} holds no *.safetensors weights (pickled *.bin weights are never loaded).")
-    for path in weights:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            head = file.read(8)
-            length = struct.unpack("<Q", head)[0] if len(head) == 8 else 0
-            if not 2 <= length <= min(size - 8, MAX_HEADER):
-                raise EngineError(f"{path.name} in {str(folder)!r} is broken: it is no safetensors file.")
-            digest.update(path.name.encode() + head + file.read(length) + str(size).encode())
-            for page in range(SAMPLED_PAGES):
-                file.seek(size * page // SAMPLED_PAGES)
-                digest.update(file.read(PAGE_BYTES))
-    return digest.hexdigest()

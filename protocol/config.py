@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
 import msgspec
 
 from .checkpoint import demo_model
+from .ranges import check_ranges
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -94,17 +95,7 @@ class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     def __post_init__(self) -> None:
         if not self.model:
             msgspec.structs.force_setattr(self, "model", str(demo_model()))
-        for name in ("max_num_seqs", "max_num_batched_tokens", "block_size", "decode_workers", "max_requests"):
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
-        if self.max_model_len is not None and self.max_model_len < 1:
-            raise ValueError(f"max_model_len must be at least 1, got {self.max_model_len}.")
-        if not 1 <= self.lease_seconds < 1 << 20:  # processes speak twice a second
-            raise ValueError(f"lease_seconds must be at least 1, got {self.lease_seconds}.")
-        for name in ("media_cache_max_size_mb", "media_cache_ttl_hours"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < 1 << 40:
-                raise ValueError(f"{name} must be above 0, got {value}.")
+        check_ranges(self)
         for modality, limit in self.limit_mm_per_prompt.items():
             if modality not in ("image", "video", "audio"):
                 raise ValueError(f"Unsupported modality: {modality}")
@@ -128,7 +119,7 @@ def _check_limit(modality: str, limit: Any) -> None:
 
 
 class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The HTTP frontend's own settings."""
+    """The HTTP frontend's own settings. Raises ValueError naming the field."""
 
     host: Annotated[str, doc("address to listen on")] = "127.0.0.1"
     port: Annotated[int, doc("port to listen on; 0: any free one")] = 8000
@@ -162,10 +153,7 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """An already bound socket handed down by the command, so that the port is known before any process starts."""
 
     def __post_init__(self) -> None:
-        if self.max_connections_per_address < 0:
-            raise ValueError(f"max_connections_per_address must be at least 0, got {self.max_connections_per_address}.")
-        if not self.header_timeout > 0:
-            raise ValueError(f"header_timeout must be above 0, got {self.header_timeout}.")
+        check_ranges(self)
         for origin in self.allowed_origins:
             if not _ORIGIN.fullmatch(origin):
                 raise ValueError(

@@ -26,6 +26,27 @@ venv_is_current() {
     [[ "$found" == " $(venv_stamp) "* && "$found" == *"$extra"* ]] && "$ROOT/.venv/bin/python" -c pass 2>/dev/null
 }
 
+GPU_DEVICES='/dev/nvidia[0-9]*'
+
+# What the index would give for torch, as pip reports it; nothing is downloaded but the package's description.
+torch_report() {
+    "$ROOT/.venv/bin/python" -m pip install --dry-run --ignore-installed --no-deps --quiet --disable-pip-version-check \
+        --report - -c "$ROOT/constraints.txt" torch 2>/dev/null
+}
+
+# Many indexes give every Linux a torch that brings CUDA along. Where there is no GPU it says what that costs before it is paid,
+# and goes on: a script that asks would hang where nobody answers.
+warn_of_cuda() {
+    if compgen -G "$GPU_DEVICES" >/dev/null || ! torch_report | grep -Eq '"(nvidia|cuda)-[a-z]'; then
+        return 0
+    fi
+    cat >&2 <<'EOF'
+This machine shows no NVIDIA GPU, but the package index gives a torch that brings CUDA along: about 3 GB to download and 7 GB of
+disk, where a build for CPUs takes 0.2 and 1 GB. Both work. For the small one press Ctrl-C now, and start again with an index that
+has CPU builds (torch's page on installing names one):  PIP_EXTRA_INDEX_URL=INDEX ./scripts/run
+EOF
+}
+
 ensure_venv() {
     local extra="${1:-}"
     venv_is_current "$extra" && return
@@ -39,6 +60,7 @@ ensure_venv() {
             "$python" -m venv --clear "$ROOT/.venv"
         fi
         echo "Installing into .venv (once; some minutes on a fresh machine) ..." >&2
+        "$ROOT/.venv/bin/python" -c 'import importlib.util as u, sys; sys.exit(not u.find_spec("torch"))' || warn_of_cuda
         (cd "$ROOT" && .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".${extra:+[$extra]}")
         echo "$(venv_stamp) base $extra" >"$ROOT/.venv/thespis-stamp"
     fi

@@ -16,7 +16,8 @@ from ..launch import configure_logging
 from .actor import Director
 from .config import Announcement, DirectorConfig
 from .janitor_keeper import JanitorKeeper
-from .preload import has_cuda, preload_for
+from .machine import no_cuda
+from .preload import preload_for
 from .run_dir import sweep_stale_runs
 
 _PR_SET_CHILD_SUBREAPER = 36
@@ -41,7 +42,7 @@ def live(run_dir: Path, janitor: JanitorKeeper) -> int:
         os.set_inheritable(config.server.listen_fd, False)
     try:
         model = inspect(config.engine.model)
-        division = divide(config.engine, model, has_cuda(), config.server)
+        division = divide(config.engine, model, no_cuda() is None, config.server)
         preload = preload_for(config, model)
     except EngineError as error:
         announce(Announcement("fatal", str(error)))

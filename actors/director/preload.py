@@ -1,7 +1,5 @@
-"""What the zygote imports for a model, and whether this machine has a GPU: both found out without importing torch."""
+"""What the zygote imports for a model, found out without importing any of it."""
 
-import os
-from importlib.util import find_spec
 from pathlib import Path
 
 from ...protocol.checkpoint import ModelInfo, find_family
@@ -22,14 +20,3 @@ def preload_for(config: DirectorConfig, model: ModelInfo) -> list[str]:
         return []
     families = [f"{package}.{find_family(_ROOT / folder, model.model_type)}" for package, folder in _FAMILIES.items()]
     return ["torch", *families, *(MODULES[kind] for kind in FORKED)]
-
-
-def has_cuda() -> bool:
-    """A GPU's device file is there, it is not hidden, and the installed torch was built for CUDA."""
-    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1") or not any(Path("/dev").glob("nvidia[0-9]*")):
-        return False
-    spec = find_spec("torch")
-    if spec is None or spec.origin is None:
-        return False
-    version = Path(spec.origin).with_name("version.py")
-    return version.exists() and "cuda: Optional[str] = None" not in version.read_text()

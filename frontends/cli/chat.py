@@ -6,6 +6,7 @@ import contextlib
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from ...protocol.config import EngineConfig, ServerConfig
@@ -18,7 +19,7 @@ from .server import serving
 HELP = """\
 /image PATH, /video PATH, /audio PATH   attach a file to the next message
 /clear                                  start a new conversation
-/quit                                   leave (so does Ctrl-D; Ctrl-C stops an answer)"""
+/quit                                   leave (so does Ctrl-D; Ctrl-C stops an answer, or clears the line)"""
 
 
 class Conversation:
@@ -91,12 +92,31 @@ def _lines() -> Callable[[], str | None]:
         import readline  # noqa: F401  (history and editing in input())
 
     def read() -> str | None:
-        try:
-            return input("\n> ")
-        except EOFError:
-            return None
+        while True:
+            try:
+                with _at_interrupt(signal.default_int_handler):
+                    return input("\n> ")
+            except KeyboardInterrupt:
+                print()  # the line is gone; the next prompt begins a new one
+            except EOFError:
+                print()
+                return None
 
     return read
+
+
+@contextlib.contextmanager
+def _at_interrupt(handler: Callable[[int, FrameType | None], Any]) -> Iterator[None]:
+    """What Ctrl-C does meanwhile."""
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _nothing(number: int, frame: FrameType | None) -> None:
+    """Ctrl-C between an answer and the prompt came too late for the one and is no word to the other."""
 
 
 def _until_quit(read: Callable[[], str | None]) -> Iterator[str]:
@@ -110,15 +130,16 @@ async def talk(url: str, given: argparse.Namespace, read: Callable[[], str | Non
     conversation = Conversation()
     async with Api(url, given.api_key) as api:
         model = await api.model()
-        for line in _until_quit(read):
-            if line.startswith("/"):
-                try:
-                    print(conversation.command(line))
-                except EngineError as error:
-                    print(error)
-                continue
-            conversation.say(line)
-            await _answer(api, model, conversation, given)
+        with _at_interrupt(_nothing):
+            for line in _until_quit(read):
+                if line.startswith("/"):
+                    try:
+                        print(conversation.command(line))
+                    except EngineError as error:
+                        print(error)
+                    continue
+                conversation.say(line)
+                await _answer(api, model, conversation, given)
 
 
 async def _answer(api: Api, model: str, conversation: Conversation, given: argparse.Namespace) -> None:
@@ -128,12 +149,13 @@ async def _answer(api: Api, model: str, conversation: Conversation, given: argpa
         body["max_tokens"] = given.max_tokens
     said: list[str] = []
     task = asyncio.ensure_future(_show(api, body, said))
-    loop = asyncio.get_running_loop()
+    loop, otherwise = asyncio.get_running_loop(), signal.getsignal(signal.SIGINT)
     loop.add_signal_handler(signal.SIGINT, task.cancel)
     try:
         await asyncio.wait([task])
     finally:
         loop.remove_signal_handler(signal.SIGINT)
+        signal.signal(signal.SIGINT, otherwise)
         task.cancel()
     if task.cancelled():
         print("\n[stopped]")

@@ -1,6 +1,7 @@
 """`thespis`: one command, a few verbs. Each verb's module is imported only when it is called, so that --help is fast."""
 
 import argparse
+import difflib
 import re
 import sys
 from collections.abc import Sequence
@@ -62,8 +63,8 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 
 def without_keys(words: Sequence[str]) -> list[str]:
     """A command line as everybody may read it."""
-    shown = [re.sub(r"\A(--api-key=).+", r"\1***", word, flags=re.DOTALL) for word in words]
-    return ["***" if before == "--api-key" else word for before, word in zip(["", *shown], shown, strict=False)]
+    shown = [re.sub(r"\A(--api[-_]key=).+", r"\1***", word, flags=re.DOTALL) for word in words]
+    return ["***" if before in ("--api-key", "--api_key") else word for before, word in zip(["", *shown], shown, strict=False)]
 
 
 def _hide_keys() -> None:
@@ -74,16 +75,67 @@ def _hide_keys() -> None:
         setproctitle.setproctitle(" ".join(shown))
 
 
+def parse(given: list[str]) -> tuple[argparse.ArgumentParser, argparse.Namespace]:
+    """The parser and what it has read. Ends the program for what is wrong, with the usage of the command that was meant."""
+    words = [word for word in given if not word.startswith("-")]
+    parser = build_parser(words[0] if words else None)
+    if words and given[0] != words[0] and given[0] not in ("-h", "--help", "--version"):
+        parser.error(f"there is no flag {given[0]} before the command: flags follow it, as in `thespis serve --port 9000`")
+    if words and words[0] not in COMMANDS:
+        near = difflib.get_close_matches(words[0], COMMANDS, n=1)
+        parser.error(f"there is no command {words[0]!r}" + (f". Did you mean {near[0]!r}?" if near else ""))
+    verb = _verb_of(parser, words)
+    parsed, strange = parser.parse_known_args(_hyphenated(given, verb))
+    if strange:
+        verb.error(_unknown(strange, verb))
+    return parser, parsed
+
+
+def _verb_of(parser: argparse.ArgumentParser, words: list[str]) -> argparse.ArgumentParser:
+    """The parser that reads the flags: that of the command, or of what stands below it, as in `bench serve`."""
+    for word in words:
+        below = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+        if not below or word not in below[0].choices:
+            break
+        parser = below[0].choices[word]
+    return parser
+
+
+def _flags(parser: argparse.ArgumentParser) -> list[str]:
+    return [flag for flag in parser._option_string_actions if flag.startswith("--")]
+
+
+def _hyphenated(given: list[str], verb: argparse.ArgumentParser) -> list[str]:
+    """`--max_model_len=512` as `--max-model-len=512`: vLLM takes both spellings, and so do the scripts that start it."""
+    known = set(_flags(verb))
+    words = []
+    for word in given:
+        flag, equals, value = word.partition("=")
+        usual = flag.replace("_", "-")
+        words.append(usual + equals + value if usual in known else word)
+    return words
+
+
+def _unknown(strange: list[str], parser: argparse.ArgumentParser) -> str:
+    """Names the first flag that there is not, or else the first argument that is too many: a flag's value is no argument."""
+    from ..unbuilt import nearest, unbuilt
+
+    flag = next((word.partition("=")[0] for word in strange if word.startswith("-")), None)
+    if flag is None:
+        return f"unexpected argument {strange[0]!r}: there is one MODEL, and every other word belongs to a flag"
+    name, spelled = flag.strip("-").replace("-", "_"), [known.strip("-").replace("-", "_") for known in _flags(parser)]
+    near = nearest(name, spelled)
+    meant = f"Did you mean --{near.replace('_', '-')}?" if near else f"`{parser.prog} --help` lists the flags."
+    return f"there is no flag {flag}. {unbuilt(name, spelled) or meant}"
+
+
 def main(arguments: list[str] | None = None) -> None:
     _hide_keys()
-    given = sys.argv[1:] if arguments is None else arguments
-    command = next((word for word in given if not word.startswith("-")), None)
-    parser = build_parser(command)
-    parsed = parser.parse_args(given)
+    parser, parsed = parse(sys.argv[1:] if arguments is None else arguments)
     if parsed.version:
-        from importlib.metadata import version
+        from ...protocol.version import version
 
-        print(f"thespis {version('thespis')}")
+        print(f"thespis {version()}")
         return
     if parsed.command is None:
         parser.print_help()

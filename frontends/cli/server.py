@@ -1,5 +1,6 @@
 """An engine with its HTTP server, started by a command in this terminal and ended with it."""
 
+import errno
 import signal
 import socket
 import threading
@@ -14,6 +15,8 @@ from ...protocol.errors import EngineError
 from ..engine import EngineHandle, start_engine
 
 BACKLOG = 1024
+_NO_HOST = (errno.EADDRNOTAVAIL, errno.EINVAL, errno.EAFNOSUPPORT)
+"""Errors of an address that is not this machine's."""
 
 
 class Serving:
@@ -42,11 +45,12 @@ def bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or "no such port"
-        raise EngineError(
-            f"Cannot listen on {host}:{port} ({reason}); choose another with --port, or any with --port 0."
-        ) from None
+    except (OSError, OverflowError, ValueError) as error:
+        number = error.errno if isinstance(error, OSError) else None
+        reason = "no such address" if number is None else str(error.strerror).partition(" (while")[0]  # type: ignore[union-attr]
+        other_host = number is None or number < 0 or number in _NO_HOST  # below 0: the resolver's
+        advice = "with --host an address of this machine" if other_host else "another with --port, or any with --port 0"
+        raise EngineError(f"Cannot listen on {host}:{port} ({reason}); choose {advice}.") from None
 
 
 @contextmanager

@@ -1,12 +1,12 @@
 """The small endpoints: models, health, version, metrics, tokenize and detokenize."""
 
 import logging
-from importlib.metadata import version as installed_version
 from typing import Any
 
 from aiohttp import web
 
 from ...protocol.errors import EngineError
+from ...protocol.version import version as own_version
 from .metrics import CONTENT_TYPE
 from .reading import DETOKENIZE, TOKENIZE
 from .service import SERVICE, Service
@@ -54,7 +54,7 @@ async def live(request: web.Request) -> web.Response:
 
 
 async def version(request: web.Request) -> web.Response:
-    return _json({"version": installed_version("thespis")})
+    return _json({"version": own_version()})
 
 
 async def metrics(request: web.Request) -> web.Response:

@@ -4,7 +4,7 @@ import asyncio
 import os
 import re
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,8 +36,12 @@ class Served(NamedTuple):
 
 
 @asynccontextmanager
-async def served(model: Path, log: Path, engine: Mapping[str, Any] = ENGINE) -> AsyncIterator[Served]:
-    """A server on a free port; its log goes to `log`. It is ended in order; whether it ended well is for the caller to see."""
+async def served(
+    model: Path, log: Path, engine: Mapping[str, Any] = ENGINE, keys: Sequence[str] = KEYS
+) -> AsyncIterator[Served]:
+    """A server on a free port; its log goes to `log`. It is ended in order; whether it ended well is for the caller to see.
+    `engine`: fields of EngineConfig.
+    """
     command = [
         sys.executable,
         "-P",
@@ -48,7 +52,7 @@ async def served(model: Path, log: Path, engine: Mapping[str, Any] = ENGINE) -> 
         "--port",
         "0",
         *flags(engine),
-        *(f"--api-key={key}" for key in KEYS),
+        *(f"--api-key={key}" for key in keys),
     ]
     with log.open("wb") as errors:
         process = await asyncio.create_subprocess_exec(

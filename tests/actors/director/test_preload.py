@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from thespis.actors.director.config import MODULES, DirectorConfig
-from thespis.actors.director.preload import has_cuda, preload_for
+from thespis.actors.director.preload import preload_for
 from thespis.protocol.checkpoint import demo_model, inspect
 from thespis.protocol.config import EngineConfig
 from thespis.protocol.errors import EngineError
@@ -37,8 +37,3 @@ def test_every_module_of_the_table_is_there() -> None:
     for module in MODULES.values():
         path = Path(*module.split(".")[1:]).with_suffix(".py")
         assert "def main(launch: Launch) -> None:" in (root / path).read_text(), module
-
-
-def test_a_hidden_gpu_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert not has_cuda()

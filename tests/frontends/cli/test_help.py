@@ -130,7 +130,7 @@ def test_chat_takes_the_engines_flags() -> None:
     [
         (["--limit-mm-per-prompt", "image=2"], "expected a JSON object"),
         (["--port", "http"], "invalid int value"),
-        (["--no-such-flag"], "unrecognized arguments"),
+        (["--no-such-flag"], "there is no flag --no-such-flag"),
         (["--api-key", ""], "expected a value, got an empty one"),
         (["--dtype", "int8"], "invalid choice: 'int8'"),
         (["--tool-call-parser", "pythonic"], "invalid choice: 'pythonic'"),

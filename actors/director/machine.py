@@ -1,0 +1,103 @@
+"""What this machine has, found out without importing torch, and the settings that no process of it could follow."""
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+from ...protocol.checkpoint import ModelInfo
+from ...protocol.config import EngineConfig
+from ...protocol.division import GIB, Division
+from ...protocol.errors import EngineError
+from ...protocol.roles import RunnerConfig
+from ...protocol.topology import GPU_RUNNER
+from ...protocol.weight_files import weight_bytes
+
+DEVICES = Path("/dev")
+CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+_CACHES = ("encoder_cache_gb", "mm_processor_cache_gb", "max_media_gb")
+"""Bounds of memory that is taken as it is needed. Their defaults fit every machine, as a small one never fills them."""
+
+
+class Machine(NamedTuple):
+    no_cuda: str | None
+    """Why there is no GPU to compute on; None: there is one."""
+    memory: int
+    """Bytes that processes here may take at the most."""
+
+
+def this_machine() -> Machine:
+    return Machine(no_cuda(), _memory())
+
+
+def no_cuda() -> str | None:
+    """Why there is no GPU to compute on: none is shown, it is hidden, or the installed torch cannot use one."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
+        return "CUDA_VISIBLE_DEVICES hides every GPU"
+    if not any(DEVICES.glob("nvidia[0-9]*")):
+        return "this machine shows no NVIDIA GPU"
+    spec = find_spec("torch")
+    if spec is None or spec.origin is None:
+        return "torch is not installed"
+    version = Path(spec.origin).with_name("version.py")
+    if not version.exists() or "cuda: Optional[str] = None" in version.read_text():
+        return "the installed torch is a build without CUDA"
+    return None
+
+
+def refuse_impossible(config: EngineConfig, model: ModelInfo, division: Division, machine: Machine) -> None:
+    """Raises EngineError for settings that nothing on this machine could follow: one sentence, before a process starts."""
+    if config.device == "cuda" and machine.no_cuda is not None:
+        raise EngineError(f"device='cuda' is not possible here: {machine.no_cuda}; choose device='cpu', or leave it out.")
+    for name in ("allowed_local_media_path", "media_cache"):
+        _check_folder(name, getattr(config, name), must_exist=name == "allowed_local_media_path")
+    for name in _CACHES:
+        value = getattr(config, name)
+        if value * GIB > machine.memory and value > getattr(EngineConfig(), name):
+            raise EngineError(f"{name}={value:g} is more than this machine's memory of {machine.memory / GIB:.1f} GiB.")
+    runner = division.roles[GPU_RUNNER]
+    assert isinstance(runner, RunnerConfig)
+    if runner.device == "cpu":
+        _check_memory(config, model, runner, machine.memory)
+
+
+def _check_memory(config: EngineConfig, model: ModelInfo, runner: RunnerConfig, memory: int) -> None:
+    """The KV cache and the weights are taken at once and whole."""
+    itemsize = 4 if runner.dtype == "float32" else 2
+    cache = 2 * model.layers * runner.num_blocks * config.block_size * model.kv_heads * model.head_dim * itemsize
+    weights = weight_bytes(Path(model.path)) * itemsize // (4 if model.dtype == "float32" else 2)
+    if weights > memory:
+        advice = "choose dtype='bfloat16'" if itemsize == 4 and weights < 2 * memory else "choose a smaller model"
+        text = f"The weights take {_gib(weights)} as {runner.dtype}, and this machine has {_gib(memory)} of memory: {advice}."
+        raise EngineError(text)
+    if cache + weights > memory:
+        given = "lower kv_cache_gb" if config.kv_cache_gb is not None else "lower block_size, max_model_len or max_num_seqs"
+        raise EngineError(
+            f"The KV cache takes {_gib(cache)} beside weights of {_gib(weights)}, and this machine has {_gib(memory)} of "
+            f"memory: {given}."
+        )
+
+
+def _gib(size: int) -> str:
+    return f"{size / GIB:.1f} GiB"
+
+
+def _check_folder(name: str, given: str | None, must_exist: bool) -> None:
+    if given is None:
+        return
+    path = Path(given).expanduser()
+    if path.exists() and not path.is_dir():
+        raise EngineError(f"{name}: {given!r} is no folder.")
+    if must_exist and not path.exists():
+        raise EngineError(f"{name}: there is no folder {given!r}.")
+
+
+def _memory() -> int:
+    """Of the machine, or of the container that this process is in."""
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for place in CGROUP_LIMITS:
+        try:
+            limits.append(int(Path(place).read_text()))
+        except (OSError, ValueError):  # not there, or "max"
+            continue
+    return min(limits)

@@ -1,0 +1,103 @@
+"""What a path or a name is that is no checkpoint folder, said to somebody who has to give another."""
+
+import os
+import re
+from pathlib import Path
+
+WANTED = "the folder of a Hugging Face checkpoint (config.json, *.safetensors, tokenizer.json)"
+_MAGIC = ((b"GGUF", ".gguf"), (b"ggml", ".gguf"), (b"\x80\x02", ".bin"), (b"\x80\x04", ".bin"), (b"\x89HDF", ".h5"))
+"""How files begin that bear another name, and under which name they are known."""
+_PICKLED = "a file of pickled PyTorch weights, which may run code when it is loaded and is therefore never read; give"
+_ARCHIVE = "an archive; unpack it, and give"
+_FILES = {
+    ".gguf": "a GGUF file, a format of llama.cpp and Ollama, which is not read here; give, of the model that it was made from,",
+    ".ggml": "a GGML file, a format of llama.cpp, which is not read here; give, of the model that it was made from,",
+    ".bin": _PICKLED,
+    ".pt": _PICKLED,
+    ".pth": _PICKLED,
+    ".ckpt": _PICKLED,
+    ".onnx": "an ONNX model, which is not read here; give, of the model that it was made from,",
+    ".tflite": "a TFLite model, which is not read here; give, of the model that it was made from,",
+    ".h5": "a file of Keras or TensorFlow, which is not read here; give, of the same model,",
+    ".msgpack": "a file of Flax weights, which is not read here; give, of the same model,",
+    ".zip": _ARCHIVE,
+    ".tar": _ARCHIVE,
+    ".gz": _ARCHIVE,
+    ".tgz": _ARCHIVE,
+    ".xz": _ARCHIVE,
+    ".zst": _ARCHIVE,
+    ".7z": _ARCHIVE,
+}
+"""By ending: what such a file is, and what to do; `WANTED` follows."""
+_FOLDERS = (
+    (
+        "adapter_config.json",
+        "a LoRA adapter, which is only the difference to its base model; merge it into that model, and give",
+    ),
+    ("model_index.json", "a pipeline of diffusers, which draws pictures; Thespis generates text, and takes"),
+    ("modules.json", "a model of sentence-transformers, which embeds text; Thespis generates text, and takes"),
+    ("params.json", "a checkpoint in its maker's own format (params.json); give, in the format of transformers,"),
+    ("saved_model.pb", "a model of TensorFlow, which is not read here; give, of the same model,"),
+)
+"""By a file that only such folders hold; looked for in this order."""
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+def foreign_name(name: str) -> str:
+    """What a name without a file behind it seems to be, and what to give instead: one sentence."""
+    if re.match(r"[A-Za-z][\w+.-]*://", name):
+        return f"{name!r} is an address, and nothing is downloaded: give {WANTED} on this machine."
+    if _HUB_ID.fullmatch(name):
+        return (
+            f"No model at {name!r}. If that is the id of a model on a hub: nothing is downloaded from one, so fetch it first "
+            f"(hf download {name} --local-dir FOLDER) and give that folder."
+        )
+    if re.fullmatch(r"[\w.-]+(/[\w.-]+)*:[\w.-]+", name):
+        return f"No model at {name!r}. If that is an Ollama model: those are GGUF files, which are not read; give {WANTED}."
+    return f"No model at {name!r}: give {WANTED}."
+
+
+def foreign_file(path: Path, name: str) -> str:
+    """What a file is that was given in place of a folder."""
+    if (path.parent / "config.json").is_file():
+        return f"{name!r} is one file of a checkpoint: give the folder that holds it, {str(path.parent)!r}."
+    if path.suffix == ".safetensors":
+        return f"{name!r} is a file of weights alone, without the configuration of its model: give {WANTED}."
+    kind = _FILES.get(_ending(path))
+    return f"{name!r} is {kind} {WANTED}." if kind else f"{name!r} is a file: give {WANTED}."
+
+
+def foreign_folder(folder: Path, name: str) -> str | None:
+    """What a folder is that is no checkpoint, though it may hold a config.json; None: it may well be one."""
+    names = _listed(folder)
+    for file, kind in _FOLDERS:
+        if file in names and not (file == "params.json" and "config.json" in names):
+            return f"{name!r} is {kind} {WANTED}."
+    if "config.json" in names:
+        return None
+    inner = sorted(str(found.parent) for pattern in ("*", "snapshots/*") for found in folder.glob(f"{pattern}/config.json"))
+    if inner:
+        return f"{name!r} is no checkpoint folder: it has no config.json, but a folder below it has: give {inner[-1]!r}."
+    if not names:
+        return f"{name!r} is an empty folder: give {WANTED}."
+    for ending in (".gguf", ".bin", ".pt", ".pth", ".ckpt", ".onnx", ".h5", ".msgpack"):
+        if any(found.endswith(ending) for found in names):
+            return f"{name!r} is no checkpoint folder: it has no config.json. It holds {_FILES[ending]} {WANTED}."
+    return f"{name!r} is no checkpoint folder: it has no config.json. Give {WANTED}."
+
+
+def _ending(path: Path) -> str:
+    """The file's own, or that of the format that its first bytes show."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(4)
+    except OSError:
+        start = b""
+    return next((ending for magic, ending in _MAGIC if start.startswith(magic)), path.suffix.lower())
+
+
+def _listed(folder: Path) -> frozenset[str]:
+    try:
+        return frozenset(os.listdir(folder))
+    except OSError:
+        return frozenset()

@@ -1,0 +1,37 @@
+"""Which case a number is: the seed and the number alone decide, so that any case can be put again by itself."""
+
+from collections.abc import Callable
+from random import Random
+
+from .bodies import draw_bodies, draw_fields
+from .embeds import draw_embeds
+from .guides import draw_guides
+from .media import draw_media
+from .raw import draw_raw
+from .shot import Shot
+from .templates import draw_templates
+
+KINDS: dict[str, tuple[int, Callable[[Random, int], Shot]]] = {
+    "body": (28, draw_bodies),
+    "fields": (12, draw_fields),
+    "media": (20, draw_media),
+    "template": (10, draw_templates),
+    "guide": (10, draw_guides),
+    "raw HTTP": (12, draw_raw),
+    "embeddings": (8, draw_embeds),
+}
+"""By name: its share of all cases, in percent, and what draws one with the size of the largest body in bytes."""
+
+
+def kind_of(seed: int, number: int) -> str:
+    return _random(seed, number).choices(list(KINDS), [share for share, _ in KINDS.values()])[0]
+
+
+def draw(seed: int, number: int, biggest: int) -> tuple[str, Shot]:
+    """The case of this number, and its kind."""
+    kind = kind_of(seed, number)
+    return kind, KINDS[kind][1](Random(f"{seed} {number} {kind}"), biggest)
+
+
+def _random(seed: int, number: int) -> Random:
+    return Random(f"{seed} {number}")

@@ -1,0 +1,122 @@
+"""What may be answered to a hostile request: a refusal in OpenAI's form that tells nothing it must not, or a good answer."""
+
+import json
+from typing import Any
+
+import msgspec
+
+from thespis.tests.helpers.bodies import IN_ERRORS, LEAKS
+
+from .shot import Shot
+from .wire import Answer, Exchange, answers_in
+
+SLOW_SECONDS = 10.0
+OVERLOAD = (429, 503)
+"""A refusal for want of room, which a busy server may give; counted apart."""
+
+
+class Outcome(msgspec.Struct, kw_only=True):
+    """One case and what became of it; times by the machine's monotonic clock."""
+
+    number: int
+    kind: str
+    what: str
+    size: int
+    """Bytes on the wire."""
+    began: float
+    ended: float
+    seconds: float
+    statuses: list[int] = []
+    codes: list[str] = []
+    """Of the errors that were told."""
+    faults: list[str] = []
+    """What is wrong with the answer, in words; nothing: it is as it should be."""
+
+
+def judge(number: int, kind: str, shot: Shot, exchange: Exchange) -> Outcome:
+    outcome = Outcome(
+        number=number,
+        kind=kind,
+        what=shot.what,
+        size=shot.size,
+        began=exchange.began,
+        ended=exchange.ended,
+        seconds=exchange.seconds if shot.leaves is None else 0.0,
+    )
+    if exchange.refused:
+        outcome.faults.append("nobody listens")
+        return outcome
+    try:
+        answers = answers_in(bytes(exchange.received), shot.methods)
+    except ValueError as error:
+        outcome.faults.append(str(error))
+        return outcome
+    if not answers and not shot.may_close and shot.leaves is None:
+        outcome.faults.append("no answer")
+    if exchange.timed_out:
+        outcome.faults.append("no end of the answer")
+    elif outcome.seconds > SLOW_SECONDS:
+        outcome.faults.append(f"took {outcome.seconds:.1f} s")
+    sent = _Sent(shot)
+    for answer, method in zip(answers, shot.methods, strict=False):
+        outcome.statuses.append(answer.status)
+        _judge_one(answer, method, shot, sent, outcome)
+    return outcome
+
+
+def _judge_one(answer: Answer, method: str, shot: Shot, sent: "_Sent", outcome: Outcome) -> None:
+    if not answer.whole and shot.leaves is None:
+        outcome.faults.append(f"the answer of status {answer.status} is cut")
+    if answer.status >= 500 and answer.status not in OVERLOAD:
+        outcome.faults.append(f"status {answer.status}")
+    if answer.status in OVERLOAD and "Retry-After" not in answer.headers:
+        outcome.faults.append(f"status {answer.status} without Retry-After")
+    if answer.status >= 400 and answer.whole and method != "HEAD":
+        error = error_of(answer.body)
+        if error is None:
+            outcome.faults.append(f"status {answer.status} without an error object: {answer.body[:80]!r}")
+        else:
+            outcome.codes.append(str(error["code"]))
+    events = [line for line in answer.body.split(b"\n") if line.startswith(b'data: {"error"')]
+    for event in events:
+        error = error_of(event.removeprefix(b"data: "))
+        code = "none" if error is None else str(error["code"])
+        outcome.codes.append(code)
+        if code in ("internal_error", "none"):
+            outcome.faults.append(f"an event with the error {code}")
+    secret = secret_of(answer, events, sent)
+    if secret is not None:
+        outcome.faults.append(f"tells {secret!r}")
+
+
+def error_of(body: bytes) -> dict[str, Any] | None:
+    """OpenAI's error object, if the body is one."""
+    try:
+        error = json.loads(body)["error"]
+        texts = [error[name] for name in ("message", "type", "code")]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return error if all(isinstance(text, str) and text for text in texts) and "param" in error else None
+
+
+def secret_of(answer: Answer, events: list[bytes], sent: "_Sent") -> str | None:
+    """The first thing in the answer that a caller must not be told and has not said himself."""
+    text = answer.body.decode("utf-8", "replace")
+    errors = [text] if answer.status >= 400 else [event.decode("utf-8", "replace") for event in events]
+    for pattern, texts in ((IN_ERRORS, errors), (LEAKS, [text])):
+        for one in texts:
+            for hit in pattern.finditer(one):
+                if not sent.said(hit[0]):
+                    return one[max(0, hit.start() - 60) : hit.end() + 60]
+    return None
+
+
+class _Sent:
+    """What the caller has written: an answer may repeat it."""
+
+    def __init__(self, shot: Shot) -> None:
+        self._pieces = shot.pieces
+
+    def said(self, text: str) -> bool:
+        forms = {text.encode(), json.dumps(text)[1:-1].encode()}
+        return any(form in piece for piece in self._pieces for form in forms)

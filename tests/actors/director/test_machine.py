@@ -1,0 +1,84 @@
+"""Settings that no process could follow are refused before one starts; those that a machine can follow are not."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from thespis.actors.director import machine
+from thespis.actors.director.machine import Machine, refuse_impossible
+from thespis.protocol.checkpoint import ModelInfo, demo_model, inspect
+from thespis.protocol.config import EngineConfig
+from thespis.protocol.division import GIB, divide
+from thespis.protocol.errors import EngineError
+
+SMALL = Machine(no_cuda="this machine shows no NVIDIA GPU", memory=2 * GIB)
+MODEL = inspect(demo_model())
+
+
+def check(here: Machine = SMALL, model: ModelInfo = MODEL, **settings: Any) -> None:
+    config = EngineConfig(**settings)
+    refuse_impossible(config, model, divide(config, model, here.no_cuda is None), here)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"device": "cuda"}, "no NVIDIA GPU; choose device='cpu'"),
+        ({"kv_cache_gb": 1000}, "The KV cache takes 1000.0 GiB"),
+        ({"kv_cache_gb": 2.0}, "lower kv_cache_gb"),
+        ({"encoder_cache_gb": 3}, "encoder_cache_gb=3"),
+        ({"mm_processor_cache_gb": 64}, "mm_processor_cache_gb=64"),
+        ({"max_media_gb": 500}, "max_media_gb=500"),
+        ({"allowed_local_media_path": "/no/such/folder"}, "no folder '/no/such/folder'"),
+        ({"allowed_local_media_path": "/dev/null"}, "'/dev/null' is no folder"),
+        ({"media_cache": "/dev/null"}, "'/dev/null' is no folder"),
+    ],
+)
+def test_the_impossible_is_refused(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(EngineError) as refused:
+        check(**settings)
+    assert words in str(refused.value)
+
+
+def test_a_default_cache_of_blocks_that_are_too_large_is_refused_too() -> None:
+    with pytest.raises(EngineError, match="lower block_size"):
+        check(Machine(no_cuda=None, memory=GIB // 8), block_size=60_000, device="cpu")
+
+
+@pytest.mark.parametrize("settings", [{}, {"kv_cache_gb": 1.5}, {"mm_processor_cache_gb": 4.0}, {"mm_processor_cache_gb": 0}])
+def test_what_a_small_machine_can_do_is_not(settings: dict[str, Any]) -> None:
+    check(**settings)
+
+
+def test_a_gpu_holds_its_own_cache() -> None:
+    check(Machine(no_cuda=None, memory=2 * GIB), kv_cache_gb=60.0, device="cuda")
+
+
+def test_weights_beyond_the_memory_are_refused_with_a_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    for size, words in ((3 * GIB, "dtype='bfloat16'"), (30 * GIB, "a smaller model")):
+        monkeypatch.setattr(machine, "weight_bytes", lambda folder, size=size: size)
+        with pytest.raises(EngineError) as refused:
+            check()
+        assert words in str(refused.value)
+    monkeypatch.setattr(machine, "weight_bytes", lambda folder: 3 * GIB)
+    check(dtype="bfloat16")
+
+
+def test_why_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert "CUDA_VISIBLE_DEVICES" in str(machine.no_cuda())
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    monkeypatch.setattr(machine, "DEVICES", tmp_path)
+    assert "no NVIDIA GPU" in str(machine.no_cuda())
+    (tmp_path / "nvidia0").touch()
+    monkeypatch.setattr(machine, "find_spec", lambda name: None)
+    assert "not installed" in str(machine.no_cuda())
+
+
+def test_a_containers_limit_is_its_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "limit").write_text("1000000\n")
+    monkeypatch.setattr(machine, "CGROUP_LIMITS", (str(tmp_path / "none"), str(tmp_path / "limit")))
+    assert machine.this_machine().memory == 1_000_000
+    (tmp_path / "limit").write_text("max\n")
+    assert machine.this_machine().memory > 1_000_000

@@ -1,0 +1,111 @@
+"""`thespis chat` at a terminal: what Ctrl-C and Ctrl-D do, through a pty."""
+
+import asyncio
+import contextlib
+import os
+import pty
+import sys
+from collections.abc import AsyncIterator
+
+import pytest
+
+from ..openai.fake import FakeClient, served
+
+pytestmark = pytest.mark.timeout(60)
+CTRL_C, CTRL_D = b"\x03", b"\x04"
+START = "import os, sys; os.login_tty(0); from thespis.frontends.cli.main import main; main(sys.argv[1:])"
+
+
+class Terminal:
+    """A chat on a pty of its own. `shows` waits for a text, and forgets what was shown up to it."""
+
+    def __init__(self, process: "asyncio.subprocess.Process", screen: asyncio.StreamReader, keyboard: int) -> None:
+        self.process, self._screen, self._keyboard = process, screen, keyboard
+        self._shown = b""
+
+    def types(self, keys: bytes) -> None:
+        os.write(self._keyboard, keys)
+
+    async def interrupted(self) -> None:
+        """Ctrl-C until the next prompt is there: readline hears nothing in the moment between its prompt and its waiting."""
+        while True:
+            self.types(CTRL_C)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    await self.shows(b"> ")
+                    return
+
+    async def shows(self, text: bytes) -> bytes:
+        """What stood before it."""
+        while text not in self._shown:
+            data = await self._screen.read(4096)
+            assert data, self._shown
+            self._shown += data
+        before, _, self._shown = self._shown.partition(text)
+        return before
+
+
+@contextlib.asynccontextmanager
+async def chatting(url: str) -> AsyncIterator[Terminal]:
+    keyboard, screen = pty.openpty()
+    command = [sys.executable, "-P", "-c", START, "chat", "--base-url", url]
+    process = await asyncio.create_subprocess_exec(*command, stdin=screen, stdout=screen, stderr=screen)
+    os.close(screen)
+    reader = asyncio.StreamReader()
+    file = os.fdopen(os.dup(keyboard), "rb", buffering=0)
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), file)
+    try:
+        terminal = Terminal(process, reader, keyboard)
+        await terminal.shows(b"> ")
+        yield terminal
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+        transport.close()
+        os.close(keyboard)
+
+
+def said(client: FakeClient) -> list[str]:
+    """The last message of each request."""
+    return [submitted[0].messages[-1].content[0].text for submitted in client.submitted]  # type: ignore[union-attr]
+
+
+async def test_ctrl_c_at_the_prompt_clears_the_line_and_the_chat_goes_on() -> None:
+    client = FakeClient()
+    async with served(client) as url, chatting(url) as terminal:
+        for _ in range(2):
+            terminal.types(b"half a li")
+            await terminal.shows(b"half a li")
+            await terminal.interrupted()
+        terminal.types(b"hello\r")
+        await terminal.shows(b"circle")
+        await terminal.shows(b"> ")
+        terminal.types(CTRL_D)
+        assert await terminal.process.wait() == 0
+    assert said(client) == ["hello"]
+
+
+async def test_ctrl_c_in_an_answer_stops_the_answer_alone() -> None:
+    client = FakeClient()
+    client.words, client.pace = ["word "] * 1000, 0.02
+    async with served(client) as url, chatting(url) as terminal:
+        for line in (b"one\r", b"two\r"):
+            terminal.types(line)
+            await terminal.shows(b"word word")
+            terminal.types(CTRL_C)
+            await terminal.shows(b"[stopped]")
+            await terminal.shows(b"> ")
+        await terminal.interrupted()
+        terminal.types(b"/help\r")
+        await terminal.shows(b"/image PATH")
+        await terminal.shows(b"> ")
+        terminal.types(b"/quit\r")
+        assert await terminal.process.wait() == 0
+    assert said(client) == ["one", "two"]
+
+
+async def test_ctrl_d_at_the_first_prompt_ends_it_well() -> None:
+    async with served(FakeClient()) as url, chatting(url) as terminal:
+        terminal.types(CTRL_D)
+        assert await terminal.process.wait() == 0

@@ -1,0 +1,81 @@
+"""Flags that there are not: the usage of the command, the nearest flag, and a word on what is not built."""
+
+import pytest
+
+from thespis import LLM
+from thespis.frontends.cli.main import main, parse
+from thespis.frontends.unbuilt import UNBUILT
+from thespis.protocol.config import EngineConfig, ServerConfig
+
+
+def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    assert end.value.code == 2
+    return capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--tensor-parallel-size", "2"], "there is no flag --tensor-parallel-size. One engine runs on one device"),
+        (["folder", "--tensor-parallel-size=2"], "no flag --tensor-parallel-size. One engine"),
+        (["--tensor_parallel_size", "2"], "One engine runs on one device"),
+        (["-tp", "2"], "One engine runs on one device"),
+        (["--quantization", "awq", "folder"], "Quantised weights"),
+        (["--kv-cache-dtype", "fp8"], "Quantised weights"),
+        (["--enable-lora"], "LoRA adapters are not built"),
+        (["--speculative-config", "{}"], "Speculative decoding is not built"),
+        (["--model", "folder"], "given without a flag"),
+        (["--max-modl-len", "5"], "Did you mean --max-model-len?"),
+        (["--gpu-mem-utilization", "0.5"], "Did you mean --gpu-memory-utilization?"),
+        (["--tensor-paralel-size", "2"], "One engine runs on one device"),
+        (["--apikey", "k"], "Did you mean --api-key?"),
+        (["--zzz"], "`thespis serve --help` lists the flags"),
+        (["one", "two"], "unexpected argument 'two'"),
+    ],
+)
+def test_an_unknown_flag_of_serve(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    text = refused(["serve", *arguments], capsys)
+    assert text.startswith("usage: thespis serve [MODEL] [flags]\n")
+    assert words in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (
+            ["chat", "--temprature", "1"],
+            "usage: thespis chat [MODEL] [flags]\nthespis chat: error: there is no flag --temprature. Did",
+        ),
+        (["bench", "serve", "--strems", "2"], "thespis bench serve: error: there is no flag --strems. Did you mean --streams?"),
+        (["server"], "there is no command 'server'. Did you mean 'serve'?"),
+        (["--port", "9", "serve"], "flags follow it"),
+        (["./folder"], "there is no command './folder'"),
+    ],
+)
+def test_other_commands(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert words in refused(arguments, capsys)
+
+
+def test_flags_may_have_underscores() -> None:
+    _, given = parse(["serve", "--max_model_len", "64", "--kv_cache_gb=0.5", "--no-enable_prefix_caching", "folder_with_lines"])
+    assert (given.max_model_len, given.kv_cache_gb, given.model) == (64, 0.5, "folder_with_lines")
+    assert given.enable_prefix_caching is False
+    _, given = parse(["serve", "--chat-template", "a_b_c"])
+    assert given.chat_template == "a_b_c"
+
+
+def test_nothing_that_is_built_is_said_not_to_be() -> None:
+    built = {*EngineConfig.__struct_fields__, *ServerConfig.__struct_fields__} - {"model"}
+    assert not built & UNBUILT.keys()
+    assert all(text.endswith(".") and text[0].isupper() for text in UNBUILT.values())
+
+
+def test_python_says_the_same() -> None:
+    with pytest.raises(TypeError, match=r"no option 'tensor_parallel_size'; the options are: .* One engine runs on one device"):
+        LLM(tensor_parallel_size=2)
+    with pytest.raises(TypeError, match="did you mean 'max_model_len'"):
+        LLM(max_modl_len=2)
+    with pytest.raises(TypeError, match=r"'zzz'; the options are: model, .*\.$"):
+        LLM(zzz=2)

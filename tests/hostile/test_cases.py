@@ -1,0 +1,184 @@
+"""The hostile cases themselves: drawn alike from the same seed, of every kind, and judged as they should be."""
+
+import asyncio
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from thespis.scripts.hostile_run.calm import Calm, Gap
+from thespis.scripts.hostile_run.campaign import Options, describe
+from thespis.scripts.hostile_run.draw import KINDS, draw, kind_of
+from thespis.scripts.hostile_run.files import NAMES, real
+from thespis.scripts.hostile_run.judge import Outcome, error_of, judge
+from thespis.scripts.hostile_run.processes import Change
+from thespis.scripts.hostile_run.report import LARGE, Report
+from thespis.scripts.hostile_run.shot import CHAT, Shot, post, request
+from thespis.scripts.hostile_run.structures import MAKERS, value
+from thespis.scripts.hostile_run.wire import Exchange, answers_in
+
+SEED, BIGGEST = 3, 50_000
+ERROR = {"error": {"message": "No.", "type": "invalid_request_error", "param": None, "code": "invalid_request"}}
+
+
+def test_a_case_is_its_seed_and_its_number() -> None:
+    for number in range(60):
+        kind, shot = draw(SEED, number, BIGGEST)
+        again = draw(SEED, number, BIGGEST)[1]
+        assert kind == kind_of(SEED, number)
+        assert list(shot.pieces) == list(again.pieces), shot.what
+    assert draw(SEED, 1, BIGGEST)[1] != draw(SEED + 1, 1, BIGGEST)[1]
+
+
+def test_all_kinds_come_and_bodies_are_of_all_sizes() -> None:
+    kinds = Counter(kind_of(SEED, number) for number in range(500))
+    assert kinds.keys() == KINDS.keys()
+    assert min(kinds.values()) >= 20
+    sizes = [draw(SEED, number, 1 << 20)[1].size for number in range(120) if kind_of(SEED, number) == "body"]
+    assert min(sizes) < 3000
+    assert max(sizes) > 100_000
+
+
+@pytest.mark.parametrize("make", MAKERS, ids=lambda make: make.__name__)
+def test_a_structure_is_about_as_large_as_asked(make: object) -> None:
+    import random
+
+    for seed in range(20):
+        data = make(random.Random(seed), 20_000)  # type: ignore[operator]
+        assert len(data) < 45_000
+    assert value(random.Random(1), 0)[1]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_real_file_is_there(name: str) -> None:
+    assert len(real(name)) > 100
+
+
+def exchange(data: bytes, seconds: float = 0.1) -> Exchange:
+    return Exchange(0.0, 0.0, seconds, bytearray(data))
+
+
+def answer(status: int, body: bytes, *headers: str) -> bytes:
+    lines = [f"HTTP/1.1 {status} X", f"Content-Length: {len(body)}", *headers]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+def faults(data: bytes, shot: Shot | None = None, seconds: float = 0.1) -> list[str]:
+    return judge(1, "body", shot or post("x", CHAT, {"a": "b"}), exchange(data, seconds)).faults
+
+
+def test_a_refusal_and_a_good_answer_are_as_they_should_be() -> None:
+    assert faults(answer(400, json.dumps(ERROR).encode())) == []
+    assert faults(answer(200, b'{"choices": []}')) == []
+    assert faults(answer(503, json.dumps(ERROR).encode(), "Retry-After: 2")) == []
+    assert faults(b"HTTP/1.1 100 Continue\r\n\r\n" + answer(422, json.dumps(ERROR).encode())) == []
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "no answer"),
+        (b"SSH-2.0-x\r\n\r\n", "the answer is not HTTP"),
+        (answer(500, json.dumps(ERROR).encode()), "status 500"),
+        (answer(429, json.dumps(ERROR).encode()), "without Retry-After"),
+        (answer(400, b"400: Bad Request"), "without an error object"),
+        (answer(400, b'{"error": "no"}'), "without an error object"),
+        (answer(400, json.dumps({"error": {**ERROR["error"], "message": "at /usr/lib/x.py"}}).encode()), "tells"),
+        (answer(200, b"<function f at 0x7f>"), "tells"),
+        (answer(400, json.dumps(ERROR).encode())[:-5], "is cut"),
+        (answer(200, b'data: {"error": {"message": "m", "type": "t", "param": null, "code": "internal_error"}}\n\n'), "event"),
+    ],
+)
+def test_what_must_not_be_answered_is_seen(data: bytes, words: str) -> None:
+    assert any(words in fault for fault in faults(data)), faults(data)
+
+
+def test_what_the_caller_said_may_be_said_again() -> None:
+    shot = Shot(what="x", pieces=request("/tokenize", b'{"prompt": "/usr/lib/x.py"}'))
+    assert faults(answer(200, b'{"prompt": "/usr/lib/x.py"}'), shot) == []
+
+
+def test_slowness_and_silence_are_seen() -> None:
+    assert any("took 11" in fault for fault in faults(answer(200, b"{}"), seconds=11.0))
+    silent = judge(1, "body", post("x", CHAT, {}), Exchange(0.0, 0.0, 45.0, bytearray(), timed_out=True))
+    assert "no end of the answer" in silent.faults
+    assert judge(1, "body", post("x", CHAT, {}), Exchange(0.0, refused=True)).faults == ["nobody listens"]
+
+
+def test_pipelined_answers_are_told_apart() -> None:
+    data = answer(200, b"{}") + b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n[]\r\n0\r\n\r\n" + answer(404, b"7")
+    assert [(a.status, a.body) for a in answers_in(data, ("GET",) * 5)] == [(200, b"{}"), (200, b"[]"), (404, b"7")]
+    assert answers_in(data[:20], ("GET",)) == []
+
+
+def test_an_error_object_is_openais() -> None:
+    assert error_of(json.dumps(ERROR).encode()) == ERROR["error"]
+    for body in (b"", b"[]", b"{}", b'{"error": {"message": ""}}', b'{"error": {"message": "a", "type": "b", "code": "c"}}'):
+        assert error_of(body) is None
+
+
+def outcome(number: int = 1, **more: object) -> Outcome:
+    plain = {"kind": "body", "what": "x", "size": 10, "began": 1.0, "ended": 2.0, "seconds": 0.1, "statuses": [400]}
+    return Outcome(number=number, **{**plain, **more})  # type: ignore[arg-type]
+
+
+def report(**more: object) -> Report:
+    return Report(seed=5, biggest=1 << 20, undisturbed=0.02, outcomes=[outcome()], gaps=[Gap(1.0, 1.1)], **more)  # type: ignore[arg-type]
+
+
+def test_a_campaign_that_kept_its_bounds_is_good() -> None:
+    kept = report()
+    assert kept.good
+    assert "5xx: 0" in kept.table()
+    assert kept.as_dict()["longest_gap_ms"] == 100.0
+    assert not Report(seed=5, biggest=1).good, "nothing was tried"
+
+
+def test_every_missed_bound_is_told_with_its_replay() -> None:
+    missed = report(changes=[Change(3.0, "thespis http")], wrongs=2, wrong=["text 1"], pickled=True)
+    missed.outcomes = [outcome(7, faults=["status 500"], statuses=[500], ended=3.0)]
+    missed.gaps = [Gap(1.0, 1.2)]
+    text = "\n".join(missed.failures)
+    for words in ("status 500", "'thespis http' ended", "waited 200 ms without", "2 calm answers", "a pickle was loaded"):
+        assert words in text
+    assert text.count("scripts/hostile --seed 5 --max-body-mb 1 --only 7") == 3
+    assert not missed.good
+
+
+def test_streams_may_wait_longer_beside_a_large_body() -> None:
+    large = report()
+    large.outcomes, large.gaps = [outcome(size=LARGE + 1)], [Gap(1.0, 1.2)]
+    assert large.good
+    large.gaps = [Gap(1.0, 1.4)]
+    assert any("beside a large body, of 270" in text for text in large.failures)
+
+
+def test_too_many_refusals_for_want_of_room_try_nothing() -> None:
+    full = report()
+    full.outcomes = [outcome(number, statuses=[503]) for number in range(20)]
+    assert any("refused for want of room" in text for text in full.failures)
+
+
+def test_only_and_kinds_choose_cases() -> None:
+    plain = {"seed": SEED, "biggest": BIGGEST, "seconds": 1.0}
+    assert list(Options(**plain, cases=3).numbers()) == [0, 1, 2]  # type: ignore[arg-type]
+    assert list(Options(**plain, only=(9, 4)).numbers()) == [9, 4]  # type: ignore[arg-type]
+    chosen = list(Options(**plain, cases=5, kinds=frozenset({"guide"})).numbers())  # type: ignore[arg-type]
+    assert {kind_of(SEED, number) for number in chosen} == {"guide"}
+    assert "case 9 (" in describe(Options(**plain, only=(9,)))[0]  # type: ignore[arg-type]
+
+
+async def test_calm_callers_see_another_answer_and_a_lost_server(unused_tcp_port: int) -> None:
+    calm = Calm(f"http://127.0.0.1:{unused_tcp_port}")
+    import aiohttp
+
+    async with aiohttp.ClientSession(calm.url) as calm._http, asyncio.timeout(5):
+        await calm._put("text 0", {}, [])
+    assert calm.wrongs == 1
+    assert "ClientConnectorError" in calm.wrong[0]
+
+
+def test_the_command_is_there() -> None:
+    script = Path(__file__).parents[2] / "scripts/hostile"
+    assert script.stat().st_mode & 0o111
