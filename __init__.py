@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from .frontends.embeds import encode_embeds
     from .frontends.llm import LLM
     from .frontends.outputs import RequestOutput
+    from .frontends.prompts import TextPrompt, TokensPrompt
     from .protocol.errors import EngineError, RequestError
     from .protocol.guide import StructuredOutputsParams
     from .protocol.sampling import SamplingParams
@@ -21,6 +22,8 @@ __all__ = [
     "RequestOutput",
     "SamplingParams",
     "StructuredOutputsParams",
+    "TextPrompt",
+    "TokensPrompt",
     "__version__",
     "encode_embeds",
 ]
@@ -33,6 +36,8 @@ _HOMES = {
     "RequestOutput": ".frontends.outputs",
     "SamplingParams": ".protocol.sampling",
     "StructuredOutputsParams": ".protocol.guide",
+    "TextPrompt": ".frontends.prompts",
+    "TokensPrompt": ".frontends.prompts",
     "encode_embeds": ".frontends.embeds",
 }
 

@@ -4,23 +4,26 @@ In addition to the parts of the API, a Python caller may give objects: `image_pi
 `multi_modal_data` takes; and embeddings as arrays or tensors.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import msgspec
 
 from ..actors.preprocessor.template_source import operator_template
 from ..protocol.errors import EngineError, refuse
 from ..protocol.request import ChatPrompt
 from .inputs import read_options
-from .messages import Message, Rules, read_messages
+from .messages import read_messages
+from .parts import Rules
 from .raw import read_raw
 from .submission import Submission
-from .validation import wrong_field
+from .unread import Unread
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
+
+log = logging.getLogger(__name__)
 
 Conversation = Sequence[Mapping[str, Any]]
 """Messages."""
@@ -49,12 +52,13 @@ def read_chat(
     Raises RequestError that names the part.
     """
     try:
-        messages = msgspec.convert([dict(message) for message in conversation], list[Message])
-    except msgspec.ValidationError as error:
-        raise wrong_field(str(error), "messages") from None
+        messages = [dict(message) for message in conversation]
     except (TypeError, ValueError):
         raise refuse("invalid_request", "A conversation is a list of dicts with 'role' and 'content'.", "messages") from None
-    chat, media = read_messages(messages, _RULES)
+    unread = Unread(strict=True)
+    chat, media = read_messages(messages, _RULES, unread)
+    for path in unread.told:
+        _tell_of(path.rpartition(".")[2])
     try:
         template = None if chat_template is None else operator_template(str(chat_template))
     except EngineError as error:
@@ -69,3 +73,9 @@ def read_chat(
     )
     processor = read_options(mm_processor_kwargs, "mm_processor_kwargs")
     return Submission(prompt, tuple(media), processor, read_options(media_io_kwargs, "media_io_kwargs"))
+
+
+@cache
+def _tell_of(name: str) -> None:
+    """Only once: a caller that sends it sends it every time."""
+    log.warning("`%s` has no effect: media are processed as the model wants them", name)

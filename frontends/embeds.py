@@ -69,7 +69,8 @@ def split_embeds(modality: Modality, given: Mapping[str, Any]) -> list[dict[str,
     value = given.get(name)
     if isinstance(value, str):
         return [dict(given)]
-    Unread(strict=True).check(given, embeds_keys(modality), where)
+    if name in given:
+        Unread(strict=True).check(given, embeds_keys(modality), where)
     grids = _grids(given.get(f"{modality}_grid_thw"), modality, where)
     if isinstance(value, list | tuple) and all(is_array(entry) for entry in value):
         items = [to_numpy(entry) for entry in value]
@@ -105,7 +106,7 @@ def read_embeds(modality: Modality, entry: Mapping[str, Any], where: str, strict
     """One item: `{"image_embeds": ...}`, an array, a tensor or base64 of a file, with its grid if the model needs one."""
     name = f"{modality}_embeds"
     value, grid = entry.get(name), entry.get(f"{modality}_grid_thw")
-    if strict:
+    if strict and name in entry:
         Unread(strict).check(entry, embeds_keys(modality), where)
     if isinstance(value, str):
         return _packed(value, grid, modality, where)

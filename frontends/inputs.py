@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from ..protocol.errors import refuse
 from ..protocol.request import MODALITIES, Modality, Prompt, TextPrompt, TokenPrompt
 from .media import Pending
-from .messages import MAX_UUID
+from .parts import MAX_UUID
+from .prompts import PROMPT_KEYS
 from .raw import read_raw, split
 from .submission import Submission
 from .unread import Unread, suggestion
@@ -17,9 +18,6 @@ from .unread import Unread, suggestion
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
-PROMPT_KEYS = (
-    "prompt", "prompt_token_ids", "multi_modal_data", "multi_modal_uuids", "mm_processor_kwargs", "media_io_kwargs",
-)  # fmt: skip
 PromptInput = str | Mapping[str, Any] | Sequence[int]
 
 

@@ -7,6 +7,7 @@ request leaves nothing behind.
 import re
 from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 from ..protocol.blobs import BlobRef, Bytes
@@ -42,6 +43,8 @@ class Pending(NamedTuple):
     content: bytes | Raw | Url | None
     where: str
     uuid: str | None = None
+    options: Mapping[str, Any] = MappingProxyType({})
+    """Its own, of the model's processor; they go before the request's."""
 
     @property
     def nbytes(self) -> int:
@@ -176,7 +179,7 @@ def _placed(item: Pending, arena: Arena, blobs: list[BlobRef]) -> MediaItem:
             source = wrap(blobs[-1])
         case content:
             source = content
-    return MediaItem(item.modality, source, item.where, item.uuid)
+    return MediaItem(item.modality, source, item.where, item.uuid, dict(item.options))
 
 
 def _written(pending: Sequence[Pending | MediaItem]) -> list[BlobRef]:

@@ -106,9 +106,9 @@ def _work(request: Request) -> Any:
 def _described(item: MediaItem) -> Any:
     source = item.source
     if source is None or isinstance(source, Url):
-        return item.modality, item.uuid, source
+        return item.modality, item.uuid, item.options, source
     blob = BlobRef("", 0, source.blob.dtype, source.blob.shape)
-    return item.modality, item.uuid, msgspec.structs.replace(source, blob=blob)
+    return item.modality, item.uuid, item.options, msgspec.structs.replace(source, blob=blob)
 
 
 def _digest(work: Any) -> "blake2b":

@@ -2,7 +2,7 @@
 it is a slip of the pen. Pure."""
 
 import difflib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -23,18 +23,21 @@ class Unread:
         self._paths: dict[str, None] = {}
         self._more = 0
 
-    def check(self, given: Iterable[Any], known: Collection[str], where: str = "") -> None:
-        """Of the keys `given` in the object at `where`, those that are not `known`. Raises RequestError if they are refused."""
-        for key in given:
-            if key not in known:
+    def check(self, given: Mapping[Any, Any], known: Collection[str], where: str = "") -> None:
+        """Of the object at `where`, the keys that are not `known`; null says nothing.
+
+        Raises RequestError if they are refused.
+        """
+        for key, value in given.items():
+            if value is not None and key not in known:
                 if self._strict:
                     raise refuse(
                         "invalid_request", f"Unknown key {key!r:.80}{suggestion(key, known)}", where or None, "unknown_key"
                     )
-                self.add(f"{where}.{key}" if where else str(key))
+                self.tell(f"{where}.{key}" if where else str(key))
 
-    def add(self, path: str) -> None:
-        """Note one that has been found elsewhere."""
+    def tell(self, path: str) -> None:
+        """Note one that is known and has no effect, whoever sent it."""
         told = quote(path[:LONGEST], safe="[]._-")
         if len(self._paths) < MOST_TOLD:
             self._paths[told] = None

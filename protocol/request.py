@@ -103,6 +103,8 @@ class MediaItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     where: str
     """The caller's name for it, for errors: `messages[0].content[1]`."""
     uuid: str | None = None
+    options: dict[str, Any] = {}
+    """Its own, of the model's processor; they go before the request's."""
 
 
 # The prompt, in one of three forms.

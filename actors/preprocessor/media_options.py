@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ...protocol.errors import EngineError, RequestError, refuse
-from ...protocol.request import CLIP_FACTS, MODALITIES, Encoded, Modality, Request
+from ...protocol.request import CLIP_FACTS, MODALITIES, Encoded, MediaItem, Modality, Request
 from ...protocol.roles import PreprocessorConfig
 from .decode.options import MOST_FPS, MOST_FRAMES, background_of
 from .families.base import Family
@@ -19,6 +19,8 @@ IO_OPTIONS: dict[Modality, frozenset[str]] = {
     "video": frozenset({"num_frames", "max_duration", "frame_recovery", *CLIP_FACTS}),
     "audio": frozenset(),
 }
+NESTED: dict[Modality, str] = {"image": "images_kwargs", "video": "videos_kwargs", "audio": "audio_kwargs"}
+"""Processor options of one modality alone, as transformers' processors take them; they go before those of all."""
 SOUND_SWITCH = "use_audio_in_video"
 """A processor option of the whole prompt, to which it adds items."""
 COSTLY = ("max_pixels", "num_frames", "fps", "max_duration")
@@ -37,7 +39,7 @@ class MediaOptions:
             self._check_io(config.io_kwargs)
         except RequestError as error:
             raise EngineError(error.failure.text) from error
-        if isinstance(config.processor_kwargs.get("fps"), list):
+        if isinstance(for_modality(config.processor_kwargs, "video").get("fps"), list):
             raise EngineError("fps of the engine is one number; a list has one for each video of a prompt.")
         self._ceilings: dict[Modality, Options] = {modality: _ceilings(config, modality) for modality in MODALITIES}
 
@@ -45,7 +47,9 @@ class MediaOptions:
         """Raises RequestError naming an option that is unknown, or is not what it must be."""
         self._check_processor(request.mm_processor_kwargs)
         self._check_io(request.media_io_kwargs)
-        rates = request.mm_processor_kwargs.get("fps")
+        for item in request.media:
+            self._check_own(item)
+        rates = for_modality(request.mm_processor_kwargs, "video").get("fps")
         clips = sum(1 for item in request.media if item.modality == "video")
         if isinstance(rates, list) and len(rates) != clips:
             text = f"fps is one number, or one per video: got {len(rates)} for {clips} videos."
@@ -53,14 +57,16 @@ class MediaOptions:
 
     def hears_clips(self, request: Request) -> bool:
         """Whether the sound of clips is wanted."""
-        asked = request.mm_processor_kwargs.get(SOUND_SWITCH)
-        return bool(self._config.processor_kwargs.get(SOUND_SWITCH) if asked is None else asked)
+        asked = for_modality(request.mm_processor_kwargs, "video").get(SOUND_SWITCH)
+        return bool(for_modality(self._config.processor_kwargs, "video").get(SOUND_SWITCH) if asked is None else asked)
 
     def of(self, request: Request, index: int) -> tuple[Options, Options]:
         """(processor, io) options in effect for one item, irrelevant ones left out."""
-        modality = request.media[index].modality
-        asked = {name: value for name, value in request.mm_processor_kwargs.items() if value is not None}
-        processor = {**self._config.processor_kwargs, **asked}
+        item = request.media[index]
+        modality = item.modality
+        asked = for_modality(request.mm_processor_kwargs, modality)
+        asked = {name: value for name, value in asked.items() if value is not None}
+        processor = {**for_modality(self._config.processor_kwargs, modality), **asked, **item.options}
         if isinstance(processor.get("fps"), list):  # one per clip, as qwen-vl-utils returns them
             nth = sum(1 for earlier in request.media[:index] if earlier.modality == "video")
             processor["fps"] = processor["fps"][nth] if modality == "video" else None
@@ -71,7 +77,7 @@ class MediaOptions:
 
     def in_effect(self, request: Request) -> dict[str, dict[str, Options]]:
         """What `of` came to, by kind of option and modality, for a request that asked for any: one value, or one per item."""
-        if not request.mm_processor_kwargs and not request.media_io_kwargs:
+        if not (request.mm_processor_kwargs or request.media_io_kwargs or any(item.options for item in request.media)):
             return {}
         found: dict[str, dict[str, Options]] = {"mm_processor_kwargs": {}, "media_io_kwargs": {}}
         for modality in MODALITIES:
@@ -117,7 +123,29 @@ class MediaOptions:
                 processor["min_pixels"] = most
         return processor, io
 
+    def _check_own(self, item: MediaItem) -> None:
+        known = self._family.options.get(item.modality, frozenset())
+        for name, value in item.options.items():
+            if name not in known:
+                names = ", ".join(sorted(known)) or "none"
+                text = f"Unknown option {name!r}; of {item.modality} items, this model's are: {names}."
+                raise refuse("invalid_request", text, item.where)
+            _check_value(name, value, item.where)
+
     def _check_processor(self, options: Options) -> None:
+        for modality, kind in NESTED.items():
+            nested = options.get(kind) or {}
+            if not isinstance(nested, dict):
+                raise refuse("invalid_request", f"{kind} must be an object with options.", "mm_processor_kwargs")
+            known = self._family.options.get(modality, frozenset()) | ({SOUND_SWITCH} if modality == "video" else set())
+            for name in nested:
+                if name not in known:
+                    text = f"Unknown option {name!r} in {kind}; this model's are: {', '.join(sorted(known)) or 'none'}."
+                    raise refuse("invalid_request", text, "mm_processor_kwargs")
+            self._check_flat(nested)
+        self._check_flat({name: value for name, value in options.items() if name not in NESTED.values()})
+
+    def _check_flat(self, options: Options) -> None:
         for name, value in options.items():
             if name == SOUND_SWITCH:
                 if value not in (True, False, None):
@@ -147,9 +175,15 @@ class MediaOptions:
                     _check_value(name, value, "media_io_kwargs")
 
 
+def for_modality(options: Options, modality: Modality) -> Options:
+    """Processor options of all modalities and of this one alone, without those of the others."""
+    flat = {name: value for name, value in options.items() if name not in NESTED.values()}
+    return flat | (options.get(NESTED[modality]) or {})
+
+
 def _ceilings(config: PreprocessorConfig, modality: Modality) -> Options:
     """The least of what the operator says of it anywhere: as an option, or as the size of `limit_mm_per_prompt`."""
-    sources = [config.processor_kwargs, config.io_kwargs.get(modality, {})]
+    sources = [for_modality(config.processor_kwargs, modality), config.io_kwargs.get(modality, {})]
     limit = config.limits_per_prompt.get(modality)
     if isinstance(limit, dict):
         sources.append({"num_frames": limit.get("num_frames")})

@@ -4,6 +4,7 @@ from typing import Any
 
 from ...protocol.errors import RequestError, refuse
 from ...protocol.guide import Guide, StructuredOutputsParams, as_guide
+from ..unread import Unread
 from .schema import Common
 
 CODE = "invalid_grammar"
@@ -11,13 +12,14 @@ GUIDED = {"guided_json": "json", "guided_regex": "regex", "guided_choice": "choi
 """vLLM's older names, and the field of `structured_outputs` that each stands for."""
 
 
-def read_guide(request: Common) -> Guide | None:
+def read_guide(request: Common, unread: Unread) -> Guide | None:
     """Raises RequestError 400 that names the field."""
     given: dict[str, Any] = {
         name: value
         for name in ("response_format", "structured_outputs", *GUIDED)
         if (value := getattr(request, name)) is not None
     }
+    _check_format(given.get("response_format", {}), unread)
     if given.get("response_format", {}).get("type") == "text":
         del given["response_format"]
     if len(given) > 1:
@@ -31,6 +33,14 @@ def read_guide(request: Common) -> Guide | None:
         except (ValueError, TypeError) as error:
             raise _wrong(error, name) from None
     return None
+
+
+def _check_format(value: dict[str, Any], unread: Unread) -> None:
+    """Only one type of response format has a schema."""
+    described = value.get("json_schema") if value.get("type") == "json_schema" else None
+    unread.check(value, ("type",) if described is None else ("type", "json_schema"), "response_format")
+    if isinstance(described, dict):
+        unread.check(described, ("name", "description", "schema", "strict"), "response_format.json_schema")
 
 
 def _response_format(value: dict[str, Any]) -> Guide:

@@ -6,8 +6,10 @@ from typing import Any
 from ...protocol.errors import refuse
 from ...protocol.request import ChatMessage, ChatPrompt, Prompt, TextPrompt, TokenPrompt
 from ...protocol.sampling import SamplingParams
-from ..messages import Rules, read_messages
+from ..messages import read_messages
+from ..parts import Rules
 from ..submission import Submission
+from ..unread import Unread
 from .guides import read_guide
 from .schema import ChatRequest, Common, CompletionRequest, TokenizeRequest
 from .tool_parsers import Style
@@ -30,9 +32,12 @@ class Generation(Submission, frozen=True, kw_only=True):
     """The functions that the answer may call."""
 
 
-def parse_chat(request: ChatRequest, *, embeds: bool = False, style: Style = "hermes") -> Generation:
-    """`style`: how the model writes tool calls."""
-    messages, media = read_messages(request.messages, Rules(embeds))
+def parse_chat(
+    request: ChatRequest, unread: Unread | None = None, *, embeds: bool = False, style: Style = "hermes"
+) -> Generation:
+    """`unread` gathers what is ignored; `style`: how the model writes tool calls."""
+    unread = unread or Unread()
+    messages, media = read_messages(request.messages, Rules(embeds), unread)
     if request.echo:
         raise refuse("unsupported", "`echo` is not supported in chat yet.", "echo", "unsupported")
     if request.top_logprobs is not None and not request.logprobs:
@@ -45,7 +50,8 @@ def parse_chat(request: ChatRequest, *, embeds: bool = False, style: Style = "he
     limit = request.max_completion_tokens if request.max_completion_tokens is not None else request.max_tokens
     tools = read_tools(request.tools, request.tool_choice, request.parallel_tool_calls, style)
     extra: dict[str, Any] = {"max_tokens": limit, "logprobs": (request.top_logprobs or 0) if request.logprobs else None}
-    guide = read_guide(request)
+    guide = read_guide(request, unread)
+    _check_choice(request.tool_choice, unread)
     if tools is not None:
         guide = tool_guide(tools, guide)
         if style == "hermes" and request.skip_special_tokens is None:
@@ -59,7 +65,7 @@ def parse_chat(request: ChatRequest, *, embeds: bool = False, style: Style = "he
     )
 
 
-def parse_completion(request: CompletionRequest) -> list[Generation]:
+def parse_completion(request: CompletionRequest, unread: Unread | None = None) -> list[Generation]:
     """One generation per prompt. With `echo` and `logprobs` the prompt is scored too."""
     if request.echo and request.stream and request.logprobs is not None:
         raise refuse("unsupported", "`echo` with `logprobs` is not supported when `stream` is true.", "echo", "unsupported")
@@ -71,7 +77,7 @@ def parse_completion(request: CompletionRequest) -> list[Generation]:
         extra["max_tokens"] = 1  # computed for the scores of the prompt, and not shown
     if request.echo and request.logprobs is not None and request.prompt_logprobs is None:
         extra["prompt_logprobs"] = request.logprobs
-    sampling, common = _sampling(request, structured_outputs=read_guide(request), **extra), _common(request)
+    sampling, common = _sampling(request, structured_outputs=read_guide(request, unread or Unread()), **extra), _common(request)
     prompts = _prompts(request.prompt)
     if len(prompts) > MAX_PROMPTS:
         raise refuse("invalid_request", f"At most {MAX_PROMPTS} prompts in one call.", "prompt", "too_many_prompts")
@@ -83,17 +89,25 @@ def prompt_only(request: CompletionRequest) -> bool:
     return bool(request.echo) and request.max_tokens == 0
 
 
-def parse_tokenize(request: TokenizeRequest) -> Prompt:
+def parse_tokenize(request: TokenizeRequest, unread: Unread | None = None) -> Prompt:
     """A text or a conversation without media."""
     if (request.prompt is None) == (request.messages is None):
         raise refuse("invalid_request", "Give either `prompt` or `messages`.", "prompt", "missing_field")
     if request.prompt is not None:
         return TextPrompt(request.prompt)
     assert request.messages is not None
-    messages, media = read_messages(request.messages)
+    messages, media = read_messages(request.messages, Rules(), unread or Unread())
     if media:
         raise refuse("unsupported", "Media are not supported here yet.", media[0].where, "unsupported")
     return _chat_prompt(request, messages, read_tools(request.tools, None, None, "hermes"))
+
+
+def _check_choice(choice: Any, unread: Unread) -> None:
+    """A `tool_choice` that names a function."""
+    if isinstance(choice, dict):
+        unread.check(choice, ("type", "function"), "tool_choice")
+        if isinstance(function := choice.get("function"), dict):
+            unread.check(function, ("name",), "tool_choice.function")
 
 
 def _chat_prompt(

@@ -9,9 +9,10 @@ import msgspec
 from ...protocol.errors import refuse
 from ...protocol.request import ChatPrompt, Prompt, Text, TextPrompt, TokenPrompt, Url
 from ..media import Pending
+from ..unread import Unread
 from .parse import Generation, parse_chat, parse_completion, parse_tokenize
 from .scan import Scan, Structure
-from .schema import Body, ChatRequest, CompletionRequest, DetokenizeRequest, TokenizeRequest, decode, ignored_fields
+from .schema import Body, ChatRequest, CompletionRequest, DetokenizeRequest, TokenizeRequest, decode, note_unknown
 from .tool_parsers import Style
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Kind(NamedTuple, Generic[B, P]):
 
     name: str
     schema: type[B]
-    parse: Callable[[B, Terms], list[P]]
+    parse: Callable[[B, Terms, Unread], list[P]]
     """Raises RequestError. Each piece of the result can be handed over by itself."""
     piece: Any
     """Their type."""
@@ -87,7 +88,10 @@ def read(kind: Kind[B, P], raw: "bytes | memoryview", terms: Terms) -> Call[B, P
     if getattr(body, "chat_template", None) is not None and not terms.templates:
         text = "A chat template in the request is refused; start with --trust-request-chat-template."
         raise refuse("unsupported", text, "chat_template", "unsupported")
-    return Call(body, kind.parse(body, terms), ignored_fields(kind.schema, raw))
+    unread = Unread()
+    note_unknown(kind.schema, raw, unread)
+    pieces = kind.parse(body, terms, unread)
+    return Call(body, pieces, unread.told)
 
 
 def check_model(name: str | None, terms: Terms) -> None:
@@ -111,26 +115,26 @@ def _tokenizer(path: str) -> "Tokenizer":
     return Tokenizer.from_file(path)
 
 
-def _read_chat(body: ChatRequest, terms: Terms) -> list[Generation]:
-    generation = parse_chat(body, embeds=terms.embeds, style=terms.style)
+def _read_chat(body: ChatRequest, terms: Terms, unread: Unread) -> list[Generation]:
+    generation = parse_chat(body, unread, embeds=terms.embeds, style=terms.style)
     _check(generation, terms)
     return [generation]
 
 
-def _read_completion(body: CompletionRequest, terms: Terms) -> list[Generation]:
-    generations = parse_completion(body)
+def _read_completion(body: CompletionRequest, terms: Terms, unread: Unread) -> list[Generation]:
+    generations = parse_completion(body, unread)
     for generation in generations:
         _check(generation, terms)
     return generations
 
 
-def _read_tokenize(body: TokenizeRequest, terms: Terms) -> list[Prompt]:
-    prompt = parse_tokenize(body)
+def _read_tokenize(body: TokenizeRequest, terms: Terms, unread: Unread) -> list[Prompt]:
+    prompt = parse_tokenize(body, unread)
     _check_prompt(prompt, terms)
     return [prompt]
 
 
-def _read_detokenize(body: DetokenizeRequest, terms: Terms) -> list[str]:
+def _read_detokenize(body: DetokenizeRequest, terms: Terms, _: Unread) -> list[str]:
     if len(body.tokens) > MAX_DETOKENIZED:
         raise refuse("invalid_request", f"At most {MAX_DETOKENIZED} tokens.", "tokens", "out_of_range")
     return [detokenize(body.tokens, terms)]

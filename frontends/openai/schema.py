@@ -1,6 +1,6 @@
 """The bodies that callers send, as msgspec Structs: names and types of the OpenAI API and vLLM's additions to it.
 
-Unknown fields are ignored with a warning (`ignored_fields`), as OpenAI clients expect. Two kinds are refused instead: fields
+Unknown fields are ignored with a warning (`note_unknown`), as OpenAI clients expect. Two kinds are refused instead: fields
 whose names say that they limit what an answer costs or contains (`MATTERS`), and fields that would change the answer but are
 not supported yet (`NOT_YET`). Content parts stay plain JSON here: `messages.py` reads
 them, so that an error can name the part.
@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from ...protocol.errors import refuse
-from ..messages import Message
+from ..unread import Unread
 from ..validation import check_numbers, wrong_field
 
 D = TypeVar("D")
@@ -79,7 +79,7 @@ class Common(Body, kw_only=True):
 
 
 class ChatRequest(Common, kw_only=True):
-    messages: list[Message]
+    messages: list[dict[str, Any]]
     max_completion_tokens: int | None = None
     logprobs: bool | None = None
     top_logprobs: int | None = None
@@ -107,7 +107,7 @@ class CompletionRequest(Common, kw_only=True):
 
 class TokenizeRequest(Body, kw_only=True):
     prompt: str | None = None
-    messages: list[Message] | None = None
+    messages: list[dict[str, Any]] | None = None
     tools: list[dict[str, Any]] | None = None
     add_generation_prompt: bool | None = None
     continue_final_message: bool | None = None
@@ -142,8 +142,6 @@ MATTERS = re.compile(
 learn that it would not happen. `max_new_tokens`, `stop_words`, `thinking_token_budget`, `guided_whitespace_pattern`,
 `cache_salt`."""
 
-MAX_IGNORED = 16
-"""Names that are told to the caller."""
 FREE_FORM = ("mm_processor_kwargs", "media_io_kwargs", "chat_template_kwargs")
 
 
@@ -168,8 +166,8 @@ def _decoded(body: bytes | memoryview | msgspec.Raw, schema: type[D]) -> D:
         raise refuse("invalid_request", "The body is not valid JSON.", code="invalid_json") from None
 
 
-def ignored_fields(schema: type[msgspec.Struct], body: bytes | memoryview) -> list[str]:
-    """Names in the body and in its `stream_options` that the schema does not know; only plain words, at most `MAX_IGNORED`.
+def note_unknown(schema: type[msgspec.Struct], body: bytes | memoryview, unread: Unread) -> None:
+    """Names in the body and in its `stream_options` that the schema does not know.
 
     Raises RequestError 400 for one that could cost money or safety (`MATTERS`).
     """
@@ -179,7 +177,6 @@ def ignored_fields(schema: type[msgspec.Struct], body: bytes | memoryview) -> li
         if len(name) <= 64 and MATTERS.fullmatch(name) and bytes(given[name]) != b"null":
             text = "This field is not known here, and to ignore it could cost more, or allow more, than you mean."
             raise refuse("unsupported", text, name, "unknown_field")
+        unread.tell(name)
     if "stream_options" in given and bytes(given["stream_options"]) != b"null":
-        options = _decoded(given["stream_options"], dict[str, msgspec.Raw])
-        unknown += [f"stream_options.{name}" for name in options if name not in StreamOptions.__struct_fields__]
-    return [name for name in unknown if re.fullmatch(r"(stream_options\.)?[A-Za-z][A-Za-z0-9_]{0,63}", name)][:MAX_IGNORED]
+        unread.check(_decoded(given["stream_options"], dict[str, Any]), StreamOptions.__struct_fields__, "stream_options")

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -107,7 +108,7 @@ class Service:
 
     def _warn(self, fields: Sequence[str]) -> None:
         """Once for each name: a caller that sends it sends it every time."""
-        new = [name for name in fields if name not in self._warned]
+        new = {name: None for field in fields if (name := re.sub(r"\[\d+\]", "[]", field)) not in self._warned}
         if new and len(self._warned) < MAX_WARNED:
             self._warned.update(new)
             log.warning("requests have fields that are ignored: %s", ", ".join(new))

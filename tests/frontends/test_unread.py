@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thespis import SamplingParams
-from thespis.frontends.inputs import PROMPT_KEYS, read_prompt
+from thespis.frontends.inputs import read_prompt
 from thespis.frontends.options import engine_config
+from thespis.frontends.prompts import PROMPT_KEYS
 from thespis.frontends.unread import MOST_TOLD, Unread
 from thespis.protocol.errors import RequestError
 
@@ -48,7 +49,7 @@ def test_a_misspelt_key_is_an_error_that_suggests_the_right_one(prompt: dict[Any
 def test_any_other_key_of_a_prompt_is_refused(key: Any, form: dict[Any, Any]) -> None:
     if key not in PROMPT_KEYS:
         with pytest.raises(RequestError, match="Unknown key"):
-            read_prompt({**form, key: None})
+            read_prompt({**form, key: 1})
 
 
 def test_what_video_readers_write_into_metadata_is_known() -> None:
@@ -74,6 +75,6 @@ def test_names_are_told_as_a_header_can_hold_them() -> None:
         "messages[0].content[1].ok_1",
     ]
     assert all(name.isascii() and name.isprintable() and len(name) < 400 for name in unread.told)
-    unread.check([f"k{number}" for number in range(100)], ())
+    unread.check({f"k{number}": 1 for number in range(100)}, ())
     assert len(unread.told) == MOST_TOLD + 1
     assert unread.told[-1] == f"and-{104 - MOST_TOLD}-more"

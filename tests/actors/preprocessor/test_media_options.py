@@ -167,3 +167,74 @@ def test_S50_what_is_told_of_the_options_in_effect(checkpoints: Checkpoints) -> 
 def test_S14_a_limit_that_there_is_not(limit: Any) -> None:
     with pytest.raises(ValueError, match="limit_mm_per_prompt"):
         EngineConfig(limit_mm_per_prompt=limit)
+
+
+def with_own(modality: Any, **options: Any) -> MediaItem:
+    return MediaItem(modality, Encoded(NOWHERE), "here", None, options)
+
+
+def test_B6_a_parts_own_options_go_first_and_are_clamped(checkpoints: Checkpoints) -> None:
+    rules = rules_of(checkpoints, mm_processor_kwargs={"max_pixels": 5000})
+    pictures = with_own("image", max_pixels=4000), IMAGE, with_own("image", max_pixels=9000)
+    asked = asking(*pictures, with_own("video", num_frames=3), mm_processor_kwargs={"max_pixels": 4500})
+    rules.check(asked)
+    assert [rules.of(asked, index)[0]["max_pixels"] for index in range(4)] == [4000, 4500, 5000, 4500]
+    assert rules.of(asked, 3)[0]["num_frames"] == 3
+    alone = asking(with_own("image", max_pixels=4000))
+    assert rules.in_effect(alone) == {"mm_processor_kwargs": {"image": {"max_pixels": 4000}}}
+
+
+@pytest.mark.parametrize(
+    ("family", "item"),
+    [
+        ("qwen_omni", with_own("image", max_pixels=0)),
+        ("qwen_omni", with_own("image", max_pixels=1.5)),
+        ("qwen_omni", with_own("video", fps=-1)),
+        ("qwen_omni", with_own("video", fps=1e-300)),
+        ("qwen_omni", with_own("image", fps=1)),
+        ("llava", with_own("image", max_pixels=4000)),
+    ],
+)
+def test_B6_a_part_is_named_for_an_option_that_is_none(checkpoints: Checkpoints, family: Any, item: MediaItem) -> None:
+    with pytest.raises(RequestError) as refused:
+        rules_of(checkpoints, family).check(asking(item))
+    assert refused.value.failure.part == "here"
+
+
+def test_B13_options_of_one_modality_stand_under_its_name(checkpoints: Checkpoints) -> None:
+    rules = rules_of(checkpoints, mm_processor_kwargs={"images_kwargs": {"max_pixels": 6000}, "max_pixels": 8000})
+    asked = asking(
+        IMAGE,
+        VIDEO,
+        AUDIO,
+        mm_processor_kwargs={
+            "images_kwargs": {"max_pixels": 7000},
+            "videos_kwargs": {"fps": [3], "use_audio_in_video": True},
+            "audio_kwargs": {},
+            "min_pixels": 4000,
+        },
+    )
+    rules.check(asked)
+    assert rules.of(asked, 0)[0] == {"max_pixels": 6000, "min_pixels": 4000}
+    assert rules.of(asked, 1)[0] == {"max_pixels": 8000, "min_pixels": 4000, "fps": 3}
+    assert rules.of(asked, 2)[0] == {}
+    assert rules.hears_clips(asked)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"images_kwargs": {"fps": 1}},
+        {"images_kwargs": 5},
+        {"images_kwargs": [1]},
+        {"audio_kwargs": {"max_pixels": 5}},
+        {"videos_kwargs": {"fps": 0}},
+        {"text_kwargs": {}},
+        {"common_kwargs": {"max_pixels": 5}},
+        {"image_kwargs": {"max_pixels": 5}},
+    ],
+)
+def test_B13_nested_options_that_are_none(checkpoints: Checkpoints, options: dict[str, Any]) -> None:
+    with pytest.raises(RequestError) as refused:
+        rules_of(checkpoints).check(asking(IMAGE, VIDEO, mm_processor_kwargs=options))
+    assert refused.value.failure.part == "mm_processor_kwargs"
