@@ -4,9 +4,7 @@ In addition to the parts of the API, a Python caller may give objects: `image_pi
 `multi_modal_data` takes; and embeddings as arrays or tensors.
 """
 
-import logging
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +20,6 @@ from .unread import Unread
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
-
-log = logging.getLogger(__name__)
 
 Conversation = Sequence[Mapping[str, Any]]
 """Messages."""
@@ -55,10 +51,7 @@ def read_chat(
         messages = [dict(message) for message in conversation]
     except (TypeError, ValueError):
         raise refuse("invalid_request", "A conversation is a list of dicts with 'role' and 'content'.", "messages") from None
-    unread = Unread(strict=True)
-    chat, media = read_messages(messages, _RULES, unread)
-    for path in unread.told:
-        _tell_of(path.rpartition(".")[2])
+    chat, media = read_messages(messages, _RULES, Unread(strict=True))
     try:
         template = None if chat_template is None else operator_template(str(chat_template))
     except EngineError as error:
@@ -73,9 +66,3 @@ def read_chat(
     )
     processor = read_options(mm_processor_kwargs, "mm_processor_kwargs")
     return Submission(prompt, tuple(media), processor, read_options(media_io_kwargs, "media_io_kwargs"))
-
-
-@cache
-def _tell_of(name: str) -> None:
-    """Only once: a caller that sends it sends it every time."""
-    log.warning("`%s` has no effect: media are processed as the model wants them", name)

@@ -1,6 +1,8 @@
 """The content parts of a message in the OpenAI form: texts and media, each error naming its part. Pure."""
 
+import logging
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, NamedTuple
 
 from ..protocol.errors import refuse
@@ -8,6 +10,8 @@ from ..protocol.request import CLIP_FACTS, Modality, Slot, Text, Url
 from .embeds import embeds_keys, read_embeds
 from .media import Pending, Raw, read_encoded, read_url
 from .unread import Unread
+
+log = logging.getLogger(__name__)
 
 MAX_UUID = 128
 """Characters."""
@@ -108,6 +112,7 @@ def _pending(
     for given, at in ((part, where), (inside, f"{where}.{field}")):
         if given.get("detail") not in (None, "auto"):
             unread.tell(f"{at}.detail")
+            _warn_of_detail()
     unread.check(part, ("type", "uuid", field, "detail", *own, *facts, *(names if field in EMBED_TYPES else ())), where)
     unread.check(inside, ("detail", *names, *own, *facts), f"{where}.{field}")
     options: dict[str, Any] = {}
@@ -118,6 +123,12 @@ def _pending(
                 raise refuse("invalid_request", "Expected a number.", at, "wrong_type")
             options[name] = value
     return Pending(modality, content, where, part.get("uuid"), options)
+
+
+@cache
+def _warn_of_detail() -> None:
+    """Only once: a caller that sends it sends it every time."""
+    log.warning("`detail` has no effect: pictures are processed as the model wants them")
 
 
 def _extras(modality: Modality, field: str, content: bytes | Raw | Url | None) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -1,9 +1,12 @@
 """The towers of a checkpoint: features in, embeddings out. Only the towers' weights are read here."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
 from ..protocol.checkpoint import ModelInfo
+from ..protocol.request import MODALITIES, Modality
 from .device import prepare
 from .family import Family, Tensors, build_on_meta, load_family
 from .weights import WeightFiles, load_part, read_config
@@ -30,13 +33,16 @@ class Encoder:
         return [row.to(device="cpu", dtype=self.dtype) for row in rows]
 
 
-def load_encoder(model: ModelInfo, dtype: str, device: str, threads: int) -> Encoder:
-    """Read the towers. Raises EngineError where the checkpoint does not hold them."""
+def load_encoder(
+    model: ModelInfo, dtype: str, device: str, threads: int, modalities: Sequence[Modality] = MODALITIES
+) -> Encoder:
+    """Read the towers of these modalities. Raises EngineError where the checkpoint does not hold them."""
     place = prepare(device, threads)
     family = load_family(model.model_type)
     kind = getattr(torch, dtype)
     checkpoint = WeightFiles(model.path, family.RENAMES)
-    whole = build_on_meta(family, read_config(model.path), family.TOWERS)
-    for tower in family.TOWERS:
+    towers = tuple(tower for tower, takes in family.TOWERS.items() if not set(takes).isdisjoint(modalities))
+    whole = build_on_meta(family, read_config(model.path), towers)
+    for tower in towers:
         load_part(whole.get_submodule(tower), f"model.{tower}.", checkpoint, kind, place)
     return Encoder(family, whole.eval(), kind, place)

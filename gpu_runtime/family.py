@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from ..protocol.checkpoint import find_family
+from ..protocol.request import Modality
 from .weights import Renames
 
 Tensors = dict[str, torch.Tensor]
@@ -19,8 +20,8 @@ class Family(Protocol):
 
     MODEL_TYPES: tuple[str, ...]
     RENAMES: Renames
-    TOWERS: tuple[str, ...]
-    """Children of the built model that make embeddings; `language_model` is the other child."""
+    TOWERS: dict[str, tuple[Modality, ...]]
+    """Children of the built model that make embeddings, and of what; `language_model` is the other child."""
 
     def build(self, config: dict[str, Any]) -> nn.Module:
         """The model without its head, on the current (meta) device, from config.json: `language_model` and the towers."""

@@ -106,6 +106,13 @@ class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         return self.served_model_name or Path(self.model).name
 
 
+def count_limit(limits: Mapping[str, Any], modality: str) -> int | None:
+    """How many items of a modality `limit_mm_per_prompt` allows in a prompt; None: it does not say."""
+    limit = limits.get(modality)
+    count = limit.get("count") if isinstance(limit, dict) else limit
+    return None if count is None else int(count)
+
+
 def _check_limit(modality: str, limit: Any) -> None:
     """One entry of `limit_mm_per_prompt`. Raises ValueError."""
     given = limit if isinstance(limit, dict) else {"count": limit}

@@ -4,16 +4,17 @@ THESPIS_* variables are read (protocol/environment.py lists them)."""
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from . import environment
 from .checkpoint import ModelInfo
-from .config import EngineConfig, ServerConfig
+from .config import EngineConfig, ServerConfig, count_limit
 from .edges.control import Share
 from .environment import NO_LIMIT, Environment, cap
 from .errors import EngineError
+from .request import MODALITIES, Modality
 from .roles import (
     ClientConfig,
     DetokenizerConfig,
@@ -81,6 +82,7 @@ def divide(engine: EngineConfig, model: ModelInfo, cuda: bool = False, server: S
             device=sizes.device,
             threads=sizes.encoder_threads,
             store_bytes=_bytes(engine.encoder_cache_gb),
+            modalities=_encoded(engine.limit_mm_per_prompt),
             max_batch_rows=ENCODER_BATCH_ROWS,
         ),
         SCHEDULER: _scheduler(engine, model, sizes),
@@ -151,6 +153,12 @@ def _num_blocks(engine: EngineConfig, model: ModelInfo, sizes: _Sizes) -> int:
     if sizes.device == "cpu" and blocks < 2:
         raise EngineError(f"kv_cache_gb={engine.kv_cache_gb} holds less than two blocks of {block_bytes} bytes.")
     return blocks
+
+
+def _encoded(limits: dict[str, Any]) -> tuple[Modality, ...]:
+    """Modalities that may come as something else than ready embeddings; a clip brings its sound."""
+    raw = {modality for modality in MODALITIES if count_limit(limits, modality) != 0}
+    return tuple(modality for modality in MODALITIES if modality in raw or (modality == "audio" and "video" in raw))
 
 
 def _bytes(gib: float) -> int:

@@ -6,6 +6,7 @@ import msgspec
 
 from .checkpoint import ModelInfo
 from .config import EngineConfig, ServerConfig
+from .request import MODALITIES, Modality
 
 
 class FetcherConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -75,6 +76,8 @@ class EncoderCacheConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     device: str
     threads: int
     store_bytes: int
+    modalities: tuple[Modality, ...] = MODALITIES
+    """What will have to be encoded; towers that take nothing else are not loaded."""
     max_batch_rows: int
     """Embedding rows encoded in one batch; bounds how long a small item waits behind large ones."""
 

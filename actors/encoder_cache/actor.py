@@ -56,7 +56,7 @@ class EncoderCache(Actor):
 
     def load(self, config: EncoderCacheConfig) -> Encoder:
         """Tests put their own encoder here."""
-        return load_encoder(config.model, config.dtype, config.device, config.threads)
+        return load_encoder(config.model, config.dtype, config.device, config.threads, config.modalities)
 
     async def on_start(self, config: bytes) -> dict[str, int]:
         self.config = msgspec.json.decode(config, type=EncoderCacheConfig)

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from ...protocol.config import count_limit
 from ...protocol.errors import refuse
 from ...protocol.request import (
     ChatPrompt,
@@ -51,7 +52,7 @@ class RequestValidator:
                 raise refuse("unsupported", f"This model takes no {item.modality} input.", item.where)
             index = counts.get(item.modality, 0)
             counts[item.modality] = index + 1
-            if counts[item.modality] > (limit := self._limit(item.modality)):
+            if counts[item.modality] > (limit := self._limit(item)):
                 raise refuse(
                     "invalid_request",
                     f"At most {limit} {item.modality}(s) may be provided in one prompt. Raise it with --limit-mm-per-prompt.",
@@ -78,11 +79,11 @@ class RequestValidator:
             text = f"Token id {strange} is not in the vocabulary of {vocab} tokens."
             raise refuse("invalid_request", text, name, "out_of_range")
 
-    def _limit(self, modality: Modality) -> int:
-        value = self._config.limits_per_prompt.get(modality, ITEMS_PER_PROMPT)
-        if isinstance(value, dict):
-            value = value.get("count", ITEMS_PER_PROMPT)
-        return int(value)
+    def _limit(self, item: MediaItem) -> int:
+        """None of a modality means none to be encoded: embeddings, where they are enabled, need no tower."""
+        limit = count_limit(self._config.limits_per_prompt, item.modality)
+        ready = self._config.enable_embeds and isinstance(item.source, Embeds | PackedEmbeds | None)
+        return ITEMS_PER_PROMPT if limit is None or (limit == 0 and ready) else limit
 
 
 def _characters(prompt: Prompt) -> int:

@@ -10,7 +10,7 @@ from transformers.models.llava.modeling_llava import LlavaModel
 from ..family import Tensors
 
 MODEL_TYPES = ("llava",)
-TOWERS = ("vision_tower", "multi_modal_projector")
+TOWERS = {"vision_tower": ("image",), "multi_modal_projector": ("image",)}
 RENAMES = (
     (r"^language_model\.lm_head\.", "lm_head."),
     (r"^language_model\.model\.", "model.language_model."),

@@ -12,7 +12,7 @@ from ..family import Tensors
 from ..patches import encode_patches
 
 MODEL_TYPES = ("qwen2_5_omni_thinker", "qwen2_5_omni")
-TOWERS = ("audio_tower", "visual")
+TOWERS = {"audio_tower": ("audio",), "visual": ("image", "video")}
 RENAMES = (
     (r"^thinker\.", ""),
     (r"^(audio_tower|visual)\.", r"model.\1."),

@@ -11,7 +11,7 @@ from ..family import Tensors
 from ..patches import encode_patches
 
 MODEL_TYPES = ("qwen2_vl",)
-TOWERS = ("visual",)
+TOWERS = {"visual": ("image", "video")}
 RENAMES = (
     (r"^visual\.", "model.visual."),
     (r"^model\.(?!language_model\.|visual\.)", "model.language_model."),

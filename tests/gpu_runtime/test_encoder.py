@@ -5,6 +5,7 @@ import torch
 
 from thespis.gpu_runtime.encoder import load_encoder
 from thespis.protocol.checkpoint import inspect
+from thespis.protocol.request import Modality
 
 from ..helpers.checkpoints import Checkpoints, Family
 from ..helpers.environment import DEVICE
@@ -61,3 +62,22 @@ def test_batched_equals_alone_equals_transformers(
 def test_the_encoder_holds_no_language_model(checkpoints: Checkpoints) -> None:
     encoder = load_encoder(inspect(checkpoints("qwen_vl")), "float32", DEVICE, 1)
     assert [name for name, _ in encoder._model.named_children()] == ["visual"]
+
+
+@pytest.mark.parametrize(
+    ("family", "modalities", "kept"),
+    [
+        ("qwen_omni", ("image", "video", "audio"), {"audio_tower", "visual"}),
+        ("qwen_omni", ("audio",), {"audio_tower"}),
+        ("qwen_omni", ("video",), {"visual"}),
+        ("qwen_omni", (), set()),
+        ("qwen_vl", ("image",), {"visual"}),
+        ("qwen_vl", ("audio",), set()),
+        ("llava", (), set()),
+    ],
+)
+def test_B12_towers_of_what_never_comes_are_not_loaded(
+    checkpoints: Checkpoints, family: Family, modalities: tuple[Modality, ...], kept: set[str]
+) -> None:
+    encoder = load_encoder(inspect(checkpoints(family)), "float32", "cpu", 1, modalities)
+    assert {name for name, _ in encoder._model.named_children()} == kept

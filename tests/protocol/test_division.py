@@ -72,3 +72,19 @@ def test_there_is_a_role_per_decode_worker() -> None:
 def test_every_part_travels_as_json() -> None:
     for config in divide(EngineConfig(), MODEL, server=ServerConfig()).roles.values():
         assert msgspec.json.decode(encode_config(config), type=type(config)) == config
+
+
+@pytest.mark.parametrize(
+    ("limits", "encoded"),
+    [
+        ({}, ("image", "video", "audio")),
+        ({"image": 0}, ("video", "audio")),
+        ({"image": 0, "video": {"count": 0}}, ("audio",)),
+        ({"audio": 0}, ("image", "video", "audio")),  # of clips
+        ({"audio": 0, "video": 0}, ("image",)),
+        ({"image": 0, "video": 0, "audio": 0}, ()),
+        ({"image": {"width": 8, "height": 8}}, ("image", "video", "audio")),
+    ],
+)
+def test_B12_what_the_encoder_will_have_to_take(limits: dict[str, Any], encoded: tuple[str, ...]) -> None:
+    assert part("encoder-cache", limit_mm_per_prompt=limits).modalities == encoded

@@ -158,7 +158,8 @@ def test_S37_a_sound_as_a_bare_tensor(llm: LLM, reference: Reference) -> None:
 
 @pytest.fixture(scope="module")
 def llava(checkpoints: Checkpoints) -> Iterator[LLM]:
-    with LLM(checkpoints("llava"), enable_mm_embeds=True) as llm:
+    """B12: pictures come as embeddings alone, and no tower is loaded for them."""
+    with LLM(checkpoints("llava"), enable_mm_embeds=True, limit_mm_per_prompt={"image": 0}) as llm:
         yield llm
 
 
@@ -187,6 +188,8 @@ def test_S37_S40_llava_takes_bare_tensors(llava: LLM, checkpoints: Checkpoints) 
     assert said[0].token_ids == said[1].token_ids == said[2].token_ids != said[3].token_ids
     with pytest.raises(ValueError, match="Embeddings must have 16 rows, got 15"):
         llava.generate({"prompt": prompt, "multi_modal_data": {"image": embeds[None, :15]}}, use_tqdm=False)
+    with pytest.raises(ValueError, match=r"At most 0 image\(s\) may be provided"):
+        llava.generate({"prompt": prompt, "multi_modal_data": {"image": picture(41)}}, use_tqdm=False)
 
 
 # over every face

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from thespis.frontends import messages as messages_module
+from thespis.frontends import parts as parts_module
 
 from ..helpers.media import clip, data_url, picture, png, sound, wav
 from ..helpers.serving import Server
@@ -40,7 +40,7 @@ def log_of(server: Server) -> str:
 def test_S49_detail_changes_nothing_and_is_warned_of_once(
     face: Face, server: Server, detail: object, caplog: pytest.LogCaptureFixture
 ) -> None:
-    messages_module._warn_of_detail.cache_clear()
+    parts_module._warn_of_detail.cache_clear()
     plain = ask(face, [image_part(1)])
     auto = ask(face, [image_part(1, detail="auto")])
     with caplog.at_level(logging.WARNING):

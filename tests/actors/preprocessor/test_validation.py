@@ -6,7 +6,7 @@ import pytest
 
 from thespis.actors.preprocessor.validation import RequestValidator, without_ids
 from thespis.protocol.errors import RequestError
-from thespis.protocol.request import Embeds, MediaItem, TextPrompt
+from thespis.protocol.request import Embeds, MediaItem, PackedEmbeds, TextPrompt
 from thespis.protocol.sampling import SamplingParams
 
 from ...helpers.checkpoints import Checkpoints
@@ -82,3 +82,15 @@ def test_a_callers_own_ids_are_in_the_vocabulary(checkpoints: Checkpoints, name:
     failure = refused(validator(checkpoints), sampling=SamplingParams(**{name: value}))
     assert (failure.part, failure.kind) == (name, "invalid_request")
     assert str(beyond) in failure.text
+
+
+@pytest.mark.parametrize("limit", [0, {"count": 0}])
+def test_B12_none_to_be_encoded_leaves_embeddings(checkpoints: Checkpoints, limit: Any) -> None:
+    rules = validator(checkpoints, limit_mm_per_prompt={"image": limit}, enable_mm_embeds=True)
+    ready, packed = item(source=Embeds(NOWHERE)), item(source=PackedEmbeds(NOWHERE))
+    rules.check(request(TextPrompt("x"), (ready, packed, ready, item("video"), MediaItem("image", None, "here", "an id"))))
+    failure = refused(rules, ready, item(where="raw"))
+    assert (failure.part, failure.text[:59]) == ("raw", "At most 0 image(s) may be provided in one prompt. Raise it ")
+    assert refused(validator(checkpoints, limit_mm_per_prompt={"image": limit}), ready).text.startswith("At most 0 image(s)")
+    few = validator(checkpoints, limit_mm_per_prompt={"image": 1}, enable_mm_embeds=True)
+    assert refused(few, ready, ready).text.startswith("At most 1 image(s)")
