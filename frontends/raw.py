@@ -157,6 +157,9 @@ def _opaque(pixels: Array) -> Array:
 
 def _sound(entry: Any, where: str) -> Raw:
     rate: int | None = None
+    if hasattr(entry, "get_all_samples"):  # torchcodec's decoder, which newer versions of `datasets` give
+        samples = entry.get_all_samples()
+        entry = (samples.data, samples.sample_rate)
     if isinstance(entry, tuple) and len(entry) == 2:
         entry, rate = entry[0], _rate(entry[1], where)
     else:

@@ -1,6 +1,7 @@
 """Pixels and samples as people hold them: every type and layout gives what the same data in a file would give."""
 
 import io
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -134,6 +135,15 @@ def test_B16_a_sound_as_datasets_holds_it(entry: Any) -> None:
     assert len(read_media({"audio": [entry, entry]}, {})) == 2
 
 
+def test_B16_a_decoder_of_torchcodec() -> None:
+    class Decoder:
+        def get_all_samples(self) -> Any:
+            return SimpleNamespace(data=torch.from_numpy(WAVE)[None], sample_rate=8000)
+
+    assert np.array_equal(read("audio", Decoder())[0], WAVE)
+    assert rate_of(Decoder()) == 8000
+
+
 def test_B16_channels_and_types() -> None:
     both = [WAVE.tolist(), WAVE.tolist()]
     assert read("audio", {"array": both, "sampling_rate": 8000}).shape == (2, 50)
@@ -162,7 +172,7 @@ def test_B16_files_of_a_dataset_are_files() -> None:
         ({"path": "a.wav", "bytes": None}, "file:// URL"),
         ({"bytes": "UklGRg=="}, "bytes of a file"),
         ({"array": None, "sampling_rate": 8000}, "holds no data"),
-        ({"something": 1}, "A dict of embeddings needs"),
+        ({"something": 1}, "something|audio_embeds"),
     ],
 )
 def test_B16_what_is_missing_is_named(entry: Any, text: str) -> None:

@@ -42,6 +42,8 @@ def decode_audio(data: bytes, rate: int, limits: MediaLimits, of_clip: bool = Fa
         if of_clip or refused.failure.kind != "unprocessable_media" or (read := read_sound(data, limits)) is None:
             raise
         mono, own_rate = read
+    if not np.isfinite(mono).all():
+        raise refuse("unprocessable_media", "The sound holds values that are no finite numbers.")
     return resample(mono, own_rate, rate) if len(mono) else NOTHING
 
 
@@ -63,7 +65,7 @@ def _by_ffmpeg(data: bytes, limits: MediaLimits, of_clip: bool) -> tuple[Wave, i
             check_length(seconds, seconds * own_rate, limits, stream.channels)
         pieces: list[Wave] = []
         count = 0
-        for mono in _mono(_frames(container, stream)):
+        for mono in _mono(_frames(container, stream), own_rate):
             count += len(mono)
             check_length(count / own_rate, count, limits, stream.channels)
             pieces.append(mono)
@@ -72,18 +74,22 @@ def _by_ffmpeg(data: bytes, limits: MediaLimits, of_clip: bool) -> tuple[Wave, i
     return np.concatenate(pieces) if pieces else NOTHING, own_rate
 
 
-def _mono(frames: Iterator[Any]) -> Iterator[Wave]:
-    """Only the sample format is converted here, not the rate: planar, but packed where PyAV cannot read so many planes."""
-    convert = None
+def _mono(frames: Iterator[Any], own_rate: int) -> Iterator[Wave]:
+    """Only the sample format is converted here: planar, but packed where PyAV cannot read so many planes. The rate stays,
+    except in a broadcast that changes it, as it may its channels."""
+    convert, before = None, None
     for frame in frames:
-        if convert is None:
-            channels = frame.layout.nb_channels
-            convert = av.AudioResampler(format="fltp" if channels <= FREE_CHANNELS else "flt")
+        channels, kind = frame.layout.nb_channels, (frame.layout.name, frame.format.name, frame.sample_rate)
+        if convert is None or kind != before:
+            form = "fltp" if channels <= FREE_CHANNELS else "flt"
+            convert = av.AudioResampler(form, rate=None if frame.sample_rate == own_rate else own_rate)
+            before = kind
         for out in convert.resample(frame):
             samples = out.to_ndarray()
             if channels > FREE_CHANNELS:
                 samples = samples.reshape(-1, channels).T
-            yield samples.mean(axis=0, dtype=np.float32)
+            with np.errstate(all="ignore"):
+                yield samples.mean(axis=0, dtype=np.float32)
 
 
 def _frames(container: Any, stream: Any) -> Iterator[Any]:

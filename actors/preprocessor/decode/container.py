@@ -29,7 +29,7 @@ def open_container(data: bytes, allowed: frozenset[str], refusal: str) -> Iterat
         whole = _without_trailer(data) if name == "mp4" else data
         with av.open(io.BytesIO(whole), mode="r", format=name) as container:
             yield container
-    except (av.error.FFmpegError, UnicodeDecodeError) as error:
+    except (av.error.FFmpegError, UnicodeDecodeError, IndexError) as error:  # the last: a stream that begins in the middle
         if isinstance(error, MemoryError):
             raise
         raise refuse("unprocessable_media", refusal) from error

@@ -4,6 +4,7 @@ import io
 import re
 import warnings
 from importlib.util import find_spec
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +52,7 @@ def _decode(data: bytes, limits: MediaLimits, background: tuple[int, int, int]) 
     try:
         image.load()
         return flatten(upright(image), background)
-    except MemoryError:
+    except (MemoryError, RequestError):
         raise
     except Exception as error:  # each of PIL's decoders raises its own
         raise refuse("unprocessable_media", DAMAGED) from error
@@ -115,9 +116,21 @@ def flatten(image: Image.Image, background: tuple[int, int, int]) -> Image.Image
         canvas = Image.new("RGBA", layer.size, (*background, 255))
         canvas.alpha_composite(layer)
         return canvas.convert("RGB")
-    if image.mode.startswith("I;16"):  # PIL would clip at 255
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode[0] in "IF":  # PIL would clip at 255
+        image = Image.fromarray(_of_deep(np.asarray(image), image.mode))
     return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _of_deep(values: NDArray[Any], mode: str) -> NDArray[np.uint8]:
+    """uint8 of one channel of more bits: 16 by their upper half; wider ones are 8 or 16 bits, floats 0 to 1 or 0 to 255."""
+    if mode.startswith("I;16"):
+        return (values >> 8).astype(np.uint8)
+    top = float(values.max(initial=0))
+    if not np.isfinite(values).all() or top >= 1 << 16 or (mode == "F" and top > 256):
+        raise refuse("unprocessable_media", "The picture's values have no known range; save it with 8 or 16 bits a channel.")
+    scale = 255.0 if mode == "F" and top <= 1 else 1 / 256 if top > 255 else 1.0
+    pixels: NDArray[np.uint8] = np.clip(values * scale + (0.5 if mode == "F" else 0.0), 0, 255).astype(np.uint8)
+    return pixels
 
 
 def check_pixels(width: int, height: int, limits: MediaLimits) -> None:

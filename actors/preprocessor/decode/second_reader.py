@@ -1,6 +1,9 @@
 """Sounds that FFmpeg cannot read, by the reader that librosa uses for files in memory: libsndfile. No program is started."""
 
 import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +23,7 @@ def read_sound(data: bytes, limits: MediaLimits) -> tuple[NDArray[np.float32], i
     pieces: list[NDArray[np.float32]] = []
     count = 0
     try:
-        with soundfile.SoundFile(io.BytesIO(data)) as file:
+        with _quiet(), soundfile.SoundFile(_File(data)) as file:
             rate = int(file.samplerate)
             for block in file.blocks(BLOCK, dtype="float32", always_2d=True):
                 count += len(block)
@@ -29,7 +32,8 @@ def read_sound(data: bytes, limits: MediaLimits) -> tuple[NDArray[np.float32], i
                         f"The sound is longer than the {limits.audio_seconds:g} s or {limits.audio_bytes} bytes that are taken."
                     )
                     raise refuse("too_large", text)
-                pieces.append(block.mean(axis=1, dtype=np.float32))
+                with np.errstate(all="ignore"):
+                    pieces.append(block.mean(axis=1, dtype=np.float32))
     except RequestError:
         raise
     except (soundfile.SoundFileError, ValueError):
@@ -37,3 +41,27 @@ def read_sound(data: bytes, limits: MediaLimits) -> tuple[NDArray[np.float32], i
     if not count:
         return None
     return np.concatenate(pieces), rate
+
+
+class _File(io.BytesIO):
+    """For a reader that looks for places before the beginning, in a callback that must not raise."""
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        return super().seek(max(0, offset) if whence == os.SEEK_SET else max(offset, -self._from(whence)), whence)
+
+    def _from(self, whence: int) -> int:
+        return self.tell() if whence == os.SEEK_CUR else len(self.getbuffer())
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What libmpg123 prints about damaged files belongs to a request, not to the log."""
+    errors = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(errors, 2)
+        os.close(nowhere)
+        os.close(errors)

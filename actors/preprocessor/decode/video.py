@@ -170,7 +170,7 @@ def _expected(container: Any, stream: Any, limits: MediaLimits) -> tuple[list[in
             if not packet.is_discard:
                 shown.append(packet.pts)
     times = shown if None in shown else sorted(shown)
-    if times and times[0] is not None and len(times) > 1:
+    if len(times) > 1 and None not in shown:
         seconds = float((times[-1] - times[0]) * stream.time_base) * len(times) / (len(times) - 1)
     else:
         seconds = seconds_of(container, stream) or 0.0

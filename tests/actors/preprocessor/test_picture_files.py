@@ -158,6 +158,21 @@ def test_C5_every_format_of_the_page_is_decoded() -> None:
         assert decode_image(encode(form), LIMITS).size == PICTURE.size, name
 
 
+@pytest.mark.parametrize("form", ["TIFF", "PNG"])
+def test_B15_pictures_of_more_than_eight_bits(form: str) -> None:
+    deep = np.linspace(0, 65535, 24).astype(np.uint16).reshape(4, 6)
+    expected = (deep >> 8).astype(np.uint8)
+    assert np.array_equal(pixels(encode(form, Image.fromarray(deep)))[..., 0], expected)
+    if form == "TIFF":
+        assert np.array_equal(pixels(encode(form, Image.fromarray(deep.astype(np.int32))))[..., 0], expected)
+        assert np.array_equal(pixels(encode(form, Image.fromarray(expected.astype(np.int32))))[..., 0], expected)
+        assert np.array_equal(pixels(encode(form, Image.fromarray(expected / np.float32(255))))[..., 0], expected)
+        assert np.array_equal(pixels(encode(form, Image.fromarray(expected.astype(np.float32))))[..., 0], expected)
+        for values in (deep.astype(np.int32) * 1000, np.full((4, 6), np.nan, np.float32)):
+            with pytest.raises(RequestError, match="save it with 8 or 16 bits"):
+                pixels(encode(form, Image.fromarray(values)))
+
+
 # what a header promises
 
 
