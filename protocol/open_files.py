@@ -15,7 +15,8 @@ BASE = 80
 WORKER = 4
 """More for each further one."""
 SPARE = 32
-"""What the HTTP server keeps for itself, beside connections."""
+"""What the HTTP server keeps for itself, beside connections. Half of them are lent to callers who are told that there is no
+room; while these are taken too, the next wait in the kernel."""
 CALLERS = 16
 """A server that cannot have as many connections at once is of no use to anybody."""
 

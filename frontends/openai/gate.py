@@ -17,6 +17,7 @@ from contextlib import suppress
 import msgspec
 from aiohttp import web
 
+from ...protocol.open_files import MOST, SPARE
 from ..client import CLOSED
 from .connections import HttpConnection
 from .errors import CROWDED, TOO_MANY_CONNECTIONS, Refusal
@@ -25,10 +26,6 @@ log = logging.getLogger(__name__)
 BACKLOG = 1024
 AT_ONCE = 64
 """Callers accepted before other tasks of the loop get a turn."""
-SPARE_FILES = 32
-"""Of the files that this process may open: kept for what it needs besides connections. Half of them are lent to callers who are
-told so; while these are taken too, the next wait in the kernel."""
-MAX_FILES = 1 << 16
 VISIT_SECONDS = 2.0
 """For a caller that is turned away to send its request."""
 LAST_SECONDS = 0.5
@@ -48,14 +45,6 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 NO_LIMITS = Limits()
-
-
-def allow_files() -> None:
-    """Raise the limit on open files as far as the system allows: each connection is one, and shells give a thousand."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def neighbourhood(address: str) -> str:
@@ -140,7 +129,7 @@ class Gate(web.BaseSite):
         caller.setblocking(False)
         number = caller.fileno()  # the lowest that was free: about as many are open
         self._admit(caller, neighbourhood(address[0]) if isinstance(address, tuple) else "", _files_left(number))
-        if _files_left(number) <= SPARE_FILES // 2 and not self._ending:
+        if _files_left(number) <= SPARE // 2 and not self._ending:
             self._pause(RETRY_SECONDS)
             return False
         return True
@@ -149,7 +138,7 @@ class Gate(web.BaseSite):
         connection = HttpConnection(self._manager, self._limits.head_seconds, self._lost)
         if self._ending:
             connection.turn_away(SHUTTING_DOWN, LAST_SECONDS)
-        elif files_left <= SPARE_FILES:
+        elif files_left <= SPARE:
             connection.turn_away(CROWDED, VISIT_SECONDS)
         elif 0 < self._limits.per_address <= self._census[home]:
             connection.turn_away(TOO_MANY_CONNECTIONS, VISIT_SECONDS)
@@ -193,7 +182,7 @@ class Gate(web.BaseSite):
 def _files_left(number: int) -> int:
     """Descriptors above `number` that this process may have."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return MAX_FILES if limit == resource.RLIM_INFINITY else limit - number
+    return MOST if limit == resource.RLIM_INFINITY else limit - number
 
 
 def _ignore_handshakes(listener: socket.socket) -> None:

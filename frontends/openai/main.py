@@ -15,7 +15,7 @@ from ...protocol.errors import EngineError
 from ...protocol.roles import HttpConfig
 from ..client import CUT, Client
 from .app import make_app
-from .gate import BACKLOG, Limits, allow_files, serve_on
+from .gate import BACKLOG, Limits, serve_on
 from .service import SERVICE
 
 log = logging.getLogger(__name__)
@@ -81,6 +81,5 @@ async def close(app: web.Application, runner: web.AppRunner, seconds: float | No
 
 
 def main(launch: Launch) -> None:
-    allow_files()
     disable_created_metrics()  # type: ignore[no-untyped-call]
     run(Http(launch))

@@ -54,7 +54,11 @@ def codes_in(file: Path) -> Iterator[str]:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and isinstance(node.value, ast.Constant)
     }
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("refuse", "Failure"):
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id in ("refuse", "Failure", "FetchError")
+        ):
             given = [*node.args[3:4], *(keyword.value for keyword in node.keywords if keyword.arg == "code")]
             for value in given:
                 if isinstance(value, ast.Constant) and value.value is not None:
