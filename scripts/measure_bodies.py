@@ -21,9 +21,9 @@ from thespis.actors.actor import run
 from thespis.actors.launch import Launch
 from thespis.frontends.client import Client
 from thespis.frontends.engine import start_engine
-from thespis.frontends.openai.gate import allow_files
 from thespis.frontends.openai.main import Http
 from thespis.protocol.config import EngineConfig, ServerConfig
+from thespis.protocol.open_files import raise_file_limit
 
 CHAT, COMPLETION, TOKENIZE, DETOKENIZE = "/v1/chat/completions", "/v1/completions", "/tokenize", "/detokenize"
 MB = 1_000_000
@@ -53,7 +53,7 @@ class Watched(Http):
 
 
 def main(launch: Launch) -> None:
-    allow_files()
+    raise_file_limit(os.getpid())
     run(Watched(launch))
 
 
