@@ -1,7 +1,8 @@
 """The preprocessor's shell: messages in, messages out. Imports neither torch nor transformers nor a decoder.
 
-A request's text is rendered and tokenised here, at once; its items go to the decode workers, or come from the store of
-features, or join an item that is being decoded for somebody else. When all are there the prepared request leaves.
+A request's text is rendered and tokenised here, at once, unless it brings a template of its own, which a decode worker runs.
+Its items go to the decode workers, or come from the store of features, or join an item that is being decoded for somebody
+else. When all are there the prepared request leaves.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ from ...protocol import topology
 from ...protocol.blobs import BlobError, BlobReader
 from ...protocol.edges.client_to_preprocessor import Prepare, Tokenize
 from ...protocol.edges.control import Excuse, Gone, Kill, Peer
-from ...protocol.edges.decode_worker_to_preprocessor import Decoded, DecodeFailed, GuideChecked
+from ...protocol.edges.decode_worker_to_preprocessor import ChatRendered, Decoded, DecodeFailed, GuideChecked
 from ...protocol.edges.encoder_cache_to_preprocessor import FeaturesRead
 from ...protocol.edges.fetcher_to_preprocessor import Fetched
 from ...protocol.edges.preprocessor_to_client import MediaDropped, PreparedCopy, PrepareFailed, Tokenized
@@ -28,7 +29,7 @@ from ...protocol.edges.preprocessor_to_scheduler import Submit
 from ...protocol.errors import Failure, RequestError, refuse
 from ...protocol.guide import needs_check
 from ...protocol.prepared import Timing
-from ...protocol.request import MediaItem, Request
+from ...protocol.request import ChatPrompt, MediaItem, Request
 from ...protocol.roles import PreprocessorConfig
 from ...protocol.sampling import SamplingParams
 from ...protocol.shortage import shortage
@@ -41,7 +42,7 @@ from .decode.options import SOUND_TRACK
 from .decoding import Decoding, Shell
 from .families.loading import load_family
 from .identity import blob_of, content_digest, item_key, key_salt
-from .prompt import PromptRenderer
+from .prompt import PromptRenderer, Rendered
 from .store import Bindings
 from .ticket import Ticket
 from .tokens import TextTokenizer
@@ -50,6 +51,9 @@ from .validation import RequestValidator, with_tracks, without_ids
 log = logging.getLogger(__name__)
 HASH_INLINE = 1 << 20
 """Bytes that are hashed at once (0.3 ms); more goes to a thread."""
+
+
+UNRENDERED = Rendered([], "", {}, False)
 
 
 class Preprocessor(Actor):
@@ -70,8 +74,10 @@ class Preprocessor(Actor):
         self._tokenizer = tokenizer = TextTokenizer(checkpoint.tokenizer_file, checkpoint.tokenizer)
         self._family = load_family(checkpoint, tokenizer)
         self._validator = RequestValidator(self.config, self._family, tokenizer.longest)
-        self._renderer = PromptRenderer(checkpoint, tokenizer, self._family.placeholders, self.config.chat_template)
-        shell = Shell(self.send, self._kill, self._excuse, self._later, self._submit, self._fail)
+        self._renderer = PromptRenderer(
+            checkpoint, tokenizer, self._family.placeholders, self.config.chat_template, self.config.max_model_len
+        )
+        shell = Shell(self.send, self._kill, self._excuse, self._later, self._submit, self._fail, self._rendered)
         self._decoding = Decoding(self.config, shell)
         return {}
 
@@ -100,6 +106,8 @@ class Preprocessor(Actor):
                 self._decoding.failed(sender, job, failure)
             case GuideChecked(job, guide):
                 self._decoding.guide_checked(sender, job, guide)
+            case ChatRendered():
+                self._decoding.chat_rendered(sender, message)
             case FeaturesRead(keys):
                 for key in keys:
                     self._decoding.store.returned(key)
@@ -146,21 +154,39 @@ class Preprocessor(Actor):
             if self.config.ignore_ids:
                 request = without_ids(request)
             self._validator.check(request)
-            rendered = self._renderer.render(request.prompt, request.media)
-            check_length(len(rendered.token_ids), self.config.max_model_len)
+            own = _own_template(request)
+            rendered = UNRENDERED if own else self._renderer.render(request.prompt, request.media)
             sampling = self._sampling(request)
         except Exception as error:  # by structure: one request's fault ends one request
             self._refuse(request, fetched, _failure(error))
             return
         ticket = Ticket(request, fetched, rendered, [*timings, Timing("preprocess", start, time.monotonic())], sampling)
+        self._tickets[request.id] = ticket
+        if own:
+            self._decoding.want_rendering(ticket)
+        else:
+            self._guarded(ticket, lambda: self._want_items(ticket))
+
+    def _rendered(self, ticket: Ticket, rendered: Rendered) -> None:
+        """By a worker."""
+        ticket.rendered = rendered
+        if ticket.question:
+            self.send(ticket.request.client, Tokenized(ticket.request.id, tuple(rendered.token_ids), rendered.text))
+            self._release(ticket)
+        else:
+            self._guarded(ticket, lambda: self._want_items(ticket))
+
+    def _want_items(self, ticket: Ticket) -> None:
+        """Of a rendered ticket."""
+        check_length(len(ticket.rendered.token_ids), self.config.max_model_len)
+        request = ticket.request
         if self._validator.options.hears_clips(request):
             ticket.request, ticket.tracks = with_tracks(request)
             request = ticket.request
-        self._tickets[request.id] = ticket
         if sum(blob.nbytes for blob in ticket.blobs) > HASH_INLINE:
             self.tasks.start_soon(self._hash_in_thread, ticket)
         else:
-            self._guarded(ticket, lambda: self._want_all(ticket, self._digests(request.media)))
+            self._want_all(ticket, self._digests(request.media))
 
     def _sampling(self, request: Request) -> SamplingParams:
         """The request's, with the words that may not come as token sequences."""
@@ -274,6 +300,11 @@ class Preprocessor(Actor):
     def _tokenize(self, request: Request) -> None:
         try:
             self._validator.check(request)
+            if _own_template(request):
+                ticket = Ticket(request, False, UNRENDERED, [], request.sampling, question=True)
+                self._tickets[request.id] = ticket
+                self._decoding.want_rendering(ticket)
+                return
             rendered = self._renderer.render(request.prompt, request.media)
         except Exception as error:
             self.send(request.client, PrepareFailed(request.id, request.attempt, _failure(error)))
@@ -344,6 +375,11 @@ class Preprocessor(Actor):
     def _later(self, seconds: float, step: Callable[[], None]) -> asyncio.TimerHandle:
         """A timer whose exceptions end the process like a handler's."""
         return asyncio.get_running_loop().call_later(seconds, self._guard, step)
+
+
+def _own_template(request: Request) -> bool:
+    """It brings a program of its own, which does not run here."""
+    return isinstance(request.prompt, ChatPrompt) and request.prompt.template is not None
 
 
 def _cache_miss(request: Request, index: int, again: bool = False) -> RequestError:

@@ -12,17 +12,18 @@ from typing import Any
 
 import msgspec
 
-from ...protocol.edges.decode_worker_to_preprocessor import Decoded
-from ...protocol.edges.preprocessor_to_decode_worker import CheckGuide, Decode, FreeFeatures
+from ...protocol.edges.decode_worker_to_preprocessor import ChatRendered, Decoded
+from ...protocol.edges.preprocessor_to_decode_worker import CheckGuide, Decode, FreeFeatures, RenderChat
 from ...protocol.errors import Failure, RequestError
 from ...protocol.guide import Guide
-from ...protocol.request import Embeds, Modality, PackedEmbeds
+from ...protocol.request import ChatPrompt, Embeds, Modality, PackedEmbeds
 from ...protocol.roles import PreprocessorConfig
 from ...protocol.wire import Message
 from ..quarantine import PROOF, Banned
 from .decode.budget import too_slow
 from .guides import TOO_LARGE, TOO_SLOW, KnownGuides
 from .pool import DecodeTask, Pool
+from .prompt import TEMPLATE_TOO_LARGE, TEMPLATE_TOO_SLOW, Rendered
 from .store import NO_ROOM, FeatureEntry, FeatureStore
 from .ticket import Ticket, Waiter
 
@@ -33,6 +34,9 @@ WALL = 1.5
 after these it is killed."""
 GUIDE_SECONDS = 15.0
 """Wall clock for one guide in a worker, which may have to read the vocabulary first; beyond it the worker is killed."""
+RENDER_SECONDS = 8.0
+"""Wall clock for one conversation by its caller's template. A worker ends one itself after its CPU time, unless a single
+operation holds it."""
 BYTES_GONE = Failure(
     "invalid_request", "The request that brought this item's data has ended; send it with its data.", code="cache_miss"
 )
@@ -52,6 +56,8 @@ class Shell:
     """All items of a ticket are there and pinned."""
     fail: Callable[[Ticket, Failure], None]
     """Ends the ticket, which calls `release`."""
+    rendered: Callable[[Ticket, Rendered], None]
+    """A ticket's conversation has become tokens."""
     clock: Callable[[], float] = time.monotonic
     """Seconds."""
 
@@ -125,14 +131,32 @@ class Decoding:
             self.pool.enqueue(task, first=True)
         task.waiters.append(Waiter(ticket, None))
 
+    def want_rendering(self, ticket: Ticket) -> None:
+        """Wait for a worker to render the conversation: a caller's template runs where it can be killed."""
+        request = ticket.request
+        assert isinstance(request.prompt, ChatPrompt)
+        job = RenderChat(next(self._jobs), request.prompt, tuple(item.modality for item in request.media))
+        task: DecodeTask[Waiter] = DecodeTask(f"chat:{job.job}", _owner(ticket), job, True)
+        ticket.unrendered = True
+        task.waiters.append(Waiter(ticket, None))
+        self.pool.enqueue(task)
+        self.pump()
+
     def pump(self) -> None:
         """Give idle workers what waits."""
         for task in self.pool.start():
             assert task.worker is not None
-            item = task.item
-            seconds = GUIDE_SECONDS if item is None else WALL * self._limits.cpu_seconds(item.modality)
-            self._timers[task] = self._later(seconds, self._overrun, task)
+            self._timers[task] = self._later(self._seconds_for(task), self._overrun, task)
             self._shell.send(task.worker, task.decode)
+
+    def _seconds_for(self, task: DecodeTask[Waiter]) -> float:
+        match task.decode:
+            case RenderChat():
+                return RENDER_SECONDS
+            case CheckGuide():
+                return GUIDE_SECONDS
+            case Decode(item=item):
+                return WALL * self._limits.cpu_seconds(item.modality)
 
     def release(self, ticket: Ticket) -> None:
         """Take back its pins and its places in tasks. Its bytes may go at once: a worker that is still copying them files
@@ -140,7 +164,7 @@ class Decoding:
         for entry in ticket.entries:
             if entry is not None:
                 entry.pins -= 1
-        for task in self.pool.tasks() if ticket.request.media or ticket.unchecked else ():
+        for task in self.pool.tasks() if ticket.request.media or ticket.unchecked or ticket.unrendered else ():
             before = len(task.waiters)
             task.waiters = [waiter for waiter in task.waiters if waiter.ticket is not ticket]
             if len(task.waiters) < before:
@@ -193,6 +217,15 @@ class Decoding:
                 waiter.ticket.take_guide(guide)
                 if waiter.ticket.complete:
                     self._shell.complete(waiter.ticket)
+        self.pump()
+
+    def chat_rendered(self, worker: str, message: ChatRendered) -> None:
+        task = self._landed(worker, message.job)
+        if task is not None and not task.over:
+            self.pool.finish(task)
+            for waiter in task.waiters:
+                waiter.ticket.unrendered = False
+                self._shell.rendered(waiter.ticket, Rendered(message.token_ids, message.text, message.order, False))
         self.pump()
 
     def failed(self, worker: str, job: int, failure: Failure) -> None:
@@ -266,7 +299,7 @@ class Decoding:
 
     def _end(self, task: DecodeTask[Waiter], failure: Failure) -> None:
         """Every request that waits for it ends; each is told its own name for the item."""
-        if task.item is None:
+        if isinstance(task.decode, CheckGuide):
             self.guides.learn(task.key, failure)
         self._excuse(task)
         own_part = failure.part is not None and (task.item is None or failure.part != task.item.where)
@@ -286,8 +319,14 @@ class Decoding:
 
     def _overrun(self, task: DecodeTask[Waiter]) -> None:
         self._kill(task)
-        item = task.item
-        self._end(task, TOO_SLOW if item is None else too_slow(item.modality, self._limits.cpu_seconds(item.modality)))
+        match task.decode:
+            case RenderChat():
+                failure = TEMPLATE_TOO_SLOW
+            case CheckGuide():
+                failure = TOO_SLOW
+            case Decode(item=item):
+                failure = too_slow(item.modality, self._limits.cpu_seconds(item.modality))
+        self._end(task, failure)
 
     def _cut(self, task: DecodeTask[Waiter]) -> None:
         if not task.waiters and task.worker is not None and not task.over:
@@ -317,9 +356,13 @@ def _owner(ticket: Ticket) -> tuple[str, ...]:
 
 def _deadly(task: DecodeTask[Waiter]) -> Failure:
     """What killed two workers is not tried on a third."""
-    if task.item is None:
-        return TOO_LARGE
-    return _poison(task.item.modality)
+    match task.decode:
+        case RenderChat():
+            return TEMPLATE_TOO_LARGE
+        case CheckGuide():
+            return TOO_LARGE
+        case Decode(item=item):
+            return _poison(item.modality)
 
 
 def _poison(modality: Modality) -> Failure:

@@ -14,7 +14,7 @@ from ...protocol.checkpoint import ModelInfo
 from ...protocol.errors import Failure, RequestError, refuse
 from ...protocol.grammar import GuideError, grammar_of, lark_of, schemas_of
 from ...protocol.guide import Guide, checked
-from .cpu_limit import cpu_limit
+from .decode.budget import CpuSpent, cpu_budget
 
 REMEMBERED = 1024
 """Verdicts that are kept."""
@@ -65,8 +65,11 @@ class GuideChecker:
         """The guide as the runner wants it: a Lark grammar. Raises RequestError that says what is wrong with it."""
         self.load()
         began = time.process_time()
-        with cpu_limit(CPU_SECONDS, RequestError(TOO_SLOW)):
-            lark = _lark(guide)
+        try:
+            with cpu_budget(CPU_SECONDS):
+                lark = _lark(guide)
+        except CpuSpent:
+            raise RequestError(TOO_SLOW) from None
         error = self._trouble(lark)
         if error is not None:
             raise self._explained(guide, error)
@@ -118,16 +121,12 @@ def _lark(guide: Guide) -> Guide:
             return Guide("grammar", lark_of(guide))
     except GuideError as error:
         raise _refusal(str(error)) from None
-    except RequestError:  # cut off
-        raise
     except (ValueError, RecursionError):
         raise _refusal("The grammar cannot be read.") from None
     from llguidance.gbnf_to_lark import any_to_lark
 
     try:
         return Guide("grammar", any_to_lark(guide.text))
-    except RequestError:
-        raise
     except Exception as error:  # whatever its parser raises
         raise refuse("invalid_request", "The grammar is neither Lark (with a rule `start`) nor GBNF.", code=CODE) from error
 

@@ -7,7 +7,7 @@ clients and requests. Where there are several workers, one is kept from clips an
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from ...protocol.edges.preprocessor_to_decode_worker import CheckGuide, Decode
+from ...protocol.edges.preprocessor_to_decode_worker import CheckGuide, Decode, RenderChat
 from ...protocol.request import Embeds, MediaItem, PackedEmbeds
 from ..quarantine import evidence
 from .turns import Turns
@@ -22,7 +22,7 @@ class DecodeTask(Generic[W]):
     key: str
     owner: tuple[str, ...]
     """Whose turn it takes in the queue: tenant, client, request."""
-    decode: Decode | CheckGuide
+    decode: Decode | CheckGuide | RenderChat
     ready: bool
     waiters: list[W] = field(default_factory=list)
     worker: str | None = None
@@ -41,7 +41,7 @@ class DecodeTask(Generic[W]):
 
     @property
     def item(self) -> MediaItem | None:
-        """None: it brings the verdict on a guide."""
+        """None: it brings the verdict on a guide, or a text."""
         return self.decode.item if isinstance(self.decode, Decode) else None
 
     @property

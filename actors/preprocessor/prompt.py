@@ -1,20 +1,18 @@
 """From a request's prompt to token ids with one placeholder token per item: chat template, tokenisation, checks."""
 
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from ...protocol.errors import EngineError, RequestError, refuse
+from ...protocol.errors import EngineError, Failure, RequestError, refuse
 from ...protocol.request import ChatMessage, ChatPrompt, MediaItem, Modality, Prompt, Slot, Text, TextPrompt, TokenPrompt
 from .checkpoint import Checkpoint
-from .decode.budget import memory_budget
 from .families.base import Placeholder, too_many
 from .template import ChatTemplate, TemplateRefusal, TemplateTooSlow, compile_template, is_template_error
 from .tokens import TextTokenizer, mark, mark_role, mark_texts, unmark
 
-TEMPLATE_MEMORY = 512 << 20
-"""Bytes that a request's own template may add to the process while it renders."""
+TEMPLATE_TOO_SLOW = Failure("invalid_request", "The chat template takes too long to render this conversation.")
+TEMPLATE_TOO_LARGE = Failure("invalid_request", "The chat template takes too much memory to render this conversation.")
 _CONTINUE = "CONTINUE_FINAL_MESSAGE_TAG "
 
 
@@ -39,8 +37,12 @@ class PromptRenderer:
         tokenizer: TextTokenizer,
         placeholders: dict[Modality, Placeholder],
         template: str | None,
+        most_tokens: int | None = None,
     ) -> None:
-        """`template`: the Jinja source that chats are rendered by; None: the model has none."""
+        """`template`: the Jinja source that chats are rendered by; None: the model has none. A text that is longer than
+        `most_tokens` tokens can be, whatever they are, is not tokenised.
+        """
+        self._most_text = None if most_tokens is None else most_tokens * tokenizer.longest
         self._tokenizer = tokenizer
         self._placeholders = placeholders
         self._vocab = checkpoint.info.vocab
@@ -93,8 +95,7 @@ class PromptRenderer:
     def _chat(self, prompt: ChatPrompt, media: tuple[MediaItem, ...]) -> tuple[str, list[int]]:
         template = self._template(prompt)
         try:
-            with memory_budget(TEMPLATE_MEMORY) if prompt.template is not None else nullcontext():
-                text = template.render(**self._variables(prompt, media, template))
+            text = template.render(**self._variables(prompt, media, template))
         except RequestError:
             raise
         except TemplateRefusal as error:
@@ -102,11 +103,16 @@ class PromptRenderer:
                 "invalid_request", f"The chat template refuses this conversation: {unmark(str(error.message))[:300]}"
             ) from error
         except TemplateTooSlow as error:
-            raise refuse("invalid_request", "The chat template takes too long to render this conversation.") from error
+            raise RequestError(TEMPLATE_TOO_SLOW) from error
+        except MemoryError as error:
+            raise RequestError(TEMPLATE_TOO_LARGE) from error
         except Exception as error:
             if not is_template_error(error):
                 raise
             raise refuse("invalid_request", "The chat template cannot render this conversation.") from error
+        if self._most_text is not None and len(text) > self._most_text:
+            words = f"The rendered prompt has {len(text)} characters, far beyond the model's context."
+            raise refuse("invalid_request", words, code="context_length_exceeded")
         if prompt.continue_final_message:
             text = _cut_at_tag(text)
         # As transformers' processors do: the tokenizer's own frame, unless the template has written its beginning.

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Literal
@@ -16,7 +17,7 @@ from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
-from .cpu_limit import cpu_limit
+from .decode.budget import CpuSpent, cpu_budget
 
 ContentFormat = Literal["string", "openai"]
 """Whether a template takes a message's content as a string, or loops over its parts."""
@@ -34,6 +35,16 @@ CPU_SECONDS = 2.0
 """That compiling or rendering one template may take."""
 MAX_REPEATED = 1 << 20
 """Length that `*` may give a text or a list in a template."""
+
+
+@contextmanager
+def _limited() -> Iterator[None]:
+    """Raises TemplateTooSlow in the block when its time is over. CPU time, so that a loaded machine changes nothing."""
+    try:
+        with cpu_budget(CPU_SECONDS):
+            yield
+    except CpuSpent:
+        raise TemplateTooSlow("the template took too long") from None
 
 
 _WIDE = re.compile(r"%[^A-Za-z%]*(\d{4}|\*)")
@@ -121,7 +132,7 @@ class ChatTemplate:
     """One compiled template. Raises jinja2's TemplateError for one that is no template."""
 
     def __init__(self, source: str) -> None:
-        with cpu_limit(CPU_SECONDS, TemplateTooSlow("the template took too long")):
+        with _limited():
             self._compile(source)
 
     def _compile(self, source: str) -> None:
@@ -136,7 +147,7 @@ class ChatTemplate:
         """The template's own words; a token spelled in them is one that it may write."""
 
     def render(self, **variables: Any) -> str:
-        with cpu_limit(CPU_SECONDS, TemplateTooSlow("the template took too long")):
+        with _limited():
             return self._template.render(**variables)
 
 

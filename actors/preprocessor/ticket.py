@@ -31,6 +31,10 @@ class Ticket:
     """A worker is looking at its guide."""
     tracks: dict[int, int] = field(default_factory=dict)
     """Clips whose sound is wanted: index of the clip, and of the item that its sound is."""
+    unrendered: bool = False
+    """A worker is rendering its conversation; `rendered` means nothing yet."""
+    question: bool = False
+    """Only the tokens of its prompt are wanted."""
     over: bool = False
     """Answered or ended; what still comes for it is dropped."""
 
@@ -42,7 +46,7 @@ class Ticket:
     @property
     def complete(self) -> bool:
         here = bool(self.digests or not self.request.media) and all(entry is not None for entry in self.entries)
-        return here and not self.unchecked
+        return here and not self.unchecked and not self.unrendered
 
     @property
     def held(self) -> list[FeatureEntry]:
@@ -56,7 +60,7 @@ class Ticket:
 
 @dataclass(frozen=True, eq=False)
 class Waiter:
-    """A ticket's item that a task will bring; no index: the verdict on its guide."""
+    """A ticket's item that a task will bring; no index: the verdict on its guide, or its text."""
 
     ticket: Ticket
     index: int | None

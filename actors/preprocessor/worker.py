@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from ...protocol.blobs import Arena, BlobError, BlobReader, BlobRef
 from ...protocol.edges.control import Gone
-from ...protocol.edges.decode_worker_to_preprocessor import Decoded, DecodeFailed, GuideChecked
-from ...protocol.edges.preprocessor_to_decode_worker import CheckGuide, Decode, FreeFeatures
+from ...protocol.edges.decode_worker_to_preprocessor import ChatRendered, Decoded, DecodeFailed, GuideChecked
+from ...protocol.edges.preprocessor_to_decode_worker import CheckGuide, Decode, FreeFeatures, RenderChat
 from ...protocol.errors import Failure, RequestError
 from ...protocol.prepared import Timing
+from ...protocol.request import MediaItem
 from ...protocol.roles import PreprocessorConfig
 from ...protocol.shortage import NO_SPACE, SpaceError, shortage
 from ..blocking import BlockingActor
@@ -25,8 +26,11 @@ from .families.base import MediaFeatures
 from .families.loading import load_family
 from .guides import GUIDE_MEMORY, TOO_LARGE, GuideChecker
 from .identity import blob_of, content_digest, item_key
+from .prompt import TEMPLATE_TOO_LARGE, PromptRenderer
 from .tokens import TextTokenizer
 
+TEMPLATE_MEMORY = 512 << 20
+"""Bytes that a request's own template may add to the process while it renders."""
 log = logging.getLogger(__name__)
 
 
@@ -48,7 +52,9 @@ class DecodeWorker(BlockingActor):
         torch.set_num_threads(1)  # a pool of workers shares the cores with the runner
         self.config = msgspec.json.decode(config, type=PreprocessorConfig)
         checkpoint = read_checkpoint(self.config.model)
-        family = load_family(checkpoint, TextTokenizer(checkpoint.tokenizer_file, checkpoint.tokenizer))
+        tokenizer = TextTokenizer(checkpoint.tokenizer_file, checkpoint.tokenizer)
+        family = load_family(checkpoint, tokenizer)
+        self._renderer = PromptRenderer(checkpoint, tokenizer, family.placeholders, None, self.config.max_model_len)
         self._decoder = ItemDecoder(family, self.config.media, self.config.max_model_len)
         self._guides = GuideChecker(self.config.model, checkpoint.tokenizer_file)
         # Room for what is kept, and for what is made while all that is kept is being read.
@@ -70,6 +76,8 @@ class DecodeWorker(BlockingActor):
                 self.send(sender, self._decode(message))
             case CheckGuide():
                 self.send(sender, self._check(message))
+            case RenderChat():
+                self.send(sender, self._render(message))
             case FreeFeatures(jobs):
                 for job in jobs:
                     self._free(job)
@@ -91,6 +99,21 @@ class DecodeWorker(BlockingActor):
             if (short := shortage(error)) is None:
                 log.exception("job %d: a guide", job.job)
             return DecodeFailed(job.job, short or Failure("internal", "The grammar could not be checked."))
+
+    def _render(self, job: RenderChat) -> ChatRendered | DecodeFailed:
+        media = tuple(MediaItem(modality, None, "") for modality in job.modalities)
+        try:
+            with memory_budget(TEMPLATE_MEMORY):
+                rendered = self._renderer.render(job.prompt, media)
+            return ChatRendered(job.job, rendered.token_ids, rendered.text, rendered.order)
+        except RequestError as error:
+            return DecodeFailed(job.job, error.failure)
+        except BudgetError:
+            return DecodeFailed(job.job, TEMPLATE_TOO_LARGE)
+        except Exception as error:  # the conversation's own request ends, and nothing else
+            if (short := shortage(error)) is None:
+                log.exception("job %d: a conversation", job.job)
+            return DecodeFailed(job.job, short or Failure("internal", "The conversation could not be rendered."))
 
     def _decode(self, job: Decode) -> Decoded | DecodeFailed:
         try:

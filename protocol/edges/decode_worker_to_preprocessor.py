@@ -4,6 +4,7 @@ from ..blobs import BlobRef
 from ..errors import Failure
 from ..guide import Guide
 from ..prepared import Timing
+from ..request import Modality
 from ..wire import Message
 
 
@@ -36,4 +37,14 @@ class GuideChecked(Message, frozen=True):
     """As the runner wants it: a GBNF grammar has become Lark."""
 
 
-DecodeWorkerToPreprocessor = Decoded | DecodeFailed | GuideChecked
+class ChatRendered(Message, frozen=True):
+    """Why there is none, is a `DecodeFailed`."""
+
+    job: int
+    token_ids: list[int]
+    text: str
+    order: dict[Modality, list[int]]
+    """Per modality the indices of the request's items, in the order of the placeholders."""
+
+
+DecodeWorkerToPreprocessor = Decoded | DecodeFailed | GuideChecked | ChatRendered

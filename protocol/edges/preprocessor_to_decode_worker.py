@@ -1,9 +1,9 @@
-"""preprocessor -> decode worker: one item or guide at a time. A worker may be killed in the middle of it."""
+"""preprocessor -> decode worker: one item, guide or conversation at a time. A worker may be killed in the middle of it."""
 
 from typing import Any
 
 from ..guide import Guide
-from ..request import MediaItem
+from ..request import ChatPrompt, MediaItem, Modality
 from ..wire import Message
 
 
@@ -25,10 +25,19 @@ class CheckGuide(Message, frozen=True):
     guide: Guide
 
 
+class RenderChat(Message, frozen=True):
+    """Render and tokenise a conversation by a template that its caller wrote: a program, and nobody knows which."""
+
+    job: int
+    prompt: ChatPrompt
+    modalities: tuple[Modality, ...]
+    """Of the request's items."""
+
+
 class FreeFeatures(Message, frozen=True):
     """The blobs of these jobs are not read any more."""
 
     jobs: tuple[int, ...]
 
 
-PreprocessorToDecodeWorker = Decode | FreeFeatures | CheckGuide
+PreprocessorToDecodeWorker = Decode | FreeFeatures | CheckGuide | RenderChat

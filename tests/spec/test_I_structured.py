@@ -337,12 +337,22 @@ def test_S43_a_trusted_template_renders_in_a_sandbox_with_a_time_limit(trusting:
     for template, word in (
         (ENDLESS, "too long"),
         ("{{ 'x' * 10 ** 10 }}", "cannot render"),
-        (HUNGRY, "cannot render"),
+        (HUNGRY, "too much memory"),
+        ("{{ '%1000000000d'|format(1) }}", "too much memory"),
+        ("{{ 'x'|center(1000000000) }}", "too much memory"),
+        ("{{ {'a': 1}|tojson(indent=1000000000) }}", "too much memory"),
+        ("{{ 'x' * 1000000 }}{{ 'x' * 1000000 }}", "far beyond the model's context"),
         ("{{ ''.__class__.__mro__[1].__subclasses__() }}", "cannot render"),
         ("{% for %}", "no valid Jinja template"),
     ):
         reply = trusting.chat("abc", chat_template=template)
         assert (reply.status, word in reply.body["error"]["message"]) == (400, True), reply.body
+    for number in range(3):
+        hungry = {"messages": HELLO, "chat_template": f"{{{{ '%{10**9 + number}d'|format(1) }}}}"}
+        reply = trusting.ask("/tokenize", hungry)
+        assert (reply.status, "too much memory" in reply.body["error"]["message"]) == (400, True), reply.body
+    mine = {"messages": HELLO, "chat_template": "{{ messages[0].content }}!"}
+    assert trusting.ask("/tokenize", mine).status == 200
     assert trusting.chat("abc").status == 200
     assert pids(trusting) == before
     most = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{before['preprocessor']}/status").read_text())

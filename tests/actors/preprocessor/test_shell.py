@@ -11,16 +11,17 @@ import numpy as np
 import pytest
 
 from thespis.actors.launch import Launch
+from thespis.actors.preprocessor import decoding
 from thespis.actors.preprocessor.actor import Preprocessor
 from thespis.actors.preprocessor.identity import content_digest, item_key
 from thespis.protocol.blobs import Arena, BlobRef
 from thespis.protocol.edges.client_to_preprocessor import Prepare, Tokenize
 from thespis.protocol.edges.control import Excuse, Gone, Kill, Peer
-from thespis.protocol.edges.decode_worker_to_preprocessor import Decoded, DecodeFailed
+from thespis.protocol.edges.decode_worker_to_preprocessor import ChatRendered, Decoded, DecodeFailed
 from thespis.protocol.edges.encoder_cache_to_preprocessor import FeaturesRead
 from thespis.protocol.edges.fetcher_to_preprocessor import Fetched
 from thespis.protocol.edges.preprocessor_to_client import MediaDropped, PreparedCopy, PrepareFailed, Tokenized
-from thespis.protocol.edges.preprocessor_to_decode_worker import Decode, FreeFeatures
+from thespis.protocol.edges.preprocessor_to_decode_worker import Decode, FreeFeatures, RenderChat
 from thespis.protocol.edges.preprocessor_to_encoder_cache import Features
 from thespis.protocol.edges.preprocessor_to_fetcher import MediaRead
 from thespis.protocol.edges.preprocessor_to_scheduler import Submit
@@ -537,3 +538,73 @@ async def test_tokenizing_generates_nothing(stage: Stage) -> None:
     (answer,) = stage.sent.of(Tokenized)
     assert (answer.id, answer.text) == ("t", "abc")
     assert len(stage.sent) == 1
+
+
+# a caller's own template
+
+
+async def test_a_callers_template_runs_in_a_worker_and_others_do_not_wait(stage: Stage) -> None:
+    prompt = chat("look ", 0, template="{{ 1 }}")
+    stage.actor.on_message("client-a", Prepare(request(prompt, (stage.picture(1),), id="own")))
+    (job,) = stage.sent.of(RenderChat)
+    assert (job.prompt, job.modalities) == (prompt, ("image",))
+    stage.prepare("other")
+    assert [submit.prepared.id for submit in stage.sent.of(Submit)] == ["other"]
+    assert not stage.jobs, "an item of it is decoded before its text is known"
+    image = stage.actor._family.placeholders["image"].token_id
+    stage.actor.on_message(W, ChatRendered(job.job, [1, image, 2], "text", {"image": [0]}))
+    stage.answer(stage.jobs[0])
+    assert [submit.prepared.id for submit in stage.sent.of(Submit)] == ["other", "own"]
+    assert stage.idle
+
+
+async def test_a_template_that_is_refused_ends_its_request_alone(stage: Stage) -> None:
+    for ask, id in ((Prepare, "a"), (Tokenize, "b")):
+        stage.actor.on_message("client-a", ask(request(chat("x", template="{{"), id=id)))
+        job = stage.sent.of(RenderChat)[-1]
+        stage.actor.on_message(W, DecodeFailed(job.job, Failure("invalid_request", "No.")))
+    assert {id: failure.text for id, failure in stage.failures().items()} == {"a": "No.", "b": "No."}
+    assert stage.idle
+
+
+async def test_tokens_by_a_callers_template(stage: Stage) -> None:
+    stage.actor.on_message("client-a", Tokenize(request(chat("x", template="{{ 1 }}"), id="t")))
+    (job,) = stage.sent.of(RenderChat)
+    stage.actor.on_message(W, ChatRendered(job.job, [5, 6], "text", {}))
+    assert stage.sent.of(Tokenized) == [Tokenized("t", (5, 6), "text")]
+    assert stage.idle
+
+
+async def test_a_template_that_does_not_end_costs_a_worker_and_is_said_so(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoding, "RENDER_SECONDS", 0.0)
+    stage.actor.on_message("client-a", Prepare(request(chat("x", template="{{ 1 }}"), id="slow")))
+    await stage.sent.until(PrepareFailed)
+    assert "too long" in stage.failures()["slow"].text
+    assert stage.to_director == [Kill(W, 1)]
+    stage.actor.on_gone(Gone(W, 1))
+    assert stage.idle
+    assert stage.actor.counters()["decodes_running"] == 0
+
+
+async def test_a_template_that_ends_its_workers_is_not_tried_on_a_third(stage: Stage) -> None:
+    stage.actor.on_message("client-a", Prepare(request(chat("x", template="{{ 1 }}"), id="deadly")))
+    stage.actor.on_gone(Gone(W, 1))
+    stage.join(epoch=2)
+    assert len(stage.sent.of(RenderChat)) == 2
+    stage.actor.on_gone(Gone(W, 2))
+    assert "memory" in stage.failures()["deadly"].text
+    assert stage.to_director == [Excuse(W, (1,)), Excuse(W, (2,))]
+    assert stage.idle
+
+
+async def test_a_rendering_that_nobody_waits_for_is_dropped(stage: Stage) -> None:
+    stage.actor.on_message("client-a", Prepare(request(chat("x", template="{{ 1 }}"), id="first")))
+    stage.actor.on_message("client-a", Prepare(request(chat("x", template="{{ 2 }}"), id="second")))
+    stage.actor.on_end(("second",))
+    (job,) = stage.sent.of(RenderChat)
+    stage.actor.on_message(W, ChatRendered(job.job, [1], "text", {}))
+    assert [submit.prepared.id for submit in stage.sent.of(Submit)] == ["first"]
+    assert len(stage.sent.of(RenderChat)) == 1
+    assert stage.idle

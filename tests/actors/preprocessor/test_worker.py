@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from thespis.actors.launch import Launch
+from thespis.actors.preprocessor import template as templates
 from thespis.actors.preprocessor.identity import content_digest, item_key
 from thespis.actors.preprocessor.worker import DecodeWorker
 from thespis.protocol.blobs import Arena, BlobReader, BlobRef
-from thespis.protocol.edges.decode_worker_to_preprocessor import Decoded, DecodeFailed
-from thespis.protocol.edges.preprocessor_to_decode_worker import Decode, FreeFeatures
+from thespis.protocol.edges.decode_worker_to_preprocessor import ChatRendered, Decoded, DecodeFailed
+from thespis.protocol.edges.preprocessor_to_decode_worker import Decode, FreeFeatures, RenderChat
 from thespis.protocol.errors import Failure
 from thespis.protocol.request import Embeds, Encoded, Frames, MediaItem, Modality, Pixels, Samples, Source
 from thespis.protocol.roles import MediaLimits, encode_config
@@ -23,7 +24,7 @@ from thespis.protocol.wire import Message
 
 from ...helpers.checkpoints import Checkpoints
 from ...helpers.media import RATE, clip, clip_frames, picture, png, sound, wav
-from .parts import config_of
+from .parts import chat, config_of
 
 
 class Bench:
@@ -139,6 +140,58 @@ def test_a_bad_item_is_refused_and_the_next_one_works(bench: Bench) -> None:
     assert bench.failure("audio", Samples(bench.blob(np.zeros(40, np.float32)), RATE)).kind == "unprocessable_media"
     assert bench.decoded("image", Encoded(bench.blob(png(picture(1))))).rows == 4
     assert bench.worker.counters()["failed"] == 2
+
+
+LONG = "'x' * 1000000"
+HOSTILE = [
+    "{{ '%1000000000d'|format(1) }}",
+    "{{ '%.1000000000f' % 1.5 }}",
+    "{{ '%*d' % (1000000000, 1) }}",
+    "{{ '%*d'|format(1000000000, 1) }}",
+    "{{ '{:1000000000}'.format(1) }}",
+    "{{ '{:{}}'.format(1, 1000000000) }}",
+    "{{ '{a:>{b}}'.format_map({'a': 1, 'b': 1000000000}) }}",
+    "{{ 'x'|center(1000000000) }}",
+    "{{ 'x'.ljust(1000000000) }}",
+    "{{ 'x'.zfill(1000000000) }}",
+    "{{ '\t'.expandtabs(1000000000) }}",
+    "{{ 'x\ny'|indent(1000000000) }}",
+    "{{ {'a': 1}|tojson(indent=1000000000) }}",
+    f"{{{{ ({LONG}).replace('x', {LONG}) }}}}",
+    f"{{{{ ({LONG})|replace('x', {LONG}) }}}}",
+    f"{{{{ ({LONG})|list|join({LONG}) }}}}",
+    f"{{{{ ({LONG}).join({LONG}) }}}}",
+    "{{ 'x' * 10 ** 10 }}",
+    "{{ lipsum(n=1000000) }}",
+    "{% set n = namespace(x='x' * 999999) %}{% for i in range(99) %}{% set n.x = n.x ~ n.x %}{% endfor %}{{ n.x }}",
+    "{% for a in range(99999) %}{% for b in range(99999) %}{{ b }}{% endfor %}{% endfor %}",
+    "{% macro m() %}{{ m() }}{{ m() }}{% endmacro %}{{ m() }}",
+    "{{ ('x ' * 400000)|wordwrap(1)|urlize|wordwrap(2) }}{% for a in range(99999) %}{{ ('x' * 99999)|upper }}{% endfor %}",
+    "{{ range(99999)|batch(1)|list|tojson(indent=99999) }}",
+    "{{ " + "(" * 300 + "1" + ")" * 300 + " }}{{ ''.__class__ }}",
+]
+
+
+@pytest.mark.parametrize("source", HOSTILE)
+def test_a_callers_template_harms_nobody_whatever_it_does(bench: Bench, monkeypatch: pytest.MonkeyPatch, source: str) -> None:
+    monkeypatch.setattr(templates, "CPU_SECONDS", 0.3)
+    bench.worker.on_message("preprocessor", RenderChat(7, chat("hello", template=source), ()))
+    refused = bench.answers[-1]
+    assert isinstance(refused, DecodeFailed)
+    assert (refused.job, refused.failure.kind) == (7, "invalid_request")
+    assert "template" in refused.failure.text or refused.failure.code == "context_length_exceeded"
+    bench.worker.on_message("preprocessor", RenderChat(8, chat("hello", template="{{ messages[0].content }}!"), ()))
+    rendered = bench.answers[-1]
+    assert isinstance(rendered, ChatRendered)
+    assert (rendered.job, rendered.text) == (8, "hello!")
+
+
+def test_a_callers_template_names_the_items_as_the_shell_would(bench: Bench) -> None:
+    source = "{% for part in messages[0].content %}{{ part.text or '<|vision_bos|><|IMAGE|><|vision_eos|>' }}{% endfor %}"
+    bench.worker.on_message("preprocessor", RenderChat(1, chat("a", 0, "b", 1, template=source), ("image", "image")))
+    rendered = bench.answers[-1]
+    assert isinstance(rendered, ChatRendered), rendered
+    assert rendered.order == {"image": [0, 1]}
 
 
 def test_bytes_that_went_with_their_process(bench: Bench) -> None:
