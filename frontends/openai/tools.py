@@ -51,7 +51,8 @@ def read_tools(tools: list[dict[str, Any]] | None, choice: Any, parallel: bool |
     forced = _forced(choice, tuple(schemas))
     if forced is None:
         return None
-    return ToolUse(tuple(tools), schemas, style, forced, parallel is not False)
+    named = isinstance(choice, dict)  # it is called once
+    return ToolUse(tuple(tools), schemas, style, forced, parallel is not False and not named)
 
 
 def _read_tool(tool: dict[str, Any], where: str) -> tuple[str, Any]:
