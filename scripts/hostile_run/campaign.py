@@ -18,8 +18,6 @@ from .processes import Processes
 from .report import Report
 from .wire import GIVE_UP_SECONDS
 
-SHOOTERS = 3
-"""Processes that put cases, each one at a time."""
 QUIET_SHARE, QUIET_SECONDS = 0.15, 45.0
 """Of the time, at most so long: without a hostile case."""
 PATIENCE_SECONDS = GIVE_UP_SECONDS + 75.0
@@ -36,6 +34,8 @@ class Options:
     """At most."""
     only: tuple[int, ...] = ()
     """These numbers alone."""
+    shooters: int = 4
+    """Processes that put cases, each one at a time."""
     kinds: frozenset[str] = frozenset()
     """Of these kinds alone; none: of all."""
 
@@ -59,7 +59,7 @@ async def run(url: str, director: int, canary: Path, options: Options, say: Call
         async with Processes(director) as processes:
             numbers, until = options.numbers(), time.monotonic() + options.seconds - quiet
             port = int(url.rpartition(":")[2])
-            shooters = [_shoot(numbers, until, port, options, report, say) for _ in range(SHOOTERS)]
+            shooters = [_shoot(numbers, until, port, options, report, say) for _ in range(options.shooters)]
             began = time.monotonic()
             await asyncio.gather(*shooters)
             report.seconds = time.monotonic() - began

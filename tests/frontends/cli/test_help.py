@@ -49,7 +49,7 @@ def squeezed(text: str) -> str:
     return "".join(text.split())
 
 
-UNITS = re.compile(r"\b(seconds|hours|MiB|GiB|tokens|requests|sequences|processes|threads|share|port)\b")
+UNITS = re.compile(r"\b(connections|seconds|hours|MiB|GiB|tokens|requests|sequences|processes|threads|share|port)\b")
 
 
 @pytest.mark.parametrize("schema", [EngineConfig, ServerConfig])
