@@ -99,6 +99,6 @@ class HttpConnection(web.RequestHandler):
 
     def _too_late(self) -> None:
         self._deadline = None
-        if self._idle and isinstance(self.transport, asyncio.Transport):
+        if self._idle and self.transport is not None:
             self.transport.write(raw_answer(self.refusal or LATE_HEAD))
             self.force_close()

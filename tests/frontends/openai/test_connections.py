@@ -78,8 +78,13 @@ async def test_pipelined_requests_are_answered_in_order() -> None:
 
 @pytest.mark.parametrize("begun", [b"G", b"GET /live HTTP/1.1\r\n", b"GET /live HTTP/1.1\r\nHost: x\r\nX: ", LIVE[:-1]])
 @pytest.mark.parametrize("before", [False, True])
-async def test_a_head_that_does_not_come_whole_is_408(begun: bytes, before: bool) -> None:
+@loops
+def test_a_head_that_does_not_come_whole_is_408(run: Run, begun: bytes, before: bool) -> None:
     """Also after a request that was answered: the connection was kept for a whole one."""
+    run(_late_head(begun, before))
+
+
+async def _late_head(begun: bytes, before: bool) -> None:
     async with served(FakeClient(), http_config(header_timeout=0.1)) as url, connected(url) as (reader, writer):
         if before:
             writer.write(LIVE)
@@ -151,8 +156,13 @@ async def _until_answered(url: str, status: int) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_who_is_turned_away_and_asks_nothing_hears_it_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+@loops
+def test_who_is_turned_away_and_asks_nothing_hears_it_all_the_same(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gate, "VISIT_SECONDS", 0.1)
+    run(_turned_away())
+
+
+async def _turned_away() -> None:
     async with served(FakeClient(), http_config(max_connections_per_address=1)) as url, connected(url):
         assert read(await exchange(url, b"")).code == "too_many_connections"
         assert read(await exchange(url, b"GE")).code == "too_many_connections"
@@ -195,24 +205,25 @@ async def with_files(spare: int) -> AsyncIterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-async def crowd(port: int, callers: int) -> list[Answer]:
-    """So many callers at once, from a process of their own, as their descriptors are not the server's."""
+async def crowd(port: int, callers: int, silent: int = 0) -> list[Answer]:
+    """So many callers at once, the first `silent` of which ask nothing. They have a process of their own, as their descriptors
+    are not the server's."""
     program = (
         "import asyncio, json, resource, sys\n"
         "hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]\n"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))\n"
-        "async def one(port):\n"
+        "async def one(port, asks):\n"
         "    reader, writer = await asyncio.open_connection('127.0.0.1', port)\n"
-        "    writer.write(b'GET /v1/models HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n')\n"
+        "    if asks: writer.write(b'GET /v1/models HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n')\n"
         "    return (await reader.read()).decode()\n"
-        "async def main(port, callers):\n"
-        "    said = await asyncio.gather(*(one(port) for _ in range(callers)), return_exceptions=True)\n"
+        "async def main(port, callers, silent):\n"
+        "    said = await asyncio.gather(*(one(port, number >= silent) for number in range(callers)), return_exceptions=True)\n"
         "    print(json.dumps([one if isinstance(one, str) else repr(one) for one in said]))\n"
-        "asyncio.run(main(int(sys.argv[1]), int(sys.argv[2])))\n"
+        "asyncio.run(main(*map(int, sys.argv[1:])))\n"
     )
 
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", program, str(port), str(callers), stdout=asyncio.subprocess.PIPE
+        sys.executable, "-c", program, str(port), str(callers), str(silent), stdout=asyncio.subprocess.PIPE
     )
     said, _ = await process.communicate()
     return [read(text.encode()) for text in json.loads(said)]
@@ -220,8 +231,9 @@ async def crowd(port: int, callers: int) -> list[Answer]:
 
 @pytest.mark.parametrize("spare", [100, 40, 24, 20])
 @loops
-def test_beyond_its_files_every_caller_hears_503(run: Run, spare: int) -> None:
+def test_beyond_its_files_every_caller_hears_503(run: Run, spare: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """At 24 not one is served, at 40 a few are; nobody is closed without a byte, and then all is well again."""
+    monkeypatch.setattr(gate, "VISIT_SECONDS", 0.1)
     run(_beyond_its_files(spare))
 
 
@@ -237,6 +249,9 @@ async def _beyond_its_files(spare: int) -> None:
             assert {one.status for one in answers} <= {200, 503}
             assert all(one.code == "too_many_open_files" for one in answers if one.status == 503)
             assert any(one.status == 503 for one in answers)
+            if spare < 40:  # not one of these is served: each makes room when it has heard so
+                answers = await crowd(port, 60, silent=40)
+                assert {one.status for one in answers} == {503}
         assert {one.status for one in await crowd(port, 50)} == {200}
 
 
@@ -325,7 +340,12 @@ async def _last_call(port: int, pause: float) -> str:
         writer.close()
 
 
-async def test_who_has_connected_and_asks_nothing_is_told_that_it_is_over() -> None:
+@loops
+def test_who_has_connected_and_asks_nothing_is_told_that_it_is_over(run: Run) -> None:
+    run(_silent_at_the_end())
+
+
+async def _silent_at_the_end() -> None:
     async with AsyncExitStack() as stack:
         async with served(FakeClient()) as url:
             silent, _ = await stack.enter_async_context(connected(url))
