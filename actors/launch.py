@@ -40,6 +40,8 @@ class Launch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Has `main(launch: Launch) -> None`."""
     parent: int = 0
     """Pid of the director that the process must not outlive; 0: whoever the parent is."""
+    outside: bool = True
+    """No work in hand is to blame for the end of the incarnation before: it was killed from outside, or there was none."""
 
     @property
     def directory(self) -> Path:

@@ -51,6 +51,8 @@ class Member:
     """Of its link to the director; set when it has said Hello."""
     peer: Peer | None = None
     """Set when ready."""
+    outside: bool = True
+    """Its last death came from outside, or was asked for."""
     restarts: int = 0
     excused: bool = False
     """Its coming death was asked for and costs no budget."""

@@ -120,6 +120,7 @@ class Supervisor:
             run_dir=str(self._run_dir),
             module=self._config.module_of(member.role),
             parent=os.getpid(),
+            outside=member.outside,
         )
         if self._config.is_forked(member.role):
             self.zygote.fork(launch)
@@ -163,7 +164,8 @@ class Supervisor:
         member.end()
         memory = self._memory_kills.since_last()
         outside = is_outside(status, member.silent, member.stopped, memory)
-        self._gone(member.role, epoch, outside or member.excused)  # before all that takes time: /health waits for it
+        member.outside = outside or member.excused
+        self._gone(member.role, epoch, member.outside)  # before all that takes time: /health waits for it
         cause = how(status, memory)
         log.log(logging.INFO if self.closing else logging.WARNING, "%s.%d has ended (%s)", member.role, epoch, cause)
         self._well = False

@@ -8,6 +8,7 @@ from aiohttp import hdrs, web
 from ...protocol.roles import HttpConfig
 from ..client import Client
 from .auth import OPEN_PATHS
+from .blame import Blame
 from .bodies import BODY_WANTED, expect
 from .connections import HttpConnection
 from .errors import NO_KEY, RETRY_AFTER_SECONDS, SERVER, Refusal, error_response, failure_of
@@ -21,10 +22,11 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 METRICS_PATHS = ("/v1/chat/completions", "/v1/completions", "/tokenize", "/detokenize")
 
 
-def make_app(client: Client, config: HttpConfig) -> web.Application:
-    """The OpenAI-compatible server over `client`. Bodies have limits of our own, so aiohttp's is off."""
+def make_app(client: Client, config: HttpConfig, blame: Blame | None = None) -> web.Application:
+    """The OpenAI-compatible server over `client`. Bodies have limits of our own, so aiohttp's is off. `blame`: None where
+    nobody comes after this process."""
     app = web.Application(middlewares=[_door], client_max_size=0)
-    app[SERVICE] = service = Service(client, config)
+    app[SERVICE] = service = Service(client, config, blame or Blame.alone())
     app.on_response_prepare.append(_sign)
     app.on_cleanup.append(service.close)
     app.add_routes(

@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from hashlib import blake2b
 
 from aiohttp import web
 
@@ -100,8 +101,14 @@ class Received:
         self.scan = scan
         self.held = held
         """Bytes that count as held for it."""
+        self._digest = blake2b(digest_size=16)
         self._chunks: list[bytes] = []
         self._file: int | None = None
+
+    @property
+    def name(self) -> str:
+        """Its digest."""
+        return self._digest.hexdigest()
 
     @property
     def raw(self) -> bytes:
@@ -115,22 +122,25 @@ class Received:
             self._file = os.memfd_create("body", os.MFD_CLOEXEC)
             chunks, self._chunks = self._chunks, []
             for chunk in chunks:
-                self.add(chunk)
+                _write(self._file, chunk)
         return self._file
 
     def add(self, chunk: bytes) -> None:
         """Raises OSError where there is no memory for it."""
-        if self._file is None and not is_small(self.scan):
-            self._file = self.file
-        if self._file is None:
+        self._digest.update(chunk)
+        if self._file is None and is_small(self.scan):
             self._chunks.append(chunk)
-            return
-        view = memoryview(chunk)
-        while view:
-            view = view[os.write(self._file, view) :]
+        else:
+            _write(self.file, chunk)
 
     def close(self) -> None:
         self._chunks.clear()
         if self._file is not None:
             os.close(self._file)
             self._file = None
+
+
+def _write(file: int, chunk: bytes) -> None:
+    view = memoryview(chunk)
+    while view:
+        view = view[os.write(file, view) :]

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+import time
 
 import msgspec
 from aiohttp import web
@@ -11,10 +12,12 @@ from prometheus_client import disable_created_metrics
 from ...actors.actor import Actor, run
 from ...actors.launch import Launch
 from ...protocol.config import ServerConfig
+from ...protocol.edges.control import Excuse
 from ...protocol.errors import EngineError
 from ...protocol.roles import HttpConfig
 from ..client import CUT, Client
 from .app import make_app
+from .blame import open_blame
 from .gate import BACKLOG, Limits, serve_on
 from .service import SERVICE
 
@@ -34,9 +37,13 @@ class Http(Actor):
         settings = msgspec.json.decode(config, type=HttpConfig)
         listener = open_listener(settings.server)
         self._client = await Client.connect(self.launch.directory, f"http-{self.launch.epoch}", patience=None)
-        self._app = make_app(self._client, settings)
+        blame = open_blame(self.launch.directory, self.launch.epoch, self.launch.outside, time.monotonic(), self._excuse)
+        self._app = make_app(self._client, settings, blame)
         self._runner = await serve_on(self._app, listener, limits_of(settings.server))
         return {"port": listener.getsockname()[1]}
+
+    def _excuse(self, epochs: tuple[int, ...]) -> None:
+        self.link.send(Excuse(self.launch.role, epochs))
 
     async def on_stop(self) -> None:
         if self._app is not None and self._runner is not None:

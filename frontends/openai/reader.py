@@ -75,7 +75,7 @@ def work(job: Job, body: int, draft: int) -> list[bytes]:
 
 def _read(job: Job, body: int, draft: int) -> tuple[Head, list[bytes]]:
     kind = KINDS[job.kind]
-    call = read(kind, map_file(body, job.size), job.terms)
+    call = read(kind, map_file(body, job.size) if job.size else b"", job.terms)
     return pack(kind, call, Draft(job.draft, draft))
 
 

@@ -7,11 +7,14 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 import msgspec
 
-from ...protocol.errors import Failure, RequestError
+from ...actors.quarantine import POISON
+from ...protocol.errors import RequestError
 from ...protocol.shortage import NO_MEMORY, NO_SPACE, shortage
 from .handover import Head, Job, unpack_body, unpack_piece
 from .reader import LENGTH, TOO_COMPLEX
@@ -26,11 +29,9 @@ TRIES = 2
 """Readers that one body may end by itself."""
 PIECE = 1 << 18
 """Bytes of an answer that are taken at once."""
-POISON = Failure(
-    "unprocessable",
-    "This body ended the process that read it more than once, while nothing else was there: it is not tried again.",
-    code="poison",
-)
+
+
+InHand = Callable[[], AbstractContextManager[None]]
 
 
 class Drafts(Protocol):
@@ -111,8 +112,9 @@ class Readers:
         self.replaced = 0
         """How many have ended, or were ended."""
 
-    async def read(self, kind: Kind[B, P], body: int, size: int) -> Call[B, P]:
-        """The body is in the file `body`. The draft with the media, if there are any, is the caller's. Raises RequestError."""
+    async def read(self, kind: Kind[B, P], body: int, size: int, in_hand: InHand = nullcontext) -> Call[B, P]:
+        """The body is in the file `body`; `in_hand` is entered while this process takes up what was read. The draft with the
+        media, if there are any, is the caller's. Raises RequestError."""
         async with self._places:
             for spare in (False, True):
                 path, draft = self._drafts.draft(spare)
@@ -124,7 +126,10 @@ class Readers:
                     if head.failure is not None:
                         raise RequestError(head.failure)
                     call = Call(
-                        unpack_body(kind, head), await _unpack(kind, pieces), head.ignored, path if head.blobs else None
+                        unpack_body(kind, head),
+                        await _unpack(kind, pieces, in_hand),
+                        head.ignored,
+                        path if head.blobs else None,
                     )
                     kept = call.draft is not None
                     return call
@@ -174,10 +179,11 @@ class Readers:
         self._idle.clear()
 
 
-async def _unpack(kind: Kind[B, P], pieces: list[bytes]) -> list[P]:
+async def _unpack(kind: Kind[B, P], pieces: list[bytes], in_hand: InHand) -> list[P]:
     """One after the other, so that others get their turns between them."""
     found: list[P] = []
     for piece in pieces:
-        found.append(unpack_piece(kind, piece))
+        with in_hand():
+            found.append(unpack_piece(kind, piece))
         await asyncio.sleep(0)
     return found

@@ -6,19 +6,22 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 
 from aiohttp import web
 
+from ...actors.quarantine import POISON
 from ...protocol.errors import RequestError
 from ...protocol.roles import HttpConfig
 from ..client import CLOSED, Client
 from .auth import Keys
-from .bodies import Bodies
+from .blame import Blame
+from .bodies import Bodies, Received
 from .metrics import Metrics
 from .origins import Hosts, Origins
 from .readers import Readers
-from .reading import B, Kind, P, Terms, check_model, detokenize, is_small, read
+from .reading import B, Call, Kind, P, Terms, check_model, detokenize, is_small, read
 from .scan import allowed
 from .tool_parsers import OPEN, Style
 
@@ -29,8 +32,8 @@ MAX_WARNED = 256
 
 
 class Service:
-    def __init__(self, client: Client, config: HttpConfig) -> None:
-        self.client, self.config = client, config
+    def __init__(self, client: Client, config: HttpConfig, blame: Blame) -> None:
+        self.client, self.config, self._blame = client, config, blame
         server = config.server
         self.keys = Keys(server.api_key)
         self.origins = Origins(server.allowed_origins)
@@ -90,16 +93,27 @@ class Service:
         place = self.client.admission.expecting(request.content_length or 0) if generates else nullcontext()
         with place:
             async with self.bodies.receive(request) as body:
-                if is_small(body.scan):
-                    call = read(kind, body.raw, self.terms)
-                else:
-                    call = await self.readers.read(kind, body.file, body.scan.size)
-                    if call.draft is not None:
-                        request[DRAFT] = call.draft
+                call = await self._read(kind, body, request[TENANT])
+        if call.draft is not None:
+            request[DRAFT] = call.draft
         if not call.ignored:
             return call.body, call.pieces, {}
         self._warn(call.ignored)
         return call.body, call.pieces, {IGNORED_HEADER: ", ".join(call.ignored)}
+
+    async def _read(self, kind: Kind[B, P], body: Received, tenant: str) -> Call[B, P]:
+        name = body.name
+        self._blame.refuse(name, time.monotonic())
+        in_hand = partial(self._blame.in_hand, name, tenant)
+        if is_small(body.scan) and not self._blame.suspects(tenant, time.monotonic()):
+            with in_hand():
+                return read(kind, body.raw, self.terms)
+        try:
+            return await self.readers.read(kind, body.file, body.scan.size, in_hand)
+        except RequestError as error:
+            if error.failure == POISON:
+                self._blame.convict(name, time.monotonic())
+            raise
 
     def forget(self, request: web.Request) -> None:
         """Remove the media that were read and not submitted."""

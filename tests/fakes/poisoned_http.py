@@ -1,0 +1,27 @@
+"""The HTTP server that dies of bodies: of INLINE where it reads one, of TAKEN where it takes up what a reader read."""
+
+import os
+from typing import Any
+
+from thespis.actors.launch import Launch
+from thespis.frontends.openai import handover, readers, reading, service
+from thespis.frontends.openai import main as http
+
+INLINE, TAKEN = b"ends whoever parses it", b"ends whoever takes it up"
+
+
+def main(launch: Launch) -> None:
+    read, unpack = reading.read, handover.unpack_piece
+
+    def deadly_read(kind: Any, raw: Any, terms: Any) -> Any:
+        if INLINE in bytes(raw) or TAKEN in bytes(raw):
+            os.abort()
+        return read(kind, raw, terms)
+
+    def deadly_unpack(kind: Any, data: bytes) -> Any:
+        if TAKEN in data:
+            os.abort()
+        return unpack(kind, data)
+
+    vars(service)["read"], vars(readers)["unpack_piece"] = deadly_read, deadly_unpack
+    http.main(launch)
