@@ -79,7 +79,7 @@ def foreign_folder(folder: Path, name: str) -> str | None:
     if inner:
         return f"{name!r} is no checkpoint folder: it has no config.json, but a folder below it has: give {inner[-1]!r}."
     if not names:
-        return f"{name!r} is an empty folder: give {WANTED}."
+        return f"{name!r} is an empty folder, which has no config.json: give {WANTED}."
     for ending in (".gguf", ".bin", ".pt", ".pth", ".ckpt", ".onnx", ".h5", ".msgpack"):
         if any(found.endswith(ending) for found in names):
             return f"{name!r} is no checkpoint folder: it has no config.json. It holds {_FILES[ending]} {WANTED}."
