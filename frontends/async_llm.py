@@ -18,6 +18,7 @@ from .options import engine_config
 from .outputs import RequestOutput, StreamDelta, by_token, collect
 from .stream import Stream
 from .submission import Submission, submit
+from .tokenizing import tokenizer_of
 
 AsyncInput = PromptInput | Conversation
 NOT_STARTED = "AsyncLLM is not started: use `async with AsyncLLM(...) as llm:` or `await llm.start()`."
@@ -71,7 +72,7 @@ class AsyncLLM:
         """Yields the deltas of every choice as they come. Leaving the loop early cancels the request. Raises RequestError.
 
         `prompt`: what `LLM.generate` takes for one prompt, or a conversation in the OpenAI form. `options`: `priority`,
-        `deadline` (unix seconds), and for a conversation those of `LLM.chat`.
+        `deadline` (unix seconds), `mm_processor_kwargs`, and for a conversation those of `LLM.chat`.
         """
         stream, _ = await self._submit(prompt, sampling_params or SamplingParams(), options)
         async with stream:
@@ -101,6 +102,10 @@ class AsyncLLM:
     ) -> RequestOutput:
         """The whole answer to one conversation; `options` as for `LLM.chat`. Raises RequestError."""
         return await self.generate(messages, sampling_params, **options)
+
+    async def get_tokenizer(self) -> Any:
+        """transformers' tokenizer of the model's folder; made with the first call, and not by the engine."""
+        return await asyncio.to_thread(tokenizer_of, self._running().model.path)
 
     async def _submit(self, prompt: AsyncInput, params: SamplingParams, options: dict[str, Any]) -> tuple[Stream, Submission]:
         client = self._running()
@@ -136,6 +141,7 @@ def read_any(prompt: AsyncInput, options: dict[str, Any]) -> Submission:
     """One prompt of `generate`, or a conversation (a list of messages) with the options of `LLM.chat`."""
     if is_conversation(prompt):
         return read_chat(prompt, **options)
+    processor = options.pop("mm_processor_kwargs", None)
     if options:
         raise TypeError(f"{next(iter(options))!r} is an option of conversations; this is a prompt.")
-    return read_prompt(prompt)
+    return read_prompt(prompt, processor)

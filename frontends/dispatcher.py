@@ -75,6 +75,7 @@ class Dispatcher:
         if not self._delivery.prepared(entry, prepared, copy.submitted_to):
             self.end(entry, CHANGED)
             return
+        entry.stream.prompt_text = copy.text
         for early in entry.take_early():
             self._hear_of(early)
 

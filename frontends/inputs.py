@@ -26,12 +26,16 @@ def is_prompt(given: object) -> "TypeIs[PromptInput]":
     return isinstance(given, str | Mapping) or (isinstance(given, Sequence) and bool(given) and isinstance(given[0], int))
 
 
-def read_prompt(given: PromptInput) -> Submission:
-    """A string, a list of token ids, or a dict: `prompt` or `prompt_token_ids`, with `multi_modal_data` and its ids."""
+def read_prompt(given: PromptInput, mm_processor_kwargs: Mapping[str, Any] | None = None) -> Submission:
+    """A string, a list of token ids, or a dict: `prompt` or `prompt_token_ids`, with `multi_modal_data` and its ids.
+
+    The dict's own `mm_processor_kwargs` go before those given here.
+    """
+    processor = read_options(mm_processor_kwargs, "mm_processor_kwargs")
     if isinstance(given, str):
-        return Submission(TextPrompt(given), text=given)
+        return Submission(TextPrompt(given), mm_processor_kwargs=processor, text=given)
     if not isinstance(given, Mapping):
-        return Submission(_token_prompt(given))
+        return Submission(_token_prompt(given), mm_processor_kwargs=processor)
     Unread(strict=True).check(given, PROMPT_KEYS, "prompt")
     prompt: Prompt
     if given.get("prompt_token_ids") is not None:
@@ -43,7 +47,7 @@ def read_prompt(given: PromptInput) -> Submission:
     return Submission(
         prompt,
         read_media(given.get("multi_modal_data") or {}, given.get("multi_modal_uuids") or {}),
-        read_options(given.get("mm_processor_kwargs"), "mm_processor_kwargs"),
+        processor | read_options(given.get("mm_processor_kwargs"), "mm_processor_kwargs"),
         read_options(given.get("media_io_kwargs"), "media_io_kwargs"),
         given.get("prompt"),
     )

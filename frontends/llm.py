@@ -22,6 +22,7 @@ from .outputs import RequestOutput, collect
 from .progress import ProgressBar
 from .stream import Stream
 from .submission import Submission, submit
+from .tokenizing import tokenizer_of
 
 T = TypeVar("T")
 Params = SamplingParams | Sequence[SamplingParams] | None
@@ -57,11 +58,21 @@ class LLM:
     # generation
 
     def generate(
-        self, prompts: PromptInput | Sequence[PromptInput], sampling_params: Params = None, use_tqdm: bool = True
+        self,
+        prompts: PromptInput | Sequence[PromptInput],
+        sampling_params: Params = None,
+        use_tqdm: bool = True,
+        *,
+        priority: int | Sequence[int] | None = None,
+        mm_processor_kwargs: Mapping[str, Any] | None = None,
     ) -> list[RequestOutput]:
-        """One answer per prompt, in order. Raises RequestError for the first prompt that is refused or fails."""
+        """One answer per prompt, in order. Raises RequestError for the first prompt that is refused or fails.
+
+        `priority`: one, or one per prompt; the lowest runs first. `mm_processor_kwargs`: for prompts that say nothing else.
+        """
         given = [prompts] if is_prompt(prompts) else list(prompts)
-        return self._run([partial(read_prompt, prompt) for prompt in given], sampling_params, use_tqdm)
+        readers: list[Reader] = [partial(read_prompt, prompt, mm_processor_kwargs) for prompt in given]
+        return self._run(readers, sampling_params, use_tqdm, priority)
 
     def chat(
         self,
@@ -97,15 +108,24 @@ class LLM:
         )
         return self._run([partial(read, conversation) for conversation in batch], sampling_params, use_tqdm)
 
-    def _run(self, readers: list[Reader], params: Params, use_tqdm: bool) -> list[RequestOutput]:
+    def _run(
+        self, readers: list[Reader], params: Params, use_tqdm: bool, priority: int | Sequence[int] | None = None
+    ) -> list[RequestOutput]:
+        turns = list(priority) if isinstance(priority, Sequence) else [priority or 0] * len(readers)
+        if len(turns) != len(readers):
+            raise ValueError(f"There are {len(readers)} prompts and {len(turns)} priorities; give one, or one per prompt.")
         each = list(params) if isinstance(params, Sequence) else [params or SamplingParams()] * len(readers)
         if not all(isinstance(one, SamplingParams) for one in each):
             raise TypeError("sampling_params are SamplingParams(...), one or a list with one per prompt.")
         if len(each) != len(readers):
             raise ValueError(f"There are {len(readers)} prompts and {len(each)} sampling_params; give one, or one per prompt.")
-        return self._call(_run_all(self._client, readers, each, use_tqdm))
+        return self._call(_run_all(self._client, readers, each, turns, use_tqdm))
 
     # the engine
+
+    def get_tokenizer(self) -> Any:
+        """transformers' tokenizer of the model's folder; made with the first call, and not by the engine."""
+        return tokenizer_of(self._client.model.path)
 
     @property
     def run_dir(self) -> Path:
@@ -150,7 +170,9 @@ def _shut(engine: EngineHandle | None, client: Client, loop: asyncio.AbstractEve
         engine.stop()
 
 
-async def _run_all(client: Client, readers: list[Reader], params: list[SamplingParams], use_tqdm: bool) -> list[RequestOutput]:
+async def _run_all(
+    client: Client, readers: list[Reader], params: list[SamplingParams], turns: list[int], use_tqdm: bool
+) -> list[RequestOutput]:
     """Submit in order, each as soon as the engine has room: ten thousand prompts never hold more media than it takes."""
     begun: set[Stream] = set()
 
@@ -164,9 +186,9 @@ async def _run_all(client: Client, readers: list[Reader], params: list[SamplingP
         try:
             async with asyncio.TaskGroup() as group:
                 running = []
-                for read, sampling in zip(readers, params, strict=True):
+                for read, sampling, turn in zip(readers, params, turns, strict=True):
                     given = read()
-                    stream = await submit(client, given, sampling, wait=True)
+                    stream = await submit(client, given, sampling, wait=True, priority=turn)
                     begun.add(stream)
                     running.append(group.create_task(run_one(stream, given.text, sampling.n)))
         except BaseExceptionGroup as group_error:

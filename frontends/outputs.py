@@ -66,6 +66,11 @@ class RequestOutput(msgspec.Struct):
     """One entry per prompt token; the first has none."""
     finished: bool = False
 
+    @property
+    def num_cached_tokens(self) -> int:
+        """Tokens of the prompt that were found in the prefix cache."""
+        return self.metrics.cached_tokens
+
 
 class StreamDelta(msgspec.Struct):
     """What one choice grew by, as `AsyncLLM.stream` yields it."""
@@ -89,7 +94,7 @@ async def collect(stream: Stream, prompt: str | None, n: int, arrival: Moment) -
         if update.finished is not None:
             metrics.finished = now
     answer.prompt_token_ids = stream.prompt_token_ids
-    return _whole(stream.id, prompt, answer, metrics, arrival)
+    return _whole(stream.id, stream.prompt_text if prompt is None else prompt, answer, metrics, arrival)
 
 
 def _whole(request_id: str, prompt: str | None, answer: Answer, metrics: RequestMetrics, arrival: Moment) -> RequestOutput:

@@ -42,6 +42,8 @@ class Stream:
         self.id = id
         self.prepared: Prepared | None = None
         """The prepared prompt; there before the first update."""
+        self.prompt_text: str | None = None
+        """Of a conversation, as its template rendered it; there as early."""
         self._cancel = cancel
         self._wake = asyncio.Event()
         self._pending: dict[int, ChoiceUpdate] = {}

@@ -3,6 +3,8 @@
 import asyncio
 import secrets
 import time
+from functools import cache
+from typing import Any
 
 from ..protocol.edges.client_to_preprocessor import Tokenize
 from ..protocol.edges.preprocessor_to_client import Tokenized
@@ -14,6 +16,15 @@ from .connection import Connection
 RESTARTED = Failure(
     "restarted", "A part of the engine was restarted while it worked on this request; send it again.", code="restarted"
 )
+
+
+@cache
+def tokenizer_of(folder: str) -> Any:
+    """transformers' own, from the files of the folder alone. Imports transformers."""
+    from transformers import AutoTokenizer
+
+    kind: Any = AutoTokenizer  # untyped in transformers
+    return kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
 
 class Tokenizing:

@@ -279,7 +279,8 @@ class Preprocessor(Actor):
         if request.attempt == 0:  # a later attempt is resumed by its client, which knows what was delivered
             submitted_to = self.peers.epoch_of(topology.SCHEDULER)
             self.send(topology.SCHEDULER, Submit(prepared))
-        self.send(request.client, PreparedCopy(prepared, submitted_to))
+        text = ticket.rendered.text if isinstance(request.prompt, ChatPrompt) else None
+        self.send(request.client, PreparedCopy(prepared, submitted_to, text))
         self._count["prepared"] += 1
         self._release(ticket)
         if ticket.fetched:

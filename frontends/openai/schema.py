@@ -103,6 +103,7 @@ class CompletionRequest(Common, kw_only=True):
     logprobs: int | None = None
     echo: bool | None = None
     suffix: str | None = None
+    prompt_embeds: Any = None
 
 
 class TokenizeRequest(Body, kw_only=True):
@@ -129,6 +130,7 @@ NOT_YET: dict[str, tuple[Any, ...]] = {
     "modalities": (["text"],),
     "audio": (),
     "suffix": ("",),
+    "prompt_embeds": ([],),
     "documents": ([],),
 }
 """Fields that are refused, each with the values that change nothing and are accepted."""

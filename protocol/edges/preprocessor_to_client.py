@@ -11,6 +11,8 @@ class PreparedCopy(Message, frozen=True):
     prepared: Prepared
     submitted_to: int = 0
     """Epoch of the scheduler that got it; 0: none did, the client resumes it (always so for attempts above 0)."""
+    text: str | None = None
+    """Of a conversation: the prompt as its template rendered it."""
 
 
 class PrepareFailed(Message, frozen=True):

@@ -28,7 +28,7 @@ async def test_a_prompt_that_cannot_be_read_ends_those_before_it() -> None:
     client.pace = 10.0
     readers = [partial(read_prompt, "one"), partial(read_prompt, "two"), refuse]
     with pytest.raises(RequestError, match="No"):
-        await _run_all(client, readers, [SamplingParams()] * 3, False)  # type: ignore[arg-type]
+        await _run_all(client, readers, [SamplingParams()] * 3, [0] * 3, False)  # type: ignore[arg-type]
     assert sorted(client.cancelled) == ["r1", "r2"]
     for task in client._tasks:
         task.cancel()

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from thespis import LLM, SamplingParams
+from thespis import LLM, SamplingParams, TextPrompt, TokensPrompt
 from thespis.protocol.config import EngineConfig
 from thespis.protocol.edges.preprocessor_to_client import PreparedCopy
 from thespis.protocol.errors import RequestError
@@ -307,3 +307,42 @@ def test_S13_a_file_is_read_by_its_bytes(llm: LLM, tmp_path: Path) -> None:
     file = tmp_path / "picture.txt"
     file.write_bytes(png(picture(16)))
     assert seen(llm, Image.open(file)) == seen(llm, file.read_bytes()) == seen(llm, picture(16))
+
+
+def test_B14_a_tokenizer_and_typed_prompts(llm: LLM) -> None:
+    tokenizer = llm.get_tokenizer()
+    ids = tokenizer.encode("Hello there", add_special_tokens=False)
+    prompts: list[Any] = [TextPrompt(prompt="Hello there"), TokensPrompt(prompt_token_ids=ids)]
+    said = llm.generate(prompts, GREEDY, use_tqdm=False)
+    assert [output.prompt_token_ids for output in said] == [ids, ids]
+    assert tokenizer.decode(said[0].outputs[0].token_ids, skip_special_tokens=True) == said[0].outputs[0].text
+
+
+def test_B14_a_chat_says_what_was_rendered_and_what_was_known(llm: LLM) -> None:
+    conversation = [{"role": "user", "content": "Which of these words have been asked before, and which have not?"}]
+    first, again = (llm.chat(conversation, GREEDY, use_tqdm=False)[0] for _ in range(2))
+    rendered = llm.get_tokenizer().apply_chat_template(conversation, tokenize=False, add_generation_prompt=True)
+    assert first.prompt == again.prompt == rendered
+    assert again.num_cached_tokens == again.metrics.cached_tokens > 0
+
+
+def test_B14_options_of_a_whole_call(llm: LLM) -> None:
+    prompt = {"prompt": SHOWN, "multi_modal_data": {"image": picture(3)}}
+    own = {**prompt, "mm_processor_kwargs": {"max_pixels": 1 << 20}}
+    few = {"max_pixels": 28 * 28, "min_pixels": 28 * 28}
+    counts = [
+        output.metrics.media_tokens["image"]
+        for output in (
+            *llm.generate([prompt], GREEDY, use_tqdm=False),
+            *llm.generate([prompt, own], GREEDY, use_tqdm=False, mm_processor_kwargs=few, priority=[1, 0]),
+        )
+    ]
+    assert counts[1] < min(counts[0], counts[2])
+    with pytest.raises(ValueError, match="1 prompts and 2 priorities"):
+        llm.generate("x", GREEDY, priority=[1, 2])
+
+
+def test_B14_a_clone_is_equal() -> None:
+    params = SamplingParams(stop=("x",), logit_bias={1: 2.0}, seed=3)
+    assert params.clone() == params
+    assert params.clone() is not params
