@@ -32,7 +32,7 @@ NOTHING: Wave = np.zeros(0, np.float32)
 def decode_audio(data: bytes, rate: int, limits: MediaLimits, of_clip: bool = False) -> Wave:
     """float32 [n] at `rate` samples per second. `of_clip`: the file is a clip, and one without sound gives no samples.
 
-    What FFmpeg cannot read is tried with librosa's own reader. Raises RequestError.
+    What FFmpeg cannot read is tried with librosa. Raises RequestError.
     """
     if of_clip and is_animation(data):
         return NOTHING

@@ -1,4 +1,4 @@
-"""Sounds that FFmpeg cannot read, by the reader that librosa uses for files in memory: libsndfile. No program is started."""
+"""Sounds that FFmpeg cannot read, by librosa. It is given an open libsndfile file, so that it starts no program for one."""
 
 import io
 import os
@@ -17,23 +17,28 @@ BLOCK = 1 << 16
 
 def read_sound(data: bytes, limits: MediaLimits) -> tuple[NDArray[np.float32], int] | None:
     """float32 [n] of one channel and its rate; None where it cannot be read either. Raises RequestError for what is too
-    long, which is found before more than the limit is kept."""
+    long, which is found before more than the limit is kept.
+
+    librosa is imported once libsndfile knows the file: it takes seconds of CPU time, and at its very first import compiles
+    parts of itself.
+    """
     import soundfile
 
     pieces: list[NDArray[np.float32]] = []
     count = 0
     try:
-        with _quiet(), soundfile.SoundFile(_File(data)) as file:
+        with _quiet(), np.errstate(all="ignore"), soundfile.SoundFile(_File(data)) as file:
+            from librosa import stream
+
             rate = int(file.samplerate)
-            for block in file.blocks(BLOCK, dtype="float32", always_2d=True):
+            for block in stream(file, block_length=1, frame_length=BLOCK, hop_length=BLOCK, dtype=np.float32):
                 count += len(block)
                 if count > rate * limits.audio_seconds or count * 4 > limits.audio_bytes:
                     text = (
                         f"The sound is longer than the {limits.audio_seconds:g} s or {limits.audio_bytes} bytes that are taken."
                     )
                     raise refuse("too_large", text)
-                with np.errstate(all="ignore"):
-                    pieces.append(block.mean(axis=1, dtype=np.float32))
+                pieces.append(block)
     except RequestError:
         raise
     except (soundfile.SoundFileError, ValueError):
