@@ -20,7 +20,7 @@ from ...protocol.errors import Failure, RequestError
 from ...protocol.mapping import map_file
 from ...protocol.shortage import shortage
 from .handover import Head, Job, pack
-from .reading import KINDS, read
+from .reading import KINDS, check_size, read
 
 log = logging.getLogger(__name__)
 LENGTH = struct.Struct(">Q")
@@ -76,6 +76,8 @@ def work(job: Job, body: int, draft: int) -> list[bytes]:
 def _read(job: Job, body: int, draft: int) -> tuple[Head, list[bytes]]:
     kind = KINDS[job.kind]
     call = read(kind, map_file(body, job.size) if job.size else b"", job.terms)
+    for piece in call.pieces:
+        check_size(piece, job.terms)
     return pack(kind, call, Draft(job.draft, draft))
 
 

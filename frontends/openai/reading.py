@@ -77,8 +77,7 @@ class Call(NamedTuple, Generic[B, P]):
 
 def is_small(scan: Scan) -> bool:
     """Whether the body can be read where others wait for it."""
-    found = (getattr(scan.found, name) <= getattr(SMALL, name) for name in Structure.__struct_fields__)
-    return scan.size <= SMALL_BYTES and all(found)
+    return scan.size <= SMALL_BYTES and scan.found.within(SMALL)
 
 
 def read(kind: Kind[B, P], raw: "bytes | memoryview", terms: Terms) -> Call[B, P]:
@@ -115,23 +114,24 @@ def _tokenizer(path: str) -> "Tokenizer":
     return Tokenizer.from_file(path)
 
 
+def check_size(piece: object, terms: Terms) -> None:
+    """Raises RequestError for more than any request needs of what the server itself takes up. No small body has it."""
+    if isinstance(piece, Generation):
+        _check(piece, terms)
+    elif isinstance(piece, ChatPrompt | TextPrompt | TokenPrompt):
+        _check_prompt(piece, terms)
+
+
 def _read_chat(body: ChatRequest, terms: Terms, unread: Unread) -> list[Generation]:
-    generation = parse_chat(body, unread, embeds=terms.embeds, style=terms.style)
-    _check(generation, terms)
-    return [generation]
+    return [parse_chat(body, unread, embeds=terms.embeds, style=terms.style)]
 
 
 def _read_completion(body: CompletionRequest, terms: Terms, unread: Unread) -> list[Generation]:
-    generations = parse_completion(body, unread)
-    for generation in generations:
-        _check(generation, terms)
-    return generations
+    return parse_completion(body, unread)
 
 
 def _read_tokenize(body: TokenizeRequest, terms: Terms, unread: Unread) -> list[Prompt]:
-    prompt = parse_tokenize(body, unread)
-    _check_prompt(prompt, terms)
-    return [prompt]
+    return [parse_tokenize(body, unread)]
 
 
 def _read_detokenize(body: DetokenizeRequest, terms: Terms, _: Unread) -> list[str]:
@@ -141,7 +141,6 @@ def _read_detokenize(body: DetokenizeRequest, terms: Terms, _: Unread) -> list[s
 
 
 def _check(generation: Generation, terms: Terms) -> None:
-    """Raises RequestError for what is more than any request needs, in a part that the server itself must take up."""
     _check_prompt(generation.prompt, terms)
     for item in generation.media:
         if isinstance(item, Pending) and isinstance(item.content, Url) and len(item.content.url) > MAX_URL:

@@ -34,6 +34,15 @@ class Structure(msgspec.Struct):
     values: int = 0
     """Separated by commas: elements of arrays and members of objects."""
 
+    def within(self, limit: "Structure") -> bool:
+        return (
+            self.values <= limit.values
+            and self.containers <= limit.containers
+            and self.keys <= limit.keys
+            and self.strings <= limit.strings
+            and self.depth <= limit.depth
+        )
+
 
 def allowed(tokens: int) -> Structure:
     """The most that a request may need of an engine that takes so many tokens at once: a prompt may be token ids.
@@ -55,7 +64,7 @@ class Scan:
         """Brackets that have not been closed."""
         self._inside = self._escaped = False
         """A string; the next byte in it belongs to a backslash."""
-        self._characters = codecs.getincrementaldecoder("utf-8")()
+        self._characters: codecs.IncrementalDecoder | None = None
         self._ascii = True
         """No character is incomplete."""
 
@@ -75,11 +84,12 @@ class Scan:
         outside = self._outside(data)
         if outside:
             self._count(outside)
-        for name in Structure.__struct_fields__:
-            if getattr(self.found, name) > (most := getattr(self._limit, name)):
-                raise _too_complex(name, most)
+        if not self.found.within(self._limit):
+            raise _too_complex(self.found, self._limit)
 
     def _decode(self, data: bytes, final: bool = False) -> None:
+        if self._characters is None:
+            self._characters = codecs.getincrementaldecoder("utf-8")()
         try:
             self._characters.decode(data, final)
         except UnicodeDecodeError:
@@ -122,7 +132,8 @@ def _not_json(text: str) -> RequestError:
     return refuse("invalid_request", text, code="invalid_json")
 
 
-def _too_complex(what: str, most: int) -> RequestError:
-    words = {"depth": "levels", "values": "elements"}.get(what, what)
-    text = f"The body has more than {most} {words}, more than any request needs. Only strings may be large."
+def _too_complex(found: Structure, limit: Structure) -> RequestError:
+    name = next(name for name in Structure.__struct_fields__ if getattr(found, name) > getattr(limit, name))
+    words = {"depth": "levels", "values": "elements"}.get(name, name)
+    text = f"The body has more than {getattr(limit, name)} {words}, more than any request needs. Only strings may be large."
     return refuse("too_large", text, code="body_too_complex")
