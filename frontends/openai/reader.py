@@ -48,6 +48,7 @@ def main(server: int, fd: int) -> None:
             if not data:
                 return
             try:
+                _limit_time()
                 for part in work(msgspec.msgpack.decode(data, type=Job), *fds):
                     link.sendall(part)
             finally:
@@ -57,7 +58,6 @@ def main(server: int, fd: int) -> None:
 
 def work(job: Job, body: int, draft: int) -> list[bytes]:
     """The answer's length, its head, and the pieces."""
-    _limit_time()
     try:
         with memory_budget(MEMORY + MEMORY_PER_BYTE * job.size):
             head, pieces = _read(job, body, draft)
