@@ -73,7 +73,6 @@ class Reader:
                 head = msgspec.msgpack.decode(await self._take(length), type=Head)
                 return head, [await self._take(size) for size in head.sizes]
         except TimeoutError:
-            self._process.kill()
             await self.end()
             raise ReaderGone(-signal.SIGXCPU) from None
         except (ConnectionError, EOFError):
@@ -87,6 +86,10 @@ class Reader:
                 raise EOFError
             whole += data
         return bytes(whole)
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
 
     async def end(self) -> int:
         """Kill it, if it lives; its exit status."""
@@ -141,7 +144,7 @@ class Readers:
 
     async def _ask(self, job: Job, body: int, draft: int) -> tuple[Head, list[bytes]]:
         for _ in range(TRIES):
-            reader = self._idle.pop() if self._idle else self._make()
+            reader = self._take()
             try:
                 answer = await reader.ask(job, body, draft)
             except ReaderGone as gone:
@@ -158,6 +161,16 @@ class Readers:
                 self._idle.append(reader)
                 return answer
         raise RequestError(POISON)
+
+    def _take(self) -> Reader:
+        """An idle one, or a new one. What ended while it was idle is no evidence against a body."""
+        while self._idle:
+            reader = self._idle.pop()
+            if reader.alive:
+                return reader
+            self._forget(reader)
+            reader.kill()
+        return self._make()
 
     def _make(self) -> Reader:
         try:

@@ -174,6 +174,17 @@ async def test_a_reader_that_is_killed_costs_nothing(pool: readers.Readers) -> N
     assert (pool.replaced, len(pool._all)) == (1, 1)
 
 
+async def test_readers_that_ended_while_they_were_idle_convict_no_body(pool: readers.Readers) -> None:
+    await asyncio.gather(*(read(pool, chat("one")) for _ in range(readers.READERS)))
+    dead = list(pool._idle)
+    assert len(dead) == readers.READERS >= readers.TRIES
+    for idle in dead:
+        idle._process.kill()
+        os.waitid(os.P_PID, idle._process.pid, os.WEXITED | os.WNOWAIT)
+    assert (await read(pool, chat("two"))).pieces
+    assert (pool.replaced, len(pool._all)) == (len(dead), 1)
+
+
 async def test_a_body_that_ends_its_readers_is_refused_and_the_next_is_read(
     pool: readers.Readers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
