@@ -75,21 +75,18 @@ def _by_ffmpeg(data: bytes, limits: MediaLimits, of_clip: bool) -> tuple[Wave, i
 
 
 def _mono(frames: Iterator[Any], own_rate: int) -> Iterator[Wave]:
-    """Only the sample format is converted here: planar, but packed where PyAV cannot read so many planes. The rate stays,
-    except in a broadcast that changes it, as it may its channels."""
+    """Only the sample format is converted here: packed, for PyAV reads past the end of eight planes and knows no more. The
+    rate stays, except in a broadcast that changes it, as it may its channels."""
     convert, before = None, None
     for frame in frames:
         channels, kind = frame.layout.nb_channels, (frame.layout.name, frame.format.name, frame.sample_rate)
         if convert is None or kind != before:
-            form = "fltp" if channels <= FREE_CHANNELS else "flt"
-            convert = av.AudioResampler(form, rate=None if frame.sample_rate == own_rate else own_rate)
+            convert = av.AudioResampler("flt", rate=None if frame.sample_rate == own_rate else own_rate)
             before = kind
         for out in convert.resample(frame):
-            samples = out.to_ndarray()
-            if channels > FREE_CHANNELS:
-                samples = samples.reshape(-1, channels).T
+            samples = out.to_ndarray().reshape(-1, channels)
             with np.errstate(all="ignore"):
-                yield samples.mean(axis=0, dtype=np.float32)
+                yield samples.mean(axis=1, dtype=np.float32)
 
 
 def _frames(container: Any, stream: Any) -> Iterator[Any]:

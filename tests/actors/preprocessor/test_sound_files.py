@@ -204,6 +204,29 @@ def test_C5_every_format_of_the_page_is_decoded() -> None:
         assert likeness(written({"Vorbis": "OGG"}.get(name, name), subtype)) > 0.95, name
 
 
+@pytest.mark.parametrize(
+    ("form", "channels"),
+    [
+        ("WAV", 2),
+        ("WAV", 6),
+        ("WAV", 7),
+        ("WAV", 8),
+        ("WAV", 9),
+        ("WAV", 16),
+        ("FLAC", 5),
+        ("FLAC", 8),
+        ("AIFF", 8),
+        ("W64", 8),
+    ],
+)
+def test_C3_all_channels_are_mixed(form: str, channels: int) -> None:
+    file = io.BytesIO()
+    each = np.arange(1, channels + 1) / 32
+    write: Any = soundfile.write
+    write(file, np.tile(each, (1000, 1)), RATE, format=form, subtype="PCM_16")
+    np.testing.assert_allclose(decode_audio(file.getvalue(), RATE, LIMITS), np.full(1000, each.mean()), atol=1e-6)
+
+
 def test_A3_many_channels_count_as_work() -> None:
     data = written("WAV", "PCM_16", None, 16)
     assert len(decode_audio(data, RATE, MediaLimits(audio_bytes=8 * RATE)))  # 4 bytes a sample, twice the free channels
