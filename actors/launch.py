@@ -29,6 +29,9 @@ _GROUP_SIGNALS = (
 """What terminals, service managers and containers send to every process of a group. The director gets them too, and ends the
 others in order."""
 
+_YIELDING = 5
+"""Niceness: a third of a processor that is wanted by another, too."""
+
 
 class Launch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Everything a process needs to find the director; the rest comes in `Welcome`."""
@@ -55,6 +58,11 @@ def director_endpoint(run_dir: Path | str) -> str:
 def die_with_parent() -> None:
     """SIGKILL when the parent ends. Call after the reparenting and from the main thread, whose life it follows."""
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def give_way() -> None:
+    """For processes that work on what one caller sent: where processors are few, they go first to what all streams pass."""
+    os.nice(_YIELDING)
 
 
 @contextmanager

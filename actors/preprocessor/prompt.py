@@ -16,6 +16,11 @@ TEMPLATE_TOO_LARGE = Failure("invalid_request", "The chat template takes too muc
 _CONTINUE = "CONTINUE_FINAL_MESSAGE_TAG "
 
 
+def _sayable(text: str) -> str:
+    """Halves of surrogate pairs, which a template can write and neither a tokenizer nor a message takes, become `?`."""
+    return text.encode("utf-8", "replace").decode()
+
+
 @dataclass(frozen=True)
 class Rendered:
     """A prompt whose items are not yet known."""
@@ -100,7 +105,7 @@ class PromptRenderer:
             raise
         except TemplateRefusal as error:
             raise refuse(
-                "invalid_request", f"The chat template refuses this conversation: {unmark(str(error.message))[:300]}"
+                "invalid_request", f"The chat template refuses this conversation: {_sayable(unmark(str(error.message))[:300])}"
             ) from error
         except TemplateTooSlow as error:
             raise RequestError(TEMPLATE_TOO_SLOW) from error
@@ -113,6 +118,8 @@ class PromptRenderer:
         if self._most_text is not None and len(text) > self._most_text:
             words = f"The rendered prompt has {len(text)} characters, far beyond the model's context."
             raise refuse("invalid_request", words, code="context_length_exceeded")
+        if _sayable(text) != text:
+            raise refuse("invalid_request", "The chat template writes half of a surrogate pair, which is no character.")
         if prompt.continue_final_message:
             text = _cut_at_tag(text)
         # As transformers' processors do: the tokenizer's own frame, unless the template has written its beginning.

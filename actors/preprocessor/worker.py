@@ -18,7 +18,7 @@ from ...protocol.request import MediaItem
 from ...protocol.roles import PreprocessorConfig
 from ...protocol.shortage import NO_SPACE, SpaceError, shortage
 from ..blocking import BlockingActor
-from ..launch import Launch
+from ..launch import Launch, give_way
 from .checkpoint import read_checkpoint
 from .decode.budget import BudgetError, CpuSpent, cpu_budget, memory_budget, too_slow
 from .decode.item import ItemDecoder
@@ -182,4 +182,5 @@ class DecodeWorker(BlockingActor):
 
 
 def main(launch: Launch) -> None:
+    give_way()
     DecodeWorker(launch).run()

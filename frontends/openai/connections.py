@@ -8,10 +8,11 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from http import HTTPStatus
 
 from aiohttp import web
 
-from .errors import LATE_HEAD, Refusal, no_request, raw_answer
+from .errors import LATE_HEAD, NO_EXPECTATION, SERVER, Refusal, error_response, no_request, raw_answer
 
 log = logging.getLogger(__name__)
 KEEP_ALIVE_SECONDS = 75.0
@@ -82,6 +83,15 @@ class HttpConnection(web.RequestHandler):
         if request.writer.output_size > 0:
             raise ConnectionError("an answer has begun")
         return no_request(status)
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """aiohttp itself answers an unknown `Expect` where no route of ours does: before the application, in plain text."""
+        if resp.status == HTTPStatus.EXPECTATION_FAILED and not resp.prepared:
+            resp = error_response(NO_EXPECTATION, HTTPStatus.EXPECTATION_FAILED)
+            resp.headers["Server"] = SERVER
+        return await super().finish_response(request, resp, start_time)
 
     @property
     def _idle(self) -> bool:

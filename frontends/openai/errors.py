@@ -20,6 +20,7 @@ INTERNAL = Failure("internal", "Internal error.", code="internal_error")
 ENGINE_GONE = Failure("restarted", "The engine is not there at the moment; send the request again.", code="engine_dead")
 NO_PATH = Failure("not_found", "There is nothing at this path.", code="unknown_path")
 NO_HTTP = Failure("invalid_request", "This is not a readable HTTP request.", code="invalid_http")
+NO_EXPECTATION = Failure("unsupported", "Of expectations only `100-continue` is known.", code="unsupported_expectation")
 NO_METHOD = Failure("invalid_request", "This path does not take that method.", code="method_not_allowed")
 ERROR_TYPES = {
     "not_found": "not_found_error",

@@ -13,7 +13,7 @@ import sys
 
 import msgspec
 
-from ...actors.launch import configure_logging, die_with_parent
+from ...actors.launch import configure_logging, die_with_parent, give_way
 from ...actors.preprocessor.decode.budget import BudgetError, memory_budget
 from ...protocol.blobs import Draft
 from ...protocol.errors import Failure, RequestError
@@ -41,6 +41,7 @@ def main(server: int, fd: int) -> None:
         sys.exit(1)
     setproctitle.setproctitle("thespis http-reader")
     configure_logging("http-reader")
+    give_way()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a caller's words must not be left on disk
     with socket.socket(fileno=fd) as link:
         while True:

@@ -53,7 +53,7 @@ def main() -> int:
     for text in describe(options):
         print(text)
     report = asyncio.run(attack(options, say))
-    print(f"\n{report.table()}")
+    print(f"\n{report.table()}\n\n{report.waits()}")
     if given.json is not None:
         given.json.write_text(json.dumps(report.as_dict(), indent=1) + "\n")
     return 0 if report.good else 1

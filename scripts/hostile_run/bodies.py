@@ -9,7 +9,7 @@ from .structures import value
 
 SMALLEST = 1000
 """Bytes."""
-LEANING = 1.6
+LEANING = 2.2
 """Sizes are even on a logarithmic scale, leaning towards the small ones by this power."""
 _SAYS = '"messages":[{"role":"user","content":"hi"}]'
 _FIELDS = (

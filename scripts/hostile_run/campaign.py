@@ -1,27 +1,24 @@
 """A campaign: an undisturbed while, then case after case from several processes, beside calm callers and under watch."""
 
 import asyncio
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
-
-import msgspec
 
 from .calm import Calm, quantile
 from .draw import draw, kind_of
-from .judge import Outcome
+from .judge import abandoned
 from .processes import Processes
 from .report import Report
-from .wire import GIVE_UP_SECONDS
+from .shares import Shares
+from .shooters import Shooter, shooters
 
-QUIET_SHARE, QUIET_SECONDS = 0.15, 45.0
+QUIET_SHARE, QUIET_SECONDS = 0.15, 60.0
 """Of the time, at most so long: without a hostile case."""
-PATIENCE_SECONDS = GIVE_UP_SECONDS + 75.0
-"""For one case, with the drawing of it."""
+REHEARSAL_SECONDS = 1.0
+"""From one case that is only drawn to the next, of each process."""
 
 
 @dataclass(kw_only=True)
@@ -34,7 +31,7 @@ class Options:
     """At most."""
     only: tuple[int, ...] = ()
     """These numbers alone."""
-    shooters: int = 4
+    shooters: int = 6
     """Processes that put cases, each one at a time."""
     kinds: frozenset[str] = frozenset()
     """Of these kinds alone; none: of all."""
@@ -50,53 +47,51 @@ class Options:
 async def run(url: str, director: int, canary: Path, options: Options, say: Callable[[str], None]) -> Report:
     """Against the server at `url`, whose director has that pid. `canary`: a folder that no pickle may make."""
     report = Report(seed=options.seed, biggest=options.biggest)
-    async with Calm(url) as calm:
-        quiet = min(QUIET_SECONDS, QUIET_SHARE * options.seconds)
-        await asyncio.sleep(quiet)
-        report.undisturbed = quantile(calm.gaps, 0.999)
-        say(f"undisturbed for {quiet:.0f} s: {len(calm.gaps)} gaps, p99.9 {report.undisturbed * 1000:.0f} ms")
-        calm.gaps.clear()
-        async with Processes(director) as processes:
-            numbers, until = options.numbers(), time.monotonic() + options.seconds - quiet
-            port = int(url.rpartition(":")[2])
-            shooters = [_shoot(numbers, until, port, options, report, say) for _ in range(options.shooters)]
-            began = time.monotonic()
-            await asyncio.gather(*shooters)
-            report.seconds = time.monotonic() - began
-            calm.check()
+    port = int(url.rpartition(":")[2])
+    async with shooters(options.shooters, options.seed, options.biggest, port) as group, Calm(url) as calm:
+        async with Shares(director) as report.shares:
+            quiet = min(QUIET_SECONDS, QUIET_SHARE * options.seconds)
+            await asyncio.gather(*(_rehearse(each, time.monotonic() + quiet, options, n) for n, each in enumerate(group)))
+            report.undisturbed = quantile(calm.gaps, 0.999)
+            say(f"undisturbed for {quiet:.0f} s: {len(calm.gaps)} gaps, p99.9 {report.undisturbed * 1000:.0f} ms")
+            calm.gaps.clear()
+            async with Processes(director) as processes:
+                numbers, until = options.numbers(), time.monotonic() + options.seconds - quiet
+                began = time.monotonic()
+                await asyncio.gather(*(_shoot(each, numbers, until, options, report, say) for each in group))
+                report.seconds = time.monotonic() - began
+                calm.check()
         report.take(calm, processes)
     report.pickled = canary.exists()
     return report
 
 
+async def _rehearse(shooter: Shooter, until: float, options: Options, first: int) -> None:
+    """Draw what will be put, in about the same rhythm, and put nothing: what the shooters themselves cost is no disturbance."""
+    for number in islice(options.numbers(), first, None, options.shooters):
+        if time.monotonic() > until:
+            return
+        await shooter.draw(number)
+        await asyncio.sleep(min(REHEARSAL_SECONDS, max(0.0, until - time.monotonic())))
+    await asyncio.sleep(max(0.0, until - time.monotonic()))
+
+
 async def _shoot(
-    numbers: Iterator[int], until: float, port: int, options: Options, report: Report, say: Callable[[str], None]
+    shooter: Shooter, numbers: Iterator[int], until: float, options: Options, report: Report, say: Callable[[str], None]
 ) -> None:
     """One process, until the numbers or the time are at an end."""
-    settings = {"--seed": options.seed, "--biggest": options.biggest, "--port": port}
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", f"{__package__}.shooter", *(str(word) for pair in settings.items() for word in pair)),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        limit=1 << 22,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        for number in numbers:
-            if time.monotonic() > until:
-                break
-            process.stdin.write(b"%d\n" % number)
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                line = await process.stdout.readline()
-            outcome = msgspec.json.decode(line, type=Outcome)
-            report.add(outcome)
-            if outcome.faults or options.only:
-                say(report.line(outcome))
-    finally:
-        with suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
+    for number in numbers:
+        if time.monotonic() > until:
+            return
+        began = time.monotonic()
+        try:
+            outcome = await shooter.put(number)
+        except TimeoutError:
+            report.add(abandoned(number, kind_of(options.seed, number), began, time.monotonic()))
+            return  # the process may still say something of this case
+        report.add(outcome)
+        if outcome.faults or options.only:
+            say(report.line(outcome))
 
 
 def describe(options: Options) -> list[str]:

@@ -33,6 +33,12 @@ class Outcome(msgspec.Struct, kw_only=True):
     """What is wrong with the answer, in words; nothing: it is as it should be."""
 
 
+def abandoned(number: int, kind: str, began: float, ended: float) -> Outcome:
+    """Of a case whose process did not come to an end with it."""
+    what, fault = "not known", "the process that put it did not end it"
+    return Outcome(number=number, kind=kind, what=what, size=0, began=began, ended=ended, seconds=ended - began, faults=[fault])
+
+
 def judge(number: int, kind: str, shot: Shot, exchange: Exchange) -> Outcome:
     outcome = Outcome(
         number=number,

@@ -7,6 +7,7 @@ from typing import Any
 from .calm import Calm, Gap, quantile
 from .judge import OVERLOAD, SLOW_SECONDS, Outcome
 from .processes import Change, Processes
+from .shares import Shares, told
 from .shot import MEBIBYTE
 
 LARGE = 64 * MEBIBYTE
@@ -18,6 +19,8 @@ AFTERMATH = 0.5
 OVERLOADED = 0.1
 """The share of cases that may be refused for want of room: with more, nothing has been tried."""
 SHOWN = 40
+FEW = 5
+"""Of the longest gaps are told one by one."""
 
 
 @dataclass
@@ -29,6 +32,8 @@ class Report:
     """Seconds: the p99.9 of the calm streams' gaps without a hostile case."""
     outcomes: list[Outcome] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
+    shares: Shares | None = None
+    """Who had a processor meanwhile."""
     answers: int = 0
     pictures: int = 0
     wrongs: int = 0
@@ -68,8 +73,25 @@ class Report:
 
     def beside(self, start: float, end: float) -> str:
         """The cases that were under way at a time."""
-        numbers = [o.number for o in self.outcomes if o.began < end and start < o.ended + AFTERMATH]
-        return " or ".join(self.replay(number) for number in numbers[:4]) or "no case under way"
+        return " or ".join(self.replay(o.number) for o in self.under_way(start, end)[:4]) or "no case under way"
+
+    def under_way(self, start: float, end: float) -> list[Outcome]:
+        return [o for o in self.outcomes if o.began < end and start < o.ended + AFTERMATH]
+
+    def why(self, gap: Gap) -> str:
+        """Who ran on the way of a stream that waited, and who had no processor."""
+        return "no account" if self.shares is None else told(self.shares.during(gap))
+
+    @property
+    def longest_few(self) -> list[Gap]:
+        """The longest gaps that do not overlap."""
+        found: list[Gap] = []
+        for gap in sorted(self.gaps, key=lambda gap: -gap.seconds):
+            if all(gap.end <= other.start or other.end <= gap.start for other in found):
+                found.append(gap)
+            if len(found) == FEW:
+                break
+        return found
 
     @property
     def failures(self) -> list[str]:
@@ -81,7 +103,7 @@ class Report:
             if gap.seconds > bound:
                 beside = "beside a large body" if large else "without a large body"
                 text = f"a calm stream waited {gap.seconds * 1000:.0f} ms {beside}, of {bound * 1000:.0f}"
-                found.append(f"{text}\n    {self.beside(gap.start, gap.end)}")
+                found.append(f"{text}\n    {self.why(gap)}\n    {self.beside(gap.start, gap.end)}")
         if self.wrongs:
             found.append(f"{self.wrongs} calm answers were not as undisturbed: {'; '.join(self.wrong)}")
         if self.pickled:
@@ -126,6 +148,14 @@ class Report:
             f"- largest growth, MiB: {grown}",
             f"- slowest case: {max((outcome.seconds for outcome in self.outcomes), default=0.0):.2f} s of {SLOW_SECONDS:.0f}",
         ]
+
+    def waits(self) -> str:
+        """The longest gaps, each with its cause as far as the kernel tells it."""
+        lines = ["The longest gaps of the calm streams:"]
+        for gap in self.longest_few:
+            lines.append(f"  {gap.seconds * 1000:.0f} ms: {self.why(gap)}")
+            lines += [f"      beside {self.line(o)[:150]}, {o.size:,} bytes" for o in self.under_way(gap.start, gap.end)[:8]]
+        return "\n".join(lines)
 
     def as_dict(self) -> dict[str, Any]:
         return {

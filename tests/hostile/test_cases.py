@@ -2,18 +2,22 @@
 
 import asyncio
 import json
+import math
+import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from thespis.scripts.hostile_run.calm import Calm, Gap
-from thespis.scripts.hostile_run.campaign import Options, describe
+from thespis.scripts.hostile_run.campaign import Options, _shoot, describe
 from thespis.scripts.hostile_run.draw import KINDS, draw, kind_of
 from thespis.scripts.hostile_run.files import NAMES, real
 from thespis.scripts.hostile_run.judge import Outcome, error_of, judge
 from thespis.scripts.hostile_run.processes import Change
 from thespis.scripts.hostile_run.report import LARGE, Report
+from thespis.scripts.hostile_run.shares import Account, Shares, account_of, told
+from thespis.scripts.hostile_run.shooters import shooters
 from thespis.scripts.hostile_run.shot import CHAT, Shot, post, request
 from thespis.scripts.hostile_run.structures import MAKERS, value
 from thespis.scripts.hostile_run.wire import Exchange, answers_in
@@ -182,3 +186,63 @@ async def test_calm_callers_see_another_answer_and_a_lost_server(unused_tcp_port
 def test_the_command_is_there() -> None:
     script = Path(__file__).parents[2] / "scripts/hostile"
     assert script.stat().st_mode & 0o111
+
+
+async def test_the_kernels_account_tells_who_ran_while_a_stream_waited() -> None:
+    shares = Shares(director=0)
+    began = time.monotonic()
+    async with shares:
+        await asyncio.sleep(0.05)
+        burning = time.process_time()
+        while time.process_time() - burning < 0.1:
+            pass
+        await asyncio.sleep(0.05)
+    found = shares.during(Gap(began, time.monotonic()))
+    assert found["caller"].ran >= 0.1
+    assert "caller ran" in told(found)
+
+
+def test_a_gap_has_no_share_of_what_was_before_and_after_it() -> None:
+    accounts = [{"thespis http": Account(ran / 10, queued / 10)} for ran, queued in ((0, 0), (5, 0), (5, 2), (5, 2), (9, 9))]
+    shares = Shares(director=0, _times=[0.0, 1.0, 2.0, 3.0, 4.0], _accounts=accounts)
+    assert shares.during(Gap(1.0, 2.0)) == {"http": Account(0.0, 0.2)}
+    assert shares.during(Gap(1.2, 1.8)) == {"http": Account(0.0, 0.2)}
+    assert shares.during(Gap(2.0, 3.0)) == {}
+    assert Shares(director=0).during(Gap(0.0, 1.0)) == {}
+
+
+def test_a_process_that_has_gone_has_no_account() -> None:
+    assert account_of(1 << 30) is None
+
+
+def test_the_longest_gaps_are_told_with_what_was_beside_them() -> None:
+    waited = report()
+    waited.outcomes = [outcome(3, began=1.0, ended=1.5), outcome(4, began=9.0, ended=9.5)]
+    waited.gaps = [Gap(1.0, 1.4), Gap(1.1, 1.4), Gap(5.0, 5.3)]
+    assert waited.longest_few == [Gap(1.0, 1.4), Gap(5.0, 5.3)]
+    text = waited.waits()
+    assert "400 ms" in text
+    assert "case 3" in text
+    assert "case 4" not in text
+
+
+async def test_a_shooter_that_hangs_ends_its_own_case_alone() -> None:
+    class Hanging:
+        async def put(self, number: int) -> Outcome:
+            if number == 1:
+                raise TimeoutError
+            return outcome(number)
+
+    kept = report()
+    options = Options(seed=SEED, biggest=BIGGEST, seconds=1.0)
+    for numbers in ((0, 1, 2), (3, 4)):
+        await _shoot(Hanging(), iter(numbers), math.inf, options, kept, print)  # type: ignore[arg-type]
+    assert [o.number for o in kept.outcomes[1:]] == [0, 1, 3, 4]
+    assert [o.number for o in kept.outcomes if o.faults] == [1]
+
+
+async def test_shooters_are_ready_before_they_are_given_cases_and_put_none_that_is_only_drawn() -> None:
+    """Nobody listens on the port."""
+    async with shooters(1, SEED, 2000, port=1) as (one,):
+        await one.draw(0)
+        assert (await one.put(0)).faults == ["nobody listens"]

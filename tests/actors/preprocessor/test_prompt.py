@@ -4,6 +4,7 @@ import functools
 import re
 from typing import Any
 
+import msgspec
 import pytest
 import transformers
 
@@ -151,6 +152,29 @@ def test_token_ids_outside_the_vocabulary(checkpoints: Checkpoints) -> None:
 def test_a_requests_own_template_comes_first(checkpoints: Checkpoints) -> None:
     prompt = chat("hello", template=STRING_TEMPLATE)
     assert _load(checkpoints("llava")).renderer().render(prompt, ()).text == "user: hello\n"
+
+
+HALVES = (
+    "{{ '\\ud800' }}",
+    "{{ 'a\\udfff' }}",
+    "{{ '%c' % 55296 }}",
+    "{{ messages[0].content }}{{ '\\udc00\\ud800' }}",
+    "\ud83d",
+)
+
+
+@pytest.mark.parametrize("template", HALVES)
+def test_half_a_surrogate_pair_is_no_prompt(checkpoints: Checkpoints, template: str) -> None:
+    with pytest.raises(RequestError, match="half of a surrogate pair") as told:
+        _load(checkpoints("llava")).renderer().render(chat("hello", template=template), ())
+    msgspec.msgpack.encode(told.value.failure)
+
+
+def test_a_refusal_with_half_a_surrogate_pair_can_be_told(checkpoints: Checkpoints) -> None:
+    template = "{{ raise_exception('a\\ud800b') }}"
+    with pytest.raises(RequestError, match=r"a\?b") as told:
+        _load(checkpoints("llava")).renderer().render(chat("hello", template=template), ())
+    msgspec.msgpack.encode(told.value.failure)
 
 
 def test_a_templates_refusal_is_told(checkpoints: Checkpoints) -> None:

@@ -369,3 +369,19 @@ async def test_while_it_drains_every_answer_ends_its_connection() -> None:
         last = await answer(reader)
         assert (last.status, last.code, last.headers["connection"]) == (503, "shutting_down", "close")
         assert await reader.read() == b""
+
+
+# Expectations
+
+
+@pytest.mark.parametrize(
+    "line", ["OPTIONS *", "GET /none", "GET /live", "DELETE /v1/models", "PATCH /metrics?a=%ff", "POST /health"]
+)
+@pytest.mark.parametrize("expectation", ["200-ok", "100-continue, 200-ok", "x" * 300])
+async def test_an_unknown_expectation_is_refused_in_our_words(line: str, expectation: str) -> None:
+    async with served(FakeClient()) as url, connected(url) as (reader, writer):
+        writer.write(f"{line} HTTP/1.1\r\nHost: x\r\nExpect: {expectation}\r\nConnection: close\r\n\r\n".encode())
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 417 ")
+    assert b"Server: thespis" in head
+    assert json.loads(body)["error"]["code"] == "unsupported_expectation"
