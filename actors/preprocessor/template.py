@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import jinja2
 from jinja2 import nodes
-from jinja2.exceptions import SecurityError, TemplateError
+from jinja2.exceptions import SecurityError, TemplateError, TemplateRuntimeError
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.runtime import Context
@@ -39,12 +39,17 @@ MAX_REPEATED = 1 << 20
 
 @contextmanager
 def _limited() -> Iterator[None]:
-    """Raises TemplateTooSlow in the block when its time is over. CPU time, so that a loaded machine changes nothing."""
+    """Raises TemplateTooSlow in the block when its time is over. CPU time, so that a loaded machine changes nothing.
+    Whatever the template's expressions and the functions that they call raise is a TemplateError, or a MemoryError."""
     try:
         with cpu_budget(CPU_SECONDS):
             yield
     except CpuSpent:
         raise TemplateTooSlow("the template took too long") from None
+    except (TemplateError, MemoryError):
+        raise
+    except Exception as error:
+        raise TemplateRuntimeError(type(error).__name__) from error
 
 
 _WIDE = re.compile(r"%[^A-Za-z%]*(\d{4}|\*)")

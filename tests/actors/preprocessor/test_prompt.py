@@ -190,6 +190,12 @@ def test_a_templates_refusal_is_told(checkpoints: Checkpoints) -> None:
         "{{ namespace(_x=1) }}",
         "{{ missing.attribute.deeper }}",
         "{{ 1 / 0 }}",
+        "{{ cycler() }}",
+        "{% set walk = dict(a=1) %}{% for key in walk %}{{ cycler(*[]) }}{% endfor %}",
+        "{{ strftime_now('\\ud800') }}",
+        "{{ 'a'.encode('no-such') }}",
+        "{{ lipsum(n='x') }}",
+        "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
     ],
 )
 def test_a_template_that_breaks_ends_one_request(checkpoints: Checkpoints, template: str) -> None:
