@@ -27,6 +27,8 @@ class Processes:
     """Processes that are there to be killed."""
     grown: dict[str, float] = field(default_factory=dict)
     """MiB at the most above the size at the start, by title."""
+    kept: dict[str, float] = field(default_factory=dict)
+    """MiB above it at the last look: of the processes that are there now."""
     _first: dict[int, float] = field(default_factory=dict)
     _known: dict[int, str] = field(default_factory=dict)
 
@@ -55,9 +57,12 @@ class Processes:
                 self.replaced += 1
             else:
                 self.changes.append(Change(time.monotonic(), title))
+        self.kept = {}
         for pid, title in now.items():
             size = memory_of(pid) or 0.0
-            self.grown[title] = max(self.grown.get(title, 0.0), size - self._first.setdefault(pid, size))
+            more = size - self._first.setdefault(pid, size)
+            self.grown[title] = max(self.grown.get(title, 0.0), more)
+            self.kept[title] = max(self.kept.get(title, 0.0), more)
         self._known = now
 
 

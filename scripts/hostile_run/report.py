@@ -42,6 +42,8 @@ class Report:
     changes: list[Change] = field(default_factory=list)
     replaced: int = 0
     grown: dict[str, float] = field(default_factory=dict)
+    kept: dict[str, float] = field(default_factory=dict)
+    """What was left of that at the end."""
     pickled: bool = False
     """A pickle has been loaded."""
 
@@ -51,7 +53,8 @@ class Report:
     def take(self, calm: Calm, processes: Processes) -> None:
         self.gaps, self.answers, self.pictures = calm.gaps, calm.answers, calm.pictures
         self.wrong, self.wrongs = calm.wrong, calm.wrongs
-        self.changes, self.replaced, self.grown = processes.changes, processes.replaced, processes.grown
+        self.changes, self.replaced = processes.changes, processes.replaced
+        self.grown, self.kept = processes.grown, processes.kept
 
     def replay(self, number: int) -> str:
         return f"scripts/hostile --seed {self.seed} --max-body-mb {self.biggest / MEBIBYTE:g} --only {number}"
@@ -134,7 +137,10 @@ class Report:
     def _sums(self) -> list[str]:
         count, bound = len(self.outcomes), self.undisturbed
         small, large = self.longest(False).seconds, self.longest(True).seconds
-        grown = ", ".join(f"{title.removeprefix('thespis ')} {size:+.0f}" for title, size in sorted(self.grown.items()))
+        grown = ", ".join(
+            f"{title.removeprefix('thespis ')} {size:+.0f} ({self.kept.get(title, 0.0):+.0f})"
+            for title, size in sorted(self.grown.items())
+        )
         sizes = sorted(outcome.size for outcome in self.outcomes) or [0]
         return [
             f"- seed {self.seed}, {count} cases in {self.seconds:.0f} s; the largest of {sizes[-1] / MEBIBYTE:.0f} MiB, "
@@ -145,7 +151,7 @@ class Report:
             f"- calm answers: {self.answers} texts and {self.pictures} pictures, {self.wrongs} not as undisturbed",
             f"- longest gap of a calm stream: {small * 1000:.0f} ms, beside a body above 64 MiB {large * 1000:.0f} ms; p99.9 "
             f"{quantile(self.gaps, 0.999) * 1000:.0f} ms, undisturbed {bound * 1000:.0f} ms",
-            f"- largest growth, MiB: {grown}",
+            f"- largest growth (and what was left of it at the end), MiB: {grown}",
             f"- slowest case: {max((outcome.seconds for outcome in self.outcomes), default=0.0):.2f} s of {SLOW_SECONDS:.0f}",
         ]
 
@@ -173,6 +179,7 @@ class Report:
             "longest_gap_ms": round(self.longest(False).seconds * 1000, 1),
             "longest_gap_beside_large_ms": round(self.longest(True).seconds * 1000, 1),
             "grown_mib": {title: round(size, 1) for title, size in sorted(self.grown.items())},
+            "kept_mib": {title: round(size, 1) for title, size in sorted(self.kept.items())},
             "slowest_seconds": round(max((outcome.seconds for outcome in self.outcomes), default=0.0), 2),
             "failures": self.failures,
         }

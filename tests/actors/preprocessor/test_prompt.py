@@ -203,6 +203,17 @@ def test_a_template_that_breaks_ends_one_request(checkpoints: Checkpoints, templ
         _load(checkpoints("llava")).renderer(template).render(chat("hello"), ())
 
 
+NESTED = (("{% if 1 %}", "{% endif %}", 120), ("{% if 1 %}", "{% endif %}", 3000), ("{% for a in [1] %}", "{% endfor %}", 120))
+
+
+@pytest.mark.parametrize(("opening", "closing", "depth"), NESTED)
+def test_a_template_that_python_cannot_compile_is_no_template(
+    checkpoints: Checkpoints, opening: str, closing: str, depth: int
+) -> None:
+    with pytest.raises(RequestError, match="no valid Jinja template"):
+        _load(checkpoints("llava")).renderer().render(chat("hello", template=opening * depth + closing * depth), ())
+
+
 @pytest.mark.parametrize(
     ("value", "said"), [("no/such/file.jinja", "neither a file that exists"), ("{% for %}", "no valid Jinja")]
 )
