@@ -11,7 +11,22 @@ from typing import Any
 
 import zmq
 
-from ..protocol.edges.control import AskStats, End, Fatal, FromDirector, Gone, Peer, Peers, Ready, Refused, Stats, Stop
+from ..protocol.edges.control import (
+    AskStats,
+    Cache,
+    End,
+    Fatal,
+    FromDirector,
+    Gone,
+    Peer,
+    Peers,
+    Ready,
+    Refused,
+    Reset,
+    ResetDone,
+    Stats,
+    Stop,
+)
 from ..protocol.errors import EngineError
 from ..protocol.wire import Decoder, Message, WireError
 from . import last_words
@@ -49,6 +64,9 @@ class BaseActor:
 
     def on_gone(self, gone: Gone) -> None:
         """An incarnation is dead and reaped: its leases end."""
+
+    def on_reset(self, cache: Cache) -> None:
+        """Nothing that is kept now is found by requests that come from now on; what requests in progress hold stays theirs."""
 
     def counters(self) -> dict[str, float]:
         """Counted since the start; names in snake_case, units in the name."""
@@ -114,6 +132,9 @@ class BaseActor:
                 self.on_gone(gone)
             case AskStats():
                 self.link.send(Stats(self.launch.role, self.launch.epoch, self.counters()))
+            case Reset(number, cache):
+                self.on_reset(cache)
+                self.link.send(ResetDone(self.launch.role, self.launch.epoch, number))
             case End(ids):
                 self.on_end(ids)
             case Stop():

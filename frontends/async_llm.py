@@ -7,8 +7,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from ..protocol.edges.control import Status
+from ..protocol.errors import EngineError
 from ..protocol.sampling import SamplingParams
-from .client import Client
+from .client import UNCONFIRMED, Client
 from .conversations import Conversation, is_conversation, read_chat
 from .deadline import steady
 from .engine import EngineHandle, find_engine, start_engine
@@ -123,6 +124,20 @@ class AsyncLLM:
     async def status(self) -> Status:
         """Readiness, pids and counters of every process. Raises EngineError where the engine has ended or does not answer."""
         return await self._running().status()
+
+    async def reset_prefix_cache(self) -> bool:
+        """Forget the computed beginnings of prompts. Requests in progress keep theirs, and later ones do not find them.
+
+        False where the scheduler has not confirmed it in time. Raises EngineError where the engine does not answer.
+        """
+        return await self._running().reset("prefix")
+
+    async def reset_mm_cache(self) -> None:
+        """Forget decoded media, their embeddings, and what ids (`uuid`) name. Requests in progress keep what they hold, and
+        later ones do not find it: they decode and encode anew. Raises EngineError where that is not confirmed.
+        """
+        if not await self._running().reset("media"):
+            raise EngineError(UNCONFIRMED)
 
     def _running(self) -> Client:
         if self._client is None:

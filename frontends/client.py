@@ -1,6 +1,7 @@
 """The client: every face submits here. It admits requests, keeps the ledger, and gives each caller its stream."""
 
 import asyncio
+import itertools
 import os
 import random
 import secrets
@@ -13,7 +14,7 @@ from typing import Any, Self
 
 from ..protocol.blobs import read_once
 from ..protocol.checkpoint import ModelInfo
-from ..protocol.edges.control import AskStatus, Drain, Excuse, Gone, Refused, Reshare, Status
+from ..protocol.edges.control import AskReset, AskStatus, Cache, Drain, Excuse, Gone, Refused, ResetOver, Reshare, Status
 from ..protocol.edges.preprocessor_to_client import Tokenized
 from ..protocol.errors import EngineError, Failure, RequestError
 from ..protocol.request import MediaItem, Prompt, Request
@@ -30,6 +31,7 @@ from .suspects import Suspects, outline
 from .tokenizing import Tokenizing
 
 GONE = Failure("restarted", "The engine has ended.", code="engine_dead")
+UNCONFIRMED = "A process of the engine did not confirm in time that its cache is empty; see the log, then try again."
 CLOSED = Failure("restarted", "The engine is shutting down; send the request again.", code="shutting_down")
 """For requests that come while the engine drains."""
 CUT = Failure("restarted", "The engine shut down before this request was done; send it again.", code="shutting_down")
@@ -58,6 +60,9 @@ class Client:
         self._delivery = Delivery(self._connection, self._ledger, self._suspects)
         self._tokenizing = Tokenizing(self._connection)
         self._statuses: list[asyncio.Future[Status]] = []
+        self._resets: dict[int, asyncio.Future[bool]] = {}
+        """By number: who waits for a cache to be emptied."""
+        self._reset_numbers = itertools.count(1)
         self._dead: EngineError | None = None
         self._closed = False
 
@@ -214,6 +219,19 @@ class Client:
         async with self._connection.answering():
             return await future
 
+    async def reset(self, cache: Cache) -> bool:
+        """Have the engine's cache of media, or of prompts' beginnings, emptied. True: every actor that has a part of it has
+        done so, or died; requests submitted from now on find nothing of before. Raises EngineError where none answers."""
+        self._raise_if_dead()
+        number = next(self._reset_numbers)
+        future = self._resets[number] = self._loop.create_future()
+        self._connection.ask(AskReset(self._connection.role, number, cache))
+        try:
+            async with self._connection.answering():
+                return await future
+        finally:
+            del self._resets[number]
+
     async def close(self) -> None:
         """Leave the engine: requests in flight are cancelled, everything that this client held is freed."""
         if self._closed:
@@ -255,6 +273,9 @@ class Client:
                         future.set_result(status)
                 if status.fatal is not None:
                     self._die(EngineError(status.fatal), gave_up=status.gave_up)
+            case ResetOver(number, done):
+                if (asked := self._resets.get(number)) is not None and not asked.done():
+                    asked.set_result(done)
             case Refused(text):
                 self._die(EngineError(text))
 
@@ -304,7 +325,8 @@ class Client:
         for entry in self._ledger.all():
             entry.leased = False
         self._dispatcher.end_all(CUT if self.draining and not gave_up else GONE)
-        for future in self._statuses:
+        waiting: list[asyncio.Future[Any]] = [*self._statuses, *self._resets.values()]
+        for future in waiting:
             if not future.done():
                 future.set_exception(error)
         self._statuses = []

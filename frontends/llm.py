@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from ..protocol.edges.control import Status
+from ..protocol.errors import EngineError
 from ..protocol.sampling import SamplingParams
-from .client import Client
+from .client import UNCONFIRMED, Client
 from .conversations import Conversation, is_conversation, read_chat
 from .engine import EngineHandle, find_engine, start_engine
 from .inputs import PromptInput, is_prompt, read_prompt
@@ -135,6 +136,20 @@ class LLM:
     def status(self) -> Status:
         """Readiness, pids and counters of every process. Raises EngineError where the engine has ended or does not answer."""
         return self._call(self._client.status())
+
+    def reset_prefix_cache(self) -> bool:
+        """Forget the computed beginnings of prompts. Requests in progress keep theirs, and later ones do not find them.
+
+        False where the scheduler has not confirmed it in time. Raises EngineError where the engine does not answer.
+        """
+        return self._call(self._client.reset("prefix"))
+
+    def reset_mm_cache(self) -> None:
+        """Forget decoded media, their embeddings, and what ids (`uuid`) name. Requests in progress keep what they hold, and
+        later ones do not find it: they decode and encode anew. Raises EngineError where that is not confirmed.
+        """
+        if not self._call(self._client.reset("media")):
+            raise EngineError(UNCONFIRMED)
 
     def close(self) -> None:
         """End every process of this engine, or leave the engine that was joined. Idempotent."""

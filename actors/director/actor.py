@@ -17,6 +17,7 @@ from ...protocol import VERSION
 from ...protocol.channel import bind_inbox
 from ...protocol.division import Division
 from ...protocol.edges.control import (
+    AskReset,
     AskStatus,
     Drained,
     Excuse,
@@ -29,6 +30,7 @@ from ...protocol.edges.control import (
     Peer,
     Ready,
     Refused,
+    ResetDone,
     Reshare,
     Share,
     Stalled,
@@ -45,6 +47,7 @@ from .config import Announcement, DirectorConfig
 from .ending import end_in_order
 from .janitor_keeper import JanitorKeeper
 from .processes import is_child
+from .resets import Resets
 from .roster import ClientRecord, Member, split_share
 from .stats import StatsCollector
 from .supervisor import Supervisor
@@ -81,6 +84,7 @@ class Director:
         self.supervisor = Supervisor(config, run_dir, roles, preload, janitor, self._gone, self.give_up)
         self.roster = self.supervisor.roster
         self._stats = StatsCollector(self.roster, self.send, self._answer_status)
+        self._resets = Resets(self.roster, self.send, self._answer)
         self._opened = False
         self._face_here = config.face_pid is not None
         self.fatal: str | None = None
@@ -215,6 +219,11 @@ class Director:
                     self._client_gone(role, client)
             case AskStatus(role):
                 self._stats.ask(identity, role)
+            case AskReset():
+                self._resets.ask(identity, message)
+            case ResetDone(role, epoch, number):
+                if self._member(role, epoch) is not None:
+                    self._resets.confirmed(role, number)
             case Excuse(role, epochs):
                 if (excused := self.roster.members.get(role)) is not None:
                     excused.budget.give_back(epochs)
@@ -332,6 +341,7 @@ class Director:
         if not self.supervisor.closing:
             self.tell_all(Gone(role, epoch, outside))
         self._stats.gone(role)
+        self._resets.gone(role)
 
     def _answer_status(self, identity: bytes) -> None:
         self._answer(identity, self.status())

@@ -16,7 +16,7 @@ import torch
 
 from ...gpu_runtime.encoder import load_encoder
 from ...protocol.blobs import Arena, BlobError, BlobReader, BlobRef, arena_limit
-from ...protocol.edges.control import Gone, Peer
+from ...protocol.edges.control import Cache, Gone, Peer
 from ...protocol.edges.encoder_cache_to_preprocessor import FeaturesRead
 from ...protocol.edges.preprocessor_to_encoder_cache import Features
 from ...protocol.edges.scheduler_to_encoder_cache import Need, Release
@@ -90,6 +90,10 @@ class EncoderCache(Actor):
         self._over.add(ids)
         ended = set(ids)
         self._apply(self.store.unlease(lambda features: features.request in ended))
+
+    def on_reset(self, cache: Cache) -> None:
+        if cache == "media":
+            self._apply(self.store.reset())
 
     def on_peer(self, role: str, peer: Peer) -> None:
         if role == PREPROCESSOR:

@@ -29,7 +29,7 @@ class State(Enum):
 class EmbeddingEntry:
     """One embedding, or the space for it."""
 
-    __slots__ = ("blob", "holders", "key", "nbytes", "rows", "since", "state", "waiting")
+    __slots__ = ("blob", "holders", "key", "nbytes", "retired", "rows", "since", "state", "waiting")
 
     def __init__(self, key: str, rows: int, nbytes: int, since: float) -> None:
         self.key = key
@@ -43,6 +43,8 @@ class EmbeddingEntry:
         """Who pins it."""
         self.waiting: dict[str, None] = {}
         """Those of `holders` that have had no answer yet."""
+        self.retired = False
+        """It was in use at a reset, and is not kept when nobody holds it any more."""
 
 
 class Claim(NamedTuple):

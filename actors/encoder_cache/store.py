@@ -139,6 +139,17 @@ class Store:
         self._admit()
         return self._effects()
 
+    # what a caller asks for
+
+    def reset(self) -> list[Effect]:
+        """Keep nothing of what is here for reuse: what nobody holds goes now, the rest with its last holder."""
+        for entry in list(self._entries.values()):
+            entry.retired = True
+            if entry.key in self._unpinned:
+                self._drop(entry)
+        self._admit()
+        return self._effects()
+
     # time
 
     def expire(self, now: float) -> list[Effect]:
@@ -272,7 +283,7 @@ class Store:
         """After a holder went: keep what is held for its next use, give up what nobody wants any more."""
         if entry.holders:
             return
-        if entry.state is State.HELD:
+        if entry.state is State.HELD and not entry.retired:
             self._unpinned[entry.key] = None
             self._spare_bytes += entry.nbytes
             if len(self._entries) > ITEMS:

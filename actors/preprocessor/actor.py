@@ -7,6 +7,7 @@ else. When all are there the prepared request leaves.
 
 import asyncio
 import logging
+import secrets
 import time
 from collections.abc import Callable
 from functools import partial
@@ -18,7 +19,7 @@ import msgspec
 from ...protocol import topology
 from ...protocol.blobs import BlobError, BlobReader
 from ...protocol.edges.client_to_preprocessor import Prepare, Tokenize
-from ...protocol.edges.control import Excuse, Gone, Kill, Peer
+from ...protocol.edges.control import Cache, Excuse, Gone, Kill, Peer
 from ...protocol.edges.decode_worker_to_preprocessor import ChatRendered, Decoded, DecodeFailed, GuideChecked
 from ...protocol.edges.encoder_cache_to_preprocessor import FeaturesRead
 from ...protocol.edges.fetcher_to_preprocessor import Fetched
@@ -65,6 +66,8 @@ class Preprocessor(Actor):
         self._tickets: dict[str, Ticket] = {}
         self._over = Tombstones()
         self._bindings = Bindings()
+        self._era = ""
+        """Of the keys of items: see `key_salt`."""
         self._epochs: dict[str, int] = {}
         self._count = {"prepared": 0, "failed": 0}
 
@@ -119,6 +122,12 @@ class Preprocessor(Actor):
             ticket = self._tickets.get(request_id)
             if ticket is not None:
                 self._drop(ticket)
+
+    def on_reset(self, cache: Cache) -> None:
+        if cache == "media":
+            self._era = secrets.token_hex(8)
+            self._bindings.clear()
+            self._decoding.reset()
 
     def on_peer(self, role: str, peer: Peer) -> None:
         if topology.kind_of(role) == topology.DECODE_WORKER:
@@ -243,7 +252,7 @@ class Preprocessor(Actor):
         processor, io = self._validator.options.of(request, index)
         if index in ticket.tracks.values():
             io = {**io, SOUND_TRACK: True}
-        salt = key_salt(request.tenant, self.config.model.fingerprint)
+        salt = key_salt(request.tenant, self.config.model.fingerprint, self._era)
         key = item_key(digest, item.modality, processor, io, salt)
         if not self._decoding.want(ticket, index, key, processor, io, salt):
             raise _cache_miss(request, index, again)

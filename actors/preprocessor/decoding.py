@@ -258,6 +258,10 @@ class Decoding:
     def evict(self) -> None:
         self._free(self.store.evict())
 
+    def reset(self) -> None:
+        """Keep no features for reuse."""
+        self._free(self.store.reset())
+
     def _free(self, entries: list[FeatureEntry]) -> bool:
         by_worker: dict[str, list[int]] = {}
         for entry in entries:

@@ -60,9 +60,10 @@ def content_digest(hasher: str, source: Source, data: Bytes) -> str:
     return digest.hexdigest()
 
 
-def key_salt(tenant: str, fingerprint: str) -> str:
-    """What, beside content and options, an embedding belongs to."""
-    return json.dumps([tenant, fingerprint, KEY_VERSION])
+def key_salt(tenant: str, fingerprint: str, era: str = "") -> str:
+    """What, beside content and options, an embedding belongs to. `era`: drawn anew when the caches of media are emptied, so
+    that what requests in progress still hold is found by no later one."""
+    return json.dumps([tenant, fingerprint, KEY_VERSION + era])
 
 
 def item_key(digest: str, modality: Modality, processor: dict[str, Any], io: dict[str, Any], salt: str) -> str:

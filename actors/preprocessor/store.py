@@ -34,6 +34,11 @@ class FeatureEntry:
         return self.decoded.key
 
     @property
+    def idle(self) -> bool:
+        """Nobody needs it now."""
+        return not self.pins and not self.leases
+
+    @property
     def nbytes(self) -> int:
         return sum(ref.nbytes for ref in self.decoded.tensors.values())
 
@@ -46,6 +51,8 @@ class FeatureStore:
         self._entries: OrderedDict[str, FeatureEntry] = OrderedDict()
         self._owed: dict[str, int] = {}
         """Leases on entries that died with their worker: their returns will still come, and are not their successors'."""
+        self._retired: set[str] = set()
+        """Keys of what was in use at a reset: it goes as soon as nobody needs it."""
         self.bytes = 0
 
     def __len__(self) -> int:
@@ -96,15 +103,22 @@ class FeatureStore:
                 self._owed[entry.key] = entry.leases
         return lost
 
+    def reset(self) -> list[FeatureEntry]:
+        """Keep nothing of what is here for reuse; returns what goes at once. Keys of later requests are to differ."""
+        self._retired.update(self._entries)
+        return self.evict()
+
     def evict(self, worker: str | None = None) -> list[FeatureEntry]:
         """What must go to be within the limits; with `worker` all that may go of that worker's."""
-        gone: list[FeatureEntry] = []
+        gone = [entry for key in self._retired if (entry := self._entries[key]).idle]
+        for entry in gone:
+            self._remove(entry)
         if worker is None and not self._over:
             return gone
         for entry in list(self._entries.values()):
             if worker is None and not self._over:
                 break
-            if not entry.pins and not entry.leases and worker in (None, entry.worker):
+            if entry.idle and worker in (None, entry.worker):
                 self._remove(entry)
                 gone.append(entry)
         return gone
@@ -115,6 +129,7 @@ class FeatureStore:
 
     def _remove(self, entry: FeatureEntry) -> None:
         del self._entries[entry.key]
+        self._retired.discard(entry.key)
         self.bytes -= entry.nbytes
 
 
@@ -140,6 +155,10 @@ class Bindings:
         if len(self._digests) > self._limit:
             self._digests.popitem(last=False)
         return True
+
+    def clear(self) -> None:
+        """Every id may name other content."""
+        self._digests.clear()
 
     def free(self, tenant: str, uuid: str) -> None:
         """What was bound to it has turned out to be no medium."""

@@ -10,7 +10,7 @@ import msgspec
 
 from ...protocol import topology
 from ...protocol.edges.client_to_scheduler import Ack, Resume
-from ...protocol.edges.control import Gone, Peer
+from ...protocol.edges.control import Cache, Gone, Peer
 from ...protocol.edges.detokenizer_to_scheduler import Stopped
 from ...protocol.edges.encoder_cache_to_scheduler import EmbeddingReady, EncodeFailed, Lost
 from ...protocol.edges.gpu_runner_to_scheduler import StepResult
@@ -57,6 +57,10 @@ class SchedulerActor(Actor):
     def on_end(self, ids: tuple[str, ...]) -> None:
         self.policy.end(ids)
         self._go_on()
+
+    def on_reset(self, cache: Cache) -> None:
+        if cache == "prefix":
+            self.policy.batch.forget_prefixes()
 
     def on_peer(self, role: str, peer: Peer) -> None:
         match role:

@@ -1,5 +1,6 @@
 """Who waits, who runs, who is leaving; and the blocks they hold. Sequences change place here and nowhere else."""
 
+import sys
 from bisect import insort
 from operator import attrgetter
 
@@ -9,6 +10,8 @@ from .outbox import Tally
 from .sequence import Place, Sequence
 
 by_order = attrgetter("order")
+NEVER = sys.maxsize
+"""As `Sequence.published`: none of its blocks is shared any more."""
 
 
 class Batch:
@@ -94,6 +97,13 @@ class Batch:
             for index in range(seq.published, full):
                 pool.publish(seq.blocks[index], seq.chain.hashes[index])
             seq.published = full
+
+    def forget_prefixes(self) -> None:
+        """Empty the prefix cache. What runs goes on and shares nothing any more: all that it makes follows from what it had."""
+        if self.pool is not None:
+            self.pool.forget()
+        for seq in self.running + self.leaving:
+            seq.published = NEVER
 
     def leave(self, seq: Sequence) -> None:
         """Out of the batch and the queue; where it has not ended, back into the queue as soon as its steps are answered."""

@@ -77,6 +77,13 @@ class BlockPool:
             self._cached[digest] = block
             self._hashes[block] = digest
 
+    def forget(self) -> None:
+        """Empty the cache: no beginning that is held now is matched again. Blocks in use stay with their holders."""
+        self._blank.extend(reversed(self._idle))
+        self._idle.clear()
+        self._cached.clear()
+        self._hashes = [None] * len(self._hashes)
+
     def give_back(self, blocks: Sequence[int]) -> None:
         """Hold these once less. The end of a prompt is given up before its beginning."""
         for block in reversed(blocks):

@@ -1,6 +1,5 @@
 """/v1/chat/completions and /v1/completions."""
 
-import re
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -8,18 +7,15 @@ from typing import Any
 
 from aiohttp import web
 
-from ...protocol.errors import refuse
 from ...protocol.request import TextPrompt, TokenPrompt
 from .chat_shape import ChatShape
 from .completion_shape import CompletionShape
 from .generate import Meter, answer_stream, answer_whole, submit_all
 from .parse import Generation, prompt_only
-from .reading import CHAT, COMPLETION
+from .reading import CHAT, COMPLETION, check_id
 from .schema import ChatRequest, Common
 from .service import SERVICE, TENANT, Service
 from .shape import Options, Shape
-
-OWN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+=~-]{0,127}")
 
 
 async def chat_completions(request: web.Request) -> web.StreamResponse:
@@ -59,13 +55,9 @@ def _options(service: Service, body: Common, arrival: float, generation: Generat
 def _own_id(request: web.Request, body: Common) -> str | None:
     """The caller's name for the request: of the header, else of the body. It only comes back; inside, requests have ids of
     ours, so that nobody's can be taken. Raises RequestError 400."""
-    for name, id in (("X-Request-Id", request.headers.get("X-Request-Id")), ("request_id", body.request_id)):
-        if id is not None:
-            if not OWN_ID.fullmatch(id):
-                text = "An id has 1 to 128 letters, digits and characters of ._:/@+=~- and begins with a letter or digit."
-                raise refuse("invalid_request", text, name, "invalid_request_id")
-            return id
-    return None
+    id = request.headers.get("X-Request-Id")
+    check_id("X-Request-Id", id)
+    return body.request_id if id is None else id
 
 
 def _prompt_text(service: Service, generation: Generation) -> str:

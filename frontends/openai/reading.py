@@ -1,5 +1,6 @@
 """From the bytes of a body to what a call asks for, by the path's kind: the same in the server and in a reader. Pure."""
 
+import re
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
@@ -31,6 +32,7 @@ MAX_BIASES = 1 << 15
 MAX_URL = 1 << 16
 """Characters of a URL that is to be fetched."""
 MAX_DETOKENIZED = 1 << 20
+OWN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+=~-]{0,127}")
 SMALL_BYTES = 1 << 20
 SMALL = Structure(depth=128, containers=4096, keys=16_384, strings=16_384, values=32_768)
 """A body within this is read in less than 20 ms."""
@@ -84,6 +86,7 @@ def read(kind: Kind[B, P], raw: "bytes | memoryview", terms: Terms) -> Call[B, P
     """Raises RequestError that names what is wrong and where."""
     body = decode(kind.schema, raw)
     check_model(body.model, terms)
+    check_id("request_id", getattr(body, "request_id", None))  # here: a reader hands back no text of this length
     if getattr(body, "chat_template", None) is not None and not terms.templates:
         text = "A chat template in the request is refused; start with --trust-request-chat-template."
         raise refuse("unsupported", text, "chat_template", "unsupported")
@@ -97,6 +100,13 @@ def check_model(name: str | None, terms: Terms) -> None:
     """Raises RequestError 404 for a model that is not served here. None stands for the one that is."""
     if name is not None and name != terms.model:
         raise refuse("not_found", f"The served model is `{terms.model}`.", "model", "model_not_found")
+
+
+def check_id(where: str, id: str | None) -> None:
+    """A caller's own name for a request. Raises RequestError 400."""
+    if id is not None and not OWN_ID.fullmatch(id):
+        text = "An id has 1 to 128 letters, digits and characters of ._:/@+=~- and begins with a letter or digit."
+        raise refuse("invalid_request", text, where, "invalid_request_id")
 
 
 def detokenize(token_ids: Sequence[int], terms: Terms) -> str:

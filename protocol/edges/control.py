@@ -1,8 +1,13 @@
 """The control edge: the director and every process, and `End` from clients to every actor. It never waits behind data."""
 
+from typing import Literal
+
 import msgspec
 
 from ..wire import Message
+
+Cache = Literal["media", "prefix"]
+"""What can be emptied on demand: features and embeddings of media; the KV of prompts' beginnings."""
 
 # process -> director
 
@@ -65,6 +70,22 @@ class AskStatus(Message, frozen=True):
     role: str
 
 
+class AskReset(Message, frozen=True):
+    """client -> director: have this cache emptied. Answered with `ResetOver` of the same number."""
+
+    role: str
+    number: int
+    cache: Cache
+
+
+class ResetDone(Message, frozen=True):
+    """An actor's answer to `Reset`: no request that comes from now on finds what was kept before."""
+
+    role: str
+    epoch: int
+    number: int
+
+
 class Excuse(Message, frozen=True):
     """preprocessor, scheduler, client -> director: these incarnations died of work that is not tried again. The restarts that
     they cost are given back."""
@@ -95,7 +116,9 @@ class Stalled(Message, frozen=True):
     epoch: int
 
 
-ToDirector = Hello | Ready | Heartbeat | Stats | Fatal | Leave | AskStatus | Kill | Excuse | Drained | Stalled
+ToDirector = (
+    Hello | Ready | Heartbeat | Stats | Fatal | Leave | AskStatus | AskReset | ResetDone | Kill | Excuse | Drained | Stalled
+)
 
 
 # director -> process
@@ -154,6 +177,21 @@ class AskStats(Message, frozen=True):
     """Answered with `Stats`."""
 
 
+class Reset(Message, frozen=True):
+    """Empty this cache, as far as it lies here. Answered with `ResetDone`."""
+
+    number: int
+    cache: Cache
+
+
+class ResetOver(Message, frozen=True):
+    """The answer to `AskReset`."""
+
+    number: int
+    done: bool
+    """False: some actor that has a part of the cache has not answered in time."""
+
+
 class Drain(Message, frozen=True):
     """To clients: submit nothing new. Answered with `Drained`, perhaps much later."""
 
@@ -184,4 +222,4 @@ class End(Message, frozen=True):
     ids: tuple[str, ...]
 
 
-FromDirector = Welcome | Refused | Peers | Gone | Reshare | AskStats | Drain | Stop | Status | End
+FromDirector = Welcome | Refused | Peers | Gone | Reshare | AskStats | Reset | ResetOver | Drain | Stop | Status | End

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from thespis import LLM, SamplingParams, TextPrompt, TokensPrompt
+from thespis import LLM, AsyncLLM, SamplingParams, TextPrompt, TokensPrompt
 from thespis.protocol.config import EngineConfig
 from thespis.protocol.edges.preprocessor_to_client import PreparedCopy
 from thespis.protocol.errors import RequestError
@@ -20,6 +20,7 @@ from thespis.protocol.errors import RequestError
 from ..helpers.checkpoints import Checkpoints
 from ..helpers.media import RATE, clip_frames, data_url, picture, png, sound
 from ..helpers.media import clip as drawn_clip
+from ..helpers.serving import Server
 from .counting import Watch
 from .faces import AsyncFace, Face, ask, refusal
 
@@ -346,3 +347,36 @@ def test_B14_a_clone_is_equal() -> None:
     params = SamplingParams(stop=("x",), logit_bias={1: 2.0}, seed=3)
     assert params.clone() == params
     assert params.clone() is not params
+
+
+def test_B14_after_a_reset_media_and_beginnings_are_computed_anew(llm: LLM) -> None:
+    prompt = {"prompt": f"What became of what has been seen and of what has been read before? {SHOWN}"}
+
+    def ask(**more: Any) -> tuple[int, int, int, list[int]]:
+        """Items decoded, items encoded, tokens known, and the answer."""
+        watch = Watch(llm)
+        (output,) = llm.generate({**prompt, **more}, GREEDY, use_tqdm=False)
+        done = watch.done()
+        return done.decoded, done.encoded, output.num_cached_tokens, output.outputs[0].token_ids
+
+    shown = {"multi_modal_data": {"image": picture(77)}, "multi_modal_uuids": {"image": "reset"}}
+    *first, answer = ask(**shown)
+    assert first[:2] == [1, 1]
+    decoded, encoded, known, again = ask(**shown)
+    assert (decoded, encoded, known > 0, again) == (0, 0, True, answer)
+    assert llm.reset_mm_cache() is None  # type: ignore[func-returns-value]
+    with pytest.raises(RequestError, match="Cache miss"):
+        ask(multi_modal_data={"image": None}, multi_modal_uuids={"image": "reset"})
+    decoded, encoded, _, again = ask(**shown)
+    assert (decoded, encoded, again) == (1, 1, answer)
+    assert llm.reset_prefix_cache() is True
+    decoded, encoded, known, again = ask(**shown)
+    assert (decoded, encoded, known, again) == (0, 0, 0, answer)
+
+
+async def test_B14_resets_in_an_asyncio_program(server: Server) -> None:
+    async with AsyncLLM(run_dir=server.run_dir) as llm:
+        running = asyncio.create_task(llm.generate("Go on", SamplingParams(max_tokens=40, ignore_eos=True)))
+        results = await asyncio.gather(*(llm.reset_prefix_cache() for _ in range(3)), llm.reset_mm_cache())
+        assert results == [True, True, True, None]
+        assert len((await running).outputs[0].token_ids) == 40

@@ -127,6 +127,11 @@ class StoreMachine(RuleBasedStateMachine):
             self.take(self.books.encoded(key, blob(key), None))
 
     @rule()
+    def reset(self) -> None:
+        self.take(self.books.reset())
+        assert self.held.keys() == {key for _, key in self.pinned}
+
+    @rule()
     def worker_dies(self) -> None:
         self.take(self.books.void(lambda segment: segment.startswith("v.")))
 
@@ -344,3 +349,34 @@ def test_so_many_small_embeddings_are_kept_and_no_more(monkeypatch: pytest.Monke
     assert books.release("h-a") == []
     assert (len(books), books.evicted, books.pinned) == (2, 1, 1)
     assert [effect.hit for effect in books.need(need("again", "a"), 1.0) if isinstance(effect, EmbeddingReady)] == [True]
+
+
+def test_B14_a_reset_frees_what_nobody_holds_and_the_rest_with_its_last_holder() -> None:
+    books = store()
+    for holder, key in (("x", "a"), ("y", "b"), ("z", "c")):
+        books.features(features(key))
+        books.need(need(holder, key), 0.0)
+    encode(books, "a")
+    encode(books, "b")
+    books.release("x")
+    assert books.reset() == [Free(blob("a"))]
+    assert books.release("y") == [Free(blob("b"))]
+    assert [type(effect) for effect in encode(books, "c")] == [FeaturesRead, EmbeddingReady]  # it was under way
+    assert books.release("z") == [Free(blob("c"))]
+    assert (len(books), books.bytes_used) == (0, 0)
+    books.features(features("a"))
+    books.need(need("x", "a"), 0.0)
+    encode(books, "a")
+    assert books.release("x") == []  # kept again
+
+
+def test_B14_a_reset_makes_room_for_who_waits() -> None:
+    books = store(capacity=5)
+    books.features(features("c"))
+    books.need(need("x", "c"), 0.0)
+    encode(books, "c")
+    books.need(need("y", "d"), 0.0)
+    books.reset()
+    assert (books.claims, books.pinned) == (1, 1)  # pinned, whatever is asked
+    books.release("x")
+    assert books.claims == 0

@@ -93,3 +93,33 @@ def test_so_many_small_entries_are_kept_and_no_more(monkeypatch: pytest.MonkeyPa
     assert books.evict() == [entries["b"], entries["c"]]
     assert books.evict() == []
     assert (len(books), books.bytes) == (3, 30)
+
+
+def test_B14_a_reset_drops_what_nobody_needs_and_the_rest_when_nobody_needs_it() -> None:
+    books, entries = store("a", "b", "c", limit=100)
+    entries["a"].pins = 1
+    entries["b"].leases = 1
+    assert books.reset() == [entries["c"]]
+    books.add(later := entry("d"))
+    assert books.evict() == []
+    books.returned("b")
+    entries["a"].pins = 0
+    assert sorted(one.key for one in books.evict()) == ["a", "b"]
+    assert (books.evict(), books.get("d"), books.bytes) == ([], later, 10)
+
+
+def test_B14_what_died_with_its_worker_after_a_reset_may_come_back_and_stay() -> None:
+    books, entries = store("a", limit=100)
+    entries["a"].pins = 1
+    assert books.reset() == []
+    books.worker_gone("decode-worker-0")
+    books.add(again := entry("a"))
+    assert (books.evict(), books.get("a")) == ([], again)
+
+
+def test_B14_ids_name_nothing_after_a_reset() -> None:
+    bindings = Bindings()
+    assert bindings.bind("alice", "cat", "1")
+    bindings.clear()
+    assert bindings.get("alice", "cat") is None
+    assert bindings.bind("alice", "cat", "2")

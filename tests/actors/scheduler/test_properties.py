@@ -95,6 +95,8 @@ def _play(bench: Bench, dice: random.Random, move: str) -> None:
             bench.join_runner()
         case "lose encoder" if not bench.cornered():
             bench.lose_encoder(dice.randrange(IN_FLIGHT + 1))
+        case "forget":
+            bench.policy.batch.forget_prefixes()
     bench.check_blocks()
 
 
@@ -122,7 +124,7 @@ def _through(world: World, moves: list[str]) -> Bench:
 
 
 CALM = ["plan", "plan", "answer", "give"]
-STORMY = [*CALM, "plan", "answer", "lose runner", "lose encoder"]
+STORMY = [*CALM, "plan", "answer", "lose runner", "lose encoder", "forget"]
 
 
 @settings(max_examples=150, deadline=None)

@@ -436,3 +436,41 @@ def test_a_second_item_that_fails_finds_its_request_already_ended() -> None:
         bench.policy.encode_failed(EncodeFailed(key, (holder,), Failure("too_large", "no")))
     bench.deliver()
     assert bench.rejected["two"].failure.kind == "too_large"
+
+
+def _hit_of(bench: Bench, request: Prepared) -> int:
+    """Tokens of its prompt that were in the prefix cache."""
+    before = bench.policy.tally.prefix_hit_tokens
+    bench.submit(request)
+    bench.plan()
+    return bench.policy.tally.prefix_hit_tokens - before
+
+
+def test_B14_a_beginning_computed_before_a_reset_is_not_found_and_one_computed_after_is() -> None:
+    bench = Bench()
+    bench.submit(prepared("one", LONG[:16], max_tokens=2))
+    bench.run()
+    bench.policy.batch.forget_prefixes()
+    assert _hit_of(bench, prepared("two", LONG[:16], max_tokens=2)) == 0
+    bench.run()
+    assert _hit_of(bench, prepared("three", LONG[:16], max_tokens=2)) == 12
+    bench.run()
+    bench.assert_empty()
+
+
+def test_B14_what_runs_at_a_reset_keeps_its_blocks_and_shares_none_later() -> None:
+    bench = Bench()
+    bench.submit(prepared("old", LONG[:8], max_tokens=20))
+    for _ in range(4):
+        bench.plan()
+        bench.answer()
+    bench.policy.batch.forget_prefixes()
+    bench.check_blocks()
+    bench.run()
+    answer = bench.tokens["old", 0]
+    assert answer == oracle(prepared("old", LONG[:8], max_tokens=20), 0)
+    bench.submit(prepared("new", LONG[:8], max_tokens=1))  # computes the beginning anew, for the next
+    bench.run()
+    assert _hit_of(bench, prepared("longer", [*LONG[:8], *answer], max_tokens=1)) == 8
+    bench.run()
+    bench.assert_empty()

@@ -146,6 +146,9 @@ async def test_media_beyond_the_share_are_refused_and_leave_nothing(tmp_path: An
         assert status == 400
         bad = chat([picture(bytes(500))], request_id="not/an id") + PADDED
         assert (await answer(url, PATH, bad))[0] == 400
+        for id in ("x" * 129, "x" * 1024, "x" * 1025, "x" * (1 << 20), ""):
+            status, told = await answer(url, PATH, chat([picture(bytes(500))], request_id=id) + PADDED)
+            assert (status, told["error"]["param"], told["error"]["code"]) == (400, "request_id", "invalid_request_id")
     assert client.blobs == {}
     assert list(tmp_path.iterdir()) == []
 
