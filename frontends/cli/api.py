@@ -7,6 +7,7 @@ from typing import Any
 
 import aiohttp
 import msgspec
+import yarl
 
 from ...protocol.errors import EngineError
 
@@ -65,10 +66,10 @@ class ApiError(EngineError):
 
 
 class Api:
-    """One server; `base_url` with or without /v1."""
+    """One server; `base_url` with or without /v1. Raises ApiError for one that is no address."""
 
     def __init__(self, base_url: str, api_key: str | None = None, connections: int = 64) -> None:
-        self.base_url = base_url.rstrip("/").removesuffix("/v1")
+        self.base_url = _address(base_url).rstrip("/").removesuffix("/v1")
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._session = aiohttp.ClientSession(
             headers=headers,
@@ -88,14 +89,22 @@ class Api:
         try:
             yield
         except aiohttp.ClientConnectorError:
-            raise ApiError(f"No server answers at {self.base_url}.") from None
+            text = f"No server answers at {self.base_url}; start one with `thespis serve`, or give its address by --base-url."
+            raise ApiError(text) from None
         except (aiohttp.ClientError, ConnectionError):
             raise ApiError(f"The connection to {self.base_url} broke.") from None
+        except msgspec.DecodeError:
+            raise ApiError(self._stranger()) from None
 
     async def model(self) -> str:
         """The name of the first model that is served."""
-        listed = await self.get("/v1/models")
-        return str(listed["data"][0]["id"])
+        try:
+            return str((await self.get("/v1/models"))["data"][0]["id"])
+        except (KeyError, IndexError, TypeError):
+            raise ApiError(self._stranger()) from None
+
+    def _stranger(self) -> str:
+        return f"What answers at {self.base_url} does not speak OpenAI's API; give another address by --base-url."
 
     async def get(self, path: str) -> Any:
         async with self._reached(), self._session.get(self.base_url + path) as response:
@@ -123,6 +132,16 @@ class Api:
                         raise ApiError(chunk.error.message)
                     yield chunk
         raise ApiError("The server broke off in the middle of an answer.")
+
+
+def _address(base_url: str) -> str:
+    try:
+        url = yarl.URL(base_url)
+        if url.scheme in ("http", "https") and url.host and url.port:
+            return base_url
+    except ValueError:  # not even a URL
+        pass
+    raise ApiError(f"{base_url!r} is no server's address; it looks like http://127.0.0.1:8000/v1.")
 
 
 _JSON = {"Content-Type": "application/json"}

@@ -48,7 +48,7 @@ class Level(msgspec.Struct):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    kinds = parser.add_subparsers(dest="what", metavar="WHAT", required=True)
+    kinds = parser.add_subparsers(dest="what", metavar="serve", required=True)
     serve = kinds.add_parser("serve", help="a running server", description="Measure a running OpenAI-compatible server.")
     serve.add_argument(
         "--base-url", default="http://127.0.0.1:8000/v1", metavar="URL", help="address of the server (default: %(default)s)"

@@ -6,6 +6,7 @@ import socket
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from thespis.frontends.cli import bench
 from thespis.frontends.cli.api import Api, ApiError, read_event
@@ -65,6 +66,31 @@ async def test_no_server_is_said_in_words() -> None:
     async with Api(f"http://127.0.0.1:{port}/v1") as api:
         with pytest.raises(ApiError, match=f"No server answers at http://127.0.0.1:{port}"):
             await api.model()
+
+
+@pytest.mark.parametrize("url", ["nonsense", "", "http://", "http://[", "localhost:8000", "ftp://127.0.0.1", "http://a:99999"])
+async def test_what_is_no_address_is_said_with_one_that_is(url: str) -> None:
+    with pytest.raises(ApiError, match="no server's address; it looks like"):
+        Api(url)
+
+
+@pytest.mark.parametrize("said", ["<html>", "[]", '{"data": []}', '{"data": [{}]}', "7", ""])
+async def test_a_server_of_another_kind_is_said_in_words(said: str) -> None:
+    async def models(request: web.Request) -> web.Response:
+        return web.Response(text=said)
+
+    app = web.Application()
+    app.router.add_get("/v1/models", models)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        async with Api(f"http://127.0.0.1:{runner.addresses[0][1]}") as api:
+            with pytest.raises(ApiError, match="does not speak OpenAI's API"):
+                await api.model()
+    finally:
+        await runner.cleanup()
 
 
 def test_tokens_that_come_together_share_their_gap() -> None:
