@@ -7,6 +7,8 @@ actor and ends that request alone.
 """
 
 import logging
+import os
+import time
 from typing import Any
 
 import zmq
@@ -35,6 +37,9 @@ from .link import DirectorLink
 from .peers import Inboxes, PeerTable, UnknownSenders
 
 log = logging.getLogger(__name__)
+
+NO_SOCKETS = "The run directory takes no socket of {} now ({}): free some room there, or set TMPDIR to another folder."
+RETRY_SECONDS = 1.0
 
 
 class BaseActor:
@@ -86,8 +91,21 @@ class BaseActor:
         if isinstance(welcome, Refused):
             raise SystemExit(welcome.text)
         self.link.start_heartbeats()
-        self.inboxes = Inboxes(self.context, self.launch)
+        self.inboxes = self._open_inboxes()
         return welcome.config
+
+    def _open_inboxes(self) -> Inboxes:
+        """Where the run directory takes no socket the director is told, which ends an engine that starts; in one that runs it
+        is tried until there is room, since another process could do no better."""
+        told = False
+        while True:
+            try:
+                return Inboxes(self.context, self.launch)
+            except (OSError, zmq.ZMQError) as error:
+                if not told:
+                    self.tell_fatal(EngineError(NO_SOCKETS.format(self.launch.role, os.strerror(error.errno or 0))))
+                told = True
+                time.sleep(RETRY_SECONDS)
 
     def tell_ready(self, notes: dict[str, int]) -> None:
         launch, inboxes = self.launch, self.inboxes

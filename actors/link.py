@@ -4,7 +4,6 @@ import ctypes
 import os
 import secrets
 import threading
-import time
 from typing import Any
 
 import zmq
@@ -70,11 +69,13 @@ class DirectorLink:
         ctypes.CDLL(None).prctl(_PR_SET_NAME, HEART.encode())  # the director looks for it by this name
         socket = self._connect(".hb")
         beat, hang = encode(Heartbeat(self.role, self.epoch)), encode(Stalled(self.role, self.epoch))
+        seen, worked = None, 0.0
         while not self._beating.wait(HEARTBEAT_SECONDS):
-            since = self.working_since
-            hangs = since is not None and time.monotonic() - since > HANG_SECONDS
+            # Counted in beats: a paused container, or a stop by the terminal, is no work that hangs.
+            before, seen = seen, self.working_since
+            worked = worked + HEARTBEAT_SECONDS if seen is not None and seen == before else 0.0
             try:
-                socket.send(hang if hangs else beat, zmq.NOBLOCK)
+                socket.send(hang if worked > HANG_SECONDS else beat, zmq.NOBLOCK)
             except zmq.Again:
                 continue
         socket.close(linger=0)

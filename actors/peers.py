@@ -172,7 +172,11 @@ class Inboxes:
         self.inbox_endpoint = socket_path(launch.directory, launch.role, launch.epoch)
         self.control_endpoint = socket_path(launch.directory, launch.role, launch.epoch, "ctl")
         self.inbox = bind_inbox(context, self.inbox_endpoint)
-        self.control = bind_inbox(context, self.control_endpoint)
+        try:
+            self.control = bind_inbox(context, self.control_endpoint)
+        except (OSError, zmq.ZMQError):
+            self.inbox.close(linger=0)
+            raise
         self.incoming = Incoming(launch.role)
 
     def close(self) -> None:

@@ -73,7 +73,7 @@ class Outgoing:
 
 
 def bind_inbox(context: "zmq.Context[Any]", endpoint: str) -> "zmq.Socket[bytes]":
-    """A ROUTER bound to `endpoint`."""
+    """A ROUTER bound to `endpoint`. Raises OSError or ZMQError, and leaves no socket, where that cannot be."""
     path = endpoint.removeprefix("ipc://")
     if os.path.exists(path):
         raise FileExistsError(f"a socket of this incarnation exists already: {os.path.basename(path)}")
@@ -82,7 +82,11 @@ def bind_inbox(context: "zmq.Context[Any]", endpoint: str) -> "zmq.Socket[bytes]
     socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.RCVHWM, 0)  # unlimited: the sender keeps the bound
-    socket.bind(endpoint)
+    try:
+        socket.bind(endpoint)
+    except zmq.ZMQError:
+        socket.close()
+        raise
     return socket
 
 

@@ -57,6 +57,7 @@ log = logging.getLogger(__name__)
 DRAIN_AT_ONCE = 256
 HASTEN_SECONDS = 1.0
 """Signals that come sooner belong to the first: a closed terminal sends two, a service manager one to each process."""
+HANGS = "hangs: it does not take its messages"
 NOT_READ = "This client did not read what the engine sent it, and was given up; connect again."
 MEND = "Install the same version of thespis on both sides, then start the engine again."
 
@@ -134,7 +135,7 @@ class Director:
                 self._announce(Announcement("staying"))
 
     def _stop_if_unused(self) -> None:
-        if self._face_here or self.config.keep:
+        if self._face_here or self.config.keep or self._over.is_set():
             return
         if self.config.server is not None or not self.roster.clients:
             log.info("the last face has gone")
@@ -183,6 +184,8 @@ class Director:
 
     def _drain(self) -> None:
         self._draining = False
+        if self._socket.closed:  # a look that was due when the engine ended
+            return
         for _ in range(DRAIN_AT_ONCE):
             try:
                 frames = self._socket.recv_multipart(zmq.NOBLOCK)
@@ -301,13 +304,13 @@ class Director:
 
     def _end_stalled(self, role: str, epoch: int) -> None:
         """It does not read what its peers send. An actor is replaced; a client is told, when it reads again."""
-        log.warning("%s.%d hangs: it does not take its messages", role, epoch)
         client = self._client(role, epoch)
         if client is None:
-            self.supervisor.end_silent(role, epoch)
+            self.supervisor.end_silent(role, epoch, HANGS)
         elif (host := self.supervisor.host_of(client.pid)) is not None:
-            self.supervisor.end_silent(host.role, host.epoch)
+            self.supervisor.end_silent(host.role, host.epoch, HANGS)
         else:
+            log.warning("%s.%d %s and is given up", role, epoch, HANGS)
             self.send(client, Refused(NOT_READ))
             self.supervisor.watcher.forget(client.watch)
             self._client_gone(role, client)

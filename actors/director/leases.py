@@ -32,6 +32,8 @@ class Lease:
     """Its threads at the last look; None while nobody suspects it."""
     told: bool = False
     """The log says already that it is starved."""
+    condemned: bool = False
+    """It was found silent, and is being killed: one that the kernel holds may take its time to die."""
 
     def renew(self, now: float) -> None:
         self.heard, self.spared, self.crowded, self.seen = now, 0.0, 0.0, None
@@ -56,7 +58,7 @@ class Holder:
 @dataclass(frozen=True)
 class Judgement:
     silent: list[Holder] = field(default_factory=list)
-    """Their leases have ended."""
+    """Their leases have just ended; each is named once."""
     starved: list[Holder] = field(default_factory=list)
     """They are silent for longer than a lease, but could not speak."""
     calm: bool = True
@@ -76,19 +78,21 @@ class LeaseCourt:
         """`late`: seconds by which this look comes later than it should."""
         seconds, self._last = now - self._last, now
         suspects: list[Holder] = []
-        for holder in holders:
+        for holder in (living := [holder for holder in holders if not holder.lease.condemned]):
             holder.lease.spared += late
             if holder.lease.silence(now) > SUSPECT * holder.patience:
                 suspects.append(holder)
             else:
                 holder.lease.seen = None
         deaf = max(0.0, self._own_wait(bool(suspects), seconds) - late)
-        crowd = len(suspects) >= CROWD and 2 * len(suspects) > len(holders)
+        crowd = len(suspects) >= CROWD and 2 * len(suspects) > len(living)
         for holder in suspects:
             self._spare(holder, max(0.0, seconds - late), deaf, crowd)
-        overdue = [holder for holder in suspects if now - holder.lease.heard > holder.patience]
-        silent = [holder for holder in overdue if holder.lease.silence(now) > holder.patience]
-        return Judgement(silent, [holder for holder in overdue if holder not in silent], not suspects)
+        silent = [holder for holder in suspects if holder.lease.silence(now) > holder.patience]
+        for holder in silent:
+            holder.lease.condemned = True
+        starved = [holder for holder in suspects if holder not in silent and _is_starved(holder, now)]
+        return Judgement(silent, starved, not suspects)
 
     def _own_wait(self, wanted: bool, seconds: float) -> float:
         before, self._own = self._own, self._look(self._own_pid) if wanted else None
@@ -108,6 +112,12 @@ class LeaseCourt:
             lease.crowded += more
             spared += more
         lease.spared += spared
+
+
+def _is_starved(holder: Holder, now: float) -> bool:
+    """A moment by which the director was late keeps nobody from speaking."""
+    lease = holder.lease
+    return now - lease.heard > holder.patience and lease.spared > SUSPECT * holder.patience
 
 
 def has_heart(threads: Threads) -> bool:

@@ -8,9 +8,13 @@ from pathlib import Path
 
 from ...protocol.blobs import unlink_segments
 from ...protocol.channel import socket_path
+from ...protocol.errors import EngineError
 
 _PREFIX = "thespis-"
 _LOCK = "lock"
+_FILES = 64
+"""Two sockets for each process, what some write while they load, and the lock."""
+_MEND = "free some room there, or set TMPDIR to a folder that can be written to"
 _LONGEST_ROLE = "client-4194304-0123456789"
 
 
@@ -25,8 +29,18 @@ def base_folder() -> Path:
 
 
 def make_run_dir() -> Path:
-    """A new directory, mode 0700, with a name that is unique on this machine."""
-    return Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base_folder()))
+    """A new directory, mode 0700, with a name that is unique on this machine. Raises EngineError where there is no room."""
+    try:
+        run_dir = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base_folder()))
+    except OSError as error:
+        raise EngineError(f"No run directory can be made ({error.strerror}): {_MEND}.") from None
+    room = os.statvfs(run_dir)
+    if room.f_files and room.f_favail < _FILES:  # some file systems do not count them
+        run_dir.rmdir()
+        raise EngineError(
+            f"{str(run_dir.parent)!r} has room for {room.f_favail} more files, and a run directory needs {_FILES}: {_MEND}."
+        )
+    return run_dir
 
 
 def take_lock(run_dir: Path) -> int:

@@ -167,7 +167,8 @@ class Supervisor:
         member.outside = outside or member.excused
         self._gone(member.role, epoch, member.outside)  # before all that takes time: /health waits for it
         cause = how(status, memory)
-        log.log(logging.INFO if self.closing else logging.WARNING, "%s.%d has ended (%s)", member.role, epoch, cause)
+        wanted = self.closing or member.retired
+        log.log(logging.INFO if wanted else logging.WARNING, "%s.%d has ended (%s)", member.role, epoch, cause)
         self._well = False
         self.roster.stats.pop(member.role, None)
         if ready:
@@ -219,12 +220,12 @@ class Supervisor:
             member.excused = excused
             kill(member.pid)
 
-    def end_silent(self, role: str, epoch: int) -> None:
-        """End one incarnation that hangs."""
+    def end_silent(self, role: str, epoch: int, why: str) -> None:
+        """End one incarnation that hangs. `why` is logged, once: all who write to it may complain, until it has died."""
         member = self.roster.members.get(role)
-        if member is not None and member.epoch == epoch and member.pid is not None:
-            if not member.silent:
-                member.silent, member.stopped = True, is_stopped(member.pid)
+        if member is not None and member.epoch == epoch and member.pid is not None and not member.silent:
+            log.warning("%s.%d %s and is replaced", role, epoch, why)
+            member.silent, member.stopped = True, is_stopped(member.pid)
             self.kill(role, epoch)
 
     def host_of(self, pid: int) -> Member | None:
@@ -247,11 +248,10 @@ class Supervisor:
         for holder in judgement.starved:
             self._tell_starved(holder)
         for holder in judgement.silent:
-            log.warning("%s is silent and is replaced", holder.name)
-            host = self.host_of(holder.pid)
-            if host is not None:
-                self.end_silent(host.role, host.epoch)
+            if (host := self.host_of(holder.pid)) is not None:
+                self.end_silent(host.role, host.epoch, "is silent")
             else:
+                log.warning("%s is silent and is replaced", holder.name)
                 kill(holder.pid)
         if judgement.calm and self.roster.ready and not self._well:
             self._well = True

@@ -218,10 +218,12 @@ def test_the_engine_ends_with_its_last_face(start: StartEngine) -> None:
     assert_nothing_left(engine.process.pid, engine.run_dir)
 
 
-def test_an_ordered_stop_leaves_nothing_and_is_no_error(start: StartEngine) -> None:
-    engine = start()
+def test_an_ordered_stop_leaves_nothing_and_is_no_error(start: StartEngine, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    engine = start(log_path=log)
     assert segments_of(engine.run_dir)
     assert engine.stop() is True
+    assert log.read_text().count("the last face has gone") == 1
     assert engine.process.returncode == 0
     assert_nothing_left(engine.process.pid, engine.run_dir, seconds=0)
     with pytest.raises(EngineError, match="No engine runs"):
@@ -241,8 +243,9 @@ def test_the_second_signal_waits_for_nobody(start: StartEngine) -> None:
     assert 1.0 <= time.monotonic() - began < 4.0
 
 
-def test_the_http_frontend_ends_first_while_the_others_work(start: StartEngine) -> None:
-    engine = start({"http": "lingering"}, server=ServerConfig(drain_timeout=10.0))
+def test_the_http_frontend_ends_first_while_the_others_work(start: StartEngine, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    engine = start({"http": "lingering"}, server=ServerConfig(drain_timeout=10.0), log_path=log)
     with Spectator(engine.run_dir) as spectator:
         assert spectator.status().roles["http"] == "ready"
         engine.process.terminate()
@@ -252,6 +255,9 @@ def test_the_http_frontend_ends_first_while_the_others_work(start: StartEngine) 
         ended = spectator.wait(lambda message: isinstance(message, Status))
         assert {state for role, state in ended.roles.items() if role != "http"} == {"ready"}
         assert engine.process.wait(10) == 0
+    said = log.read_text()
+    assert "INFO director http.1 has ended" in said, "what was asked for warns nobody"
+    assert "Traceback" not in said
 
 
 def test_a_server_does_not_end_with_its_clients(start: StartEngine) -> None:

@@ -75,7 +75,7 @@ class Machine:
         self.now = 0.0
         self._lives = {OWN: own, **dict(enumerate(lives, 2))}
         self.holders = [Holder(f"p{pid}.1", pid, Lease(0.0), PATIENCE, has_heart=True) for pid in self._lives if pid != OWN]
-        self._court = LeaseCourt(self._look, OWN, 0.0)
+        self.court = LeaseCourt(self._look, OWN, 0.0)
 
     def _look(self, pid: int) -> Threads:
         return {10 * pid + tid if tid > 2 else pid: seen for tid, seen in self._lives[pid](self.now).items()}
@@ -85,7 +85,7 @@ class Machine:
         found: dict[str, float] = {}
         while self.now < until:
             self.now += PERIOD + late
-            for holder in self._court.judge(self.holders, self.now, late).silent:
+            for holder in self.court.judge(self.holders, self.now, late).silent:
                 found.setdefault(holder.name, self.now)
         return found
 
@@ -172,3 +172,23 @@ def test_a_wait_is_never_longer_than_the_time_that_has_passed() -> None:
     assert withheld({2: thread("R")}, {2: thread("R", waited=9.0)}, 0.5) == 0.5
     assert withheld({}, {2: thread("R", waited=9.0)}, 0.5) == 0.5
     assert withheld({2: thread("R", ran=1.0)}, {}, 0.5) == 0.0
+
+
+def test_who_dies_slowly_is_condemned_once() -> None:
+    """The kernel holds some processes in a frozen group, or in a read, for as long as that lasts."""
+    machine = Machine(stopped, quiet)
+    condemned: list[str] = []
+    while machine.now < 10 * PATIENCE:
+        machine.now += PERIOD
+        condemned += [holder.name for holder in machine.court.judge(machine.holders, machine.now, 0.0).silent]
+    assert sorted(condemned) == ["p2.1", "p3.1"]
+
+
+@pytest.mark.parametrize(("life", "late", "told"), [(stopped, 0.03, False), (quiet, 0.03, False), (starving, 0.0, True)])
+def test_who_hangs_is_not_called_starved_before_it_is_found(life: Life, late: float, told: bool) -> None:
+    machine = Machine(life)
+    starved: list[Holder] = []
+    while machine.now < 2 * PATIENCE:
+        machine.now += PERIOD + late
+        starved += machine.court.judge(machine.holders, machine.now, late).starved
+    assert bool(starved) is told
