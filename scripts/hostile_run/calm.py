@@ -26,6 +26,8 @@ class Gap(NamedTuple):
 
     start: float
     end: float
+    said: int = 0
+    """Tokens that had come before; none: the stream waited for its first."""
 
     @property
     def seconds(self) -> float:
@@ -93,7 +95,7 @@ class Calm:
                         continue
                     now, event = time.monotonic(), json.loads(line[6:])
                     if before:
-                        gaps.append(Gap(before, now))
+                        gaps.append(Gap(before, now, len(said)))
                     before = now
                     for choice in event.get("choices", ()):
                         said += choice.get("token_ids") or ()

@@ -159,7 +159,7 @@ class Report:
         """The longest gaps, each with its cause as far as the kernel tells it."""
         lines = ["The longest gaps of the calm streams:"]
         for gap in self.longest_few:
-            lines.append(f"  {gap.seconds * 1000:.0f} ms: {self.why(gap)}")
+            lines.append(f"  {gap.seconds * 1000:.0f} ms after {gap.said} tokens: {self.why(gap)}")
             lines += [f"      beside {self.line(o)[:150]}, {o.size:,} bytes" for o in self.under_way(gap.start, gap.end)[:8]]
         return "\n".join(lines)
 

@@ -12,8 +12,10 @@ from .calm import Gap
 from .processes import named
 
 EVERY_SECONDS = 0.02
-ON_THE_WAY = ("thespis http", "thespis scheduler", "thespis gpu-runner", "thespis detokenizer")
-"""That a token of a calm stream passes, each by its main thread alone; after them, the calm caller himself."""
+ROLES = ("http", "preprocessor", "decode-worker", "encoder-cache", "scheduler", "gpu-runner", "detokenizer")
+ON_THE_WAY = tuple(f"thespis {role}" for role in ROLES)
+"""That a token of a calm stream passes, or that the first token may wait for, each by its main thread alone; after them, the calm
+caller himself."""
 
 
 class Account(NamedTuple):

@@ -218,10 +218,10 @@ def test_a_process_that_has_gone_has_no_account() -> None:
 def test_the_longest_gaps_are_told_with_what_was_beside_them() -> None:
     waited = report()
     waited.outcomes = [outcome(3, began=1.0, ended=1.5), outcome(4, began=9.0, ended=9.5)]
-    waited.gaps = [Gap(1.0, 1.4), Gap(1.1, 1.4), Gap(5.0, 5.3)]
-    assert waited.longest_few == [Gap(1.0, 1.4), Gap(5.0, 5.3)]
+    waited.gaps = [Gap(1.0, 1.4, 7), Gap(1.1, 1.4), Gap(5.0, 5.3)]
+    assert waited.longest_few == [Gap(1.0, 1.4, 7), Gap(5.0, 5.3)]
     text = waited.waits()
-    assert "400 ms" in text
+    assert "400 ms after 7 tokens" in text
     assert "case 3" in text
     assert "case 4" not in text
 
