@@ -14,8 +14,7 @@ from .processes import named
 EVERY_SECONDS = 0.02
 ROLES = ("http", "preprocessor", "decode-worker", "encoder-cache", "scheduler", "gpu-runner", "detokenizer")
 ON_THE_WAY = tuple(f"thespis {role}" for role in ROLES)
-"""That a token of a calm stream passes, or that the first token may wait for, each by its main thread alone; after them, the calm
-caller himself."""
+"""That a token of a calm stream passes, or the first one may wait for; each by its main thread. After them, the caller."""
 
 
 class Account(NamedTuple):
