@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from .frontends.embeds import encode_embeds
     from .frontends.llm import LLM
     from .frontends.outputs import RequestOutput
-    from .frontends.prompts import TextPrompt, TokensPrompt
+    from .frontends.prompts import EmbedsPrompt, TextPrompt, TokensPrompt
     from .protocol.errors import EngineError, RequestError
     from .protocol.guide import StructuredOutputsParams
     from .protocol.sampling import SamplingParams
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LLM",
     "AsyncLLM",
+    "EmbedsPrompt",
     "EngineError",
     "RequestError",
     "RequestOutput",
@@ -31,6 +32,7 @@ __all__ = [
 _HOMES = {
     "LLM": ".frontends.llm",
     "AsyncLLM": ".frontends.async_llm",
+    "EmbedsPrompt": ".frontends.prompts",
     "EngineError": ".protocol.errors",
     "RequestError": ".protocol.errors",
     "RequestOutput": ".frontends.outputs",

@@ -9,7 +9,7 @@ import msgspec
 
 from ..protocol.edges.control import Share
 from ..protocol.errors import Failure, RequestError, refuse
-from ..protocol.request import ChatPrompt, Prompt, Text, TextPrompt, TokenPrompt
+from ..protocol.request import ChatPrompt, EmbedsPrompt, Prompt, Text, TextPrompt, TokenPrompt
 from ..protocol.sampling import SamplingParams
 
 OPEN_END_TOKENS = 1024
@@ -170,3 +170,5 @@ def _prompt_tokens(prompt: Prompt) -> int:
         case ChatPrompt(messages):
             characters = sum(len(part.text) for message in messages for part in message.content if isinstance(part, Text))
             return characters // CHARACTERS_PER_TOKEN + TOKENS_PER_MESSAGE * len(messages)
+        case EmbedsPrompt():  # counted by its bytes, as media are
+            return 0

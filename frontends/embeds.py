@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..protocol.errors import RequestError, refuse
 from ..protocol.request import Embeds, Modality, PackedEmbeds
-from .media import Raw, read_encoded
+from .media import Pending, Raw, read_encoded
 from .unread import Unread
 
 Array = NDArray[Any]
@@ -25,7 +25,7 @@ MOST_CHANNELS = 8
 
 
 def encode_embeds(embeds: Any, grid: Any = None) -> str:
-    """For an `image_embeds`, `video_embeds` or `audio_embeds` part: base64 of a safetensors file.
+    """For `prompt_embeds`, and for an `image_embeds`, `video_embeds` or `audio_embeds` part: base64 of a safetensors file.
 
     `embeds`: array or tensor [rows, hidden], floating point. `grid`: (t, h, w) in patches, for models that need it.
     """
@@ -99,7 +99,7 @@ def _split_array(array: Array, grids: list[Grid] | None, name: str, where: str) 
 
 def embeds_keys(modality: Modality) -> tuple[str, ...]:
     """Of a dict of ready-made embeddings."""
-    return (f"{modality}_embeds",) if modality == "audio" else (f"{modality}_embeds", f"{modality}_grid_thw")
+    return (f"{modality}_embeds",) if modality in ("audio", "prompt") else (f"{modality}_embeds", f"{modality}_grid_thw")
 
 
 def read_embeds(modality: Modality, entry: Mapping[str, Any], where: str, strict: bool = False) -> Raw:
@@ -123,6 +123,11 @@ def read_embeds(modality: Modality, entry: Mapping[str, Any], where: str, strict
     whole = np.ascontiguousarray(array)
     data: Any = whole.data.cast("B") if whole.size else b""
     return Raw(data, array.dtype.name, array.shape, lambda blob: Embeds(blob, thw))
+
+
+def read_prompt_embeds(value: Any, where: str) -> Pending:
+    """The one item of a prompt of embeddings: an array, a tensor, or base64 of a file of one. Raises RequestError."""
+    return Pending("prompt", read_embeds("prompt", {"prompt_embeds": value}, where), where)
 
 
 def _packed(text: str, grid: Any, modality: Modality, where: str) -> Raw:

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..protocol.errors import refuse
-from ..protocol.request import MODALITIES, Modality, Prompt, TextPrompt, TokenPrompt
+from ..protocol.request import MODALITIES, EmbedsPrompt, Modality, Prompt, TextPrompt, TokenPrompt
+from .embeds import read_prompt_embeds
 from .media import Pending
 from .parts import MAX_UUID
-from .prompts import PROMPT_KEYS
+from .prompts import EMBEDS_KEYS, PROMPT_KEYS
 from .raw import read_raw, split
 from .submission import Submission
 from .unread import Unread, suggestion
@@ -27,7 +28,8 @@ def is_prompt(given: object) -> "TypeIs[PromptInput]":
 
 
 def read_prompt(given: PromptInput, mm_processor_kwargs: Mapping[str, Any] | None = None) -> Submission:
-    """A string, a list of token ids, or a dict: `prompt` or `prompt_token_ids`, with `multi_modal_data` and its ids.
+    """A string, a list of token ids, or a dict: `prompt` or `prompt_token_ids`, with `multi_modal_data` and its ids; or
+    `prompt_embeds`.
 
     The dict's own `mm_processor_kwargs` go before those given here.
     """
@@ -37,13 +39,16 @@ def read_prompt(given: PromptInput, mm_processor_kwargs: Mapping[str, Any] | Non
     if not isinstance(given, Mapping):
         return Submission(_token_prompt(given), mm_processor_kwargs=processor)
     Unread(strict=True).check(given, PROMPT_KEYS, "prompt")
+    if given.get("prompt_embeds") is not None:
+        return _embeds_prompt(given, processor)
     prompt: Prompt
     if given.get("prompt_token_ids") is not None:
         prompt = _token_prompt(given["prompt_token_ids"])
     elif isinstance(given.get("prompt"), str):
         prompt = TextPrompt(given["prompt"])
     else:
-        raise refuse("invalid_request", "A prompt is a string, or a dict with 'prompt' or 'prompt_token_ids'.", part="prompt")
+        text = "A prompt is a string, or a dict with 'prompt', 'prompt_token_ids' or 'prompt_embeds'."
+        raise refuse("invalid_request", text, part="prompt")
     return Submission(
         prompt,
         read_media(given.get("multi_modal_data") or {}, given.get("multi_modal_uuids") or {}),
@@ -65,6 +70,17 @@ def _token_prompt(ids: Sequence[Any]) -> TokenPrompt:
         return TokenPrompt(tuple(int(token) for token in ids))
     except (TypeError, ValueError):
         raise refuse("invalid_request", "Token ids are whole numbers.", part="prompt_token_ids") from None
+
+
+def _embeds_prompt(given: Mapping[str, Any], processor: dict[str, Any]) -> Submission:
+    """Its `prompt` is what the rows stand for, and only comes back."""
+    for name, value in given.items():
+        if name not in EMBEDS_KEYS and value is not None:
+            text = "It excludes `prompt_embeds`, whose rows are the whole prompt; leave one of them out."
+            raise refuse("invalid_request", text, name, "contradicting_fields")
+    if not isinstance(meant := given.get("prompt"), str | None):
+        raise refuse("invalid_request", "It must be a string: the text that the embeddings stand for.", "prompt", "wrong_type")
+    return Submission(EmbedsPrompt(), (read_prompt_embeds(given["prompt_embeds"], "prompt_embeds"),), processor, text=meant)
 
 
 def read_media(data: Mapping[str, Any], uuids: Mapping[str, Any]) -> tuple[Pending, ...]:

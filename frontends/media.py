@@ -119,7 +119,8 @@ def read_encoded(text: str, modality: Modality, where: str) -> bytes:
             return content
         raise refuse("invalid_request", "A list of frames is given as video_url.", where, "invalid_url")
     if start.startswith(("http:", "https:", "file:")):
-        text = f"Here the data itself is wanted, as base64; a URL is given in a part of type {modality}_url."
+        elsewhere = "" if modality == "prompt" else f"; a URL is given in a part of type {modality}_url"
+        text = f"Here the data itself is wanted, as base64{elsewhere}."
         raise refuse("invalid_request", text, where, "invalid_base64")
     return read_base64(text, where)
 

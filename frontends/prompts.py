@@ -25,4 +25,13 @@ class TokensPrompt(_Common):
     prompt: NotRequired[str]
 
 
-PROMPT_KEYS = frozenset(TextPrompt.__annotations__) | frozenset(TokensPrompt.__annotations__)
+class EmbedsPrompt(TypedDict):
+    """`EmbedsPrompt(prompt_embeds=rows)`: what the model would look up for the tokens, [tokens, hidden], and perhaps their
+    text."""
+
+    prompt_embeds: Required[Any]
+    prompt: NotRequired[str]
+
+
+EMBEDS_KEYS = frozenset(EmbedsPrompt.__annotations__)
+PROMPT_KEYS = frozenset(TextPrompt.__annotations__) | frozenset(TokensPrompt.__annotations__) | EMBEDS_KEYS

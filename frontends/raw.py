@@ -42,7 +42,7 @@ def read_raw(modality: Modality, entry: Any, where: str) -> bytes | Raw:
             return _picture(entry, where)
         case "video":
             return _clip(entry, where)
-        case "audio":
+        case _:
             return _sound(entry, where)
 
 

@@ -54,7 +54,12 @@ class Stream:
 
     @property
     def prompt_token_ids(self) -> tuple[int, ...]:
-        return self.prepared.token_ids if self.prepared is not None else ()
+        return self.prepared.prompt_token_ids if self.prepared is not None else ()
+
+    @property
+    def prompt_tokens(self) -> int:
+        """How many the prompt has, be they rows of embeddings."""
+        return len(self.prepared.token_ids) if self.prepared is not None else 0
 
     @property
     def ended(self) -> bool:

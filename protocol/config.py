@@ -64,6 +64,7 @@ class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     mm_processor_cache_gb: Annotated[float, doc("GiB of prepared features kept for reuse; 0 switches the cache off")] = 4.0
     mm_hasher_algorithm: Annotated[Literal["blake3", "sha256", "sha512"], doc("digest that identifies media")] = "blake3"
     enable_mm_embeds: Annotated[bool, doc("accept precomputed embeddings as input")] = False
+    enable_prompt_embeds: Annotated[bool, doc("accept prompts as embeddings of their tokens")] = False
     encoder_cache_gb: Annotated[float, doc("GiB of embeddings kept in memory")] = 0.5
     decode_workers: Annotated[int, doc("processes that decode media")] = 1
     allowed_local_media_path: Annotated[str | None, doc("folder below which file: URLs may read (default: none may)")] = None

@@ -175,6 +175,7 @@ def _preprocessor(engine: EngineConfig, model: ModelInfo, sizes: _Sizes, variabl
         processor_kwargs=engine.mm_processor_kwargs,
         hasher=engine.mm_hasher_algorithm,
         enable_embeds=engine.enable_mm_embeds,
+        enable_prompt_embeds=engine.enable_prompt_embeds,
         ignore_ids=not engine.mm_processor_cache_gb and not engine.enable_prefix_caching,
         cache_bytes=_bytes(engine.mm_processor_cache_gb),
         workers=engine.decode_workers,

@@ -69,7 +69,12 @@ class Prepared(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """Complete: seed drawn, max_tokens clamped to the context."""
     eos_token_ids: tuple[int, ...]
     media_tokens: dict[str, int] = {}
-    """Placeholder tokens per modality, for usage."""
+    """Placeholder tokens per modality of media, for usage."""
     media_options: EffectiveOptions = {}
     """What those that the request asked for came to, for usage."""
     timings: tuple[Timing, ...] = ()
+
+    @property
+    def prompt_token_ids(self) -> tuple[int, ...]:
+        """What callers see of `token_ids`: nothing of a prompt of embeddings, whose places they only mark."""
+        return () if any(item.modality == "prompt" for item in self.items) else self.token_ids

@@ -7,8 +7,9 @@ import msgspec
 from .blobs import BlobRef
 from .sampling import SamplingParams
 
-Modality = Literal["image", "video", "audio"]
+Modality = Literal["image", "video", "audio", "prompt"]
 MODALITIES: tuple[Modality, ...] = ("image", "video", "audio")
+"""Of media. `prompt` is that of the one item of an `EmbedsPrompt`."""
 
 
 class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
@@ -95,7 +96,7 @@ Source = Url | Encoded | Pixels | Frames | Samples | Embeds | FrameList | Packed
 
 
 class MediaItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One picture, clip or sound of a request, in the order in which the prompt names them."""
+    """One picture, clip or sound of a request, in the order in which the prompt names them; or the prompt's own embeddings."""
 
     modality: Modality
     source: Source | None
@@ -107,7 +108,7 @@ class MediaItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Its own, of the model's processor; they go before the request's."""
 
 
-# The prompt, in one of three forms.
+# The prompt, in one of four forms.
 
 
 class Text(_Part, frozen=True):
@@ -150,7 +151,11 @@ class TokenPrompt(_Part, frozen=True):
     token_ids: tuple[int, ...]
 
 
-Prompt = ChatPrompt | TextPrompt | TokenPrompt
+class EmbedsPrompt(_Part, frozen=True):
+    """No tokens: the rows of the request's only item, of modality `prompt`, are the prompt's input embeddings."""
+
+
+Prompt = ChatPrompt | TextPrompt | TokenPrompt | EmbedsPrompt
 
 
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

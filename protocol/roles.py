@@ -62,6 +62,7 @@ class PreprocessorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     processor_kwargs: dict[str, Any]
     hasher: str
     enable_embeds: bool
+    enable_prompt_embeds: bool
     ignore_ids: bool = False
     """Nothing is kept that an id could name: neither features nor prefixes."""
     cache_bytes: int

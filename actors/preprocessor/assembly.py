@@ -4,7 +4,7 @@ import msgspec
 
 from ...protocol.errors import refuse
 from ...protocol.prepared import EffectiveOptions, Item, Prepared, Span
-from ...protocol.request import Modality
+from ...protocol.request import MODALITIES, EmbedsPrompt, Modality
 from .families.base import Family, Piece, PlacedItem, Sized, expand
 from .store import FeatureEntry
 from .ticket import Ticket
@@ -41,6 +41,9 @@ def assemble(ticket: Ticket, family: Family, context: int, options: EffectiveOpt
 def _lay_out(ticket: Ticket, family: Family) -> tuple[list[int], list[Item], list[PlacedItem]]:
     """The prompt with a run of placeholders for each item, and where the items lie in it, in prompt order."""
     entries = ticket.held
+    if isinstance(ticket.request.prompt, EmbedsPrompt):  # in every family such rows are text, and counted on like it
+        rows = entries[0].decoded.rows
+        return ticket.rendered.token_ids * rows, [Item(entries[0].key, "prompt", rows, (Span(0, rows),))], []
     heard = {clip: entries[sound] for clip, sound in ticket.tracks.items() if entries[sound].decoded.rows}
     order = {modality: ticket.rendered.order.get(modality, []) for modality in family.placeholders}
     sized = {
@@ -94,8 +97,9 @@ def _spans(run: Span, pieces: tuple[Piece, ...], modality: Modality) -> tuple[Sp
 
 
 def _count(items: list[Item]) -> dict[str, int]:
-    """Placeholder tokens per modality."""
+    """Placeholder tokens per modality of media."""
     counts: dict[str, int] = {}
     for item in items:
-        counts[item.modality] = counts.get(item.modality, 0) + item.rows
+        if item.modality in MODALITIES:
+            counts[item.modality] = counts.get(item.modality, 0) + item.rows
     return counts

@@ -64,6 +64,8 @@ class MediaOptions:
         """(processor, io) options in effect for one item, irrelevant ones left out."""
         item = request.media[index]
         modality = item.modality
+        if modality not in MODALITIES:
+            return {}, {}
         asked = for_modality(request.mm_processor_kwargs, modality)
         asked = {name: value for name, value in asked.items() if value is not None}
         processor = {**for_modality(self._config.processor_kwargs, modality), **asked, **item.options}

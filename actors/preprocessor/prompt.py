@@ -5,7 +5,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...protocol.errors import EngineError, Failure, RequestError, refuse
-from ...protocol.request import ChatMessage, ChatPrompt, MediaItem, Modality, Prompt, Slot, Text, TextPrompt, TokenPrompt
+from ...protocol.request import (
+    ChatMessage,
+    ChatPrompt,
+    EmbedsPrompt,
+    MediaItem,
+    Modality,
+    Prompt,
+    Slot,
+    Text,
+    TextPrompt,
+    TokenPrompt,
+)
 from .checkpoint import Checkpoint
 from .families.base import Placeholder, too_many
 from .template import ChatTemplate, TemplateRefusal, TemplateTooSlow, compile_template, is_template_error
@@ -73,6 +84,9 @@ class PromptRenderer:
                 rendered = Rendered(self._tokenizer.encode(text, True), text, _in_order(media), True)
             case TokenPrompt(token_ids):
                 rendered = Rendered(list(token_ids), "", _in_order(media), True)
+            case EmbedsPrompt():  # a placeholder of media marks each row: no answer that means anything has that token
+                place = next(iter(self._placeholders.values()))
+                return Rendered([place.token_id], "", _in_order(media), False)
         self._check_ids(rendered.token_ids)
         self._check_counts(rendered)
         return rendered

@@ -9,6 +9,7 @@ from ...protocol.errors import refuse
 from ...protocol.request import (
     ChatPrompt,
     Embeds,
+    EmbedsPrompt,
     Encoded,
     MediaItem,
     Modality,
@@ -24,6 +25,7 @@ from .families.base import Family
 from .media_options import MediaOptions
 
 ITEMS_PER_PROMPT = 999
+PROMPT_EMBEDS_OFF = "You must set --enable-prompt-embeds to input prompt_embeds"
 
 
 class RequestValidator:
@@ -46,6 +48,13 @@ class RequestValidator:
         self._check_ids("logit_bias", request.sampling.logit_bias or ())
         self._check_ids("allowed_token_ids", request.sampling.allowed_token_ids or ())
         self._check_ids("bad_words_ids", (token for spelling in request.sampling.bad_words_ids for token in spelling))
+        if isinstance(request.prompt, EmbedsPrompt):
+            self._check_embeds_prompt(request)
+        else:
+            self._check_items(request)
+        self.options.check(request)
+
+    def _check_items(self, request: Request) -> None:
         counts: dict[Modality, int] = {}
         for item in request.media:
             if item.modality not in self._family.placeholders:
@@ -70,7 +79,16 @@ class RequestValidator:
                     f"multi_modal_data['{name}'][{index}] is empty but multi_modal_uuids['{name}'][{index}] is missing.",
                     item.where,
                 )
-        self.options.check(request)
+
+    def _check_embeds_prompt(self, request: Request) -> None:
+        if not self._config.enable_prompt_embeds:
+            raise refuse("unsupported", PROMPT_EMBEDS_OFF, "prompt_embeds", "embeds_disabled")
+        if request.sampling.prompt_logprobs is not None:
+            text = "A prompt of embeddings has no tokens that could be scored; leave out prompt_logprobs or prompt_embeds."
+            raise refuse("unsupported", text, "prompt_logprobs", "unsupported")
+        kinds = [item.modality for item in request.media if isinstance(item.source, Embeds | PackedEmbeds)]
+        if kinds != ["prompt"] or len(request.media) != 1:
+            raise refuse("internal", "A prompt of embeddings came with other items, or without its rows.", "prompt_embeds")
 
     def _check_ids(self, name: str, ids: Iterable[int]) -> None:
         """The sampler has a place for each token of the vocabulary and none beside."""

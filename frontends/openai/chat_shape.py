@@ -29,8 +29,8 @@ class ChatShape:
             self._tail = b'],"usage":' + self._counter.add(prompt, completion) + b"}\n\n"
             self._plain_after = b'},"logprobs":null,"finish_reason":null}' + self._tail
 
-    def first(self, source: int, prompt_token_ids: Sequence[int]) -> bytes:
-        self._count(prompt=len(prompt_token_ids))
+    def first(self, source: int, prompt_token_ids: Sequence[int], prompt_tokens: int) -> bytes:
+        self._count(prompt=prompt_tokens)
         head = self._head
         if self._options.return_token_ids:
             head += b',"prompt_token_ids":' + encode_json(list(prompt_token_ids))

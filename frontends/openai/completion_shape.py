@@ -28,9 +28,9 @@ class CompletionShape:
             self._tail = b'],"usage":' + self._counter.add(prompt, completion) + b"}\n\n"
             self._plain_after = b',"logprobs":null,"finish_reason":null}' + self._tail
 
-    def first(self, source: int, prompt_token_ids: Sequence[int]) -> bytes:
+    def first(self, source: int, prompt_token_ids: Sequence[int], prompt_tokens: int) -> bytes:
         """The echoed prompt, and the prompt's token ids where they were asked for."""
-        self._count(prompt=len(prompt_token_ids))
+        self._count(prompt=prompt_tokens)
         options = self._options
         if options.echo is None and not options.return_token_ids:
             return b""

@@ -118,7 +118,7 @@ async def answer_stream(
             out = b""
             if source not in seen:
                 seen.add(source)
-                out = shape.first(source, streams[source].prompt_token_ids)
+                out = shape.first(source, streams[source].prompt_token_ids, streams[source].prompt_tokens)
             out += shape.events(source, update)
             answers[source].note(update)
             if out:

@@ -66,7 +66,7 @@ def _prompt_text(service: Service, generation: Generation) -> str:
             return text
         case TokenPrompt(token_ids):
             return service.detokenize(token_ids)
-    raise AssertionError("a chat has no echo")
+    raise AssertionError("neither a chat nor embeddings have an echo")
 
 
 async def _answer(

@@ -4,8 +4,9 @@ import re
 from typing import Any
 
 from ...protocol.errors import refuse
-from ...protocol.request import ChatMessage, ChatPrompt, Prompt, TextPrompt, TokenPrompt
+from ...protocol.request import ChatMessage, ChatPrompt, EmbedsPrompt, Prompt, TextPrompt, TokenPrompt
 from ...protocol.sampling import SamplingParams
+from ..embeds import read_prompt_embeds
 from ..messages import read_messages
 from ..parts import Rules
 from ..submission import Submission
@@ -40,6 +41,9 @@ def parse_chat(
     messages, media = read_messages(request.messages, Rules(embeds), unread)
     if request.echo:
         raise refuse("unsupported", "`echo` is not supported in chat yet.", "echo", "unsupported")
+    if request.prompt_embeds not in (None, []):
+        text = "`prompt_embeds` is a whole prompt: send it to /v1/completions."
+        raise refuse("unsupported", text, "prompt_embeds", "unsupported")
     if request.top_logprobs is not None and not request.logprobs:
         raise refuse("invalid_request", "`top_logprobs` needs `logprobs` to be true.", "top_logprobs")
     if request.add_generation_prompt and request.continue_final_message:
@@ -65,8 +69,11 @@ def parse_chat(
     )
 
 
-def parse_completion(request: CompletionRequest, unread: Unread | None = None) -> list[Generation]:
-    """One generation per prompt. With `echo` and `logprobs` the prompt is scored too."""
+def parse_completion(request: CompletionRequest, unread: Unread | None = None, *, embeds: bool = False) -> list[Generation]:
+    """One generation per prompt, those of embeddings first. With `echo` and `logprobs` the prompt is scored too.
+
+    `embeds`: whether prompts may be embeddings.
+    """
     if request.echo and request.stream and request.logprobs is not None:
         raise refuse("unsupported", "`echo` with `logprobs` is not supported when `stream` is true.", "echo", "unsupported")
     extra: dict[str, Any] = {
@@ -78,10 +85,17 @@ def parse_completion(request: CompletionRequest, unread: Unread | None = None) -
     if request.echo and request.logprobs is not None and request.prompt_logprobs is None:
         extra["prompt_logprobs"] = request.logprobs
     sampling, common = _sampling(request, structured_outputs=read_guide(request, unread or Unread()), **extra), _common(request)
-    prompts = _prompts(request.prompt)
-    if len(prompts) > MAX_PROMPTS:
+    rows = _embeds_prompts(request, embeds)
+    # Clients that must send a `prompt` beside embeddings send an empty one.
+    prompts = [] if rows and not request.prompt else _prompts(request.prompt)
+    if len(rows) + len(prompts) > MAX_PROMPTS:
         raise refuse("invalid_request", f"At most {MAX_PROMPTS} prompts in one call.", "prompt", "too_many_prompts")
-    return [Generation(prompt=prompt, sampling=sampling, **common) for prompt in prompts]
+    several = not isinstance(request.prompt_embeds, str)
+    items = [read_prompt_embeds(text, f"prompt_embeds[{n}]" if several else "prompt_embeds") for n, text in enumerate(rows)]
+    return [
+        *(Generation(prompt=EmbedsPrompt(), media=(item,), sampling=sampling, **common) for item in items),
+        *(Generation(prompt=prompt, sampling=sampling, **common) for prompt in prompts),
+    ]
 
 
 def prompt_only(request: CompletionRequest) -> bool:
@@ -125,7 +139,23 @@ def _chat_prompt(
     )
 
 
-def _prompts(prompt: str | list[Any]) -> list[TextPrompt | TokenPrompt]:
+def _embeds_prompts(request: CompletionRequest, enabled: bool) -> list[str]:
+    """The prompts that are given as embeddings, in base64. They have no tokens that could be echoed or scored."""
+    if request.prompt_embeds is None or request.prompt_embeds == []:
+        return []
+    if not enabled:
+        text = "You must set --enable-prompt-embeds to input prompt_embeds"
+        raise refuse("unsupported", text, "prompt_embeds", "embeds_disabled")
+    for name in ("echo", "prompt_logprobs"):
+        if (value := getattr(request, name)) is not None and value is not False:
+            text = f"`{name}` needs the tokens of the prompt, which `prompt_embeds` does not tell; leave one of them out."
+            raise refuse("unsupported", text, name, "unsupported")
+    return [request.prompt_embeds] if isinstance(request.prompt_embeds, str) else request.prompt_embeds
+
+
+def _prompts(prompt: str | list[Any] | None) -> list[TextPrompt | TokenPrompt]:
+    if prompt is None:
+        raise refuse("invalid_request", "This field is required.", "prompt", "missing_field")
     if isinstance(prompt, str):
         return [TextPrompt(prompt)]
     if not prompt:

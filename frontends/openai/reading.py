@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 import msgspec
 
 from ...protocol.errors import refuse
-from ...protocol.request import ChatPrompt, Prompt, Text, TextPrompt, TokenPrompt, Url
+from ...protocol.request import ChatPrompt, EmbedsPrompt, Prompt, Text, TextPrompt, TokenPrompt, Url
 from ..media import Pending
 from ..unread import Unread
 from .parse import Generation, parse_chat, parse_completion, parse_tokenize
@@ -51,6 +51,7 @@ class Terms(msgspec.Struct, frozen=True):
     style: Style
     """How the model writes tool calls."""
     embeds: bool = False
+    prompt_embeds: bool = False
     templates: bool = False
     """Whether a request may bring a chat template: it is a program."""
 
@@ -137,7 +138,7 @@ def _read_chat(body: ChatRequest, terms: Terms, unread: Unread) -> list[Generati
 
 
 def _read_completion(body: CompletionRequest, terms: Terms, unread: Unread) -> list[Generation]:
-    return parse_completion(body, unread)
+    return parse_completion(body, unread, embeds=terms.prompt_embeds)
 
 
 def _read_tokenize(body: TokenizeRequest, terms: Terms, unread: Unread) -> list[Prompt]:
@@ -193,6 +194,8 @@ def _check_prompt(prompt: Prompt, terms: Terms) -> None:
             _check_free("tools", prompt.tools)
             _check_free("chat_template_kwargs", prompt.template_kwargs)
             size = sum(len(part.text) for message in messages for part in message.content if isinstance(part, Text))
+        case EmbedsPrompt():
+            return
     if size > MAX_TEXT:
         raise refuse("invalid_request", f"The prompt has {size} characters.", code="context_length_exceeded")
 

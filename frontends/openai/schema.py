@@ -95,15 +95,16 @@ class ChatRequest(Common, kw_only=True):
     modalities: list[str] | None = None
     audio: Any = None
     echo: bool | None = None
+    prompt_embeds: Any = None
     documents: Any = None
 
 
 class CompletionRequest(Common, kw_only=True):
-    prompt: str | list[str | int | Ids]
+    prompt: str | list[str | int | Ids] | None = None
+    prompt_embeds: str | list[str] | None = None
     logprobs: int | None = None
     echo: bool | None = None
     suffix: str | None = None
-    prompt_embeds: Any = None
 
 
 class TokenizeRequest(Body, kw_only=True):
@@ -130,7 +131,6 @@ NOT_YET: dict[str, tuple[Any, ...]] = {
     "modalities": (["text"],),
     "audio": (),
     "suffix": ("",),
-    "prompt_embeds": ([],),
     "documents": ([],),
 }
 """Fields that are refused, each with the values that change nothing and are accepted."""

@@ -145,6 +145,7 @@ def terms_of(config: HttpConfig) -> Terms:
         tokenizer=str(Path(config.model.path) / "tokenizer.json"),
         style=_tool_style(config),
         embeds=config.engine.enable_mm_embeds,
+        prompt_embeds=config.engine.enable_prompt_embeds,
         templates=config.engine.trust_request_chat_template,
     )
 

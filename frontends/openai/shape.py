@@ -45,8 +45,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 class Shape(Protocol):
     """How one API writes an answer; `source` is the number of the prompt within the call."""
 
-    def first(self, source: int, prompt_token_ids: Sequence[int]) -> bytes:
-        """The events before a prompt's first text."""
+    def first(self, source: int, prompt_token_ids: Sequence[int], prompt_tokens: int) -> bytes:
+        """The events before a prompt's first text; `prompt_tokens` are as many as it has, be they rows without ids."""
 
     def events(self, source: int, update: Update) -> bytes:
         """The events of one update; may be empty."""

@@ -9,15 +9,14 @@ from typing import cast
 
 from aiohttp import web
 
-from thespis.protocol.request import Modality
-from thespis.tests.e2e.cases import Shown
+from thespis.tests.e2e.cases import Medium, Shown
 
 SLOWEST = 0.3
 """Seconds before the second half of a body."""
 
 
 @lru_cache(4096)
-def _body(kind: Modality, seed: int) -> bytes:
+def _body(kind: Medium, seed: int) -> bytes:
     return Shown(kind, seed).encoded
 
 
@@ -27,7 +26,7 @@ async def media_server(seed: int) -> AsyncIterator[str]:
     draw = random.Random(seed)
 
     async def give(request: web.Request) -> web.StreamResponse:
-        kind = cast(Modality, request.match_info["kind"])
+        kind = cast(Medium, request.match_info["kind"])
         body = _body(kind, int(request.match_info["seed"]))
         response = web.StreamResponse(headers={"Content-Length": str(len(body))})
         with suppress(ConnectionError):  # whoever asked may have been killed, or have left

@@ -4,11 +4,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from thespis import SamplingParams
-from thespis.protocol.request import Modality
-from thespis.tests.e2e.cases import Case, Shown
+from thespis.tests.e2e.cases import Case, Medium, Shown
 
 SIZE = 24
-KINDS: tuple[tuple[Modality, ...], ...] = (
+KINDS: tuple[tuple[Medium, ...], ...] = (
     (),
     ("image",),
     ("audio",),

@@ -14,10 +14,13 @@ SIZES = ((56, 56), (90, 60), (112, 84), (40, 70))
 """Width and height; most are not what the towers take, so they are resized."""
 
 
+Medium = Literal["image", "video", "audio"]
+
+
 class Shown(NamedTuple):
     """A picture, clip or sound of a prompt."""
 
-    kind: Literal["image", "video", "audio"]
+    kind: Medium
     seed: int
 
     @property

@@ -21,9 +21,10 @@ OPTIONS: dict[str, Any] = {
     "max_model_len": 1024,
     "max_num_seqs": 16,
     "enable_mm_embeds": True,
+    "enable_prompt_embeds": True,
     "limit_mm_per_prompt": {"image": 6, "video": {"count": 2, "num_frames": 32, "width": 512, "height": 512}},
 }
-"""Of the shared engine. Nothing that a statement wants off by default is on here, but for `enable_mm_embeds`."""
+"""Of the shared engine. Nothing that a statement wants off by default is on here, but for ready-made embeddings."""
 
 
 @pytest.fixture(scope="session")

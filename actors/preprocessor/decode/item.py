@@ -9,7 +9,7 @@ from ....protocol.blobs import ITEM_SIZE
 from ....protocol.errors import refuse
 from ....protocol.request import CLIP_FACTS, Embeds, Encoded, FrameList, Frames, Modality, PackedEmbeds, Pixels, Samples, Source
 from ....protocol.roles import MediaLimits
-from ..families.base import Clip, Family, MediaFeatures
+from ..families.base import Clip, Family, MediaFeatures, without_grid
 from .audio import audio_of_samples, decode_audio
 from .embeds import check_embeds
 from .image import decode_image, image_of_pixels
@@ -54,6 +54,8 @@ class ItemDecoder:
                 media = self._audio(source, data, io)
                 if SOUND_TRACK in io and len(media) < int(self._family.sampling_rate * SHORTEST_TRACK_SECONDS):
                     return MediaFeatures({}, 0)
+            case "prompt":
+                raise refuse("invalid_request", "A prompt of embeddings must be an array, a tensor, or a file of one.")
         made = self._family.features(modality, media, processor, self._max_rows)
         if made.rows < 1:
             raise refuse("unprocessable_media", f"The {modality} is too short to hold anything.")
@@ -134,7 +136,7 @@ class ItemDecoder:
         self, modality: Modality, dtype: str, given: Array, grid: tuple[int, int, int] | None, processor: Options
     ) -> MediaFeatures:
         """`dtype` is that of the values; bfloat16 comes as its bits."""
-        expected = self._family.rows_of(modality, grid)
+        expected = self._rows_of(modality, grid)
         shape = tuple(given.shape)
         rows = check_embeds(dtype, shape, given.data, self._family.embed_width, expected, self._limits)
         if rows > self._max_rows:
@@ -146,6 +148,13 @@ class ItemDecoder:
         # As for a clip of unknown rate: two frames a patch, two frames a second.
         seconds = 2 / processor.get("fps", 2.0) if modality == "video" else 0.0
         return MediaFeatures({"embeds": given}, rows, grid, seconds, dtype)
+
+    def _rows_of(self, modality: Modality, grid: tuple[int, int, int] | None) -> int | None:
+        """Of a ready-made embedding; None: any number."""
+        if modality != "prompt":
+            return self._family.rows_of(modality, grid)
+        without_grid(modality, grid)
+        return None
 
 
 def _check_facts(frames: int, indices: Any, total: Any) -> None:

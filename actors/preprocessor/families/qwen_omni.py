@@ -90,13 +90,11 @@ class QwenOmni(Family):
     def features(self, modality: Modality, media: Any, options: dict[str, Any], max_rows: int) -> MediaFeatures:
         from . import sound
 
-        match modality:
-            case "image":
-                return pixels.image_features(self.checkpoint.image, media, options, max_rows)
-            case "video":
-                return pixels.video_features(self.checkpoint.video, media, options, max_rows)
-            case "audio":
-                return sound.audio_features(self.checkpoint.audio, media)
+        if modality == "image":
+            return pixels.image_features(self.checkpoint.image, media, options, max_rows)
+        if modality == "video":
+            return pixels.video_features(self.checkpoint.video, media, options, max_rows)
+        return sound.audio_features(self.checkpoint.audio, media)
 
 
 def load(checkpoint: Checkpoint, tokenizer: TextTokenizer) -> QwenOmni:

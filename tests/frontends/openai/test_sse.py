@@ -29,7 +29,7 @@ def no_tokens(ids: object) -> str:
 
 def test_S54_the_chunks_of_a_chat_byte_for_byte() -> None:
     shape = ChatShape("r1", options())
-    assert shape.first(0, ()) == HEAD + b',"choices":[{"index":0,"delta":{"role":"assistant","content":""},' + TAIL
+    assert shape.first(0, (), 0) == HEAD + b',"choices":[{"index":0,"delta":{"role":"assistant","content":""},' + TAIL
     update = Update([ChoiceUpdate(0, 'say "é"\n', [1])])
     text = '{"index":0,"delta":{"content":"say \\"é\\"\\n"},'.encode()
     assert shape.events(0, update) == HEAD + b',"choices":[' + text + TAIL
@@ -42,7 +42,7 @@ def test_usage_is_null_in_every_chunk_but_the_last() -> None:
     shape = ChatShape("r1", options(include_usage=True))
     answer = Answer(0)
     answer.note(Update([], Finished("r1", 0, Usage(4, 1, {}, 0), 2, ())))
-    chunks = shape.first(0, ()) + shape.events(0, Update([ChoiceUpdate(0, "x", [1])])) + shape.last([answer])
+    chunks = shape.first(0, (), 0) + shape.events(0, Update([ChoiceUpdate(0, "x", [1])])) + shape.last([answer])
     *events, done = [event.removeprefix(b"data: ") for event in chunks.split(b"\n\n")[:-1]]
     assert done == b"[DONE]"
     usages = [msgspec.json.decode(event)["usage"] for event in events]
@@ -66,7 +66,7 @@ def test_text_and_reason_in_one_update_become_two_chunks_in_order() -> None:
 
 def test_a_completion_chunk_byte_for_byte() -> None:
     shape = CompletionShape("r1", options(n=2), no_tokens)
-    assert shape.first(0, ()) == b""
+    assert shape.first(0, (), 0) == b""
     assert shape.events(1, Update([ChoiceUpdate(0, "x", [1])])) == (
         b'data: {"id":"cmpl-r1","object":"text_completion","created":12,"model":"m","choices":['
         b'{"index":2,"text":"x","logprobs":null,"finish_reason":null}]}\n\n'
@@ -74,7 +74,7 @@ def test_a_completion_chunk_byte_for_byte() -> None:
 
 
 def test_the_prompt_is_echoed_once_per_choice() -> None:
-    out = CompletionShape("r1", options(n=2, echo=("p", "q")), no_tokens).first(1, ())
+    out = CompletionShape("r1", options(n=2, echo=("p", "q")), no_tokens).first(1, (), 0)
     found = [msgspec.json.decode(event[6:])["choices"][0] for event in out.split(b"\n\n")[:-1]]
     assert [(choice["index"], choice["text"]) for choice in found] == [(2, "q"), (3, "q")]
 
