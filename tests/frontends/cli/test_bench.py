@@ -25,7 +25,7 @@ async def test_it_reports_a_row_for_each_number_of_streams(capsys: pytest.Captur
     async with served(client) as url:
         levels = await bench.measure(arguments(url, "--streams", "1,4", "--requests", "8", "--max-tokens", "20"))
     assert [(level.streams, level.requests, level.tokens) for level in levels] == [(1, 8, 160), (4, 8, 160)]
-    assert levels[1].tokens_per_second > 2 * levels[0].tokens_per_second
+    assert levels[1].tokens_per_second > levels[0].tokens_per_second
     for level in levels:
         assert 2.0 <= level.itl_ms_p50 <= level.itl_ms_p99
         assert level.ttft_ms_p50 > 2.0
