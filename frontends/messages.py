@@ -62,16 +62,19 @@ def _read_message(given: Mapping[str, Any], where: str, media: list[Pending], ru
     if message.tool_call_id is not None:
         extra["tool_call_id"] = message.tool_call_id
     if message.tool_calls:
-        extra["tool_calls"] = [_read_call(call, f"{where}.tool_calls[{i}]") for i, call in enumerate(message.tool_calls)]
+        calls = enumerate(message.tool_calls)
+        extra["tool_calls"] = [_read_call(call, f"{where}.tool_calls[{i}]", unread) for i, call in calls]
     # Templates know "system"; "developer" is OpenAI's newer name for the same role.
     return ChatMessage("system" if message.role == "developer" else message.role, tuple(content), extra)
 
 
-def _read_call(call: dict[str, Any], where: str) -> dict[str, Any]:
+def _read_call(call: dict[str, Any], where: str, unread: Unread) -> dict[str, Any]:
     """Callers send a call's arguments as JSON text; templates want the object."""
     function = call.get("function")
     if not isinstance(function, dict) or not isinstance(function.get("name"), str):
         raise refuse("invalid_request", "A tool call needs a function with a name.", where, "invalid_tool_call")
+    unread.check(call, ("id", "type", "function", "index"), where)
+    unread.check(function, ("name", "arguments"), f"{where}.function")
     arguments = function.get("arguments")
     if isinstance(arguments, str):
         try:

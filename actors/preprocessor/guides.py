@@ -157,6 +157,10 @@ _EXPLANATIONS: tuple[tuple[str, str], ...] = (
     (r"backreference", "The {0} uses back-references, which are not supported."),
     (r"Unsatisfiable schema", "The {0} is one that no value fits."),
     (r"circular references", "The {0} refers to itself beside other conditions, which is not supported."),
+    (
+        r"min/maxProperties",
+        "The {0} uses `minProperties` or `maxProperties` where some `properties` may be left out, which is not supported.",
+    ),
     (r"are not disjoint", "The {0} has `patternProperties` that may match the same name, which is not supported."),
     (r"Failed to generate regex for \w+ range", "The {0} has bounds of a number that cannot be enforced together."),
     (r"[Uu]nicode property|property (?:name|value|not)", "The {0} uses a Unicode property that does not exist."),

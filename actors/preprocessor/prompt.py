@@ -20,7 +20,7 @@ from ...protocol.request import (
 from .checkpoint import Checkpoint
 from .families.base import Placeholder, too_many
 from .template import ChatTemplate, TemplateRefusal, TemplateTooSlow, compile_template, is_template_error
-from .tokens import TextTokenizer, mark, mark_role, mark_texts, unmark
+from .tokens import TextTokenizer, count_marked, mark, mark_role, mark_texts, unmark
 
 TEMPLATE_TOO_SLOW = Failure("invalid_request", "The chat template takes too long to render this conversation.")
 TEMPLATE_TOO_LARGE = Failure("invalid_request", "The chat template takes too much memory to render this conversation.")
@@ -58,7 +58,7 @@ class PromptRenderer:
         """`template`: the Jinja source that chats are rendered by; None: the model has none. A text that is longer than
         `most_tokens` tokens can be, whatever they are, is not tokenised.
         """
-        self._most_text = None if most_tokens is None else most_tokens * tokenizer.longest
+        self._most_tokens = most_tokens
         self._tokenizer = tokenizer
         self._placeholders = placeholders
         self._vocab = checkpoint.info.vocab
@@ -129,17 +129,26 @@ class PromptRenderer:
             if not is_template_error(error):
                 raise
             raise refuse("invalid_request", "The chat template cannot render this conversation.") from error
-        if self._most_text is not None and len(text) > self._most_text:
-            words = f"The rendered prompt has {len(text)} characters, far beyond the model's context."
-            raise refuse("invalid_request", words, code="context_length_exceeded")
-        if _sayable(text) != text:
-            raise refuse("invalid_request", "The chat template writes half of a surrogate pair, which is no character.")
+        self._check_text(text)
         if prompt.continue_final_message:
             text = _cut_at_tag(text)
         # As transformers' processors do: the tokenizer's own frame, unless the template has written its beginning.
         begin = self._tokenizer.special_texts.get("bos_token")
         framed = not (begin is not None and text.startswith(begin))
         return unmark(text), self._tokenizer.encode_marked(text, framed)
+
+    def _check_text(self, text: str) -> None:
+        """What was rendered, before it is tokenised. Raises RequestError."""
+        if _sayable(text) != text:
+            raise refuse("invalid_request", "The chat template writes half of a surrogate pair, which is no character.")
+        if self._most_tokens is None:
+            return
+        if len(text) > self._most_tokens * self._tokenizer.longest:
+            words = f"The rendered prompt has {len(text)} characters, far beyond the model's context."
+            raise refuse("invalid_request", words, code="context_length_exceeded")
+        if (marked := count_marked(text)) > self._most_tokens:
+            words = f"The rendered prompt spells {marked} control tokens as text, far beyond the model's context."
+            raise refuse("invalid_request", words, code="context_length_exceeded")
 
     def _variables(self, prompt: ChatPrompt, media: tuple[MediaItem, ...], template: ChatTemplate) -> dict[str, Any]:
         """What the template gets, the callers' words marked. Raises RecursionError for what nests too deep."""

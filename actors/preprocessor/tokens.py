@@ -93,10 +93,12 @@ class TextTokenizer:
         if _OPEN not in text and _CLOSE not in text:
             return self.encode(text, add_special_tokens)
         pieces = re.split(f"{_OPEN}([^{_OPEN}{_CLOSE}]*){_CLOSE}|[{_OPEN}{_CLOSE}]", text)
+        marked = {piece: self._as_text(piece) for piece in dict.fromkeys(filter(None, pieces[1::2]))}
+        between = self._after_newlines(list(dict.fromkeys(filter(None, pieces[2::2]))))
         ids = self._plain(pieces[0])
         for index, piece in enumerate(pieces[1:], start=1):
             if piece:
-                ids += self._as_text(piece) if index % 2 else self._after_newline(piece)
+                ids += (marked if index % 2 else between)[piece]
         return [*self._prefix, *ids, *self._suffix] if add_special_tokens else ids
 
     def _plain(self, text: str) -> list[int]:
@@ -115,10 +117,16 @@ class TextTokenizer:
 
     def _after_newline(self, piece: str) -> list[int]:
         """As in the middle of a text: SentencePiece puts a space before what it takes for a beginning."""
-        ids = self._plain("\n" + piece)
-        if ids[: len(self._newline)] == self._newline:
-            return ids[len(self._newline) :]
-        return self._plain(piece)
+        return self._after_newlines([piece])[piece]
+
+    def _after_newlines(self, pieces: list[str]) -> dict[str, list[int]]:
+        """Each of them so, at once: one call for each would hold everybody up where a caller's words are full of marks."""
+        encodings = self._tokenizer.encode_batch_fast(["\n" + piece for piece in pieces], add_special_tokens=False)
+        start = len(self._newline)
+        return {
+            piece: ids[start:] if (ids := encoding.ids)[:start] == self._newline else self._plain(piece)
+            for piece, encoding in zip(pieces, encodings, strict=True)
+        }
 
     def _frame(self) -> tuple[list[int], list[int]]:
         """What the post-processor puts before and after a text."""
@@ -178,6 +186,11 @@ def _spelled_over(texts: Sequence[str], control: Control) -> list[bool]:
 
 def _without_marks(text: str) -> str:
     return text.replace(_OPEN, "").replace(_CLOSE, "")  # callers may not bring marks of their own
+
+
+def count_marked(text: str) -> int:
+    """Control tokens that are marked in it: each becomes at least one token."""
+    return text.count(_OPEN)
 
 
 def unmark(text: str) -> str:

@@ -1,6 +1,7 @@
 """What is refused before any work is done: counts, modalities, switches, options. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import msgspec
 
@@ -26,6 +27,8 @@ from .media_options import MediaOptions
 
 ITEMS_PER_PROMPT = 999
 PROMPT_EMBEDS_OFF = "You must set --enable-prompt-embeds to input prompt_embeds"
+MOST_BESIDE = 1 << 20
+"""Characters of a conversation's tools and template variables: they are searched for control tokens in one piece of work."""
 
 
 class RequestValidator:
@@ -41,6 +44,9 @@ class RequestValidator:
     def check(self, request: Request) -> None:
         """Raises RequestError naming the part."""
         size = _characters(request.prompt)
+        if (beside := _characters_beside(request.prompt)) > MOST_BESIDE:
+            text = f"`tools` and `chat_template_kwargs` have {beside} characters, at most {MOST_BESIDE} are taken."
+            raise refuse("invalid_request", text, code="body_too_complex")
         if self._most_text is not None and size > self._most_text:
             text = f"The prompt has {size} characters, far beyond the model's context of {self._config.max_model_len} tokens."
             raise refuse("invalid_request", text, code="context_length_exceeded")
@@ -109,9 +115,29 @@ def _characters(prompt: Prompt) -> int:
         case TextPrompt(text):
             return len(text)
         case ChatPrompt(messages):
-            return sum(len(part.text) for message in messages for part in message.content if isinstance(part, Text))
+            said = sum(len(part.text) for message in messages for part in message.content if isinstance(part, Text))
+            return said + _length([message.extra for message in messages])
         case _:
             return 0
+
+
+def _characters_beside(prompt: Prompt) -> int:
+    """What a template is given that is no message, and may write or not."""
+    return _length([prompt.tools, prompt.template_kwargs]) if isinstance(prompt, ChatPrompt) else 0
+
+
+def _length(value: Any) -> int:
+    """Characters of all texts within, names of fields included."""
+    found, waiting = 0, [value]
+    while waiting:
+        match waiting.pop():
+            case str(text):
+                found += len(text)
+            case Mapping() as inner:
+                waiting += [*inner.keys(), *inner.values()]
+            case list() | tuple() as inner:
+                waiting += inner
+    return found
 
 
 def with_tracks(request: Request) -> tuple[Request, dict[int, int]]:

@@ -1,6 +1,7 @@
 """From the body of a call to what is submitted: prompts, media, sampling. Pure; every refusal names the field."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from ...protocol.errors import refuse
@@ -23,6 +24,9 @@ COPIED = (
 )  # fmt: skip
 """Fields with the same meaning here and in SamplingParams."""
 
+FUNCTION_KEYS = ("name", "description", "parameters", "strict", "return")
+"""`return` is for the chat template, as transformers writes it."""
+
 
 class Generation(Submission, frozen=True, kw_only=True):
     """One prompt of a call, and how it is answered."""
@@ -44,7 +48,7 @@ def parse_chat(
     if request.prompt_embeds not in (None, []):
         text = "`prompt_embeds` is a whole prompt: send it to /v1/completions."
         raise refuse("unsupported", text, "prompt_embeds", "unsupported")
-    if request.top_logprobs is not None and not request.logprobs:
+    if request.top_logprobs and not request.logprobs:  # 0 is what clients send that send every field
         raise refuse("invalid_request", "`top_logprobs` needs `logprobs` to be true.", "top_logprobs")
     if request.add_generation_prompt and request.continue_final_message:
         raise refuse(
@@ -56,6 +60,7 @@ def parse_chat(
     extra: dict[str, Any] = {"max_tokens": limit, "logprobs": (request.top_logprobs or 0) if request.logprobs else None}
     guide = read_guide(request, unread)
     _check_choice(request.tool_choice, unread)
+    _check_tools(request.tools or (), unread)
     if tools is not None:
         guide = tool_guide(tools, guide)
         if style == "hermes" and request.skip_special_tokens is None:
@@ -110,9 +115,11 @@ def parse_tokenize(request: TokenizeRequest, unread: Unread | None = None) -> Pr
     if request.prompt is not None:
         return TextPrompt(request.prompt)
     assert request.messages is not None
-    messages, media = read_messages(request.messages, Rules(), unread or Unread())
+    unread = unread or Unread()
+    messages, media = read_messages(request.messages, Rules(), unread)
     if media:
         raise refuse("unsupported", "Media are not supported here yet.", media[0].where, "unsupported")
+    _check_tools(request.tools or (), unread)
     return _chat_prompt(request, messages, read_tools(request.tools, None, None, "hermes"))
 
 
@@ -122,6 +129,14 @@ def _check_choice(choice: Any, unread: Unread) -> None:
         unread.check(choice, ("type", "function"), "tool_choice")
         if isinstance(function := choice.get("function"), dict):
             unread.check(function, ("name",), "tool_choice.function")
+
+
+def _check_tools(tools: Sequence[dict[str, Any]], unread: Unread) -> None:
+    """What neither the grammar nor OpenAI's API knows of a tool, such as arguments under another name than `parameters`."""
+    for index, tool in enumerate(tools):
+        unread.check(tool, ("type", "function"), f"tools[{index}]")
+        if isinstance(function := tool.get("function"), dict):
+            unread.check(function, FUNCTION_KEYS, f"tools[{index}].function")
 
 
 def _chat_prompt(

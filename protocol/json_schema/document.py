@@ -18,6 +18,11 @@ class SchemaError(ValueError):
         super().__init__(what if where == "#" else f"{what}, at `{shown[:160]}`")
 
 
+def said(schema: dict[str, Any]) -> dict[str, Any]:
+    """Without the keywords that are null, as generators in Java and C# write what they do not say; a null `const` says it."""
+    return {word: value for word, value in schema.items() if value is not None or word == "const"}
+
+
 def unsupported(keyword: str, where: str) -> SchemaError:
     return SchemaError(f"uses `{keyword}`, which is not supported", where)
 
@@ -107,6 +112,7 @@ class Document:
         if not isinstance(schema, dict):
             return found
         self.count()
+        schema = said(schema)
         for name in _keys(schema.get("properties")):
             found.properties[name] = None
         for name in schema["required"] if isinstance(schema.get("required"), list) else ():
@@ -148,7 +154,7 @@ _NOTES = frozenset({"type", "enum", "const", "format", "pattern", "properties", 
 
 def is_bare_ref(schema: dict[str, Any]) -> bool:
     """A reference with nothing but annotations beside it."""
-    return "$ref" in schema and len(schema.keys() & _NOTES) == 1
+    return schema.get("$ref") is not None and len(said(schema).keys() & _NOTES) == 1
 
 
 def _keys(value: Any) -> list[str]:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from .document import Document, Names, SchemaError, inner, is_bare_ref, unsupported, wrong
+from .document import Document, Names, SchemaError, inner, is_bare_ref, said, unsupported, wrong
 from .unions import tagged
 from .values import patterns, unique, value_keywords
 
@@ -39,6 +39,9 @@ class _Enforced:
             return schema
         if not isinstance(schema, dict):
             raise SchemaError("is not valid: a schema must be an object or a boolean", where)
+        schema = said(schema)
+        if schema.get("not") in (True, {}):
+            return False  # as generators write a type that has no values
         if is_bare_ref(schema) and not (closes and outer.properties):
             return {"$ref": self._reference(schema["$ref"], where, closes)}
         names = Names()

@@ -49,6 +49,12 @@ CASES: list[tuple[dict[str, Any], list[Any], list[Any]]] = [
     ({"oneOf": [{"type": "object", **CAT}, {"type": "object", **DOG}]}, [{"kind": "cat", "lives": 9}], [{"lives": 9}]),
     ({"anyOf": [{"type": "object", **CAT}, {"type": "object", **DOG}]}, [{"lives": 9}], [{"kind": "cat", "x": 1}]),
     ({"oneOf": OVERLAPPING}, [1, 1.5], ["a"]),
+    # Types without values: `never` in TypeScript
+    (obj(a=NAME, b={"not": {}}), [{}, {"a": "x"}], [{"b": 1}, {"c": 1}]),
+    (obj(a={"not": True, "description": "gone"}), [{}], [{"a": None}]),
+    ({"anyOf": [{"not": {}}, {"type": "null"}]}, [None], [1]),
+    ({"type": "array", "items": {"not": {}}}, [[]], [[1]]),
+    ({"type": "object", "additionalProperties": {"not": {}}}, [{}], [{"a": 1}]),
     # Values
     ({"enum": [1, "a", None, {"k": [1]}, 1.5]}, [1, "a", None, {"k": [1]}, 1.5], [2, "b"]),
     ({"type": ["string", "null"], "enum": ["a", None, 3]}, ["a", None], [3]),
@@ -111,6 +117,28 @@ def test_what_fits_may_be_said_and_nothing_else(schema: dict[str, Any], good: li
             validator.validate(value)
 
 
+NULLS = dict.fromkeys(["enum", "format", "pattern", "items", "properties", "required", "anyOf", "allOf", "not", "if", "$ref",
+    "additionalProperties", "minimum", "maxLength", "uniqueItems", "contains", "propertyNames", "default"])  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("schema", "good", "bad"),
+    [
+        ({**NULLS, "type": "string"}, ["x"], [1]),
+        ({**NULLS, "type": None, "const": None}, [None], [1]),
+        ({**NULLS, **obj(a={**NULLS, "type": "integer"}), "required": ["a"]}, [{"a": 1}], [{}, {"a": 1, "b": 1}]),
+        ({**NULLS, "type": "array", "items": {**NULLS, "type": "boolean"}}, [[True]], [[1]]),
+        ({**NULLS, "allOf": [{**NULLS, **obj(a=NAME)}, {**NULLS, **obj(b=NAME)}]}, [{"a": "x", "b": "y"}], [{"c": 1}]),
+        ({**NULLS, "$ref": "#/$defs/A", "$defs": {"A": {**NULLS, **obj(a=NAME)}}}, [{"a": "x"}], [{"c": 1}]),
+        ({**NULLS, "anyOf": [{**NULLS, "type": "null"}, {**NULLS, "$ref": "#/$defs/A"}], "$defs": {"A": NAME}}, ["x"], [1]),
+    ],
+)
+def test_a_keyword_that_is_null_says_nothing(schema: dict[str, Any], good: list[Any], bad: list[Any]) -> None:
+    guide = as_run(schema)
+    assert [value for value in good if not accepts(guide, json.dumps(value))] == []
+    assert [value for value in bad if accepts(guide, json.dumps(value))] == []
+
+
 @pytest.mark.parametrize(
     ("schema", "words"),
     [
@@ -118,7 +146,7 @@ def test_what_fits_may_be_said_and_nothing_else(schema: dict[str, Any], good: li
         ({"not": {"type": "null"}}, "uses `not`"),
         ({"items": {"contains": {"type": "null"}}}, "uses `contains`, which is not supported, at `#/items`"),
         ({"if": {"minimum": 1}, "then": {"maximum": 3}}, "uses `if`"),
-        ({"$defs": {"a": {"not": {}}}, "anyOf": [{"$ref": "#/$defs/a"}]}, "at `#/$defs/a`"),
+        ({"$defs": {"a": {"not": NAME}}, "anyOf": [{"$ref": "#/$defs/a"}]}, "at `#/$defs/a`"),
         ({"type": "array", "unevaluatedItems": False}, "`unevaluatedItems`"),
         ({"$dynamicRef": "#x"}, "`$dynamicRef`"),
         ({"type": "object", "propertyNames": {"not": {"const": "a"}}}, "`propertyNames`"),
@@ -127,7 +155,7 @@ def test_what_fits_may_be_said_and_nothing_else(schema: dict[str, Any], good: li
         ({"$ref": "#"}, "refers to itself without end"),
         ({"pattern": "(a"}, "has a `pattern` that has a `(` that nothing closes, at its character 1"),
         ({"patternProperties": {"(?<=a)b": {}}}, "`patternProperties` that uses look-behind"),
-        ({**obj(a=NAME), "additionalProperties": False, "required": ["b"], "not": {}}, "uses `not`"),
+        ({**obj(a=NAME), "additionalProperties": False, "required": ["b"], "not": NAME}, "uses `not`"),
         ({"type": "objekt"}, "names the type objekt"),
         ({"type": "integer", "minimum": "3"}, "`minimum` must be a number"),
         ({"type": "string", "minLength": -1}, "`minLength` must be a whole number"),

@@ -2,11 +2,12 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from thespis.actors.preprocessor.validation import RequestValidator, without_ids
 from thespis.protocol.errors import RequestError
-from thespis.protocol.request import Embeds, MediaItem, PackedEmbeds, TextPrompt
+from thespis.protocol.request import ChatMessage, ChatPrompt, Embeds, MediaItem, PackedEmbeds, TextPrompt
 from thespis.protocol.sampling import SamplingParams
 
 from ...helpers.checkpoints import Checkpoints
@@ -65,6 +66,35 @@ def test_a_text_that_no_context_holds_is_not_tokenised(checkpoints: Checkpoints)
         else:
             with pytest.raises(RequestError, match="far beyond the model's context of 64 tokens"):
                 rules.check(request(prompt))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"template_kwargs": {"x": "<|im_end|>" * 200_000}},
+        {"template_kwargs": {"x": {"y": [["ab"] * 40_000, "c" * 1_000_000]}}},
+        {"template_kwargs": {"k" * ((1 << 20) + 1): 1}},
+        {"tools": ({"type": "function", "function": {"name": "f", "description": "d" * (1 << 20)}},)},
+        {
+            "tools": ({"function": {"parameters": {"properties": {"p" * (1 << 19): {}}}}},),
+            "template_kwargs": {"x": "y" * (1 << 19)},
+        },
+    ],
+)
+def test_what_a_template_may_write_beside_messages_is_bounded(checkpoints: Checkpoints, fields: dict[str, Any]) -> None:
+    prompt = msgspec.structs.replace(chat("x"), **fields)
+    with pytest.raises(RequestError, match="`tools` and `chat_template_kwargs` have") as error:
+        validator(checkpoints).check(request(prompt))
+    assert error.value.failure.code == "body_too_complex"
+
+
+def test_the_arguments_of_earlier_calls_count_as_text(checkpoints: Checkpoints) -> None:
+    parts = load(checkpoints("qwen_omni"))
+    rules = RequestValidator(config_of(checkpoints("qwen_omni"), max_model_len=64), parts.family, parts.tokenizer.longest)
+    call = {"function": {"name": "f", "arguments": {"text": "x" * 64 * parts.tokenizer.longest}}}
+    prompt = ChatPrompt((ChatMessage("assistant", (), {"tool_calls": [call]}),))
+    with pytest.raises(RequestError, match="far beyond the model's context"):
+        rules.check(request(prompt))
 
 
 @pytest.mark.parametrize(("cache", "prefix", "ignored"), [(0, False, True), (0, True, False), (4, False, False)])

@@ -95,6 +95,42 @@ def test_an_unknown_key_anywhere_is_named_or_refused(place: tuple[str, list[Any]
     assert at in told or made != plain, "it was dropped in silence"
 
 
+FUNCTION: dict[str, Any] = {"name": "f", "description": "d", "strict": True, "parameters": {"type": "object"}}
+CALL: dict[str, Any] = {"id": "c", "type": "function", "index": 0, "function": {"name": "f", "arguments": "{}"}}
+
+
+@pytest.mark.parametrize(
+    ("tool", "told"),
+    [
+        ({"type": "function", "function": {**FUNCTION, "return": {"type": "string"}}}, []),
+        ({"type": "function", "function": {**FUNCTION, "description": None, "cache_control": None}}, []),
+        ({"type": "function", "function": {"name": "f", "inputSchema": {}}}, ["function.inputSchema"]),
+        ({"type": "function", "function": {"name": "f", "input_schema": {}}}, ["function.input_schema"]),
+        ({"type": "function", "function": FUNCTION, "cache_control": {"type": "ephemeral"}}, ["cache_control"]),
+        ({"type": "function", "function": {**FUNCTION, "annotations": {"x": 1}, "title": "t"}}, ["function.annotations",
+         "function.title"]),
+        ({"function": FUNCTION, "strict": True}, ["strict"]),
+    ],
+)  # fmt: skip
+def test_what_is_not_known_of_a_tool_is_named(tool: dict[str, Any], told: list[str]) -> None:
+    assert read({**BODY, "tools": [tool]})[1] == [f"tools[0].{name}" for name in told]
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (CALL, []),
+        ({**CALL, "extra_content": {"google": {}}}, ["extra_content"]),
+        ({**CALL, "function": {**CALL["function"], "arguments": {}, "parsed": 1}}, ["function.parsed"]),
+        ({**CALL, "args": {"a": 1}}, ["args"]),
+        ({**CALL, "function": {"name": "f", "parameters": {"a": 1}}}, ["function.parameters"]),
+    ],
+)
+def test_what_is_not_known_of_an_earlier_call_is_named(call: dict[str, Any], told: list[str]) -> None:
+    messages = [{"role": "assistant", "content": None, "tool_calls": [call]}, {"role": "tool", "content": "r"}]
+    assert read({"messages": messages})[1] == [f"messages[0].tool_calls[0].{name}" for name in told]
+
+
 def part(*content: dict[str, Any]) -> tuple[list[Pending], list[str]]:
     made, told = read({"messages": [{"role": "user", "content": list(content)}]})
     return list(made.media), told

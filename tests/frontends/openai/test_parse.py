@@ -260,3 +260,11 @@ def test_S49_no_field_of_the_official_client_is_refused_for_its_name() -> None:
     ):
         names = typing.get_type_hints(given)
         assert {name for name in names if name not in schema.__struct_fields__ and MATTERS.fullmatch(name)} <= {"moderation"}
+
+
+@pytest.mark.parametrize(
+    "more", [{"logprobs": False, "top_logprobs": 0}, {"logprobs": None, "top_logprobs": 0}, {"top_logprobs": 0}]
+)
+def test_no_alternatives_of_no_log_probabilities_are_what_a_client_sends_that_sends_every_field(more: dict[str, Any]) -> None:
+    body = {"messages": [{"role": "user", "content": "x"}], **more}
+    assert parse_chat(decode(ChatRequest, json.dumps(body).encode())).sampling.logprobs is None
