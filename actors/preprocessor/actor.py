@@ -17,7 +17,7 @@ import anyio.to_thread
 import msgspec
 
 from ...protocol import topology
-from ...protocol.blobs import BlobError, BlobReader
+from ...protocol.blobs import BlobReader
 from ...protocol.edges.client_to_preprocessor import Prepare, Tokenize
 from ...protocol.edges.control import Cache, Excuse, Gone, Kill, Peer
 from ...protocol.edges.decode_worker_to_preprocessor import ChatRendered, Decoded, DecodeFailed, GuideChecked
@@ -27,10 +27,10 @@ from ...protocol.edges.preprocessor_to_client import MediaDropped, PreparedCopy,
 from ...protocol.edges.preprocessor_to_encoder_cache import Features
 from ...protocol.edges.preprocessor_to_fetcher import MediaRead
 from ...protocol.edges.preprocessor_to_scheduler import Submit
-from ...protocol.errors import Failure, RequestError, refuse
+from ...protocol.errors import Failure, RequestError
 from ...protocol.guide import needs_check
 from ...protocol.prepared import Timing
-from ...protocol.request import ChatPrompt, MediaItem, Request
+from ...protocol.request import ChatPrompt, Request
 from ...protocol.roles import PreprocessorConfig
 from ...protocol.sampling import SamplingParams
 from ...protocol.shortage import shortage
@@ -42,9 +42,9 @@ from .checkpoint import read_checkpoint
 from .decode.options import SOUND_TRACK
 from .decoding import Decoding, Shell
 from .families.loading import load_family
-from .identity import blob_of, content_digest, item_key, key_salt
+from .identities import Identities, cache_miss
+from .identity import item_key, key_salt
 from .prompt import PromptRenderer, Rendered
-from .store import Bindings
 from .ticket import Ticket
 from .tokens import TextTokenizer
 from .validation import RequestValidator, with_tracks, without_ids
@@ -52,8 +52,6 @@ from .validation import RequestValidator, with_tracks, without_ids
 log = logging.getLogger(__name__)
 HASH_INLINE = 1 << 20
 """Bytes that are hashed at once (0.3 ms); more goes to a thread."""
-
-
 UNRENDERED = Rendered([], "", {}, False)
 
 
@@ -65,7 +63,6 @@ class Preprocessor(Actor):
         self._reader = BlobReader(launch.directory)
         self._tickets: dict[str, Ticket] = {}
         self._over = Tombstones()
-        self._bindings = Bindings()
         self._era = ""
         """Of the keys of items: see `key_salt`."""
         self._epochs: dict[str, int] = {}
@@ -73,6 +70,7 @@ class Preprocessor(Actor):
 
     async def on_start(self, config: bytes) -> dict[str, int]:
         self.config = msgspec.json.decode(config, type=PreprocessorConfig)
+        self._identities = Identities(self.config.hasher, self._reader)
         checkpoint = read_checkpoint(self.config.model)
         self._tokenizer = tokenizer = TextTokenizer(checkpoint.tokenizer_file, checkpoint.tokenizer)
         self._family = load_family(checkpoint, tokenizer)
@@ -126,7 +124,7 @@ class Preprocessor(Actor):
     def on_reset(self, cache: Cache) -> None:
         if cache == "media":
             self._era = secrets.token_hex(8)
-            self._bindings.clear()
+            self._identities.clear()
             self._decoding.reset()
 
     def on_peer(self, role: str, peer: Peer) -> None:
@@ -195,7 +193,7 @@ class Preprocessor(Actor):
         if sum(blob.nbytes for blob in ticket.blobs) > HASH_INLINE:
             self.tasks.start_soon(self._hash_in_thread, ticket)
         else:
-            self._want_all(ticket, self._digests(request.media))
+            self._want_all(ticket, self._identities.digests(request.media))
 
     def _sampling(self, request: Request) -> SamplingParams:
         """The request's, with the words that may not come as token sequences."""
@@ -209,29 +207,12 @@ class Preprocessor(Actor):
 
     async def _hash_in_thread(self, ticket: Ticket) -> None:
         try:
-            digests = await anyio.to_thread.run_sync(self._digests, ticket.request.media)
+            digests = await anyio.to_thread.run_sync(self._identities.digests, ticket.request.media)
         except Exception as error:
             self._fail(ticket, _failure(error))
             return
         if not ticket.over:
             self._guarded(ticket, lambda: self._want_all(ticket, digests))
-
-    def _digests(self, media: tuple[MediaItem, ...]) -> list[str | None]:
-        """Of each item's bytes; None where there are none."""
-        digests: list[str | None] = []
-        for item in media:
-            if item.source is None:
-                digests.append(None)
-                continue
-            try:
-                with self._reader.view(blob_of(item.source)) as view:
-                    digests.append(content_digest(self.config.hasher, item.source, view))
-            except BlobError as error:
-                if (short := shortage(error)) is not None:
-                    raise RequestError(msgspec.structs.replace(short, part=item.where)) from error
-                text = "The item's bytes went with a process that was restarted; send the request again."
-                raise refuse("restarted", text, item.where) from error
-        return digests
 
     def _want_all(self, ticket: Ticket, digests: list[str | None]) -> None:
         guide = ticket.sampling.structured_outputs
@@ -248,32 +229,14 @@ class Preprocessor(Actor):
     def _want(self, ticket: Ticket, index: int, again: bool = False) -> None:
         """Pin the item's features, or wait for the task that brings them; `again`: they were there. Raises RequestError."""
         request, item = ticket.request, ticket.request.media[index]
-        digest = self._identify(ticket, index)
+        digest = self._identities.identify(ticket, index)
         processor, io = self._validator.options.of(request, index)
         if index in ticket.tracks.values():
             io = {**io, SOUND_TRACK: True}
         salt = key_salt(request.tenant, self.config.model.fingerprint, self._era)
         key = item_key(digest, item.modality, processor, io, salt)
         if not self._decoding.want(ticket, index, key, processor, io, salt):
-            raise _cache_miss(request, index, again)
-
-    def _identify(self, ticket: Ticket, index: int) -> str:
-        """The item's digest: of its bytes, or the one that its id is bound to."""
-        request, digest = ticket.request, ticket.digests[index]
-        item = request.media[index]
-        if item.uuid is None:
-            assert digest is not None
-            return digest
-        if digest is None:
-            known = self._bindings.get(request.tenant, item.uuid)
-            if known is None:
-                raise _cache_miss(request, index)
-            return known
-        if self._bindings.get(request.tenant, item.uuid) is None:
-            ticket.bound.append(item.uuid)
-        if not self._bindings.bind(request.tenant, item.uuid, digest):
-            raise refuse("conflict", f"The id {item.uuid!r} names other content already.", item.where, "uuid_conflict")
-        return digest
+            raise cache_miss(request, index, again)
 
     def _submit(self, ticket: Ticket) -> None:
         request = ticket.request
@@ -333,8 +296,7 @@ class Preprocessor(Actor):
         if failure.kind == "restarted":
             self._drain_link()  # the news of the death comes first, and may have dropped the ticket
         if not ticket.over:
-            for uuid in ticket.bound:
-                self._bindings.free(ticket.request.tenant, uuid)
+            self._identities.free(ticket)
             self._release(ticket)
             self._refuse(ticket.request, ticket.fetched, failure)
 
@@ -390,18 +352,6 @@ class Preprocessor(Actor):
 def _own_template(request: Request) -> bool:
     """It brings a program of its own, which does not run here."""
     return isinstance(request.prompt, ChatPrompt) and request.prompt.template is not None
-
-
-def _cache_miss(request: Request, index: int, again: bool = False) -> RequestError:
-    """`again`: the item was here. In a later attempt it may have been: a process has died since the request was accepted."""
-    item = request.media[index]
-    if again or request.attempt:
-        text = "What this id names went with a process that was restarted; send the request again with its data."
-        return refuse("restarted", text, item.where)
-    nth = sum(1 for earlier in request.media[:index] if earlier.modality == item.modality)
-    return refuse(
-        "invalid_request", f"Cache miss for {item.modality} at index {nth} but data is not provided.", item.where, "cache_miss"
-    )
 
 
 def _failure(error: Exception) -> Failure:

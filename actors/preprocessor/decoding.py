@@ -16,27 +16,19 @@ from ...protocol.edges.decode_worker_to_preprocessor import ChatRendered, Decode
 from ...protocol.edges.preprocessor_to_decode_worker import CheckGuide, Decode, FreeFeatures, RenderChat
 from ...protocol.errors import Failure, RequestError
 from ...protocol.guide import Guide
-from ...protocol.request import ChatPrompt, Embeds, Modality, PackedEmbeds
+from ...protocol.request import ChatPrompt, Embeds, PackedEmbeds
 from ...protocol.roles import PreprocessorConfig
 from ...protocol.wire import Message
 from ..quarantine import PROOF, Banned
-from .decode.budget import too_slow
-from .guides import TOO_LARGE, TOO_SLOW, KnownGuides
+from .guides import KnownGuides
+from .jobs import deadly, overrun, poison, wall_seconds
 from .pool import DecodeTask, Pool
-from .prompt import TEMPLATE_TOO_LARGE, TEMPLATE_TOO_SLOW, Rendered
+from .prompt import Rendered
 from .store import NO_ROOM, FeatureEntry, FeatureStore
 from .ticket import Ticket, Waiter
 
 CUT_SECONDS = 0.2
 """How long a decode that nobody waits for any more may go on."""
-WALL = 1.5
-"""Seconds of wall clock for each of CPU time that an item may take. The worker ends it itself, where its decoder lets it;
-after these it is killed."""
-GUIDE_SECONDS = 15.0
-"""Wall clock for one guide in a worker, which may have to read the vocabulary first; beyond it the worker is killed."""
-RENDER_SECONDS = 8.0
-"""Wall clock for one conversation by its caller's template. A worker ends one itself after its CPU time, unless a single
-operation holds it."""
 BYTES_GONE = Failure(
     "invalid_request", "The request that brought this item's data has ended; send it with its data.", code="cache_miss"
 )
@@ -106,7 +98,7 @@ class Decoding:
         if item.source is None and task is None:
             return False
         if self._banned.holds(key, self._shell.clock()):
-            raise RequestError(msgspec.structs.replace(_poison(item.modality), part=item.where))
+            raise RequestError(msgspec.structs.replace(poison(item.modality), part=item.where))
         if task is not None:
             self.count["decode_hits"] += 1
         else:
@@ -146,17 +138,8 @@ class Decoding:
         """Give idle workers what waits."""
         for task in self.pool.start():
             assert task.worker is not None
-            self._timers[task] = self._later(self._seconds_for(task), self._overrun, task)
+            self._timers[task] = self._later(wall_seconds(task.decode, self._limits), self._overrun, task)
             self._shell.send(task.worker, task.decode)
-
-    def _seconds_for(self, task: DecodeTask[Waiter]) -> float:
-        match task.decode:
-            case RenderChat():
-                return RENDER_SECONDS
-            case CheckGuide():
-                return GUIDE_SECONDS
-            case Decode(item=item):
-                return WALL * self._limits.cpu_seconds(item.modality)
 
     def release(self, ticket: Ticket) -> None:
         """Take back its pins and its places in tasks. Its bytes may go at once: a worker that is still copying them files
@@ -250,7 +233,7 @@ class Decoding:
             elif not task.over:
                 if task.evidence >= PROOF:
                     self._banned.add(task.key, self._shell.clock())
-                self._end(task, _deadly(task))
+                self._end(task, deadly(task.decode))
         return lost
 
     # features
@@ -323,14 +306,7 @@ class Decoding:
 
     def _overrun(self, task: DecodeTask[Waiter]) -> None:
         self._kill(task)
-        match task.decode:
-            case RenderChat():
-                failure = TEMPLATE_TOO_SLOW
-            case CheckGuide():
-                failure = TOO_SLOW
-            case Decode(item=item):
-                failure = too_slow(item.modality, self._limits.cpu_seconds(item.modality))
-        self._end(task, failure)
+        self._end(task, overrun(task.decode, self._limits))
 
     def _cut(self, task: DecodeTask[Waiter]) -> None:
         if not task.waiters and task.worker is not None and not task.over:
@@ -356,18 +332,3 @@ class Decoding:
 def _owner(ticket: Ticket) -> tuple[str, ...]:
     request = ticket.request
     return request.tenant, request.client, request.id
-
-
-def _deadly(task: DecodeTask[Waiter]) -> Failure:
-    """What killed two workers is not tried on a third."""
-    match task.decode:
-        case RenderChat():
-            return TEMPLATE_TOO_LARGE
-        case CheckGuide():
-            return TOO_LARGE
-        case Decode(item=item):
-            return _poison(item.modality)
-
-
-def _poison(modality: Modality) -> Failure:
-    return Failure("unprocessable_media", f"The {modality} cannot be decoded: it ended the decoder twice.", code="poison")

@@ -7,9 +7,10 @@ clients and requests. Where there are several workers, one is kept from clips an
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from ...protocol.edges.preprocessor_to_decode_worker import CheckGuide, Decode, RenderChat
+from ...protocol.edges.preprocessor_to_decode_worker import Decode
 from ...protocol.request import Embeds, MediaItem, PackedEmbeds
 from ..quarantine import evidence
+from .jobs import Job
 from .turns import Turns
 
 W = TypeVar("W")
@@ -22,7 +23,7 @@ class DecodeTask(Generic[W]):
     key: str
     owner: tuple[str, ...]
     """Whose turn it takes in the queue: tenant, client, request."""
-    decode: Decode | CheckGuide | RenderChat
+    decode: Job
     ready: bool
     waiters: list[W] = field(default_factory=list)
     worker: str | None = None

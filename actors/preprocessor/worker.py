@@ -2,7 +2,8 @@
 
 import logging
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -28,6 +29,8 @@ from .guides import GUIDE_MEMORY, TOO_LARGE, GuideChecker
 from .identity import blob_of, content_digest, item_key
 from .prompt import TEMPLATE_TOO_LARGE, PromptRenderer
 from .tokens import TextTokenizer
+
+T = TypeVar("T")
 
 TEMPLATE_MEMORY = 512 << 20
 """Bytes that a request's own template may add to the process while it renders."""
@@ -87,33 +90,21 @@ class DecodeWorker(BlockingActor):
         return {**self._count, "arena_bytes_used": self._arena.used, "arena_bytes_held": self._arena.held}
 
     def _check(self, job: CheckGuide) -> GuideChecked | DecodeFailed:
-        try:
-            self._guides.load()
+        def check() -> GuideChecked:
+            self._guides.load()  # the vocabulary is not of one guide's memory
             with memory_budget(GUIDE_MEMORY):
                 return GuideChecked(job.job, self._guides.check(job.guide))
-        except RequestError as error:
-            return DecodeFailed(job.job, error.failure)
-        except BudgetError:
-            return DecodeFailed(job.job, TOO_LARGE)
-        except Exception as error:  # the guide's own request ends, and nothing else
-            if (short := shortage(error)) is None:
-                log.exception("job %d: a guide", job.job)
-            return DecodeFailed(job.job, short or Failure("internal", "The grammar could not be checked."))
+
+        return _answer(job.job, check, TOO_LARGE, "The grammar could not be checked.")
 
     def _render(self, job: RenderChat) -> ChatRendered | DecodeFailed:
-        media = tuple(MediaItem(modality, None, "") for modality in job.modalities)
-        try:
+        def render() -> ChatRendered:
+            media = tuple(MediaItem(modality, None, "") for modality in job.modalities)
             with memory_budget(TEMPLATE_MEMORY):
                 rendered = self._renderer.render(job.prompt, media)
             return ChatRendered(job.job, rendered.token_ids, rendered.text, rendered.order)
-        except RequestError as error:
-            return DecodeFailed(job.job, error.failure)
-        except BudgetError:
-            return DecodeFailed(job.job, TEMPLATE_TOO_LARGE)
-        except Exception as error:  # the conversation's own request ends, and nothing else
-            if (short := shortage(error)) is None:
-                log.exception("job %d: a conversation", job.job)
-            return DecodeFailed(job.job, short or Failure("internal", "The conversation could not be rendered."))
+
+        return _answer(job.job, render, TEMPLATE_TOO_LARGE, "The conversation could not be rendered.")
 
     def _decode(self, job: Decode) -> Decoded | DecodeFailed:
         try:
@@ -179,6 +170,21 @@ class DecodeWorker(BlockingActor):
         assert self._arena is not None
         for ref in self._held.pop(job, ()):
             self._arena.free(ref)
+
+
+def _answer(job: int, work: Callable[[], T], too_large: Failure, otherwise: str) -> T | DecodeFailed:
+    """What `work` makes of a caller's text, or why there is nothing: the one request ends, and nothing else."""
+    try:
+        return work()
+    except RequestError as error:
+        failure = error.failure
+    except BudgetError:
+        failure = too_large
+    except Exception as error:
+        if (short := shortage(error)) is None:
+            log.exception("job %d: %s", job, otherwise)
+        failure = short or Failure("internal", otherwise)
+    return DecodeFailed(job, failure)
 
 
 def main(launch: Launch) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from thespis.actors.launch import Launch
-from thespis.actors.preprocessor import decoding
+from thespis.actors.preprocessor import jobs
 from thespis.actors.preprocessor.actor import Preprocessor
 from thespis.actors.preprocessor.identity import content_digest, item_key
 from thespis.protocol.blobs import Arena, BlobRef
@@ -578,7 +578,7 @@ async def test_tokens_by_a_callers_template(stage: Stage) -> None:
 async def test_a_template_that_does_not_end_costs_a_worker_and_is_said_so(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decoding, "RENDER_SECONDS", 0.0)
+    monkeypatch.setattr(jobs, "RENDER_SECONDS", 0.0)
     stage.actor.on_message("client-a", Prepare(request(chat("x", template="{{ 1 }}"), id="slow")))
     await stage.sent.until(PrepareFailed)
     assert "too long" in stage.failures()["slow"].text
