@@ -110,7 +110,10 @@ async def stage(checkpoints: Checkpoints, tmp_path: Path) -> AsyncIterator[Stage
             await over.wait()
 
     task = asyncio.create_task(hold())
-    yield await ready
+    await asyncio.wait((ready, task), return_when=asyncio.FIRST_COMPLETED)
+    if task.done():
+        await task  # raises what it ended of
+    yield ready.result()
     over.set()
     await task
 
