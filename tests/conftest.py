@@ -4,11 +4,15 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from .helpers.bodies import Answers, recorded
 from .helpers.checkpoints import Checkpoints
 from .helpers.environment import BEGAN, HERE
 from .helpers.leaks import left_behind, settle
+
+settings.register_profile("suite", deadline=None)  # how long an example takes says more of the machine than of the code
+settings.load_profile("suite")
 
 PROCESS_TIMEOUT = 180
 """Seconds; an engine's start is part of its first test."""
