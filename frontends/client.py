@@ -224,7 +224,8 @@ class Client:
         done so, or died; requests submitted from now on find nothing of before. Raises EngineError where none answers."""
         self._raise_if_dead()
         number = next(self._reset_numbers)
-        future = self._resets[number] = self._loop.create_future()
+        future: asyncio.Future[bool] = self._loop.create_future()
+        self._resets[number] = future
         self._connection.ask(AskReset(self._connection.role, number, cache))
         try:
             async with self._connection.answering():
