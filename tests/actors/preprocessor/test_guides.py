@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from thespis.actors.preprocessor import guides
 from thespis.actors.preprocessor.guides import CODE, REMEMBERED, GuideChecker, KnownGuides
 from thespis.protocol.checkpoint import demo_model, inspect
 from thespis.protocol.errors import Failure, RequestError
@@ -22,6 +23,13 @@ def words(checker: GuideChecker, guide: Guide) -> str:
         checker.check(guide)
     assert (refused.value.status, refused.value.failure.code) == (400, CODE)
     return refused.value.failure.text
+
+
+def test_what_would_hold_the_runner_is_refused(checker: GuideChecker, monkeypatch: pytest.MonkeyPatch) -> None:
+    many = {"enum": [f"value {number}" for number in range(3000)]}
+    assert checker.check(StructuredOutputsParams(json=many)).kind == "grammar"
+    monkeypatch.setattr(guides, "RUNNER_SECONDS", 0.0)
+    assert "too long to build" in words(checker, StructuredOutputsParams(json=many))
 
 
 def test_a_good_guide_becomes_lark(checker: GuideChecker) -> None:
