@@ -143,6 +143,7 @@ def test_S50_a_stream_tells_them_with_its_usage(server: Server) -> None:
     }
     request = urllib.request.Request(server.url + "/v1/chat/completions", json.dumps(body).encode())
     request.add_header("Authorization", f"Bearer {server.key}")
+    request.add_header("Content-Type", "application/json")
     with urllib.request.urlopen(request, timeout=60) as response:
         events = [line[6:] for line in response.read().decode().splitlines() if line.startswith("data: {")]
     usages = [usage for event in events if (usage := json.loads(event).get("usage"))]

@@ -227,7 +227,7 @@ def test_S52_a_tool_without_parameters_is_called_with_none(api: openai.OpenAI) -
 
 
 def test_S52_the_tool_whose_schema_is_wrong_is_named(server: Server) -> None:
-    tool = {"type": "function", "function": {"name": "bad_one", "parameters": {"properties": {"a": {"not": {}}}}}}
+    tool = {"type": "function", "function": {"name": "bad_one", "parameters": {"properties": {"a": {"not": {"const": 1}}}}}}
     reply = server.chat("x", tools=[WEATHER, tool], tool_choice="required")
     assert (reply.status, reply.body["error"]["code"]) == (400, "invalid_grammar")
     for word in ("`bad_one`", "`not`", "`#/properties/a`"):

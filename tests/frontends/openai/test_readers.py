@@ -241,7 +241,7 @@ async def test_several_bodies_are_read_by_a_bounded_number_of_readers(pool: read
 def test_what_takes_more_memory_than_its_size_allows_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader, "MEMORY", 0)
     monkeypatch.setattr(reader, "MEMORY_PER_BYTE", 2)
-    body = json.dumps({"messages": [], "guided_json": [[[]]] * 2_000_000}).encode()
+    body = json.dumps({"messages": [], "guided_json": [[[]]] * 1_000_000}).encode()
     file, draft = os.memfd_create("body"), os.memfd_create("draft")
     os.write(file, body)
     job = Job("chat", len(body), "", terms_of(http_config()))
