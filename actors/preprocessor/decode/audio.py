@@ -14,12 +14,13 @@ from ....protocol.roles import MediaLimits
 from .animation import is_animation
 from .container import open_container, seconds_of
 from .second_reader import read_sound
-from .sniff import AUDIO_FORMATS, VIDEO_FORMATS, behind_junk, sniff
+from .sniff import AUDIO_FORMATS, VIDEO_FORMATS, behind_junk, is_chained, sniff
 
 NOT_DECODABLE = (
     "The sound cannot be decoded: it is no WAV, FLAC, OGG, Opus, MP3, AAC, M4A, WebM, AIFF, AU, CAF, W64, WMA, AC3 or AMR, "
     "or its data is damaged."
 )
+CHAINED = "The file is a chain of sounds of different rates or channels; send each as a sound of its own."
 NO_SOUND = "The file holds no sound."
 FREE_CHANNELS = 8
 FEW = 2
@@ -39,7 +40,11 @@ def decode_audio(data: bytes, rate: int, limits: MediaLimits, of_clip: bool = Fa
     try:
         mono, own_rate = _by_ffmpeg(data, limits, of_clip)
     except RequestError as refused:
-        if of_clip or refused.failure.kind != "unprocessable_media" or (read := read_sound(data, limits)) is None:
+        if of_clip or refused.failure.kind != "unprocessable_media":
+            raise
+        if is_chained(data):  # librosa would read the first and drop the rest in silence
+            raise refuse("unprocessable_media", CHAINED) from None
+        if (read := read_sound(data, limits)) is None:
             raise
         mono, own_rate = read
     if not np.isfinite(mono).all():

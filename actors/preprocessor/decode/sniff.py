@@ -1,6 +1,7 @@
 """What a file of sound or moving pictures is, by its content: the name of the one demuxer that may read it."""
 
 import re
+from itertools import pairwise
 
 VIDEO_FORMATS = frozenset({"mp4", "matroska", "avi", "gif", "mpegts", "mpeg", "mpegvideo", "flv", "asf", "ogg"})
 AUDIO_FORMATS = frozenset(
@@ -33,6 +34,7 @@ _BITRATES = (
     (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 )
 """Of layer III in kbit/s: MPEG-1, and MPEG-2 or 2.5."""
+_OGG_PAGE = re.compile(rb"OggS\0([\0-\7])", re.DOTALL)
 _RATES = (44100, 48000, 32000)
 
 
@@ -92,3 +94,9 @@ def _frame_bytes(head: bytes) -> int:
     first = version == 3
     hertz = _RATES[rate] >> (0 if first else 1 if version == 2 else 2)
     return (144 if first else 72) * _BITRATES[not first][bitrate - 1] * 1000 // hertz + (head[2] >> 1 & 1)
+
+
+def is_chained(data: bytes) -> bool:
+    """Whether an Ogg file has streams one after the other: a page that begins one behind a page that goes on (RFC 3533, 4)."""
+    begins = [bool(page[1][0] & 2) for page in _OGG_PAGE.finditer(data)] if data.startswith(b"OggS") else []
+    return any(late and not early for early, late in pairwise(begins))

@@ -131,6 +131,11 @@ def test_C3_chained_streams_are_one_sound() -> None:
     assert abs(len(decode_audio(ogg + ogg, RATE, LIMITS)) / RATE - 2) < 0.1
 
 
+def test_C3_a_chain_that_cannot_be_one_sound_is_refused_not_cut() -> None:
+    with pytest.raises(RequestError, match="send each as a sound of its own"):
+        decode_audio(written("OGG", "VORBIS") + written("OGG", "VORBIS", None, 2), RATE, LIMITS)
+
+
 @pytest.mark.parametrize(("form", "subtype"), [("VOC", "PCM_16"), ("NIST", "PCM_16"), ("IRCAM", "PCM_16"), ("AVR", "PCM_16"),
                                                ("PAF", "PCM_16"), ("MAT5", "FLOAT"), ("SVX", "PCM_16")])  # fmt: skip
 @pytest.mark.timeout(180)  # where librosa is new, it compiles parts of itself on its first import
