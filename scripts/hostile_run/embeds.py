@@ -2,7 +2,6 @@
 
 import base64
 import json
-import pickle
 import struct
 import zipfile
 from io import BytesIO
@@ -113,15 +112,12 @@ def _odd_header(draw: Random) -> tuple[str, bytes]:
     )
 
 
-class _Evil:
-    """Unpickled, it makes a folder that the campaign looks for."""
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return eval, (f"__import__('os').mkdir(__import__('os').environ['{CANARY}'])",)
+_PICKLE = f"cbuiltins\neval\n(V__import__('os').mkdir(__import__('os').environ['{CANARY}'])\ntR.".encode()
+"""Unpickled, it makes a folder that the campaign looks for. Written by hand, as an attacker would."""
 
 
 def _no_tensors(draw: Random) -> tuple[str, bytes]:
-    evil = pickle.dumps(_Evil(), draw.choice((0, 2, 4, 5)))
+    evil = draw.choice((b"", b"\x80\2", b"\x80\4", b"\x80\5")) + _PICKLE
     match draw.randrange(6):
         case 0:
             return "a pickle", evil
