@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count, islice
 from pathlib import Path
@@ -17,6 +18,8 @@ from .shooters import Shooter, shooters
 
 QUIET_SHARE, QUIET_SECONDS = 0.15, 60.0
 """Of the time, at most so long: without a hostile case."""
+PREFERRED = -15
+"""Niceness of the session that reads."""
 REHEARSAL_SECONDS = 1.0
 """From one case that is only drawn to the next, of each process."""
 
@@ -44,26 +47,47 @@ class Options:
             yield number
 
 
+@contextmanager
+def preferred() -> Iterator[None]:
+    """Who reads the calm streams stands for callers on machines of their own: it must not wait for a processor here. The kernel
+    shares processors between sessions first; where it does not, or does not let us, nothing changes."""
+    session = Path("/proc/self/autogroup")
+    with suppress(OSError):
+        session.write_text(str(PREFERRED))
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            session.write_text("0")
+
+
 async def run(url: str, director: int, canary: Path, options: Options, say: Callable[[str], None]) -> Report:
     """Against the server at `url`, whose director has that pid. `canary`: a folder that no pickle may make."""
     report = Report(seed=options.seed, biggest=options.biggest)
     port = int(url.rpartition(":")[2])
     async with shooters(options.shooters, options.seed, options.biggest, port) as group, Calm(url) as calm:
-        async with Shares(director) as report.shares:
-            quiet = min(QUIET_SECONDS, QUIET_SHARE * options.seconds)
-            await asyncio.gather(*(_rehearse(each, time.monotonic() + quiet, options, n) for n, each in enumerate(group)))
-            report.undisturbed = quantile(calm.gaps, 0.999)
-            say(f"undisturbed for {quiet:.0f} s: {len(calm.gaps)} gaps, p99.9 {report.undisturbed * 1000:.0f} ms")
-            calm.gaps.clear()
-            async with Processes(director) as processes:
-                numbers, until = options.numbers(), time.monotonic() + options.seconds - quiet
-                began = time.monotonic()
-                await asyncio.gather(*(_shoot(each, numbers, until, options, report, say) for each in group))
-                report.seconds = time.monotonic() - began
-                calm.check()
-        report.take(calm, processes)
+        with preferred():
+            await _measure(group, calm, director, options, report, say)
     report.pickled = canary.exists()
     return report
+
+
+async def _measure(
+    group: Sequence[Shooter], calm: Calm, director: int, options: Options, report: Report, say: Callable[[str], None]
+) -> None:
+    async with Shares(director) as report.shares:
+        quiet = min(QUIET_SECONDS, QUIET_SHARE * options.seconds)
+        await asyncio.gather(*(_rehearse(each, time.monotonic() + quiet, options, n) for n, each in enumerate(group)))
+        report.undisturbed = quantile(calm.gaps, 0.999)
+        say(f"undisturbed for {quiet:.0f} s: {len(calm.gaps)} gaps, p99.9 {report.undisturbed * 1000:.0f} ms")
+        calm.gaps.clear()
+        async with Processes(director) as processes:
+            numbers, until = options.numbers(), time.monotonic() + options.seconds - quiet
+            began = time.monotonic()
+            await asyncio.gather(*(_shoot(each, numbers, until, options, report, say) for each in group))
+            report.seconds = time.monotonic() - began
+            calm.check()
+    report.take(calm, processes)
 
 
 async def _rehearse(shooter: Shooter, until: float, options: Options, first: int) -> None:
