@@ -13,10 +13,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from ..protocol.blobs import read_once
-from ..protocol.checkpoint import ModelInfo
 from ..protocol.edges.control import AskReset, AskStatus, Cache, Drain, Excuse, Gone, Refused, ResetOver, Reshare, Status
 from ..protocol.edges.preprocessor_to_client import Tokenized
 from ..protocol.errors import EngineError, Failure, RequestError
+from ..protocol.facts import ModelFacts
 from ..protocol.request import MediaItem, Prompt, Request
 from ..protocol.sampling import SamplingParams
 from .admission import Admission, Cost, estimate_tokens
@@ -41,7 +41,7 @@ CUT = Failure("restarted", "The engine shut down before this request was done; s
 class Client:
     """One connection to a running engine; one per process is enough. Not thread-safe: it belongs to its event loop."""
 
-    model: ModelInfo
+    model: ModelFacts
     model_name: str
     max_model_len: int
     admission: Admission

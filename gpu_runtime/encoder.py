@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from ..protocol.checkpoint import ModelInfo
+from ..protocol.facts import ModelFacts
 from ..protocol.request import MODALITIES, Modality
 from .device import prepare
 from .family import Family, Tensors, build_on_meta, load_family
@@ -34,7 +34,7 @@ class Encoder:
 
 
 def load_encoder(
-    model: ModelInfo, dtype: str, device: str, threads: int, modalities: Sequence[Modality] = MODALITIES
+    model: ModelFacts, dtype: str, device: str, threads: int, modalities: Sequence[Modality] = MODALITIES
 ) -> Encoder:
     """Read the towers of these modalities. Raises EngineError where the checkpoint does not hold them."""
     place = prepare(device, threads)

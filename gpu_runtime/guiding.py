@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..protocol.checkpoint import ModelInfo
+from ..protocol.facts import ModelFacts
 from ..protocol.grammar import GuideError, grammar_of
 from ..protocol.guide import Guide
 
@@ -64,7 +64,7 @@ class Matcher:
 class Guides:
     """One model's vocabulary in the grammar engine's form, and the guides built last."""
 
-    def __init__(self, info: ModelInfo) -> None:
+    def __init__(self, info: ModelFacts) -> None:
         self._info = info
         self._tokenizer: LLTokenizer | None = None
         self._built: OrderedDict[Guide, LLMatcher] = OrderedDict()

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 import torch
 from torch.nn import functional as F
 
-from ..protocol.checkpoint import ModelInfo
+from ..protocol.facts import ModelFacts
 from .attention import paged
 from .family import build_on_meta, load_family
 from .fused import Linear, can_fuse, fuse
@@ -63,7 +63,7 @@ class LanguageModel:
         return self._head(hidden).float()
 
 
-def load_language_model(model: ModelInfo, dtype: torch.dtype, device: torch.device, fused: bool = True) -> LanguageModel:
+def load_language_model(model: ModelFacts, dtype: torch.dtype, device: torch.device, fused: bool = True) -> LanguageModel:
     """Read the language model. `fused`: take the fused decoder where the architecture is known to it.
 
     Raises EngineError where the checkpoint does not hold the weights.

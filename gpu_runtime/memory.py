@@ -14,7 +14,7 @@ ACTIVATIONS_PER_TOKEN = 32
 def blocks_that_fit(config: RunnerConfig, dtype: torch.dtype) -> int:
     """Raises EngineError where less than one whole context fits."""
     model = config.model
-    block_bytes = 2 * model.layers * config.block_size * model.kv_heads * model.head_dim * dtype.itemsize
+    block_bytes = config.block_size * model.kv_bytes(dtype.itemsize)
     room = CPU_BYTES
     if config.device != "cpu":
         free, total = torch.cuda.mem_get_info(config.device)

@@ -44,8 +44,9 @@ class Runner:
         self._model = load_language_model(config.model, self._dtype, self._device, fused)
         self.num_blocks = config.num_blocks or blocks_that_fit(config, self._dtype)
         model = config.model
+        (group,) = model.kv_groups
         self._pool = KvPool(
-            model.layers, self.num_blocks, config.block_size, model.kv_heads, model.head_dim, self._dtype, self._device
+            model.layers, self.num_blocks, config.block_size, group.kv_heads, group.width, self._dtype, self._device
         )
         self._attention = PagedAttention(self._pool)
         self._guides = Guides(model)

@@ -8,28 +8,9 @@ from typing import Any
 import msgspec
 
 from .errors import EngineError
+from .facts import KvGroup, ModelFacts
 from .foreign import foreign_file, foreign_folder, foreign_name
 from .weight_files import fingerprint
-
-
-class ModelInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The numbers of a checkpoint that more than one process needs."""
-
-    path: str
-    model_type: str
-    layers: int
-    kv_heads: int
-    head_dim: int
-    hidden: int
-    vocab: int
-    context: int
-    """max_position_embeddings, tokens."""
-    eos_token_ids: tuple[int, ...]
-    """Those that the model can say: one beyond its vocabulary is never chosen, and ends nothing."""
-    dtype: str
-    """Of the weights on disk: float32, bfloat16, float16."""
-    fingerprint: str
-    """Hex digest of configuration and weights: part of every item key."""
 
 
 def demo_model() -> Path:
@@ -37,7 +18,7 @@ def demo_model() -> Path:
     return Path(__file__).resolve().parent.parent / "demo_model"
 
 
-def inspect(path: str | Path) -> ModelInfo:
+def inspect(path: str | Path) -> ModelFacts:
     """Read a checkpoint folder. Raises EngineError that says what is missing or broken, and what to do."""
     name = str(path)
     folder = _folder(name)
@@ -62,15 +43,21 @@ def inspect(path: str | Path) -> ModelInfo:
         raise EngineError(f"The config.json of {name!r} is broken: {error} is missing or no number.") from error
     if min(info.values()) < 1:
         raise EngineError(f"The config.json of {name!r} is broken: {min(info, key=lambda key: info[key])} is below 1.")
+    kv_heads, head_dim = info.pop("kv_heads"), info.pop("head_dim")
+    every = tuple(range(info["layers"]))
     _check_tokenizer(folder, name)
     dtype = str(config.get("dtype") or config.get("torch_dtype") or text.get("dtype") or "float32")
-    return ModelInfo(
+    return ModelFacts(
         path=str(folder.resolve()),
         model_type=model_type,
         eos_token_ids=tuple(token for token in _eos(folder, config, text) if 0 <= token < info["vocab"]),
         dtype=dtype,
+        kv_groups=(KvGroup(layers=every, kv_heads=kv_heads, key_dim=head_dim, value_dim=head_dim),),
         fingerprint=fingerprint(folder),
-        **info,
+        layers=info["layers"],
+        hidden=info["hidden"],
+        vocab=info["vocab"],
+        context=info["context"],
     )
 
 

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import msgspec
 
 from . import environment
-from .checkpoint import ModelInfo
 from .config import EngineConfig, ServerConfig, count_limit
 from .edges.control import Share
 from .environment import NO_LIMIT, Environment, cap
 from .errors import EngineError
+from .facts import ModelFacts
 from .request import MODALITIES, Modality
 from .roles import (
     ClientConfig,
@@ -65,7 +65,7 @@ class _Sizes(NamedTuple):
         return 4 if self.dtype == "float32" else 2
 
 
-def divide(engine: EngineConfig, model: ModelInfo, cuda: bool = False, server: ServerConfig | None = None) -> Division:
+def divide(engine: EngineConfig, model: ModelFacts, cuda: bool = False, server: ServerConfig | None = None) -> Division:
     """Derive every role's configuration.
 
     `cuda`: whether device "auto" means a GPU here. Raises EngineError for settings that contradict the model.
@@ -128,7 +128,7 @@ def _keys_in(path: str) -> list[str]:
     return keys
 
 
-def _sizes(engine: EngineConfig, model: ModelInfo, cuda: bool) -> _Sizes:
+def _sizes(engine: EngineConfig, model: ModelFacts, cuda: bool) -> _Sizes:
     device = engine.device if engine.device != "auto" else ("cuda" if cuda else "cpu")
     dtype = engine.dtype if engine.dtype != "auto" else ("float32" if device == "cpu" else model.dtype)
     context = engine.max_model_len or model.context
@@ -141,8 +141,8 @@ def _sizes(engine: EngineConfig, model: ModelInfo, cuda: bool) -> _Sizes:
     return unfilled._replace(num_blocks=_num_blocks(engine, model, unfilled))
 
 
-def _num_blocks(engine: EngineConfig, model: ModelInfo, sizes: _Sizes) -> int:
-    block_bytes = 2 * model.layers * engine.block_size * model.kv_heads * model.head_dim * sizes.itemsize
+def _num_blocks(engine: EngineConfig, model: ModelFacts, sizes: _Sizes) -> int:
+    block_bytes = engine.block_size * model.kv_bytes(sizes.itemsize)
     per_sequence = -(-sizes.context // engine.block_size)
     if engine.kv_cache_gb is not None:
         blocks = _bytes(engine.kv_cache_gb) // block_bytes
@@ -165,7 +165,7 @@ def _bytes(gib: float) -> int:
     return int(gib * GIB)
 
 
-def _preprocessor(engine: EngineConfig, model: ModelInfo, sizes: _Sizes, variables: Environment) -> PreprocessorConfig:
+def _preprocessor(engine: EngineConfig, model: ModelFacts, sizes: _Sizes, variables: Environment) -> PreprocessorConfig:
     return PreprocessorConfig(
         model=model,
         max_model_len=sizes.context,
@@ -183,7 +183,7 @@ def _preprocessor(engine: EngineConfig, model: ModelInfo, sizes: _Sizes, variabl
     )
 
 
-def _scheduler(engine: EngineConfig, model: ModelInfo, sizes: _Sizes) -> SchedulerConfig:
+def _scheduler(engine: EngineConfig, model: ModelFacts, sizes: _Sizes) -> SchedulerConfig:
     return SchedulerConfig(
         max_num_seqs=engine.max_num_seqs,
         max_batched_tokens=engine.max_num_batched_tokens,
@@ -191,12 +191,12 @@ def _scheduler(engine: EngineConfig, model: ModelInfo, sizes: _Sizes) -> Schedul
         block_size=engine.block_size,
         num_blocks=sizes.num_blocks,
         prefix_caching=engine.enable_prefix_caching,
-        hidden_bytes=model.hidden * sizes.itemsize,
+        hidden_bytes=model.embed_width * sizes.itemsize,
         store_bytes=_bytes(engine.encoder_cache_gb),
     )
 
 
-def _runner(engine: EngineConfig, model: ModelInfo, sizes: _Sizes) -> RunnerConfig:
+def _runner(engine: EngineConfig, model: ModelFacts, sizes: _Sizes) -> RunnerConfig:
     return RunnerConfig(
         model=model,
         dtype=sizes.dtype,

@@ -4,8 +4,8 @@ from typing import Any
 
 import msgspec
 
-from .checkpoint import ModelInfo
 from .config import EngineConfig, ServerConfig
+from .facts import ModelFacts
 from .request import MODALITIES, Modality
 
 
@@ -53,7 +53,7 @@ class MediaLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 class PreprocessorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """For the preprocessor's shell and, unchanged, for its decode workers."""
 
-    model: ModelInfo
+    model: ModelFacts
     max_model_len: int
     chat_template: str | None
     """Its source."""
@@ -72,7 +72,7 @@ class PreprocessorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True
 
 
 class EncoderCacheConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    model: ModelInfo
+    model: ModelFacts
     dtype: str
     device: str
     threads: int
@@ -98,7 +98,7 @@ class SchedulerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
 
 
 class RunnerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    model: ModelInfo
+    model: ModelFacts
     dtype: str
     device: str
     threads: int
@@ -112,13 +112,13 @@ class RunnerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
 
 class DetokenizerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    model: ModelInfo
+    model: ModelFacts
 
 
 class ClientConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What every client learns at Hello."""
 
-    model: ModelInfo
+    model: ModelFacts
     name: str
     """Of the model, as callers see it."""
     max_model_len: int
@@ -130,7 +130,7 @@ class ClientConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
 
 class HttpConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    model: ModelInfo
+    model: ModelFacts
     name: str
     max_model_len: int
     server: ServerConfig

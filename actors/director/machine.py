@@ -5,10 +5,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from ...protocol.checkpoint import ModelInfo
 from ...protocol.config import EngineConfig
 from ...protocol.division import GIB, Division
 from ...protocol.errors import EngineError
+from ...protocol.facts import ModelFacts
 from ...protocol.roles import RunnerConfig
 from ...protocol.topology import GPU_RUNNER
 from ...protocol.weight_files import weight_bytes
@@ -45,7 +45,7 @@ def no_cuda() -> str | None:
     return None
 
 
-def refuse_impossible(config: EngineConfig, model: ModelInfo, division: Division, machine: Machine) -> None:
+def refuse_impossible(config: EngineConfig, model: ModelFacts, division: Division, machine: Machine) -> None:
     """Raises EngineError for settings that nothing on this machine could follow: one sentence, before a process starts."""
     if config.device == "cuda" and machine.no_cuda is not None:
         raise EngineError(f"device='cuda' is not possible here: {machine.no_cuda}; choose device='cpu', or leave it out.")
@@ -61,10 +61,10 @@ def refuse_impossible(config: EngineConfig, model: ModelInfo, division: Division
         _check_memory(config, model, runner, machine.memory)
 
 
-def _check_memory(config: EngineConfig, model: ModelInfo, runner: RunnerConfig, memory: int) -> None:
+def _check_memory(config: EngineConfig, model: ModelFacts, runner: RunnerConfig, memory: int) -> None:
     """The KV cache and the weights are taken at once and whole."""
     itemsize = 4 if runner.dtype == "float32" else 2
-    cache = 2 * model.layers * runner.num_blocks * config.block_size * model.kv_heads * model.head_dim * itemsize
+    cache = runner.num_blocks * config.block_size * model.kv_bytes(itemsize)
     weights = weight_bytes(Path(model.path)) * itemsize // (4 if model.dtype == "float32" else 2)
     if weights > memory:
         advice = "choose dtype='bfloat16'" if itemsize == 4 and weights < 2 * memory else "choose a smaller model"

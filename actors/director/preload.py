@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from ...protocol.checkpoint import ModelInfo, find_family
+from ...protocol.checkpoint import find_family
+from ...protocol.facts import ModelFacts
 from .config import FORKED, MODULES, DirectorConfig
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -12,7 +13,7 @@ _FAMILIES = {
 }
 
 
-def preload_for(config: DirectorConfig, model: ModelInfo) -> list[str]:
+def preload_for(config: DirectorConfig, model: ModelFacts) -> list[str]:
     """Modules for the zygote, heaviest first. Raises EngineError where no family knows the model."""
     if config.preload is not None:
         return list(config.preload)

@@ -62,8 +62,8 @@ class EncoderCache(Actor):
         self.config = msgspec.json.decode(config, type=EncoderCacheConfig)
         self.encoder = self.load(self.config)
         self._dtype: torch.dtype = getattr(torch, self.config.dtype)
-        hidden = self.config.model.hidden
-        self.store = Store(self.config.store_bytes, hidden * self._dtype.itemsize, FEATURES_BYTES)
+        width = self.config.model.embed_width
+        self.store = Store(self.config.store_bytes, width * self._dtype.itemsize, FEATURES_BYTES)
         writer = f"{self.launch.role}.{self.launch.epoch}"
         self.arena = Arena(self.launch.directory, writer, arena_limit(self.config.store_bytes))
         self.tasks.start_soon(self._encode_forever)
@@ -165,7 +165,7 @@ class EncoderCache(Actor):
         if not items:
             return
         jobs = [job for job, _ in items]
-        shapes = [(job.rows, self.config.model.hidden) for job in jobs]
+        shapes = [(job.rows, self.config.model.embed_width) for job in jobs]
         kind = jobs[0].features
         results = await anyio.to_thread.run_sync(
             encode,

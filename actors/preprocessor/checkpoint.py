@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...protocol.checkpoint import ModelInfo
 from ...protocol.errors import EngineError
+from ...protocol.facts import ModelFacts
 
 Json = dict[str, Any]
 
@@ -21,7 +21,7 @@ _AUDIO_KEYS = ("feature_extractor_type", "feature_size", "hop_length", "n_fft")
 class Checkpoint:
     """What the files say; an absent part is an empty dict."""
 
-    info: ModelInfo
+    info: ModelFacts
     config: Json
     """config.json; of a model with a thinker, the thinker's part."""
     image: Json
@@ -43,7 +43,7 @@ class Checkpoint:
         return None
 
 
-def read_checkpoint(info: ModelInfo) -> Checkpoint:
+def read_checkpoint(info: ModelFacts) -> Checkpoint:
     """Raises EngineError naming a file that cannot be read."""
     folder = Path(info.path)
     config = _json(folder, "config.json")

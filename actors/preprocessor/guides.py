@@ -10,8 +10,8 @@ from collections import OrderedDict
 from hashlib import blake2b
 from typing import Any
 
-from ...protocol.checkpoint import ModelInfo
 from ...protocol.errors import Failure, RequestError, refuse
+from ...protocol.facts import ModelFacts
 from ...protocol.grammar import GuideError, grammar_of, lark_of, schemas_of
 from ...protocol.guide import Guide, checked
 from .decode.budget import CpuSpent, cpu_budget
@@ -60,7 +60,7 @@ class KnownGuides:
 class GuideChecker:
     """The worker's side: builds each guide as the runner will."""
 
-    def __init__(self, info: ModelInfo, tokenizer_file: str) -> None:
+    def __init__(self, info: ModelFacts, tokenizer_file: str) -> None:
         self._info, self._file = info, tokenizer_file
         self._tokenizer: Any = None
 

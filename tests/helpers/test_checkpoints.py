@@ -22,6 +22,12 @@ def test_the_same_seed_gives_the_same_bytes(family: Family, checkpoints: Checkpo
 @pytest.mark.timeout(60)
 def test_the_engine_reads_its_numbers(family: Family, model_type: str, checkpoints: Checkpoints) -> None:
     info = inspect(checkpoints(family))
-    assert (info.model_type, info.layers, info.kv_heads, info.head_dim, info.hidden) == (model_type, 3, 2, 16, 64)
+    assert (info.model_type, info.layers, info.kv_groups[0].kv_heads, info.kv_groups[0].key_dim, info.hidden) == (
+        model_type,
+        3,
+        2,
+        16,
+        64,
+    )
     assert info.dtype == "float32"
     assert len(info.eos_token_ids) == 1

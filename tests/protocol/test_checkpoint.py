@@ -21,7 +21,7 @@ def edit(folder: Path, **changes: object) -> None:
 def test_the_bundled_model_is_read() -> None:
     info = inspect(demo_model())
     assert info.model_type == "qwen2_5_omni_thinker"
-    assert info.hidden % info.head_dim == 0
+    assert info.hidden % info.kv_groups[0].key_dim == 0
     assert info.eos_token_ids
     assert len(info.fingerprint) == 64
 

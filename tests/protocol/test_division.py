@@ -3,18 +3,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from thespis.protocol.checkpoint import ModelInfo
 from thespis.protocol.config import EngineConfig, ServerConfig
 from thespis.protocol.division import divide
 from thespis.protocol.errors import EngineError
+from thespis.protocol.facts import KvGroup, ModelFacts
 from thespis.protocol.roles import HttpConfig, RunnerConfig, SchedulerConfig, encode_config
 
-MODEL = ModelInfo(
+MODEL = ModelFacts(
     path="/models/tiny",
     model_type="llava",
     layers=2,
-    kv_heads=2,
-    head_dim=16,
+    kv_groups=(KvGroup(layers=(0, 1), kv_heads=2, key_dim=16, value_dim=16),),
     hidden=64,
     vocab=300,
     context=512,
@@ -45,7 +44,7 @@ def test_kv_blocks_on_a_cpu_hold_every_sequence_whole() -> None:
 
 
 def test_kv_blocks_follow_from_the_memory_given() -> None:
-    block = 2 * MODEL.layers * 16 * MODEL.kv_heads * MODEL.head_dim * 4
+    block = 2 * MODEL.layers * 16 * 2 * 16 * 4
     assert part("gpu-runner", kv_cache_gb=10.5 * block / (1 << 30)).num_blocks == 10
     with pytest.raises(EngineError, match="kv_cache_gb"):
         part("gpu-runner", kv_cache_gb=block / (1 << 30))

@@ -122,7 +122,7 @@ class Family(ABC):
     @property
     def embed_width(self) -> int:
         """Columns of a ready-made embedding."""
-        return self.checkpoint.info.hidden
+        return self.checkpoint.info.embed_width
 
     @property
     def sampling_rate(self) -> int:

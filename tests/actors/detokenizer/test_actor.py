@@ -4,12 +4,12 @@ import pytest
 
 from thespis.actors.detokenizer.actor import Detokenizer
 from thespis.actors.launch import Launch
-from thespis.protocol.checkpoint import ModelInfo
 from thespis.protocol.edges.control import Gone
 from thespis.protocol.edges.detokenizer_to_client import Deltas, Finished
 from thespis.protocol.edges.detokenizer_to_scheduler import Stopped
 from thespis.protocol.edges.scheduler_to_detokenizer import Close, Open, Output, Outputs, Usage
 from thespis.protocol.errors import EngineError
+from thespis.protocol.facts import KvGroup, ModelFacts
 from thespis.protocol.roles import DetokenizerConfig
 from thespis.protocol.sampling import SamplingParams
 
@@ -18,8 +18,9 @@ from .vocabularies import byte_level
 
 
 def config(folder: Path) -> DetokenizerConfig:
-    info = ModelInfo(
-        path=str(folder), model_type="fake", layers=1, kv_heads=1, head_dim=8, hidden=8, vocab=300, context=64,
+    info = ModelFacts(
+        path=str(folder), model_type="fake", layers=1, hidden=8, vocab=300, context=64,
+        kv_groups=(KvGroup(layers=(0,), kv_heads=1, key_dim=8, value_dim=8),),
         eos_token_ids=(), dtype="float32", fingerprint="",
     )  # fmt: skip
     return DetokenizerConfig(model=info)

@@ -7,16 +7,17 @@ import pytest
 
 from thespis.actors.director import machine
 from thespis.actors.director.machine import Machine, refuse_impossible
-from thespis.protocol.checkpoint import ModelInfo, demo_model, inspect
+from thespis.protocol.checkpoint import demo_model, inspect
 from thespis.protocol.config import EngineConfig
 from thespis.protocol.division import GIB, divide
 from thespis.protocol.errors import EngineError
+from thespis.protocol.facts import ModelFacts
 
 SMALL = Machine(no_cuda="this machine shows no NVIDIA GPU", memory=2 * GIB)
 MODEL = inspect(demo_model())
 
 
-def check(here: Machine = SMALL, model: ModelInfo = MODEL, **settings: Any) -> None:
+def check(here: Machine = SMALL, model: ModelFacts = MODEL, **settings: Any) -> None:
     config = EngineConfig(**settings)
     refuse_impossible(config, model, divide(config, model, here.no_cuda is None), here)
 

@@ -13,19 +13,20 @@ from thespis.actors.encoder_cache.actor import EncoderCache
 from thespis.actors.encoder_cache.compute import Encoder, Tensors
 from thespis.actors.launch import Launch
 from thespis.protocol.blobs import Arena, BlobReader, BlobRef
-from thespis.protocol.checkpoint import ModelInfo
 from thespis.protocol.edges.control import Gone
 from thespis.protocol.edges.encoder_cache_to_preprocessor import FeaturesRead
 from thespis.protocol.edges.encoder_cache_to_scheduler import EmbeddingReady, EncodeFailed, Lost
 from thespis.protocol.edges.preprocessor_to_encoder_cache import Features
 from thespis.protocol.edges.scheduler_to_encoder_cache import Need, Release
+from thespis.protocol.facts import KvGroup, ModelFacts
 from thespis.protocol.roles import EncoderCacheConfig
 
 from ..shells import Sent, acting
 
 HIDDEN = 8
-INFO = ModelInfo(
-    path="", model_type="fake", layers=1, kv_heads=1, head_dim=8, hidden=HIDDEN, vocab=16, context=64,
+INFO = ModelFacts(
+    path="", model_type="fake", layers=1, hidden=HIDDEN, vocab=16, context=64,
+    kv_groups=(KvGroup(layers=(0,), kv_heads=1, key_dim=8, value_dim=8),),
     eos_token_ids=(), dtype="float32", fingerprint="",
 )  # fmt: skip
 WRITER = "decode-worker-0.0"

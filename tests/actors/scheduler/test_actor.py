@@ -5,21 +5,22 @@ from pathlib import Path
 import pytest
 
 from thespis.protocol.blobs import BlobRef
-from thespis.protocol.checkpoint import ModelInfo
 from thespis.protocol.edges.control import End
 from thespis.protocol.edges.encoder_cache_to_scheduler import EmbeddingReady
 from thespis.protocol.edges.preprocessor_to_scheduler import Submit
 from thespis.protocol.edges.scheduler_to_client import Rejected
 from thespis.protocol.edges.scheduler_to_detokenizer import Close, Open, Outputs
 from thespis.protocol.edges.scheduler_to_encoder_cache import Need, Release
+from thespis.protocol.facts import KvGroup, ModelFacts
 from thespis.protocol.roles import RunnerConfig
 
 from ...fakes import fake_runner
 from .bench import config, item, prepared
 from .stage import Stage
 
-MODEL = ModelInfo(
-    path="", model_type="", layers=1, kv_heads=1, head_dim=1, hidden=1, vocab=512, context=512, eos_token_ids=(),
+MODEL = ModelFacts(
+    path="", model_type="", layers=1, hidden=1, vocab=512, context=512, eos_token_ids=(),
+    kv_groups=(KvGroup(layers=(0,), kv_heads=1, key_dim=1, value_dim=1),),
     dtype="float32", fingerprint="",
 )  # fmt: skip
 RUNNER = RunnerConfig(

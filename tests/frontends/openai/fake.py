@@ -15,21 +15,22 @@ from thespis.frontends.openai.gate import serve_on
 from thespis.frontends.openai.main import close, limits_of, open_listener
 from thespis.frontends.stream import Stream
 from thespis.protocol.blobs import BlobRef, Bytes
-from thespis.protocol.checkpoint import ModelInfo
 from thespis.protocol.config import EngineConfig, ServerConfig
 from thespis.protocol.edges.control import Share, Status
 from thespis.protocol.edges.detokenizer_to_client import Delta, Finished, Logprob, PositionLogprobs
 from thespis.protocol.edges.preprocessor_to_client import Tokenized
 from thespis.protocol.edges.scheduler_to_detokenizer import Usage
 from thespis.protocol.errors import Failure, RequestError
+from thespis.protocol.facts import KvGroup, ModelFacts
 from thespis.protocol.prepared import Prepared, Timing
 from thespis.protocol.request import MediaItem, Prompt
 from thespis.protocol.roles import HttpConfig
 from thespis.protocol.sampling import SamplingParams
 
 DEMO = Path(__file__).resolve().parents[3] / "demo_model"
-MODEL = ModelInfo(
-    path=str(DEMO), model_type="fake", layers=1, kv_heads=1, head_dim=4, hidden=4, vocab=300, context=256,
+MODEL = ModelFacts(
+    path=str(DEMO), model_type="fake", layers=1, hidden=4, vocab=300, context=256,
+    kv_groups=(KvGroup(layers=(0,), kv_heads=1, key_dim=4, value_dim=4),),
     eos_token_ids=(0,), dtype="float32", fingerprint="f",
 )  # fmt: skip
 WORDS = ("a", " red", " circle", " é", "!")
@@ -157,7 +158,7 @@ def full() -> Admission:
     return door
 
 
-def http_config(model: ModelInfo = MODEL, engine: Mapping[str, Any] | None = None, **server: Any) -> HttpConfig:
+def http_config(model: ModelFacts = MODEL, engine: Mapping[str, Any] | None = None, **server: Any) -> HttpConfig:
     return HttpConfig(
         model=model,
         name="fake-model",

@@ -1,0 +1,97 @@
+"""What a model is, as its own classes in transformers say: found once at a start, by the process that has them; every other
+process gets its part of these facts and reads no config.json for numbers."""
+
+from typing import Literal
+
+import msgspec
+
+from .request import Modality
+
+
+class KvGroup(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Layers whose keys and values have one shape and one window."""
+
+    layers: tuple[int, ...]
+    """Numbers of the decoder's layers."""
+    kv_heads: int
+    key_dim: int
+    value_dim: int
+    window: int | None = None
+    """Tokens that a layer looks back, its own included; None: all."""
+
+    @property
+    def width(self) -> int:
+        """Columns that one layer keeps of one token and head: values are padded to their keys."""
+        return max(self.key_dim, self.value_dim)
+
+
+class RecurrentGroup(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Layers that keep a state for each sequence in place of keys and values."""
+
+    layers: tuple[int, ...]
+    conv: tuple[int, ...] = ()
+    """Shape of the convolution's state, (channels, kernel); (): none."""
+    state: tuple[int, ...] = ()
+    """Shape of the recurrent state, float32; (): none."""
+
+
+class PlaceholderFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How a prompt names one item of a modality, and which of its tokens are then rows of the item's embedding."""
+
+    token: str
+    """What the model's processor looks for in a text, such as `<|image_pad|>`."""
+    text: str
+    """The token with the marks that the model expects around it: what a template that knows no parts gets in its place."""
+    embed_token: str
+    """What stands for one row in an item's run; often, not always, `token`."""
+    embed_token_id: int
+    """May lie outside the embedding table: its row is never looked up."""
+
+
+class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The facts of one checkpoint that more than one process needs."""
+
+    path: str
+    model_type: str
+    architecture: str = ""
+    """The class of transformers that runs it."""
+    layers: int
+    hidden: int
+    vocab: int
+    """Rows of the embedding table, and tokens that the head scores; a tokenizer may know fewer."""
+    context: int
+    """Positions that the model was made for, tokens."""
+    kv_groups: tuple[KvGroup, ...]
+    recurrent: tuple[RecurrentGroup, ...] = ()
+    position_planes: int = 1
+    """Rotary positions of one token."""
+    span_layers: tuple[int, ...] = ()
+    """Layers in which the tokens of one item see each other both ways; (): everything is causal."""
+    deepstack_levels: int = 0
+    """How many layers add further rows of an item's embedding: each row is then `1 + levels` times as wide."""
+    per_layer_width: int = 0
+    """Of the inputs that each layer gets of its own beside the hidden states; 0: none."""
+    tied: bool = False
+    """The head is the embedding table."""
+    placeholders: dict[Modality, PlaceholderFacts] = {}
+    """Of what the model takes, beside text."""
+    sampling_rate: int = 16000
+    """Samples per second of its sounds."""
+    output: Literal["token", "vector"] = "token"
+    eos_token_ids: tuple[int, ...]
+    """Those that the model can say: one beyond its vocabulary is never chosen, and ends nothing."""
+    dtype: str
+    """Of the weights on disk: float32, bfloat16, float16."""
+    quantization: str | None = None
+    """The method by which the weights are quantised."""
+    fingerprint: str
+    """Hex digest of configuration and weights: part of every item key."""
+
+    @property
+    def embed_width(self) -> int:
+        """Columns of an item's embedding."""
+        return self.hidden * (1 + self.deepstack_levels)
+
+    def kv_bytes(self, itemsize: int) -> int:
+        """Of one token's keys and values, over all layers."""
+        return sum(2 * len(group.layers) * group.kv_heads * group.width for group in self.kv_groups) * itemsize
