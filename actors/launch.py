@@ -29,8 +29,8 @@ _GROUP_SIGNALS = (
 """What terminals, service managers and containers send to every process of a group. The director gets them too, and ends the
 others in order."""
 
-_YIELDING = 5
-"""Niceness: a third of a processor that is wanted by another, too."""
+_YIELDING = 10
+"""Niceness: a tenth of a processor that is wanted by another, too."""
 
 
 class Launch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

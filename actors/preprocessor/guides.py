@@ -21,7 +21,7 @@ REMEMBERED = 1024
 CODE = "invalid_grammar"
 CPU_SECONDS = 1.0
 """That writing a guide as a Lark grammar may take: here alone, where it delays nobody's streams."""
-RUNNER_SECONDS = 0.1
+RUNNER_SECONDS = 0.05
 """That building the grammar and its first masks may take: the runner takes as long, between two steps of everybody. Ordinary
 schemas take a few milliseconds, an enumeration of 3,000 values 20."""
 PROBE_TOKENS = 8

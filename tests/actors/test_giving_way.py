@@ -8,4 +8,4 @@ import sys
 def test_they_are_nicer_than_the_process_that_made_them() -> None:
     code = "import os; from thespis.actors.launch import give_way; give_way(); print(os.nice(0))"
     said = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True).stdout
-    assert int(said) == min(19, os.nice(0) + 5)
+    assert int(said) == min(19, os.nice(0) + 10)
