@@ -75,6 +75,14 @@ class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """The head is the embedding table."""
     placeholders: dict[Modality, PlaceholderFacts] = {}
     """Of what the model takes, beside text."""
+    siblings: tuple[Modality, ...] = ()
+    """Modalities of which an item's features depend on whether the prompt has more than one."""
+    media_options: dict[Modality, tuple[str, ...]] = {}
+    """Names in a request's processor options that change an item's features."""
+    pixel_ranges: dict[Modality, tuple[int, int]] = {}
+    """Least and most pixels of a picture or frame where nobody says otherwise; of what has one size only: none."""
+    hears_clips: bool = False
+    """Whether a clip's sound can be laid between its frames."""
     sampling_rate: int = 16000
     """Samples per second of its sounds."""
     output: Literal["token", "vector"] = "token"
