@@ -1,0 +1,77 @@
+"""The one call of a processor for one item."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+from transformers.video_utils import VideoMetadata
+
+from ...protocol.request import Modality
+from .types import Clip, Options
+
+_ARGUMENT = {"image": "images", "video": "videos", "audio": "audio"}
+_OPTIONS = {"image": "images_kwargs", "video": "videos_kwargs", "audio": "audio_kwargs"}
+SUB_PROCESSORS = {
+    "image": ("image_processor",),
+    "video": ("video_processor",),
+    "audio": ("feature_extractor", "audio_processor"),
+}
+
+
+class Answer(NamedTuple):
+    """What a processor made of one item."""
+
+    values: dict[str, Any]
+    replacement: str
+    """What it put in the place of the placeholder's token."""
+
+
+def sub_processor(processor: Any, modality: Modality) -> Any | None:
+    """What makes the features of a modality; None: nothing does."""
+    return next((part for name in SUB_PROCESSORS[modality] if (part := getattr(processor, name, None)) is not None), None)
+
+
+def call(
+    processor: Any, modality: Modality, media: Any, placeholder: str, options: Options, rate: int, sound: Any = None
+) -> Answer:
+    """`placeholder` (token with marks) with the item, whose own `options` they are. Strings never come here: a processor would
+    open them as addresses. `rate`: samples per second of sounds."""
+    own = dict(options)
+    more: Options = {}
+    if isinstance(media, Clip):
+        own.update(do_sample_frames=False, video_metadata=[metadata_of(media)])
+        media = media.frames
+    if modality == "audio" or sound is not None:
+        more["audio_kwargs"] = {"sampling_rate": rate}
+    if sound is not None:
+        more.update(audio=[sound], audio_from_video_indices=[0], load_audio_from_video=True)
+    key = _OPTIONS[modality]
+    more[key] = {**more.get(key, {}), **own}
+    given = [[media]] if modality == "image" else [media]
+    return _asked(processor, placeholder, {_ARGUMENT[modality]: given, **more})
+
+
+def call_beside(processor: Any, picture: Any, placeholder: str, options: Options) -> Answer:
+    """A picture that is not the prompt's only one: as the first of two, of which the other is as small as can be."""
+    pair = [[picture, Image.new("RGB", (2, 2))]]
+    values, replacement = _asked(processor, placeholder * 2, {"images": pair, "images_kwargs": dict(options)})
+    return Answer({name: value[:1] if len(value) == 2 else value for name, value in values.items()}, replacement)
+
+
+def _asked(processor: Any, text: str, given: Options) -> Answer:
+    made = processor(text=text, return_text_replacement_offsets=True, return_tensors="pt", **given)
+    return Answer(dict(made), str(made["text_replacement_offsets"][0][0]["replacement"]))
+
+
+def metadata_of(clip: Clip) -> VideoMetadata:
+    """As transformers would write it of the source, with the frames that were chosen."""
+    count, height, width = clip.frames.shape[:3]
+    total = clip.total_num_frames or count
+    return VideoMetadata(
+        total_num_frames=total,
+        fps=clip.fps,
+        width=width,
+        height=height,
+        duration=total / clip.fps if clip.fps else None,
+        frames_indices=np.asarray(clip.indices if clip.indices is not None else range(count)),
+    )

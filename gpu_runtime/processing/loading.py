@@ -1,0 +1,157 @@
+"""A checkpoint's own processor, from its folder alone: no code of the checkpoint runs, no address is opened."""
+
+import json
+from importlib import import_module
+from importlib.util import find_spec
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+import transformers
+from transformers import AutoFeatureExtractor, AutoTokenizer, PreTrainedConfig
+from transformers.feature_extraction_utils import FeatureExtractionMixin
+from transformers.image_processing_base import ImageProcessingMixin
+from transformers.models.auto import feature_extraction_auto, image_processing_auto, processing_auto
+from transformers.processing_utils import ProcessorMixin
+from transformers.video_processing_utils import VideoProcessorMixin
+
+from ...protocol.errors import EngineError
+from .stand_in import find_class
+
+Json = dict[str, Any]
+
+SAFE = {"trust_remote_code": False, "local_files_only": True}
+_FILES = ("processor_config.json", "preprocessor_config.json", "video_preprocessor_config.json", "tokenizer_config.json")
+"""In the order in which they may name the processor's class."""
+
+
+def load_processor(folder: Path, config: PreTrainedConfig) -> Any | None:
+    """A `ProcessorMixin`; None: the model takes text alone.
+
+    Raises EngineError naming what the folder lacks, or what transformers does not have.
+    """
+    files = {name: _json(folder / name) for name in _FILES}
+    name = next((str(found) for file in files.values() if (found := file.get("processor_class"))), None)
+    name = name or processing_auto.PROCESSOR_MAPPING_NAMES.get(config.model_type)
+    if name is None:
+        return None
+    kind = find_class(name)
+    if kind is None:
+        raise EngineError(
+            f"The processor {name!r} that {str(folder)!r} names is not in transformers {transformers.__version__}."
+        )
+    if not issubclass(kind, ProcessorMixin):
+        return None  # of a model of text alone, its tokenizer
+    if "audio_tokenizer" in files[_FILES[0]]:
+        raise EngineError(f"The processor of {str(folder)!r} needs a second model for sounds, which is not supported.")
+    return _build(kind, folder, config)
+
+
+def _build(kind: type[Any], folder: Path, config: PreTrainedConfig) -> Any:
+    try:
+        said, _ = kind.get_processor_dict(str(folder), local_files_only=True)
+        parts = [_part(kind, attribute, folder, config) for attribute in kind.get_attributes()]
+        made = kind.from_args_and_dict(parts, {**_derived(kind, config, said), **said})
+    except EngineError:
+        raise
+    except Exception as error:  # whatever a class says of values that do not fit: there are a hundred classes
+        raise EngineError(f"{kind.__name__} cannot be built from {str(folder)!r}: {_said(error)}") from error
+    if _says_size_of_clips(folder):  # some classes have bounds of their own, which would go before the folder's
+        made.videos_kwargs = {name: value for name, value in getattr(made, "videos_kwargs", {}).items() if name != "size"}
+    return made
+
+
+def _says_size_of_clips(folder: Path) -> bool:
+    own = _json(folder / _FILES[0]).get("video_processor") or _json(folder / _FILES[2])
+    return any(own.get(name) is not None for name in ("size", "min_pixels", "max_pixels"))
+
+
+def _part(kind: type[Any], attribute: str, folder: Path, config: PreTrainedConfig) -> Any:
+    name = str(folder)
+    if "tokenizer" in attribute:
+        if "Pixtral" in kind.__name__:
+            return transformers.TokenizersBackend.from_pretrained(name, **SAFE)
+        return AutoTokenizer.from_pretrained(name, **SAFE)
+    if attribute == "image_processor":
+        return _image_processor(folder, config)
+    if attribute == "video_processor":
+        return _video_processor(kind, folder)
+    said, _ = FeatureExtractionMixin.get_feature_extractor_dict(name, local_files_only=True)
+    wanted = said.get("feature_extractor_type") or feature_extraction_auto.FEATURE_EXTRACTOR_MAPPING_NAMES.get(
+        config.model_type
+    )
+    if wanted is None:
+        return AutoFeatureExtractor.from_pretrained(name, **SAFE)
+    return _class(str(wanted), folder).from_dict(said)
+
+
+def _image_processor(folder: Path, config: PreTrainedConfig) -> Any:
+    """By Pillow where there is such a class, whatever the folder's file calls it."""
+    said, _ = ImageProcessingMixin.get_image_processor_dict(str(folder), local_files_only=True)
+    wanted = said.get("image_processor_type")
+    if wanted is None:
+        names = image_processing_auto.IMAGE_PROCESSOR_MAPPING_NAMES.get(config.model_type) or {}
+        wanted = names.get("torchvision") or names.get("pil")
+    if wanted is None:
+        raise EngineError(f"No file in {str(folder)!r} says which image processor the model has (image_processor_type).")
+    base = str(wanted).removesuffix("Fast").removesuffix("Pil")
+    pil = find_class(f"{base}Pil")
+    return (pil or _class(base, folder)).from_dict(said)
+
+
+def _video_processor(kind: type[Any], folder: Path) -> Any:
+    """By the class that the folder names; else the one that is called as its image processor; else its family's."""
+    said, _ = VideoProcessorMixin.get_video_processor_dict(str(folder), local_files_only=True)
+    named = said.get("video_processor_type")
+    if named is not None:
+        return _class(str(named), folder).from_dict(said)
+    base = str(said.pop("image_processor_type", "")).removesuffix("Fast").removesuffix("Pil")
+    found = find_class(base.replace("ImageProcessor", "VideoProcessor")) if base else None
+    return (found or _family_video_class(kind, folder)).from_dict(said)
+
+
+def _family_video_class(kind: type[Any], folder: Path) -> type[Any]:
+    family = kind.__module__.rpartition(".")[0]
+    module = f"{family}.video_processing_{family.rpartition('.')[2]}"
+    if find_spec(module) is not None:
+        exported = import_module(family)
+        for name in dir(exported):
+            if name.endswith("VideoProcessor") and (found := find_class(name)) is not None and found.__module__ == module:
+                return found
+    raise EngineError(f"No file in {str(folder)!r} says which video processor the model has (video_processor_type).")
+
+
+def _class(name: str, folder: Path) -> type[Any]:
+    found = find_class(name)
+    if found is None:
+        text = f"{name!r}, which a file in {str(folder)!r} names, is not in transformers {transformers.__version__}."
+        raise EngineError(f"{text} Give a checkpoint that was converted for it.")
+    return found
+
+
+def _derived(kind: type[Any], config: PreTrainedConfig, said: Json) -> Json:
+    """What older folders leave to their model's configuration."""
+    vision = getattr(config, "vision_config", None)
+    known = {
+        "patch_size": getattr(vision, "patch_size", None),
+        "vision_feature_select_strategy": getattr(config, "vision_feature_select_strategy", None),
+        "num_additional_image_tokens": 1 if "clip" in str(getattr(vision, "model_type", "")) else 0,
+    }
+    wanted = signature(kind.__init__).parameters
+    if "vision_feature_select_strategy" not in wanted or "num_additional_image_tokens" not in wanted:
+        return {}
+    return {name: value for name, value in known.items() if said.get(name) is None and value is not None}
+
+
+def _json(path: Path) -> Json:
+    try:
+        value = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError) as error:
+        raise EngineError(f"{path.name} in {str(path.parent)!r} cannot be read as JSON.") from error
+    return value if isinstance(value, dict) else {}
+
+
+def _said(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]

@@ -1,0 +1,71 @@
+"""Options of one item that a caller may set: which the checkpoint's processor has, and how it takes them."""
+
+from typing import Any
+
+from ...protocol.errors import refuse
+from ...protocol.request import Modality
+from .calls import sub_processor
+from .types import Options
+
+BOUNDS = {"min_pixels": "shortest_edge", "max_pixels": "longest_edge"}
+"""Of a picture's or frame's area, and what a processor's `size` calls them, though they are no edges."""
+_KNOWN: dict[Modality, frozenset[str]] = {
+    "image": frozenset(
+        {
+            *BOUNDS,
+            "min_patches",
+            "max_patches",
+            "max_slice_nums",
+            "min_image_tokens",
+            "max_image_tokens",
+            "max_soft_tokens",
+            "max_crops",
+            "dynamic_hd",
+        }
+    ),
+    "video": frozenset({*BOUNDS, "fps", "num_frames", "min_frames", "max_frames", "max_soft_tokens", "max_slice_nums"}),
+    "audio": frozenset(),
+}
+"""Those that change what an item costs or shows; what a model was trained with is no caller's choice."""
+SAMPLING = frozenset({"fps", "num_frames", "do_sample_frames", "min_frames", "max_frames"})
+"""Options of which frames are looked at."""
+
+
+def options_of(processor: Any, modality: Modality) -> frozenset[str]:
+    part = sub_processor(processor, modality)
+    if part is None:
+        return frozenset()
+    names = set(getattr(getattr(part, "valid_kwargs", None), "__annotations__", {}))
+    if size_of(processor, modality) is None:
+        names -= set(BOUNDS)
+    own = {"do_sample_frames"} if modality == "video" else set()
+    return frozenset(names & _KNOWN[modality] | own)
+
+
+def size_of(processor: Any, modality: Modality) -> dict[str, int] | None:
+    """{"shortest_edge": pixels, "longest_edge": pixels} that the processor uses where nobody says otherwise; None: it takes no
+    bounds of an area."""
+    part = sub_processor(processor, modality)
+    if part is None or "min_pixels" not in getattr(getattr(part, "valid_kwargs", None), "__annotations__", {}):
+        return None
+    size = getattr(processor, {"image": "images_kwargs", "video": "videos_kwargs"}[modality], {}).get("size") or part.size
+    found = {name: value for name in BOUNDS.values() if isinstance(value := _value(size, name), int)}
+    return found if len(found) == len(BOUNDS) else None
+
+
+def as_called(processor: Any, modality: Modality, options: Options) -> Options:
+    """`options` as the processor's call takes them. Raises RequestError for bounds that contradict each other."""
+    called = {name: value for name, value in options.items() if name not in BOUNDS and name != "do_sample_frames"}
+    size = size_of(processor, modality)
+    asked = {BOUNDS[name]: int(value) for name, value in options.items() if name in BOUNDS and value is not None}
+    if size is None or not asked:
+        return called
+    size |= asked
+    if size["shortest_edge"] > size["longest_edge"]:
+        text = f"min_pixels={size['shortest_edge']} is more than max_pixels={size['longest_edge']}."
+        raise refuse("invalid_request", text, "mm_processor_kwargs")
+    return {**called, "size": size}
+
+
+def _value(size: Any, name: str) -> Any:
+    return size.get(name) if isinstance(size, dict) else getattr(size, name, None)

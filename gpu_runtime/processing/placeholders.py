@@ -1,0 +1,72 @@
+"""How a prompt names an item: the processor's token, and the marks that the checkpoint's chat template puts around it."""
+
+from typing import Any
+
+from ...protocol.errors import EngineError
+from ...protocol.facts import PlaceholderFacts
+from ...protocol.request import Modality
+from .types import Kind
+
+_MARKS: dict[Kind, tuple[tuple[str, str], ...]] = {
+    "image": (("image_start_token_id", "image_end_token_id"), ("vision_start_token_id", "vision_end_token_id")),
+    "video": (("video_start_token_id", "video_end_token_id"), ("vision_start_token_id", "vision_end_token_id")),
+    "audio": (("audio_start_token_id", "audio_end_token_id"),),
+}
+"""What configurations call the marks, for a checkpoint whose template names no items."""
+_PLAIN = "\u00a7"
+
+
+def find_placeholders(processor: Any, config: Any, ids: dict[Kind, int]) -> dict[Modality, PlaceholderFacts]:
+    """Of every modality that the processor has a token and a part for. Raises EngineError where no token stands for rows."""
+    found: dict[Modality, PlaceholderFacts] = {}
+    parts: dict[Kind, tuple[str, ...]] = {
+        "image": ("image_processor",),
+        "video": ("video_processor",),
+        "audio": ("feature_extractor", "audio_processor"),
+    }
+    for kind, names in parts.items():
+        token = getattr(processor, f"{kind}_token", None)
+        if not isinstance(token, str) or all(getattr(processor, name, None) is None for name in names):
+            continue
+        row = _row_id(processor, kind, ids)
+        row_token = processor.tokenizer.convert_ids_to_tokens(row)
+        text = _in_template(processor, kind, token) or _in_config(processor, config, kind, token)
+        found[kind] = PlaceholderFacts(token=token, text=text, embed_token=row_token or token, embed_token_id=row)
+    return found
+
+
+def _row_id(processor: Any, kind: Kind, ids: dict[Kind, int]) -> int:
+    row = ids.get(kind, ids.get("image") if kind == "video" else None)
+    if row is None:
+        row = getattr(processor, f"{kind}_token_id", None)
+    if row is None:
+        raise EngineError(f"Neither config.json nor the processor of the model says which token a row of its {kind} items is.")
+    return int(row)
+
+
+def _in_template(processor: Any, kind: Kind, token: str) -> str:
+    """What the template writes for an item more than without it; "": there is no template, or it names no items."""
+    text = {"type": "text", "text": _PLAIN}
+    try:
+        with_item = _render(processor, [{"type": kind}, text])
+        without = _render(processor, [text])
+    except Exception:  # a template may refuse parts, in words of its own
+        return ""
+    start = next((i for i, (a, b) in enumerate(zip(with_item, without, strict=False)) if a != b), len(without))
+    left, right = with_item[start:], without[start:]
+    end = next((i for i, (a, b) in enumerate(zip(left[::-1], right[::-1], strict=False)) if a != b), len(right))
+    more = left[: len(left) - end].strip()
+    return more if more.count(token) == 1 else ""
+
+
+def _render(processor: Any, content: list[dict[str, str]]) -> str:
+    return str(processor.apply_chat_template([{"role": "user", "content": content}], tokenize=False))
+
+
+def _in_config(processor: Any, config: Any, kind: Kind, token: str) -> str:
+    for names in _MARKS[kind]:
+        marks = [getattr(config, name, None) for name in names]
+        words = [processor.tokenizer.convert_ids_to_tokens(mark) for mark in marks if isinstance(mark, int)]
+        if len(words) == 2 and all(isinstance(word, str) for word in words):
+            return f"{words[0]}{token}{words[1]}"
+    return token

@@ -1,0 +1,63 @@
+"""The run of one item: which of its tokens stand for rows of the embedding, and its text with those squeezed."""
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from .types import Kind
+
+_FIELDS = ("token_id", "token_index", "patch_id")
+"""What configurations call the token that stands for a row, behind `image_` and its like."""
+_KINDS: tuple[Kind, ...] = ("image", "video", "audio")
+
+
+class Run(NamedTuple):
+    """An item's replacement text, taken apart."""
+
+    text: str
+    """Each stretch of one embedding token is one token."""
+    counts: tuple[int, ...]
+    """Tokens of each stretch."""
+    stretches: tuple[int, ...]
+    """Token id of each stretch."""
+    token_ids: tuple[int, ...]
+    """Of the whole run, nothing squeezed."""
+
+    def rows(self, token_id: int) -> int:
+        return sum(count for count, found in zip(self.counts, self.stretches, strict=True) if found == token_id)
+
+
+def embedding_ids(config: Any) -> dict[Kind, int]:
+    """By kind, the token that the model's configuration gives it."""
+    found: dict[Kind, int] = {}
+    for kind in _KINDS:
+        for name in _FIELDS:
+            value = getattr(config, f"{kind}_{name}", None)
+            if isinstance(value, int):
+                found[kind] = value
+                break
+    return found
+
+
+def take_apart(replacement: str, tokenizer: Any, ids: Iterable[int]) -> Run:
+    """Tokenised as a text of its own: what stands around it may merge with its ends."""
+    words = {token: number for number in ids if isinstance(token := tokenizer.convert_ids_to_tokens(number), str)}
+    counts: list[int] = []
+    stretches: list[int] = []
+
+    def one(match: re.Match[str]) -> str:
+        token = next(token for token in words if match.group().startswith(token))
+        counts.append(len(match.group()) // len(token))
+        stretches.append(words[token])
+        return token
+
+    longest_first = sorted(words, key=len, reverse=True)
+    pattern = "|".join(f"(?:{re.escape(token)})+" for token in longest_first)
+    text = re.sub(pattern, one, replacement) if pattern else replacement
+    squeezed = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return Run(text, tuple(counts), tuple(stretches), tuple(_expanded(squeezed, set(words.values()), iter(counts))))
+
+
+def _expanded(squeezed: Iterable[int], ids: set[int], counts: Iterator[int]) -> Iterator[int]:
+    for number in squeezed:
+        yield from [number] * (next(counts) if number in ids else 1)

@@ -1,0 +1,81 @@
+"""What goes into a processor and what comes out, for one item of a prompt."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Kind = Literal["image", "video", "audio"]
+Options = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Frames that were chosen from a video, and where they stood in it."""
+
+    frames: NDArray[np.uint8]
+    """[T, H, W, 3]."""
+    fps: float | None = None
+    """Frames per second of the source."""
+    indices: tuple[int, ...] | None = None
+    """Of each frame in the source, from 0; None: they are the source's first ones."""
+    total_num_frames: int | None = None
+    """Of the source; None: as many as there are here."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one encoder takes of an item."""
+
+    kind: Kind
+    """Which `get_<kind>_features` it is for: a clip of some models is a row of images."""
+    tensors: dict[str, NDArray[Any]]
+    """By that method's parameters."""
+    rows: int
+    """Embeddings that the encoder makes of it."""
+    embed_token_id: int
+    """The token that stands for one row in the item's run."""
+
+
+@dataclass(frozen=True)
+class ProcessedItem:
+    """One item, whatever stands beside it in a prompt."""
+
+    text: str
+    """What replaces the placeholder in a prompt's text; each stretch of embedding tokens is one token in it."""
+    counts: tuple[int, ...]
+    """Tokens of each of these stretches, in order."""
+    parts: tuple[Part, ...]
+    """One; of a clip with its sound two."""
+    planes: NDArray[np.int32] | None = None
+    """[planes, run tokens]: rotary positions of all tokens of `text` expanded, each minus its anchor; None: one by one."""
+    advance: int = 0
+    """Positions from the run's first to what follows it; with `planes` alone."""
+    anchors: NDArray[np.uint8] | None = None
+    """[planes, run tokens]: what each entry of `planes` is counted from. 0: the run's first position. 1: nothing.
+    2: how many items of the modality came before. None: all 0."""
+    number: str = ""
+    """Goes before `text`, with `{n}`: how many items of the modality came before."""
+
+    @property
+    def rows(self) -> int:
+        """Embeddings of all parts."""
+        return sum(part.rows for part in self.parts)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What one processor class needs beyond the call that fits all others."""
+
+    call: Options = field(default_factory=dict)
+    """Further arguments of every call."""
+    number: str = ""
+    """`ProcessedItem.number`."""
+    siblings: tuple[Kind, ...] = ()
+    """Kinds whose features depend on whether the prompt has more than one item of the kind."""
+    leave_padding: bool = True
+    """Sounds are padded as the processor says. False: its model looks at what the mask shows alone, so that the shortest
+    padding that changes no frame will do."""
+    absolute_planes: bool = False
+    """Some planes of an item's positions do not depend on where the item stands."""
