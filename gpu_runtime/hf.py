@@ -35,6 +35,8 @@ _SIZES = (
     "max_position_embeddings",
 )
 """Of a text model: a file that states one at its top and has no part for the text model is flat."""
+_ROPES = {"mrope": "default", "su": "longrope"}
+"""Kinds of rotary embedding that have another name today; planes are told by `mrope_section`."""
 _NOT_COMPARED = ("sliding_window", "max_window_layers", "num_labels", "pad_token_id", "bos_token_id", "eos_token_id")
 """Numbers that classes rewrite on purpose, or that are read from the file itself."""
 
@@ -134,7 +136,7 @@ def build_on_meta(source: str | Path | PreTrainedConfig) -> PreTrainedModel:
 def _forms(raw: Json, name: str) -> Iterator[Json]:
     """Readings of the file, likeliest first: as the class that it names, as its type, as that with the text model's numbers
     in a part of their own. Parts of a type that nobody knows are of the type that the class has there."""
-    inner = unwrap(raw)
+    inner = _spelled(unwrap(raw))
     for architecture in inner.get("architectures") or ():
         named = _class_called(architecture)
         if named is not None and named.config_class is not None and _has_parts(named.config_class, inner):
@@ -149,6 +151,20 @@ def _forms(raw: Json, name: str) -> Iterator[Json]:
         outer = {"model_type", "architectures", "tie_word_embeddings", *CONFIG_MAPPING[kind].__annotations__, *parts}
         text = {key: value for key, value in inner.items() if key not in outer}
         yield _with_known_parts({**{key: inner[key] for key in outer if key in inner}, _TEXT: text})
+
+
+def _spelled(part: Json) -> Json:
+    """The same in the spelling that every class of today understands: names of rope kinds and dtypes have changed."""
+    spelled = {key: _spelled(value) if isinstance(value, dict) else value for key, value in part.items()}
+    for key in ("rope_scaling", "rope_parameters"):
+        rope = spelled.get(key)
+        kind = (rope.get("rope_type") or rope.get("type")) if isinstance(rope, dict) else None
+        if kind in _ROPES:
+            spelled[key] = {**rope, "type": _ROPES[kind], "rope_type": _ROPES[kind]}
+    for key in ("dtype", "torch_dtype"):
+        if isinstance(spelled.get(key), str):
+            spelled[key] = spelled[key].removeprefix("torch.")
+    return spelled
 
 
 def _with_known_parts(form: Json) -> Json:
@@ -200,10 +216,19 @@ def _lost(form: Json, config: PreTrainedConfig) -> str:
     for key, part in stated.items() if "vocab_size" not in stated else ():
         if isinstance(part, dict) and "vocab_size" in part and not isinstance(_value(config, key), PreTrainedConfig):
             return f"it does not read {key}"
+    sections = _sections(stated)
+    if sections and sections != _sections({"rope_parameters": _value(text, "rope_parameters")}):
+        return f"it drops mrope_section={sections}"
     for path, value, taken in _numbers(form, config) if stated is not form else _flat_numbers(form, config, text):
         if not math.isclose(value, taken, rel_tol=1e-9):
             return f"the file says {path}={value}, and it takes {taken}"
     return ""
+
+
+def _sections(part: Json) -> Any:
+    """How many of a head's columns each plane of positions turns; None: there is one plane."""
+    ropes = [part.get(key) for key in ("rope_scaling", "rope_parameters")]
+    return next((rope["mrope_section"] for rope in ropes if isinstance(rope, dict) and rope.get("mrope_section")), None)
 
 
 def _flat_numbers(form: Json, config: PreTrainedConfig, text: PreTrainedConfig) -> Iterator[tuple[str, float, float]]:

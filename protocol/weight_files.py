@@ -15,12 +15,14 @@ MAX_HEADER = 100 << 20
 SAMPLED_PAGES, PAGE_BYTES = 64, 4096
 """What a fingerprint reads of a weight file: enough to tell fine-tuned weights apart, and read in milliseconds."""
 SMALL_FILES = ("config.json", "processor_config.json", "preprocessor_config.json", "tokenizer.json")
+_DTYPES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 _LFS = b"version https://git-lfs"
 
 
 class _Entry(msgspec.Struct):
     """What a header says of one tensor, as far as it is of use here."""
 
+    dtype: str
     data_offsets: tuple[int, int]
 
 
@@ -52,6 +54,21 @@ def weight_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
 
 
+def stored_names(folder: Path) -> list[str]:
+    """Of every tensor, from the files' headers. Raises EngineError for a file that cannot be read, or is not whole."""
+    return [name for path in weight_files(folder) for name in _entries(path, _header(path))]
+
+
+def stored_dtype(folder: Path) -> str:
+    """The name of the floating type that most of the weights' bytes have; float32 where there is none that is known."""
+    sizes = dict.fromkeys(_DTYPES, 0)
+    for path in weight_files(folder):
+        for entry in _entries(path, _header(path)).values():
+            if entry.dtype in sizes:
+                sizes[entry.dtype] += entry.data_offsets[1] - entry.data_offsets[0]
+    return _DTYPES[max(sizes, key=lambda dtype: sizes[dtype])]
+
+
 def fingerprint(folder: Path) -> str:
     """sha256 over the small files whole, and of each weight file its size, header and `SAMPLED_PAGES` evenly spaced pages.
 
@@ -69,19 +86,16 @@ def fingerprint(folder: Path) -> str:
 def _take_in(digest: Any, path: Path) -> None:
     try:
         size = path.stat().st_size
+        header = _header(path)
+        ends = (entry.data_offsets[1] for entry in _entries(path, header).values())
+        promised = 8 + len(header) + max(ends, default=0)
+        if promised != size:
+            raise EngineError(
+                f"{path.name} in {str(path.parent)!r} is broken: it has {size:,} bytes and its header promises "
+                f"{promised:,}; complete the download or the copy."
+            )
+        digest.update(path.name.encode() + struct.pack("<Q", len(header)) + header + str(size).encode())
         with path.open("rb") as file:
-            head = file.read(8)
-            length = struct.unpack("<Q", head)[0] if len(head) == 8 else 0
-            if not 2 <= length <= min(size - 8, MAX_HEADER):
-                raise _broken(path, head)
-            header = file.read(length)
-            promised = 8 + length + _data_bytes(path, header)
-            if promised != size:
-                raise EngineError(
-                    f"{path.name} in {str(path.parent)!r} is broken: it has {size:,} bytes and its header promises "
-                    f"{promised:,}; complete the download or the copy."
-                )
-            digest.update(path.name.encode() + head + header + str(size).encode())
             for page in range(SAMPLED_PAGES):
                 file.seek(size * page // SAMPLED_PAGES)
                 digest.update(file.read(PAGE_BYTES))
@@ -89,12 +103,25 @@ def _take_in(digest: Any, path: Path) -> None:
         raise _unreadable(path, error) from None
 
 
-def _data_bytes(path: Path, header: bytes) -> int:
-    """Of the tensors behind the header."""
+def _header(path: Path) -> bytes:
+    """The JSON before the tensors' bytes."""
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            head = file.read(8)
+            length = struct.unpack("<Q", head)[0] if len(head) == 8 else 0
+            if not 2 <= length <= min(size - 8, MAX_HEADER):
+                raise _broken(path, head)
+            return file.read(length)
+    except OSError as error:
+        raise _unreadable(path, error) from None
+
+
+def _entries(path: Path, header: bytes) -> dict[str, _Entry]:
     try:
         entries = msgspec.json.decode(header, type=dict[str, msgspec.Raw])
         entries.pop("__metadata__", None)
-        return max((msgspec.json.decode(entry, type=_Entry).data_offsets[1] for entry in entries.values()), default=0)
+        return {name: msgspec.json.decode(entry, type=_Entry) for name, entry in entries.items()}
     except msgspec.DecodeError:
         raise _broken(path, b"") from None
 

@@ -1,0 +1,105 @@
+"""The facts of a checkpoint: what its files state, what transformers fills in, and what its modules show on meta."""
+
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedConfig, PreTrainedModel
+
+from ..protocol.checkpoint import inspect
+from ..protocol.end_tokens import end_tokens
+from ..protocol.errors import EngineError
+from ..protocol.facts import ModelFacts
+from ..protocol.weight_files import stored_dtype, stored_names
+from .hf import Json, build_on_meta, load_config, read_config, text_config, text_part, unwrap
+from .measure import deepstack_levels, measure_layers, per_layer_width, position_planes, span_layers
+
+DTYPES = ("float32", "bfloat16", "float16")
+DEFAULT_CONTEXT = 2048
+"""Of a model that states none."""
+_HEAD = "lm_head.weight"
+_NOT_ITS_HEAD = ("talker.", "mtp.", "token2wav.")
+"""Parts of a checkpoint with heads of their own."""
+
+
+def model_facts(folder: str | Path) -> ModelFacts:
+    """Everything that more than one process needs of the checkpoint in `folder`; takes a second or two, and no weights.
+
+    Raises EngineError that says what is missing, broken or not supported, and what to do.
+    """
+    checkpoint = inspect(folder)
+    path = Path(checkpoint.path)
+    stated = unwrap(read_config(path))
+    config = load_config(path)
+    model = build_on_meta(config)
+    text = text_config(config)
+    vocab = _vocab(model)
+    tied = _is_tied(path, config)
+    layers = measure_layers(model)
+    return ModelFacts(
+        path=checkpoint.path,
+        model_type=checkpoint.model_type,
+        architecture=type(model).__name__,
+        layers=int(text.num_hidden_layers),
+        hidden=int(text.hidden_size),
+        vocab=vocab,
+        context=_context(text),
+        kv_groups=layers.kv,
+        recurrent=layers.recurrent,
+        position_planes=position_planes(model),
+        span_layers=span_layers(model),
+        deepstack_levels=deepstack_levels(model),
+        per_layer_width=per_layer_width(model),
+        tied=tied,
+        eos_token_ids=_ends(path, stated, vocab),
+        dtype=_dtype(path, stated),
+        fingerprint=checkpoint.fingerprint,
+    )
+
+
+def _vocab(model: PreTrainedModel) -> int:
+    """Tokens that the head scores. Raises EngineError for more of them than the embedding table has rows."""
+    head: Any = model.get_output_embeddings()
+    rows = int(model.get_input_embeddings().weight.shape[0])
+    scored = rows if head is None else int(head.weight.shape[0])
+    if scored > rows:
+        raise EngineError(f"The head of {type(model).__name__} scores {scored} tokens; its embedding table has {rows} rows.")
+    return scored
+
+
+def _context(text: PreTrainedConfig) -> int:
+    """Positions that the model was made for. Within one chunk of chunked attention everything sees everything before it."""
+    context = int(getattr(text, "max_position_embeddings", None) or DEFAULT_CONTEXT)
+    chunked = "chunked_attention" in (getattr(text, "layer_types", None) or ())
+    return min(context, int(text.attention_chunk_size)) if chunked else context
+
+
+def _is_tied(folder: Path, config: PreTrainedConfig) -> bool:
+    """A head that is stored is the head, whatever the configuration says. Raises EngineError for a model without any."""
+    if any(name.endswith(_HEAD) and not name.startswith(_NOT_ITS_HEAD) for name in stored_names(folder)):
+        return False
+    if any(getattr(part, "tie_word_embeddings", False) for part in (config, text_config(config))):
+        return True
+    raise EngineError(
+        f"The checkpoint in {str(folder)!r} stores no head ({_HEAD}), and its config.json does not tie it to the embedding "
+        "table (tie_word_embeddings): it is not whole, or makes vectors and no text, which is not built."
+    )
+
+
+def _ends(folder: Path, stated: Json, vocab: int) -> tuple[int, ...]:
+    """Those that the model can say. Raises EngineError where there is none: its answers would never end."""
+    ends = tuple(id for id in end_tokens(folder, (stated, text_part(stated))) if 0 <= id < vocab)
+    if not ends:
+        raise EngineError(
+            f"The model in {str(folder)!r} names no end token that it can say, so that its answers would not end: "
+            "write eos_token_id into its generation_config.json."
+        )
+    return ends
+
+
+def _dtype(folder: Path, stated: Json) -> str:
+    """As the configuration says, at its top or of the text model alone; where it does not, as the weights are."""
+    for part in (stated, text_part(stated)):
+        named = str(part.get("dtype") or part.get("torch_dtype")).removeprefix("torch.")
+        if named in DTYPES:
+            return named
+    return stored_dtype(folder)

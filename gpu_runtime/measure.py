@@ -1,0 +1,218 @@
+"""What each layer of a language model keeps of a token, found by running the model on meta: shapes without numbers.
+
+Configurations name these things in a hundred ways; what a layer hands to its attention, and what it leaves in a cache, is the
+same for all.
+"""
+
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+from transformers import AttentionInterface, DynamicCache, PreTrainedModel
+
+from ..protocol.errors import EngineError
+from ..protocol.facts import KvGroup, RecurrentGroup
+from .hf import text_config
+
+NAME = "thespis-measure"
+TOKENS = 2
+
+
+class Layers(NamedTuple):
+    kv: tuple[KvGroup, ...]
+    recurrent: tuple[RecurrentGroup, ...]
+
+
+class _Seen(NamedTuple):
+    kv_heads: int
+    key_dim: int
+    value_dim: int
+    window: int | None
+
+
+_heard: list[_Seen] = []
+"""What attentions were called with since the last layer began."""
+
+
+def _hear(module: nn.Module, query: Any, key: Any, value: Any, mask: Any, **given: Any) -> tuple[torch.Tensor, None]:
+    """An attention: [1, heads, tokens, width] each. Its answer has the shape of an attention's."""
+    _heard.append(_Seen(key.shape[1], key.shape[3], value.shape[3], given.get("sliding_window")))
+    return query.new_empty(query.shape[0], query.shape[2], query.shape[1], value.shape[3]), None
+
+
+AttentionInterface.register(NAME, _hear)
+
+
+def measure_layers(model: PreTrainedModel) -> Layers:
+    """Of a whole model on meta, which is of no further use for computing.
+
+    Raises EngineError for layers that keep neither keys and values, as transformers' attention gets them, nor a known state.
+    """
+    decoder: Any = model.get_decoder()
+    layers = decoder_layers(model)
+    _simplify(decoder)
+    cache = DynamicCache(config=text_config(model.config))
+    with _watch(layers) as seen:
+        try:
+            decoder(**_inputs(model, decoder), past_key_values=cache, use_cache=True)
+        except Exception as error:  # whatever a model's code does not like of two tokens of text
+            raise EngineError(_cannot(model, f"its layers cannot be measured ({type(error).__name__})")) from error
+    groups: dict[_Seen, list[int]] = {}
+    states: dict[tuple[tuple[int, ...], tuple[int, ...]], list[int]] = {}
+    for number in range(len(layers)):
+        kept, state = seen.get(number, []), _state(cache, number, model)
+        if len(kept) > 1 or (not kept and state == ((), ())):
+            what = "attends twice" if kept else "neither attends through transformers' interface nor keeps a known state"
+            raise EngineError(_cannot(model, f"its layer {number} ({type(layers[number]).__name__}) {what}"))
+        for one in kept:
+            groups.setdefault(one, []).append(number)
+        if state != ((), ()):
+            states.setdefault(state, []).append(number)
+    return Layers(
+        tuple(KvGroup(layers=tuple(numbers), **one._asdict()) for one, numbers in groups.items()),
+        tuple(RecurrentGroup(layers=tuple(numbers), conv=one[0], state=one[1]) for one, numbers in states.items()),
+    )
+
+
+def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
+    """The layers of the part that writes text. Raises EngineError where there is no such list."""
+    decoder, count = model.get_decoder(), text_config(model.config).num_hidden_layers
+    lists = (part for part in decoder.modules() if isinstance(part, nn.ModuleList)) if decoder is not None else ()
+    found = next((part for part in lists if len(part) == count), None)
+    if found is None:
+        raise EngineError(_cannot(model, f"it has no list of {count} layers"))
+    return found
+
+
+def position_planes(model: PreTrainedModel) -> int:
+    """Rotary positions of one token: as many as the model's own `get_rope_index` gives for two tokens of text."""
+    for owner in (model, model.base_model):
+        index = getattr(owner, "get_rope_index", None)
+        if index is None:
+            continue
+        tokens = torch.ones(1, TOKENS, dtype=torch.long)
+        given = {"attention_mask": torch.ones_like(tokens), "mm_token_type_ids": torch.zeros_like(tokens)}
+        wanted = inspect.signature(index).parameters
+        positions = index(input_ids=tokens, **{name: value for name, value in given.items() if name in wanted})[0]
+        return int(positions.shape[0]) if positions.ndim == 3 else 1
+    return 1
+
+
+def span_layers(model: PreTrainedModel) -> tuple[int, ...]:
+    """Layers in which the tokens of one picture see each other both ways, by the masks that the model makes itself.
+
+    Raises EngineError for a model whose text is not causal.
+    """
+    make = getattr(type(model), "create_masks_for_generate", None)
+    if make is None:
+        return ()
+    config = model.config
+    kinds = getattr(text_config(config), "layer_types", None) or ["full_attention"] * text_config(config).num_hidden_layers
+    kind = torch.tensor([[0, 1, 1, 0, 0]])  # token types: a picture of two tokens between text
+    before, config._attn_implementation = config._attn_implementation, "eager"
+    try:
+        masks = make(
+            config=config,
+            inputs_embeds=torch.zeros(*kind.shape, 1),
+            attention_mask=torch.ones_like(kind),
+            past_key_values=None,
+            position_ids=torch.arange(kind.shape[1])[None],
+            token_type_ids=kind,
+            mm_token_type_ids=kind,
+        )
+    finally:
+        config._attn_implementation = before
+    by_kind = masks if isinstance(masks, dict) else dict.fromkeys(kinds, masks)
+    if any(_sees(mask, 3, 4) for mask in by_kind.values()):
+        raise EngineError(_cannot(model, "the tokens of its text see those behind them"))
+    return tuple(number for number, kind in enumerate(kinds) if _sees(by_kind.get(kind), 1, 2))
+
+
+def deepstack_levels(model: PreTrainedModel) -> int:
+    """Layers of the decoder that add further rows of an item's embedding: as many as a tower makes."""
+    if "deepstack_visual_embeds" not in inspect.signature(model.get_decoder().forward).parameters:
+        return 0
+    mergers = (getattr(part, "deepstack_merger_list", None) for part in model.modules())
+    return next((len(found) for found in mergers if found is not None), 0)
+
+
+def per_layer_width(model: PreTrainedModel) -> int:
+    """Of the inputs that each layer gets of its own beside the hidden states; 0: none."""
+    takes = "per_layer_inputs" in inspect.signature(model.get_decoder().forward).parameters
+    return int(getattr(text_config(model.config), "hidden_size_per_layer_input", 0) or 0) if takes else 0
+
+
+def _sees(mask: torch.Tensor | None, one: int, other: int) -> bool:
+    """Token `one` sees the later token `other`, in an additive or boolean mask [1, 1, tokens, tokens]."""
+    if mask is None:
+        return False
+    entry = mask[0, 0, one, other]
+    return bool(entry) if mask.dtype == torch.bool else bool(entry == 0)
+
+
+def _inputs(model: PreTrainedModel, decoder: Any) -> dict[str, Any]:
+    config = text_config(model.config)
+    planes = position_planes(model)
+    positions = torch.arange(TOKENS, device="meta")
+    given: dict[str, Any] = {
+        "inputs_embeds": torch.empty(1, TOKENS, config.hidden_size, device="meta", dtype=torch.bfloat16),
+        "position_ids": positions[None] if planes == 1 else positions.expand(planes, 1, TOKENS),
+        "attention_mask": None,
+    }
+    width = per_layer_width(model)
+    if width:
+        shape = (1, TOKENS, config.num_hidden_layers, width)
+        given["per_layer_inputs"] = torch.empty(shape, device="meta", dtype=torch.bfloat16)
+    return given
+
+
+def _simplify(decoder: Any) -> None:
+    """Leave out what needs numbers and changes no shape: rotary kinds that look at the positions, experts but in bfloat16."""
+    decoder.to(torch.bfloat16)
+    decoder.set_attn_implementation(NAME)
+    for part in decoder.modules():
+        kind = getattr(part, "rope_type", None)
+        if kind is not None:
+            part.rope_type = dict.fromkeys(kind, "default") if isinstance(kind, dict) else "default"
+
+
+@contextmanager
+def _watch(layers: nn.ModuleList) -> Iterator[dict[int, list[_Seen]]]:
+    """What each layer's attentions are called with."""
+    seen: dict[int, list[_Seen]] = {}
+    _heard.clear()
+
+    def ended(number: int) -> None:
+        if _heard:
+            seen[number] = list(_heard)
+            _heard.clear()
+
+    hooks = [
+        layer.register_forward_hook(lambda module, given, out, number=number: ended(number))
+        for number, layer in enumerate(layers)
+    ]
+    try:
+        with torch.no_grad():
+            yield seen
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _state(cache: DynamicCache, number: int, model: PreTrainedModel) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Shapes of a layer's (convolution, recurrent) state of one sequence, as it left them in the cache; (): none."""
+    layer: Any = cache.layers[number] if number < len(cache.layers) else None
+    shapes: list[tuple[int, ...]] = []
+    for name in ("conv_states", "recurrent_states"):
+        states = [state for state in getattr(layer, name, {}).values() if state is not None]
+        if len(states) > 1:
+            raise EngineError(_cannot(model, f"its layer {number} keeps {len(states)} states of one kind"))
+        shapes.append(tuple(states[0].shape[1:]) if states else ())
+    return shapes[0], shapes[1]
+
+
+def _cannot(model: PreTrainedModel, why: str) -> str:
+    return f"Models of type {model.config.model_type!r} ({type(model).__name__}) are not supported: {why}."

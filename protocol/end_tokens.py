@@ -1,0 +1,83 @@
+"""Which tokens end an answer. Published checkpoints name them in up to five places that do not agree: all of them count."""
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from .errors import EngineError
+
+Json = dict[str, Any]
+
+
+class _Added(msgspec.Struct):
+    id: int
+    content: str
+
+
+class _Tokenizer(msgspec.Struct):
+    """What is looked at of a tokenizer.json."""
+
+    added_tokens: tuple[_Added, ...] = ()
+    model: dict[str, msgspec.Raw] = {}
+
+
+def end_tokens(folder: Path, configs: Iterable[Json]) -> tuple[int, ...]:
+    """The union of what generation_config.json, config.json's parts and the tokenizer's files name, in this order.
+
+    `configs`: config.json and those of its parts that tell of the model that answers. Raises EngineError for what is no id.
+    """
+    ids: list[int] = []
+    for source in (read_object(folder, "generation_config.json"), *configs):
+        value = source.get("eos_token_id")
+        found = value if isinstance(value, list) else [] if value is None else [value]
+        if not all(type(id) is int for id in found):
+            raise EngineError(f"The eos_token_id of the model in {str(folder)!r} is no token id: {value!r}.")
+        ids.extend(found)
+    ids.extend(_of_tokenizer(folder))
+    return tuple(dict.fromkeys(ids))
+
+
+def _of_tokenizer(folder: Path) -> Iterator[int]:
+    """Turns of Qwen3.5 end with a token that only its tokenizer names."""
+    for name in ("tokenizer_config.json", "special_tokens_map.json"):
+        named = read_object(folder, name).get("eos_token")
+        text = named.get("content") if isinstance(named, dict) else named
+        if isinstance(text, str):
+            id = token_id(folder, text)
+            if id is not None:
+                yield id
+            return
+
+
+def token_id(folder: Path, text: str) -> int | None:
+    """The id of a token that tokenizer.json names as it is written; None: it does not know it."""
+    try:
+        tokenizer = msgspec.json.decode((folder / "tokenizer.json").read_bytes(), type=_Tokenizer)
+    except (OSError, msgspec.DecodeError):  # said by whoever needs the tokenizer
+        return None
+    for added in tokenizer.added_tokens:
+        if added.content == text:
+            return added.id
+    vocabulary = msgspec.json.decode(tokenizer.model.get("vocab", msgspec.Raw(b"{}")))
+    if isinstance(vocabulary, dict):
+        id = vocabulary.get(text)
+        return id if isinstance(id, int) else None
+    return next((id for id, entry in enumerate(vocabulary) if entry[:1] == [text]), None)
+
+
+def read_object(folder: Path, name: str) -> Json:
+    """A file's JSON object; {}: there is no such file. Raises EngineError for one that cannot be read, or holds no object."""
+    try:
+        value = json.loads((folder / name).read_bytes())
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise EngineError(f"{name} in {str(folder)!r} cannot be read: {error.strerror}.") from None
+    except (ValueError, RecursionError):
+        raise EngineError(f"{name} in {str(folder)!r} cannot be read as JSON.") from None
+    if not isinstance(value, dict):
+        raise EngineError(f"{name} in {str(folder)!r} holds no JSON object.")
+    return value
