@@ -1,11 +1,13 @@
 """`AsyncLLM`: the asyncio face. It starts an engine, or joins one that already runs and may have other faces too."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from ..protocol.config import EngineConfig
 from ..protocol.edges.control import Status
 from ..protocol.errors import EngineError
 from ..protocol.sampling import SamplingParams
@@ -13,6 +15,7 @@ from .client import UNCONFIRMED, Client
 from .conversations import Conversation, is_conversation, read_chat
 from .deadline import steady
 from .engine import EngineHandle, find_engine, start_engine
+from .hub.locate import located
 from .inputs import PromptInput, read_prompt
 from .moment import Moment
 from .options import engine_config
@@ -41,11 +44,13 @@ class AsyncLLM:
     async def start(self) -> None:
         """Start the engine, or join the one in `run_dir`; `async with` does the same. Does nothing the second time.
 
-        Raises EngineError where the engine cannot start, does not run there, or does not answer.
+        A model of the hub is fetched before; cancelling ends that, and the next start goes on from there. Raises EngineError
+        where the engine cannot start, does not run there, or does not answer.
         """
         if self._client is not None:
             return
         if self._config is not None:
+            self._config = await _located(self._config)
             self._engine = await asyncio.to_thread(start_engine, self._config)
             self._joined = self._engine.run_dir
         assert self._joined is not None
@@ -160,3 +165,12 @@ def read_any(prompt: AsyncInput, options: dict[str, Any]) -> Submission:
     if options:
         raise TypeError(f"{next(iter(options))!r} is an option of conversations; this is a prompt.")
     return read_prompt(prompt, processor)
+
+
+async def _located(config: EngineConfig) -> EngineConfig:
+    """The thread that fetches ends soon after the task is cancelled: asyncio waits for it at its own end."""
+    stop = threading.Event()
+    try:
+        return await asyncio.to_thread(located, config, stop)
+    finally:
+        stop.set()

@@ -27,6 +27,7 @@ from ..protocol.division import divide, with_keys
 from ..protocol.environment import names_of
 from ..protocol.errors import EngineError
 from ..protocol.open_files import check_file_limit, file_limit, raise_file_limit
+from .hub.locate import located
 
 log = logging.getLogger(__name__)
 
@@ -113,6 +114,7 @@ def start_engine(
     Raises EngineError whose text is for the person who starts it.
     """
     server = with_keys(server) if server is not None else None
+    config = located(config)
     model = inspect(config.model)
     template = chat_template_of(model, config.chat_template)
     if server is not None and template is None:

@@ -7,7 +7,7 @@ _ONE_DEVICE = "One engine runs on one device: for more, run several engines behi
 _QUANTIZED = "Quantised weights and caches are not built: the dtype is float32, bfloat16 or float16."
 _NO_LORA = "LoRA adapters are not built: merge one into its base model and serve that."
 _NO_DRAFT = "Speculative decoding is not built: answers are the same without it, one token at a time."
-_OFFLINE = "Nothing is downloaded from a hub: give the folder of a checkpoint."
+_NO_CODE = "No code from a checkpoint is ever run."
 _NO_PROXY = "TLS is a proxy's work: put one before the server."
 _AS_SHIPPED = "There is nothing to choose: it is always so."
 _LOGS = "The log goes to stderr; there is nothing to switch on or off."
@@ -38,11 +38,10 @@ UNBUILT: dict[str, str] = {
     "speculative_config": _NO_DRAFT,
     "speculative_model": _NO_DRAFT,
     "num_speculative_tokens": _NO_DRAFT,
-    "download_dir": _OFFLINE,
-    "revision": _OFFLINE,
-    "code_revision": _OFFLINE,
-    "hf_token": _OFFLINE,
-    "hf_config_path": _OFFLINE,
+    "code_revision": _NO_CODE,
+    "hf_token": "The token for a hub is read from HF_TOKEN, or from what `hf auth login` has kept.",
+    "hf_config_path": "The checkpoint's config.json is taken as it is.",
+    "tokenizer_revision": "The tokenizer is the tokenizer.json of the checkpoint's folder.",
     "hf_overrides": "The checkpoint's config.json is taken as it is.",
     "tokenizer": "The tokenizer is the tokenizer.json of the checkpoint's folder.",
     "tokenizer_mode": "The tokenizer is the tokenizer.json of the checkpoint's folder.",

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
 import msgspec
 
 from .checkpoint import demo_model
+from .hub_id import hub_id, is_revision
 from .ranges import check_ranges
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -30,8 +31,16 @@ LIMITED_SIZES = {"image": ("width", "height"), "video": ("num_frames", "width", 
 class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What `LLM(...)`, `AsyncLLM(...)` and `thespis serve` take. Raises ValueError naming the field."""
 
-    model: Annotated[str, doc("folder of a Hugging Face checkpoint (default: the bundled model)")] = ""
-    served_model_name: Annotated[str | None, doc("name in /v1/models and in answers (default: the folder's name)")] = None
+    model: Annotated[
+        str, doc("folder of a Hugging Face checkpoint, or ORG/NAME[@REVISION] on the hub (default: the bundled model)")
+    ] = ""
+    revision: Annotated[str | None, doc("branch, tag or commit of a model on the hub (default: its main branch)")] = None
+    download_dir: Annotated[str | None, doc("cache folder for models of the hub (default: HF_HUB_CACHE, else HF_HOME/hub)")] = (
+        None
+    )
+    served_model_name: Annotated[
+        str | None, doc("name in /v1/models and in answers (default: the folder's name, or ORG/NAME)")
+    ] = None
     dtype: Annotated[
         Literal["auto", "float32", "bfloat16", "float16"],
         doc("type of weights and activations; auto: the checkpoint's own on a GPU, float32 on a CPU"),
@@ -97,14 +106,26 @@ class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         if not self.model:
             msgspec.structs.force_setattr(self, "model", str(demo_model()))
         check_ranges(self)
+        self._check_revision()
         for modality, limit in self.limit_mm_per_prompt.items():
             if modality not in ("image", "video", "audio"):
                 raise ValueError(f"Unsupported modality: {modality}")
             _check_limit(modality, limit)
 
+    def _check_revision(self) -> None:
+        wanted = hub_id(self.model)
+        for revision in (self.revision, wanted and wanted.revision):
+            if revision is not None and not is_revision(revision):
+                raise ValueError(f"revision: {revision!r} is no name of a branch, tag or commit.")
+        if self.revision is not None and wanted is None:
+            raise ValueError(f"revision: {self.model!r} is no id of a model on a hub (ORG/NAME), and has no revisions.")
+        if self.revision is not None and wanted is not None and wanted.revision not in (None, self.revision):
+            raise ValueError(f"revision: {self.model!r} names {wanted.revision!r} already, and revision is {self.revision!r}.")
+
     @property
     def name(self) -> str:
-        return self.served_model_name or Path(self.model).name
+        wanted = hub_id(self.model)
+        return self.served_model_name or (wanted.name if wanted is not None else Path(self.model).name)
 
 
 def count_limit(limits: Mapping[str, Any], modality: str) -> int | None:

@@ -2,9 +2,10 @@
 
 import os
 import re
+from collections.abc import Collection
 from pathlib import Path
 
-WANTED = "the folder of a Hugging Face checkpoint (config.json, *.safetensors, tokenizer.json)"
+WANTED = "the folder of a Hugging Face checkpoint (config.json, *.safetensors, tokenizer.json), or its id on a hub (ORG/NAME)"
 _MAGIC = ((b"GGUF", ".gguf"), (b"ggml", ".gguf"), (b"\x80\x02", ".bin"), (b"\x80\x04", ".bin"), (b"\x89HDF", ".h5"))
 """How files begin that bear another name, and under which name they are known."""
 _PICKLED = "a file of pickled PyTorch weights, which may run code when it is loaded and is therefore never read; give"
@@ -40,18 +41,14 @@ _FOLDERS = (
     ("saved_model.pb", "a model of TensorFlow, which is not read here; give, of the same model,"),
 )
 """By a file that only such folders hold; looked for in this order."""
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_WEIGHTS = (".gguf", ".bin", ".pt", ".pth", ".ckpt", ".onnx", ".h5", ".msgpack")
+"""Of files that a checkpoint holds in place of *.safetensors; looked for in this order."""
 
 
 def foreign_name(name: str) -> str:
     """What a name without a file behind it seems to be, and what to give instead: one sentence."""
     if re.match(r"[A-Za-z][\w+.-]*://", name):
-        return f"{name!r} is an address, and nothing is downloaded: give {WANTED} on this machine."
-    if _HUB_ID.fullmatch(name):
-        return (
-            f"No model at {name!r}. If that is the id of a model on a hub: nothing is downloaded from one, so fetch it first "
-            f"(hf download {name} --local-dir FOLDER) and give that folder."
-        )
+        return f"{name!r} is an address, and none is taken: give {WANTED}."
     if re.fullmatch(r"[\w.-]+(/[\w.-]+)*:[\w.-]+", name):
         return f"No model at {name!r}. If that is an Ollama model: those are GGUF files, which are not read; give {WANTED}."
     return f"No model at {name!r}: give {WANTED}."
@@ -80,10 +77,28 @@ def foreign_folder(folder: Path, name: str) -> str | None:
         return f"{name!r} is no checkpoint folder: it has no config.json, but a folder below it has: give {inner[-1]!r}."
     if not names:
         return f"{name!r} is an empty folder, which has no config.json: give {WANTED}."
-    for ending in (".gguf", ".bin", ".pt", ".pth", ".ckpt", ".onnx", ".h5", ".msgpack"):
-        if any(found.endswith(ending) for found in names):
-            return f"{name!r} is no checkpoint folder: it has no config.json. It holds {_FILES[ending]} {WANTED}."
+    other = _other_weights(names)
+    if other is not None:
+        return f"{name!r} is no checkpoint folder: it has no config.json. It holds {other} {WANTED}."
     return f"{name!r} is no checkpoint folder: it has no config.json. Give {WANTED}."
+
+
+def foreign_listing(names: Collection[str], name: str) -> str | None:
+    """What a model on a hub is that is no checkpoint, by the names of its files; None: it may well be one."""
+    for file, kind in _FOLDERS:
+        if file in names and not (file == "params.json" and "config.json" in names):
+            return f"{name!r} is {kind} {WANTED}."
+    if "config.json" in names and any(found.endswith(".safetensors") and "/" not in found for found in names):
+        return None
+    other = _other_weights(names)
+    if other is not None:
+        return f"{name!r} holds no *.safetensors weights. It holds {other} {WANTED}."
+    lacking = "weights (*.safetensors)" if "config.json" in names else "config.json"
+    return f"{name!r} is no checkpoint: it has no {lacking}. Give {WANTED}."
+
+
+def _other_weights(names: Collection[str]) -> str | None:
+    return next((_FILES[ending] for ending in _WEIGHTS if any(found.endswith(ending) for found in names)), None)
 
 
 def _ending(path: Path) -> str:

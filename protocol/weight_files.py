@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from .errors import EngineError
+from .hub_id import is_commit
 
 MAX_HEADER = 100 << 20
 """Bytes of a safetensors file's header, as in the safetensors library."""
@@ -72,15 +73,22 @@ def stored_dtype(folder: Path) -> str:
 def fingerprint(folder: Path) -> str:
     """sha256 over the small files whole, and of each weight file its size, header and `SAMPLED_PAGES` evenly spaced pages.
 
-    Raises EngineError for a file that cannot be read, or is not whole.
+    Of a snapshot in a hub's cache also over its commit, which stands for every byte. Raises EngineError for a file that
+    cannot be read, or is not whole.
     """
-    digest = sha256()
+    digest = sha256(_commit(folder).encode())
     for name in SMALL_FILES:
         path = folder / name
         digest.update(name.encode() + (_read(path) if path.exists() else b"-"))
     for path in weight_files(folder):
         _take_in(digest, path)
     return digest.hexdigest()
+
+
+def _commit(folder: Path) -> str:
+    """Which commit a snapshot is of; any other folder: ""."""
+    place = folder.absolute()
+    return place.name if place.parent.name == "snapshots" and is_commit(place.name) else ""
 
 
 def _take_in(digest: Any, path: Path) -> None:

@@ -57,7 +57,13 @@ class Conversation:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", nargs="?", default="", metavar="MODEL", help="checkpoint folder (default: the bundled model)")
+    parser.add_argument(
+        "model",
+        nargs="?",
+        default="",
+        metavar="MODEL",
+        help="checkpoint folder, or ORG/NAME[@REVISION] (default: the bundled model)",
+    )
     parser.add_argument(
         "--base-url", metavar="URL", help="a server that is already running (default: start one, and end it afterwards)"
     )

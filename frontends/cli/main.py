@@ -11,6 +11,7 @@ from typing import NamedTuple
 EXAMPLES = """\
 examples:
   thespis serve                          serve the bundled model on http://127.0.0.1:8000/v1
+  thespis serve ORG/NAME                 serve a model of the Hugging Face hub, which is fetched once
   thespis serve ./Qwen2-VL --port 9000   serve a checkpoint folder
   thespis demo                           ask the bundled model about an image, a video and a sound
   thespis chat                           chat with it in the terminal; /image PATH attaches an image
@@ -30,6 +31,8 @@ COMMANDS: dict[str, Command] = {
     "serve": Command("serve", "start an engine and its OpenAI-compatible HTTP server"),
     "demo": Command("demo", "ask the bundled model about bundled media and check its answers"),
     "chat": Command("chat", "chat in the terminal, with images, video and audio"),
+    "pull": Command("pull", "fetch a model of the hub into the cache, and start nothing"),
+    "models": Command("models", "list the models in the cache, and which of them run here"),
     "bench": Command("bench", "measure latency and throughput of a server"),
     "run": Command("run", "demo and server in one: ask, then keep serving (what scripts/run starts)"),
 }

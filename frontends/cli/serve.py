@@ -11,7 +11,13 @@ from .server import serve_until_stopped, serving
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = "thespis serve [MODEL] [flags]"
-    parser.add_argument("model", nargs="?", default="", metavar="MODEL", help="checkpoint folder (default: the bundled model)")
+    parser.add_argument(
+        "model",
+        nargs="?",
+        default="",
+        metavar="MODEL",
+        help="checkpoint folder, or ORG/NAME[@REVISION] (default: the bundled model)",
+    )
     add_flags(parser.add_argument_group("server"), ServerConfig)
     add_flags(parser.add_argument_group("engine"), EngineConfig, skip=("model",))
     parser.epilog = "example: thespis serve ./Qwen2-VL --port 9000 --api-key $KEY --limit-mm-per-prompt '{\"image\": 4}'"

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 
 
 def command(*arguments: str) -> list[str]:
@@ -25,10 +26,9 @@ def refused_start(*arguments: str) -> str:
 class ServeCommand:
     """A running `thespis serve` on a free port. Its log grows while it runs."""
 
-    def __init__(self, *arguments: str) -> None:
-        self.process = subprocess.Popen(
-            command("serve", "--port", "0", *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+    def __init__(self, *arguments: str, environment: Mapping[str, str] | None = None) -> None:
+        started = command("serve", "--port", "0", *arguments)
+        self.process = subprocess.Popen(started, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
         assert self.process.stdout is not None
         self.log = ""
         self._reader = threading.Thread(target=self._read)

@@ -10,6 +10,7 @@ import pytest
 
 from thespis.protocol.checkpoint import demo_model, inspect
 from thespis.protocol.errors import EngineError
+from thespis.protocol.foreign import foreign_listing
 
 
 def told(path: Path | str) -> str:
@@ -55,8 +56,7 @@ def test_one_file_of_a_checkpoint_names_its_folder() -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("Qwen/Qwen2-VL-2B-Instruct", "hf download Qwen/Qwen2-VL-2B-Instruct --local-dir FOLDER"),
-        ("org/name.with-dots_1", "the id of a model on a hub"),
+        ("Qwen/Qwen2-VL-2B-Instruct/", "or its id on a hub (ORG/NAME)"),
         ("qwen:7b", "an Ollama model"),
         ("library/qwen2.5:7b-q4", "an Ollama model"),
         ("https://example.org/model", "is an address"),
@@ -96,6 +96,34 @@ def test_a_folder(tmp_path: Path, files: tuple[str, ...], words: str) -> None:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("{}")
     assert words in told(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        (("config.json", "pytorch_model.bin", "tokenizer.json"), "pickled PyTorch weights"),
+        (("q4.gguf", "README.md"), "GGUF file"),
+        (("config.json", "model-q8.gguf"), "GGUF file"),
+        (("adapter_config.json", "adapter_model.safetensors"), "LoRA adapter"),
+        (("params.json", "consolidated.safetensors", "tekken.json"), "its maker's own format"),
+        (("model_index.json", "unet/config.json"), "diffusers"),
+        (("model.safetensors", "tokenizer.json"), "it has no config.json"),
+        (("config.json", "onnx/model.onnx"), "ONNX"),
+        (("config.json", "original/model.safetensors"), "it has no weights (*.safetensors)"),
+        ((".gitattributes",), "it has no config.json"),
+    ],
+)
+def test_a_model_on_a_hub_that_is_no_checkpoint(files: tuple[str, ...], words: str) -> None:
+    text = foreign_listing(frozenset(files), "org/name")
+    assert text is not None
+    assert text.startswith("'org/name' ")
+    assert words in text
+
+
+def test_a_model_on_a_hub_that_may_be_one() -> None:
+    assert (
+        foreign_listing({"config.json", "model-00001-of-00002.safetensors", "pytorch_model.bin", "params.json"}, "x/y") is None
+    )
 
 
 @pytest.fixture

@@ -1,0 +1,82 @@
+"""Which files of a model are fetched: those that an engine reads, and none that could hold code."""
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from ...protocol.errors import EngineError
+from ...protocol.foreign import foreign_listing
+
+INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
+_PLAIN = re.compile(r"[A-Za-z0-9_][\w.+-]{0,254}", re.ASCII)
+"""Names of files at the top. A hub may name what it likes, and this becomes a path here."""
+_SMALL = re.compile(r".*\.(json|jinja|model)|(merges|vocab)\.txt")
+"""Configurations, processors, tokenizers of all forms (tokenizer.json, vocab.json, tekken.json, *.model), chat templates."""
+_WEIGHTS = re.compile(r".*\.safetensors")
+_NOT_READ = re.compile(r"(consolidated|pytorch_model|flax_model|tf_model|adapter_|onnx|openvino|trainer_state|training_args).*")
+"""Other forms of the weights with their indexes, and what training leaves."""
+
+
+class HubFile(NamedTuple):
+    """One file of a model."""
+
+    name: str
+    size: int
+    """Bytes."""
+    digest: str
+    """sha256 of the content in hex; of small files often git's sha1 of it instead."""
+
+
+class Listing(NamedTuple):
+    """A model as it is at one commit."""
+
+    commit: str
+    names: frozenset[str]
+    """Of all its files, those in folders too."""
+    files: tuple[HubFile, ...]
+    """Those that may be read."""
+
+
+def may_be_read(name: str) -> bool:
+    """Whether an engine may want the file of this name, wherever it is of use at all."""
+    if not _PLAIN.fullmatch(name) or (name.endswith(".index.json") and name != INDEX):
+        return False
+    return bool(_SMALL.fullmatch(name) or _WEIGHTS.fullmatch(name)) and (name == INDEX or not _NOT_READ.fullmatch(name))
+
+
+def small_files(name: str, listing: Listing) -> list[HubFile]:
+    """All but the weights. Raises EngineError where the model is nothing that an engine reads, before anything is fetched."""
+    reason = foreign_listing(listing.names, name)
+    if reason is not None:
+        raise EngineError(reason)
+    return [file for file in listing.files if not _WEIGHTS.fullmatch(file.name)]
+
+
+def weight_files(name: str, listing: Listing, folder: Path) -> list[HubFile]:
+    """Those that the index in `folder` names, else the one file, else all; before the index has come, all.
+
+    Raises EngineError where one is not on the hub.
+    """
+    known = {file.name: file for file in listing.files if _WEIGHTS.fullmatch(file.name)}
+    index = folder / INDEX
+    wanted = _indexed(index, name) if index.is_file() else _best(known, INDEX in listing.names)
+    missing = sorted(wanted - known.keys())
+    if missing or not wanted:
+        what = f"lacks {missing[0]!r}, which its index names" if missing else "has no weights that are read (*.safetensors)"
+        raise EngineError(f"{name!r} {what}: it was published in part. Give another model or revision.")
+    return [known[found] for found in sorted(wanted)]
+
+
+def _indexed(index: Path, name: str) -> set[str]:
+    try:
+        return {str(found) for found in json.loads(index.read_bytes())["weight_map"].values()}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise EngineError(f"{INDEX} of {name!r} cannot be read as JSON with a weight_map.") from None
+
+
+def _best(known: Iterable[str], in_parts: bool) -> set[str]:
+    """Without an index. Where there is one, the single file would be a second form of the same weights."""
+    return {SINGLE} if SINGLE in known and not in_parts else set(known)

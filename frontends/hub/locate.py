@@ -1,0 +1,99 @@
+"""From the model that somebody asks for to its folder on this machine."""
+
+import logging
+import os
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from ...protocol.config import EngineConfig
+from ...protocol.errors import EngineError
+from ...protocol.hub_id import HubId, hub_id
+from .cache import CachedModel, cache_folder
+from .choice import HubFile, Listing, small_files, weight_files
+from .fetch import Fetch, Stopped
+from .listing import ask
+from .meter import Meter
+from .words import no_room, sentence, shown
+
+log = logging.getLogger(__name__)
+
+
+def located(config: EngineConfig, stop: threading.Event | None = None) -> EngineConfig:
+    """The same configuration with a folder in place of a model's id; fetches what is not in the cache. Blocks.
+
+    `stop`, set by another thread, ends it with Stopped. Raises EngineError that says what was wrong and what to do.
+    """
+    wanted = hub_id(config.model)
+    if wanted is None:
+        return config
+    wanted = HubId(wanted.name, config.revision or wanted.revision)
+    folder = fetched(wanted, config.download_dir, stop)
+    return msgspec.structs.replace(config, model=str(folder), revision=None, served_model_name=config.name)
+
+
+def fetched(wanted: HubId, download_dir: str | None = None, stop: threading.Event | None = None) -> Path:
+    """The model's folder in the cache. One request where all is there, and none for a full commit. Otherwise as `located`."""
+    cached = CachedModel(cache_folder(download_dir), wanted.name)
+    known = cached.whole_snapshot(cached.known_commit(wanted.revision))
+    if known is None or known.name != wanted.revision:
+        known = _as_on_the_hub(wanted, cached, known, stop or threading.Event())
+    cached.check_links(known.name)
+    return known
+
+
+def _as_on_the_hub(wanted: HubId, cached: CachedModel, known: Path | None, stop: threading.Event) -> Path:
+    """The state that the hub names; `known`, where it names none."""
+    from huggingface_hub.errors import RevisionNotFoundError
+
+    try:
+        listing = ask(wanted)
+    except Exception as error:
+        text = sentence(error, wanted, cached.root)
+        if known is None or isinstance(error, RevisionNotFoundError):
+            raise EngineError(text) from None
+        log.warning("%s is taken from the cache as it was at commit %s. %s", shown(wanted), known.name[:12], text)
+        return known
+    try:
+        _complete(wanted, cached, listing, stop)
+    except Stopped:
+        raise
+    except Exception as error:
+        raise EngineError(sentence(error, wanted, cached.root)) from None
+    cached.remember(wanted.revision, listing.commit)
+    return cached.snapshot(listing.commit)
+
+
+def _complete(wanted: HubId, cached: CachedModel, listing: Listing, stop: threading.Event) -> None:
+    """Fetch what the cache lacks of a commit: first the small files, so that whole weights have everything beside them."""
+    snapshot = cached.snapshot(listing.commit)
+    small = _absent(snapshot, small_files(wanted.name, listing))
+    large = _absent(snapshot, weight_files(wanted.name, listing, snapshot))
+    if not small and not large:
+        return
+    _check_room(wanted, cached, [*small, *large])
+    with Meter(f"{wanted.name} ({listing.commit[:12]})", str(cached.root), cached.without_blobs([*small, *large])) as meter:
+        fetch = Fetch(wanted.name, cached, listing.commit, meter, stop)
+        fetch.run(small)
+        large = _absent(snapshot, weight_files(wanted.name, listing, snapshot))  # the index is there now
+        meter.expect(cached.without_blobs(large))
+        fetch.run(large)
+
+
+def _absent(snapshot: Path, files: Iterable[HubFile]) -> list[HubFile]:
+    def is_here(file: HubFile) -> bool:
+        path = snapshot / file.name
+        return path.is_file() and path.stat().st_size == file.size
+
+    return [file for file in files if not is_here(file)]
+
+
+def _check_room(wanted: HubId, cached: CachedModel, files: Iterable[HubFile]) -> None:
+    """Raises EngineError where the disk cannot hold them."""
+    needed = sum(file.size - cached.part_size(file.digest) for file in cached.without_blobs(files))
+    place = next(folder for folder in (cached.root, *cached.root.parents) if folder.is_dir())
+    disk = os.statvfs(place)
+    if needed > (free := disk.f_bavail * disk.f_frsize):
+        raise no_room(needed, free, wanted, cached.root)

@@ -1,0 +1,38 @@
+"""The id of a model on a hub, as it is written in place of a folder: `ORG/NAME`, or `ORG/NAME@REVISION`."""
+
+import os
+import re
+from typing import NamedTuple
+
+_NAME = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?"
+_ID = re.compile(rf"({_NAME}/{_NAME})(?:@(.+))?", re.DOTALL)
+_REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+/-]*")
+"""A branch, a tag, `refs/pr/N` or a commit. It becomes part of a path in the cache."""
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+class HubId(NamedTuple):
+    """Which model, and which state of it."""
+
+    name: str
+    """`ORG/NAME`."""
+    revision: str | None
+    """None: its main branch."""
+
+
+def hub_id(text: str) -> HubId | None:
+    """None where something of this name is on this machine, or where the text has not the form of an id."""
+    found = _ID.fullmatch(text)
+    if found is None or "--" in found[1] or ".." in found[1] or os.path.lexists(text):
+        return None
+    return HubId(found[1], found[2])
+
+
+def is_revision(text: str) -> bool:
+    """Whether a branch, a tag or a commit may be called so."""
+    return _REVISION.fullmatch(text) is not None and not {"", ".", ".."} & set(text.split("/"))
+
+
+def is_commit(text: str) -> bool:
+    """Whether it is the full hash of a commit, which names one state for ever."""
+    return _COMMIT.fullmatch(text) is not None
