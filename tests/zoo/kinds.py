@@ -27,6 +27,8 @@ class Animal:
     tokens: Tokens
     tokenizer: Json
     """tokenizer_config.json less the added tokens."""
+    truth: Json | None = None
+    """The same configuration in the form that transformers reads, where it drops the published one without a word."""
     files: Mapping[str, Json | str] = field(default_factory=dict)
     """Every other small file: JSON, or text."""
     takes: tuple[str, ...] = ()

@@ -9,6 +9,7 @@ import torch
 import transformers
 
 from . import NAMES, Zoo, animal, build
+from .writing import true_config
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 
@@ -16,7 +17,10 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::F
 @pytest.mark.parametrize("name", NAMES)
 def test_transformers_loads_it_whole_and_it_speaks(name: str, zoo: Zoo) -> None:
     folder, described = zoo(name), animal(name)
-    model, told = getattr(transformers, described.model).from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
+    model, told = getattr(transformers, described.model).from_pretrained(
+        folder, config=true_config(described, folder), dtype=torch.float32, output_loading_info=True
+    )
+    assert set(told.pop("unexpected_keys")) <= set(described.extra)
     assert not any(told.values()), told
     tokenizer: Any = transformers.AutoTokenizer.from_pretrained(folder)
     ids = torch.tensor([tokenizer.encode("What is it? Say more.", add_special_tokens=False)])

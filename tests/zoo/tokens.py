@@ -17,16 +17,23 @@ class Tokens:
     """The vocabulary of one checkpoint; `tokens["<|im_end|>"]` is an id, `len(tokens)` how many it names.
 
     `special`: published special tokens in their order, which stand behind the letters; `plain`: added tokens that are not
-    special, behind those. `bos`: what the tokenizer itself writes before every text.
+    special, behind those. `bos`: what the tokenizer itself writes before every text. `leading`: the special tokens have the
+    first ids, before the letters.
     """
 
     def __init__(
-        self, special: Sequence[str], plain: Sequence[str] = (), *, pieces: bool = False, bos: str | None = None
+        self,
+        special: Sequence[str],
+        plain: Sequence[str] = (),
+        *,
+        pieces: bool = False,
+        bos: str | None = None,
+        leading: bool = False,
     ) -> None:
-        first = ["<unk>", "<s>", "</s>"] if pieces else []
+        first = list(special) if leading else ["<unk>", "<s>", "</s>"] if pieces else []
         letters = [f"<0x{byte:02X}>" for byte in range(256)] + [SPACE, *string.printable[:94]] if pieces else _alphabet()
         self._core = [*first, *letters]
-        self._special = [*first, *special]
+        self._special = list(dict.fromkeys([*first, *special]))
         self._plain = list(plain)
         self._pieces = pieces
         self._bos = bos

@@ -9,6 +9,8 @@ from typing import Any
 from .kinds import Animal, Json
 
 SEED = 0
+LARGEST = 256
+"""Columns of a tiny model. A configuration that was not understood is its class's defaults, some of which fill a machine."""
 
 
 def write(animal: Animal, folder: Path) -> Path:
@@ -22,13 +24,25 @@ def write(animal: Animal, folder: Path) -> Path:
         text = content if isinstance(content, str) else json.dumps(content, indent=2, sort_keys=True) + "\n"
         (folder / name).write_text(text)
     model_class: Any = getattr(transformers, animal.model)
-    config = model_class.config_class.from_pretrained(folder)
+    config = true_config(animal, folder)
+    if config.get_text_config().hidden_size > LARGEST:
+        raise ValueError(f"transformers does not read the text numbers of {folder / 'config.json'}: state `truth`.")
     with torch.random.fork_rng():
         torch.manual_seed(SEED)  # buffers that a model draws for itself
         model = model_class._from_config(config, dtype=torch.float32)
     draw(model, animal.spread, animal.tied_spread)
     _store(animal, _published(animal, model), folder)
     return folder
+
+
+def true_config(animal: Animal, folder: Path) -> Any:
+    """The configuration with which transformers loads the folder."""
+    import transformers
+
+    config_class: Any = getattr(transformers, animal.model).config_class
+    if animal.truth is not None:
+        return config_class.from_dict(animal.truth)
+    return config_class.from_pretrained(folder)
 
 
 def draw(model: Any, spread: float, tied_spread: float, seed: int = SEED) -> None:
