@@ -10,8 +10,8 @@ import thespis
 
 ROOT = Path(thespis.__file__).parent
 FLOORS = {"protocol": 1, "gpu_runtime": 2, "actors": 3, "frontends": 4}
-FACES = ("", "openai", "cli")
-"""The folders of frontends, lowest first; what is in none of them is shared by all faces."""
+FACES = ("hub", "", "openai", "cli")
+"""The folders of frontends, lowest first; what is in none of them is shared by all faces, and stands on the hub's."""
 WITH_TORCH = {("actors", "encoder_cache"), ("actors", "gpu_runner")}
 """The actors that may use gpu_runtime."""
 ZMQ_AT_HOME = ("protocol/channel.py", "actors/", "frontends/connection.py")
