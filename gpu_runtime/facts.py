@@ -1,8 +1,10 @@
 """The facts of a checkpoint: what its files state, what transformers fills in, and what its modules show on meta."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from ..protocol.checkpoint import inspect
@@ -12,6 +14,7 @@ from ..protocol.facts import ModelFacts
 from ..protocol.weight_files import stored_dtype, stored_names
 from .hf import Json, build_on_meta, load_config, read_config, text_config, text_part, unwrap
 from .measure import deepstack_levels, measure_layers, per_layer_width, position_planes, span_layers
+from .processing import load
 
 DTYPES = ("float32", "bfloat16", "float16")
 DEFAULT_CONTEXT = 2048
@@ -21,11 +24,29 @@ _NOT_ITS_HEAD = ("talker.", "mtp.", "token2wav.")
 """Parts of a checkpoint with heads of their own."""
 
 
-def model_facts(folder: str | Path) -> ModelFacts:
+def model_facts(folder: str | Path, overrides: Mapping[str, Any] | None = None) -> ModelFacts:
     """Everything that more than one process needs of the checkpoint in `folder`; takes a second or two, and no weights.
 
-    Raises EngineError that says what is missing, broken or not supported, and what to do.
+    `overrides`: the processor's options that the operator has set. Raises EngineError that says what is missing, broken or not
+    supported, and what to do.
     """
+    facts = decoder_facts(folder)
+    processor = load(facts.path, overrides)
+    placeholders = processor.placeholders()
+    ranges = {modality: processor.pixel_range(modality) for modality in placeholders}
+    return msgspec.structs.replace(
+        facts,
+        placeholders=placeholders,
+        siblings=processor.siblings,
+        media_options={modality: tuple(sorted(processor.options(modality))) for modality in placeholders},
+        pixel_ranges={modality: bounds for modality, bounds in ranges.items() if bounds is not None},
+        hears_clips=processor.hears_clips,
+        sampling_rate=processor.sampling_rate,
+    )
+
+
+def decoder_facts(folder: str | Path) -> ModelFacts:
+    """All but what the checkpoint's processor tells. Raises EngineError as `model_facts`."""
     checkpoint = inspect(folder)
     path = Path(checkpoint.path)
     stated = unwrap(read_config(path))
@@ -33,7 +54,6 @@ def model_facts(folder: str | Path) -> ModelFacts:
     model = build_on_meta(config)
     text = text_config(config)
     vocab = _vocab(model)
-    tied = _is_tied(path, config)
     layers = measure_layers(model)
     return ModelFacts(
         path=checkpoint.path,
@@ -49,7 +69,7 @@ def model_facts(folder: str | Path) -> ModelFacts:
         span_layers=span_layers(model),
         deepstack_levels=deepstack_levels(model),
         per_layer_width=per_layer_width(model),
-        tied=tied,
+        tied=_is_tied(path, config),
         eos_token_ids=_ends(path, stated, vocab),
         dtype=_dtype(path, stated),
         fingerprint=checkpoint.fingerprint,

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from thespis.gpu_runtime.facts import model_facts
+from thespis.gpu_runtime.facts import decoder_facts
 from thespis.gpu_runtime.hf import build_on_meta
 from thespis.protocol.errors import EngineError
 from thespis.protocol.facts import KvGroup, RecurrentGroup
@@ -65,13 +65,13 @@ def make(
 
 def refusal(folder: Path) -> str:
     with pytest.raises(EngineError) as caught:
-        model_facts(folder)
+        decoder_facts(folder)
     return str(caught.value)
 
 
 def test_heads_wider_than_hidden_over_heads(tmp_path: Path) -> None:
     """Qwen3: 4 heads of 24 on 32 columns."""
-    facts = model_facts(make(tmp_path, {**QWEN, "tie_word_embeddings": True}))
+    facts = decoder_facts(make(tmp_path, {**QWEN, "tie_word_embeddings": True}))
     assert facts.kv_groups == (KvGroup(layers=(0, 1), kv_heads=2, key_dim=24, value_dim=24),)
     assert (facts.layers, facts.hidden, facts.vocab, facts.context, facts.architecture) == (2, 32, 96, 777, "Qwen3ForCausalLM")
     assert (facts.position_planes, facts.span_layers, facts.recurrent, facts.deepstack_levels) == (1, (), (), 0)
@@ -82,12 +82,12 @@ def test_a_window_counts_where_it_is_used(tmp_path: Path, used: bool | None) -> 
     """Qwen2 states a window of 32768 that it does not use."""
     said = {} if used is None else {"use_sliding_window": used}
     config = {"model_type": "qwen2", **TEXT, "sliding_window": 64, "max_window_layers": 1, "tie_word_embeddings": True, **said}
-    groups = model_facts(make(tmp_path, config)).kv_groups
+    groups = decoder_facts(make(tmp_path, config)).kv_groups
     assert [(group.layers, group.window) for group in groups] == ([((0,), None), ((1,), 64)] if used else [((0, 1), None)])
 
 
 def test_pictures_of_gemma_3_see_themselves_both_ways_in_every_layer(tmp_path: Path) -> None:
-    facts = model_facts(make(tmp_path, {"model_type": "gemma3", "text_config": GEMMA, "vision_config": VISION}))
+    facts = decoder_facts(make(tmp_path, {"model_type": "gemma3", "text_config": GEMMA, "vision_config": VISION}))
     assert [(group.layers, group.window) for group in facts.kv_groups] == [((0, 1, 2), 5), ((3,), None)]
     assert facts.span_layers == (0, 1, 2, 3)
     assert facts.tied
@@ -106,7 +106,7 @@ def test_gemma_4_has_shapes_by_layer_and_spans_by_size(tmp_path: Path, pictures:
         "enable_moe_block": False,
     }
     vision = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 8}
-    facts = model_facts(
+    facts = decoder_facts(
         make(tmp_path, {"model_type": "gemma4", "text_config": text, "vision_config": vision, "audio_config": None})
     )
     shapes = [(group.layers, group.key_dim, group.window) for group in facts.kv_groups]
@@ -119,7 +119,7 @@ def test_values_narrower_than_keys(tmp_path: Path) -> None:
     """DeepSeek's latent attention: keys of 8 + 4 columns, values of 8, one key head for each query head."""
     latent = {"q_lora_rank": 8, "kv_lora_rank": 8, "qk_nope_head_dim": 8, "qk_rope_head_dim": 4, "v_head_dim": 8}
     config = {"model_type": "deepseek_v3", **TEXT, **latent, "first_k_dense_replace": 2, "n_routed_experts": 8, "n_group": 1}
-    facts = model_facts(make(tmp_path, {**config, "topk_group": 1, "num_experts_per_tok": 2, "tie_word_embeddings": True}))
+    facts = decoder_facts(make(tmp_path, {**config, "topk_group": 1, "num_experts_per_tok": 2, "tie_word_embeddings": True}))
     assert [(group.kv_heads, group.key_dim, group.value_dim, group.width) for group in facts.kv_groups] == [(4, 12, 8, 12)]
     assert facts.kv_bytes(4) == 2 * 2 * 4 * 12 * 4
 
@@ -136,7 +136,7 @@ def test_layers_with_a_state(tmp_path: Path) -> None:
     text = {**TEXT, **linear, "num_hidden_layers": 4, "head_dim": 16, "rope_parameters": {"mrope_section": [1, 1, 0]}}
     vision = {"depth": 1, "hidden_size": 16, "num_heads": 2, "out_hidden_size": 32, "intermediate_size": 16}
     config = {"model_type": "qwen3_5", "text_config": text, "vision_config": vision, "tie_word_embeddings": True}
-    facts = model_facts(make(tmp_path, config))
+    facts = decoder_facts(make(tmp_path, config))
     assert facts.recurrent == (RecurrentGroup(layers=(0, 1, 2), conv=(2 * 2 * 8 + 4 * 6, 3), state=(4, 8, 6)),)
     assert [group.layers for group in facts.kv_groups] == [(3,)]
     assert facts.position_planes == 3
@@ -158,7 +158,9 @@ def test_rows_beside_the_embedding(tmp_path: Path) -> None:
         "head_dim": 8,
         "rope_scaling": {"rope_type": "default", "mrope_section": [1, 1, 2], "mrope_interleaved": True},
     }
-    facts = model_facts(make(tmp_path, {"model_type": "qwen3_vl", "text_config": text, "vision_config": vision}, leave_out=()))
+    facts = decoder_facts(
+        make(tmp_path, {"model_type": "qwen3_vl", "text_config": text, "vision_config": vision}, leave_out=())
+    )
     assert (facts.deepstack_levels, facts.embed_width, facts.position_planes, facts.tied) == (2, 96, 3, False)
 
 
@@ -173,7 +175,7 @@ def test_four_planes(tmp_path: Path) -> None:
         "out_hidden_size": 32,
     }
     config = {"model_type": "hunyuan_vl", "text_config": text, "vision_config": vision, "tie_word_embeddings": True}
-    assert model_facts(make(tmp_path, config)).position_planes == 4
+    assert decoder_facts(make(tmp_path, config)).position_planes == 4
 
 
 @pytest.mark.parametrize(
@@ -189,7 +191,7 @@ def test_rope_in_every_spelling(tmp_path: Path, rope: dict[str, Any], theta: flo
     text = {key: value for key, value in TEXT.items() if key != "rope_theta"} | rope
     vision = {"depth": 1, "embed_dim": 16, "num_heads": 2, "hidden_size": 32}
     folder = make(tmp_path, {"model_type": "qwen2_vl", "vision_config": vision, "tie_word_embeddings": True, **text})
-    assert model_facts(folder).position_planes == 3
+    assert decoder_facts(folder).position_planes == 3
     assert build_on_meta(folder).config.text_config.rope_parameters["rope_theta"] == theta
 
 
@@ -202,7 +204,7 @@ def test_ropes_that_look_at_lengths_are_measured_too(tmp_path: Path, kind: str) 
         scaling |= {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 128}
     model = "phi3" if kind in ("su", "longrope") else "llama"
     config = {"model_type": model, **TEXT, "rope_scaling": scaling, "tie_word_embeddings": True, "pad_token_id": 0}
-    facts = model_facts(make(tmp_path, {**config, "original_max_position_embeddings": 128}))
+    facts = decoder_facts(make(tmp_path, {**config, "original_max_position_embeddings": 128}))
     assert [(group.kv_heads, group.key_dim) for group in facts.kv_groups] == [(2, 8)]
     assert facts.context == 777
 
@@ -213,7 +215,7 @@ def test_a_stored_head_is_the_head(tmp_path: Path, tied: bool | None) -> None:
     said = {} if tied is None else {"tie_word_embeddings": tied}
     vision = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
     config = {"model_type": "paddleocr_vl", "vision_config": vision, **TEXT, **MROPE, "head_dim": 8, **said}
-    assert not model_facts(make(tmp_path, config, leave_out=())).tied
+    assert not decoder_facts(make(tmp_path, config, leave_out=())).tied
 
 
 @pytest.mark.parametrize("top", [None, False, True])
@@ -226,7 +228,7 @@ def test_without_a_head_either_part_may_say_tied(tmp_path: Path, top: bool | Non
     part = {**TEXT, **MROPE, **inner}
     folder = make(tmp_path, {"model_type": "qwen2_vl", "text_config": part, "vision_config": vision, **outer})
     if top or text:
-        assert model_facts(folder).tied
+        assert decoder_facts(folder).tied
     else:
         assert "stores no head (lm_head.weight)" in refusal(folder)
 
@@ -234,7 +236,7 @@ def test_without_a_head_either_part_may_say_tied(tmp_path: Path, top: bool | Non
 def test_a_talker_s_head_is_not_the_model_s(tmp_path: Path) -> None:
     folder = make(tmp_path, {**QWEN, "tie_word_embeddings": True})
     save_file({"talker.lm_head.weight": torch.zeros(1), "mtp.lm_head.weight": torch.zeros(1)}, folder / "other.safetensors")
-    assert model_facts(folder).tied
+    assert decoder_facts(folder).tied
 
 
 def test_ends_are_those_of_all_places(tmp_path: Path) -> None:
@@ -256,13 +258,13 @@ def test_ends_are_those_of_all_places(tmp_path: Path) -> None:
     }
     config = {"model_type": "qwen2_5_omni", "thinker_config": thinker, "talker_config": {"eos_token_id": 50}}
     folder = make(tmp_path, config, leave_out=(), ends=None)
-    assert model_facts(folder).eos_token_ids == (3, 4, 95)
+    assert decoder_facts(folder).eos_token_ids == (3, 4, 95)
     write(folder, "generation_config.json", {"eos_token_id": [5, 3]})
     write(folder, "tokenizer_config.json", {"eos_token": {"content": "<end>"}})
-    assert model_facts(folder).eos_token_ids == (5, 3, 4, 95, 7)
+    assert decoder_facts(folder).eos_token_ids == (5, 3, 4, 95, 7)
     write(folder, "tokenizer_config.json", {})
     write(folder, "special_tokens_map.json", {"eos_token": "<pad>"})
-    assert model_facts(folder).eos_token_ids == (5, 3, 4, 95, 9)
+    assert decoder_facts(folder).eos_token_ids == (5, 3, 4, 95, 9)
 
 
 def test_a_model_without_an_end_is_refused(tmp_path: Path) -> None:
@@ -272,7 +274,7 @@ def test_a_model_without_an_end_is_refused(tmp_path: Path) -> None:
     write(folder, "generation_config.json", {"eos_token_id": [96, -1]})
     assert "no end token" in refusal(folder)
     write(folder, "generation_config.json", {"eos_token_id": [96, 95]})
-    assert model_facts(folder).eos_token_ids == (95,)
+    assert decoder_facts(folder).eos_token_ids == (95,)
     write(folder, "generation_config.json", {"eos_token_id": "7"})
     assert "no token id: '7'" in refusal(folder)
 
@@ -291,7 +293,7 @@ def test_the_dtype_is_said_at_the_top_or_of_the_text_or_by_the_weights(
 ) -> None:
     part = {"model_type": "llama", **TEXT, **text}
     config = {"model_type": "llava", "text_config": part, "vision_config": VISION, "tie_word_embeddings": True, **model}
-    facts = model_facts(make(tmp_path, config, dtype=torch.bfloat16))
+    facts = decoder_facts(make(tmp_path, config, dtype=torch.bfloat16))
     assert facts.dtype == ("float16" if model or text else "bfloat16")
 
 
@@ -303,7 +305,7 @@ def test_a_vocabulary_that_is_padded_beyond_the_tokenizer_s(tmp_path: Path) -> N
         "vision_config": VISION,
         "image_token_index": 200,
     }
-    assert model_facts(make(tmp_path, {**config, "tie_word_embeddings": True})).vocab == 96
+    assert decoder_facts(make(tmp_path, {**config, "tie_word_embeddings": True})).vocab == 96
 
 
 def test_layers_that_read_another_sequence_are_refused_by_name(tmp_path: Path) -> None:
