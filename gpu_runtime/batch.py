@@ -25,7 +25,9 @@ class Batch:
     tokens: Ints
     slots: Ints
     positions: Ints
-    """[tokens], or [3, tokens] where a prompt brings its own planes."""
+    """[tokens], or [planes, tokens] where a prompt brings its own."""
+    lengths: Ints
+    """[tokens]: positions that the prompt of each token's sequence takes."""
 
 
 def build_batch(entries: list[tuple[Work, RunnerSequence]], table: SequenceTable, block_size: int) -> Batch:
@@ -45,7 +47,7 @@ def build_batch(entries: list[tuple[Work, RunnerSequence]], table: SequenceTable
     tokens = table.tokens[row, index].astype(np.int64)
     slots = table.blocks[row, index // block_size].astype(np.int64) * block_size + index % block_size
     positions = _positions(works, sequences, offsets, index + table.deltas[row])
-    return Batch(works, sequences, starts, counts, offsets, rows, tokens, slots, positions)
+    return Batch(works, sequences, starts, counts, offsets, rows, tokens, slots, positions, table.extents[row])
 
 
 def _order(entry: tuple[Work, RunnerSequence]) -> tuple[bool, int]:
@@ -58,13 +60,13 @@ def _positions(works: list[Work], sequences: list[RunnerSequence], offsets: Ints
     own = [
         i for i, (w, s) in enumerate(zip(works, sequences, strict=True)) if s.planes is not None and w.start < s.prompt_tokens
     ]
-    if not own:
-        return output
-    positions = np.repeat(output[None], 3, axis=0)
+    positions: Ints | None = None
     for i in own:
         work, sequence = works[i], sequences[i]
         assert sequence.planes is not None
+        if positions is None:
+            positions = np.repeat(output[None], len(sequence.planes), axis=0)
         end = min(work.start + work.count, sequence.prompt_tokens)
         first = int(offsets[i])
         positions[:, first : first + end - work.start] = sequence.planes[:, work.start : end]
-    return positions
+    return output if positions is None else positions

@@ -1,36 +1,62 @@
 """The towers of a checkpoint: features in, embeddings out. Only the towers' weights are read here."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
-from torch import nn
 
 from ..protocol.facts import ModelFacts
 from ..protocol.request import MODALITIES, Modality
+from .adapter.towers import Towers, find_towers
 from .device import prepare
-from .family import Family, Tensors, build_on_meta, load_family
-from .weights import WeightFiles, load_part, read_config
+from .hf import build_on_meta
+from .weights.checkpoint import Checkpoint
+from .weights.filling import fill
+
+Tensors = dict[str, torch.Tensor]
+"""One item's features, by the names that the model's `get_..._features` takes."""
 
 
 class Encoder:
-    """Batches items of one modality through the family's towers."""
+    """Embeds items of one kind, together where that cannot change them."""
 
-    def __init__(self, family: Family, model: nn.Module, dtype: torch.dtype, device: torch.device) -> None:
-        self._family = family
-        self._model = model
+    def __init__(self, towers: Towers, width: int, dtype: torch.dtype, device: torch.device) -> None:
+        self._towers = towers
+        self._width = width
         self._device = device
         self.dtype = dtype
         """Of the embeddings."""
 
     @torch.inference_mode()
-    def encode(self, modality: str, items: list[Tensors]) -> list[torch.Tensor]:
-        """One [rows, hidden] of `dtype` on the CPU per item. An item's rows do not depend on the others beyond float noise.
+    def encode(self, kind: str, items: Sequence[Tensors], rows: Sequence[int]) -> list[torch.Tensor]:
+        """One [rows, embed_width] of `dtype` on the CPU per item; `rows`: how many each is expected to have.
 
-        Raises whatever torch raises for features that do not fit the towers; the caller then tries the items one by one.
+        Raises ValueError for a kind that has no tower and for tensors that it does not take, and whatever torch raises for
+        features that do not fit; the caller then tries the items one by one.
         """
-        placed = [{name: tensor.to(self._device) for name, tensor in item.items()} for item in items]
-        rows = self._family.encode(self._model, modality, placed)
-        return [row.to(device="cpu", dtype=self.dtype) for row in rows]
+        encode = self._towers.encoder(kind)
+        placed = [{name: self._place(tensor) for name, tensor in item.items()} for item in items]
+        if len(placed) > 1 and _may_join(kind, placed):
+            joined = {name: torch.cat([item[name] for item in placed]) for name in placed[0]}
+            return list(self._wide(encode, joined, sum(rows)).split(list(rows)))
+        return [self._wide(encode, item, count) for item, count in zip(placed, rows, strict=True)]
+
+    def _place(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.to(device=self._device, dtype=self.dtype if tensor.is_floating_point() else None)
+
+    def _wide(self, encode: Callable[..., Any], tensors: Tensors, rows: int) -> torch.Tensor:
+        """[rows, embed_width]: the embedding, and beside it what further layers add, zeros where this kind adds nothing."""
+        levels = encode(tensors, rows)
+        wide = torch.cat(levels, dim=-1)
+        wide = torch.nn.functional.pad(wide, (0, self._width - wide.shape[-1]))
+        return wide.to(device="cpu", dtype=self.dtype)
+
+
+def _may_join(kind: str, items: Sequence[Tensors]) -> bool:
+    """Items of one shape, of a kind whose towers look at each alone. Padded ones may come out otherwise in company."""
+    first = {name: tensor.shape[1:] for name, tensor in items[0].items()}
+    alike = all({name: tensor.shape[1:] for name, tensor in item.items()} == first for item in items)
+    return alike and kind != "audio" and not any("mask" in name for name in first)
 
 
 def load_encoder(
@@ -38,11 +64,9 @@ def load_encoder(
 ) -> Encoder:
     """Read the towers of these modalities. Raises EngineError where the checkpoint does not hold them."""
     place = prepare(device, threads)
-    family = load_family(model.model_type)
     kind = getattr(torch, dtype)
-    checkpoint = WeightFiles(model.path, family.RENAMES)
-    towers = tuple(tower for tower, takes in family.TOWERS.items() if not set(takes).isdisjoint(modalities))
-    whole = build_on_meta(family, read_config(model.path), towers)
-    for tower in towers:
-        load_part(whole.get_submodule(tower), f"model.{tower}.", checkpoint, kind, place)
-    return Encoder(family, whole.eval(), kind, place)
+    whole = build_on_meta(model.path)
+    towers = find_towers(whole, modalities)
+    if towers.roots:
+        fill(whole, towers.roots, Checkpoint(model.path, whole), kind, place, without=towers.without)
+    return Encoder(towers, model.embed_width, kind, place)

@@ -13,38 +13,15 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional as F
 
-from .attention.paged import PagedAttention
+from .adapter.step import StepInputs
+from .attention.paged import How, PagedAttention
+from .layers.linear import Linear
 
 ARCHITECTURES = frozenset(
     {"LlamaModel", "MistralModel", "Qwen2Model", "Qwen2VLTextModel", "Qwen2_5_VLTextModel", "Qwen2_5OmniThinkerTextModel"}
 )
 STATIC_ROPE = frozenset({"default", "linear", "llama3", "yarn", "mrope"})
 """Rotary types whose frequencies do not depend on the lengths in the batch."""
-WORTH_PACKING = 1 << 18
-"""Weights from this size gain by oneDNN's own layout (batch 4 and more); below it, its call costs more than it saves."""
-
-
-class Linear:
-    """x @ weight.T + bias on plain tensors, prepacked where that is faster. Does not keep the dense weight when packed."""
-
-    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None, pack: bool = True) -> None:
-        self._bias = bias
-        self._weight = weight
-        self._packed = (
-            pack
-            and weight.device.type == "cpu"
-            and weight.dtype == torch.float32
-            and weight.numel() >= WORTH_PACKING
-            and torch.backends.mkldnn.enabled
-        )
-        if self._packed:
-            self._weight = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), 8)
-
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        if self._packed:
-            out: torch.Tensor = torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, "none", [], "")
-            return out
-        return F.linear(x, self._weight, self._bias)
 
 
 @dataclass(frozen=True)
@@ -56,8 +33,7 @@ class Layer:
     norm2: torch.Tensor
     gate_up: Linear
     down: Linear
-    scale: float
-    window: int | None
+    how: How
 
 
 def can_fuse(model: Any) -> bool:
@@ -109,8 +85,10 @@ def _fuse_layer(layer: Any, config: Any) -> Layer:
         norm2=layer.post_attention_layernorm.weight.detach(),
         gate_up=Linear(torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]).detach(), _joined_bias(mlp)),
         down=_linear(mlp.down_proj),
-        scale=float(attention.scaling),
-        window=getattr(attention, "sliding_window", getattr(config, "sliding_window", None)),  # Mistral has one for all layers
+        how=How(
+            scale=float(attention.scaling),
+            window=getattr(attention, "sliding_window", getattr(config, "sliding_window", None)),  # Mistral: one for all layers
+        ),
     )
 
 
@@ -151,18 +129,18 @@ class FusedDecoder:
         self._planes = None if planes is None else torch.from_numpy(planes).to(inv_freq.device)
         """int64 [head_dim / 2]: which of the three position planes turns each pair."""
 
-    def __call__(self, embeds: torch.Tensor, positions: torch.Tensor, attention: PagedAttention) -> torch.Tensor:
-        x = embeds
+    def __call__(self, step: StepInputs, attention: PagedAttention) -> torch.Tensor:
+        x = step.embeds
         tokens = x.shape[0]
         width = (x.shape[1],)
         turned = self._heads + self._kv_heads
         total = turned + self._kv_heads
-        turn = self._turn(positions)
+        turn = self._turn(step.positions)
         for index, layer in enumerate(self._layers):
             qkv = layer.qkv(F.rms_norm(x, width, layer.norm1, self._eps)).view(tokens, total, self._head_dim)
             _rotate(qkv[:, :turned], turn)
             kv = qkv[:, self._heads :].view(tokens, 2, self._kv_heads, self._head_dim)
-            x = x + layer.out(attention(index, qkv[:, : self._heads], kv, layer.scale, layer.window))
+            x = x + layer.out(attention(index, qkv[:, : self._heads], kv, layer.how))
             gate, up = layer.gate_up(F.rms_norm(x, width, layer.norm2, self._eps)).chunk(2, dim=-1)
             x += layer.down(F.silu(gate).mul_(up))
         return F.rms_norm(x, width, self._norm, self._eps)

@@ -1,79 +1,78 @@
 """The language model of a checkpoint: embedding, decoder over the paged cache, head. Only its weights are read here."""
 
-from typing import Any, Protocol
+from typing import Any
 
 import torch
-from torch.nn import functional as F
 
+from ..protocol.errors import EngineError
 from ..protocol.facts import ModelFacts
-from .attention import paged
-from .family import build_on_meta, load_family
-from .fused import Linear, can_fuse, fuse
-from .weights import WeightFiles, load_part, read_config
-
-
-class Decoder(Protocol):
-    def __call__(self, embeds: torch.Tensor, positions: torch.Tensor, attention: paged.PagedAttention) -> torch.Tensor:
-        """`embeds` [tokens, hidden], `positions` int64 [tokens] or [3, tokens]; normed hidden states [tokens, hidden]."""
-
-
-class TransformersDecoder:
-    """Any text model of transformers, through our attention."""
-
-    def __init__(self, model: Any) -> None:
-        paged.register()
-        model.set_attn_implementation(paged.NAME)
-        self._model = model
-        self._planes = hasattr(model.rotary_emb, "mrope_section")
-
-    def __call__(self, embeds: torch.Tensor, positions: torch.Tensor, attention: paged.PagedAttention) -> torch.Tensor:
-        one = positions if positions.ndim == 1 else positions[0]
-        out = self._model(
-            inputs_embeds=embeds[None],
-            position_ids=positions.expand(3, -1)[:, None] if self._planes else one[None],
-            attention_mask=None,
-            use_cache=False,
-            paged=attention,
-        )
-        hidden: torch.Tensor = out.last_hidden_state[0]
-        return hidden
+from .adapter.decoder import TransformersDecoder
+from .adapter.head import Head
+from .adapter.parts import Parts, take_apart
+from .adapter.self_check import ask, check
+from .adapter.step import Decoder
+from .fused import can_fuse, fuse
+from .hf import build_on_meta
+from .weights.checkpoint import Checkpoint
+from .weights.filling import fill
 
 
 class LanguageModel:
-    """Embedding table, decoder and head on one device."""
+    """Embedding, decoder and head on one device."""
 
-    def __init__(self, embedding: torch.Tensor, decoder: Decoder, head: Linear) -> None:
+    def __init__(self, embedding: Any, decoder: Decoder, head: Head, model: ModelFacts) -> None:
         self._embedding = embedding
+        self._last = next(embedding.parameters()).shape[0] - 1
+        self._clamped = any(facts.embed_token_id > self._last for facts in model.placeholders.values())
+        """Placeholders beyond the table are looked up as its last row, and then overwritten."""
         self.decoder = decoder
         self._head = head
 
-    @property
-    def vocab(self) -> int:
-        return self._embedding.shape[0]
-
-    @property
-    def hidden(self) -> int:
-        return self._embedding.shape[1]
-
     def embed(self, tokens: torch.Tensor) -> torch.Tensor:
-        return F.embedding(tokens, self._embedding)
+        """Token ids [tokens] to [tokens, hidden]."""
+        embeds: torch.Tensor = self._embedding(tokens.clamp(max=self._last) if self._clamped else tokens)
+        return embeds
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """[rows, hidden] to float32 [rows, vocab]."""
-        return self._head(hidden).float()
+        return self._head(hidden)
 
 
 def load_language_model(model: ModelFacts, dtype: torch.dtype, device: torch.device, fused: bool = True) -> LanguageModel:
     """Read the language model. `fused`: take the fused decoder where the architecture is known to it.
 
-    Raises EngineError where the checkpoint does not hold the weights.
+    Raises EngineError where the checkpoint does not hold the weights, and for a model that would be another one here.
     """
-    family = load_family(model.model_type)
-    checkpoint = WeightFiles(model.path, family.RENAMES)
-    text: Any = build_on_meta(family, read_config(model.path), ("language_model",)).language_model
-    load_part(text, "model.language_model.", checkpoint, dtype, device)
-    embedding = text.embed_tokens.weight.detach()
-    tied = "lm_head.weight" not in checkpoint and bool(text.config.tie_word_embeddings)
-    head = embedding if tied else checkpoint.read("lm_head.weight", embedding.shape, dtype, device)
-    decoder: Decoder = fuse(text) if fused and can_fuse(text) else TransformersDecoder(text)
-    return LanguageModel(embedding, decoder, Linear(head, None, pack=not tied))
+    _refuse(model)
+    whole = build_on_meta(model.path)
+    checkpoint = Checkpoint(model.path, whole)
+    parts = take_apart(whole)
+    fill(whole, parts.roots(), checkpoint, dtype, device, without=parts.towers())
+    expected = ask(parts, model, device)
+    if fused and can_fuse(parts.decoder):
+        decoder: Decoder = fuse(parts.decoder)
+    else:
+        decoder = TransformersDecoder(parts.decoder, _planes(parts, model))
+    served = LanguageModel(parts.embedding, decoder, Head(parts, _is_tied(parts)), model)
+    check(served, expected, model, dtype, device)
+    return served
+
+
+def _planes(parts: Parts, model: ModelFacts) -> int:
+    rotary = getattr(parts.decoder, "rotary_emb", None)
+    return max(model.position_planes, 3 if hasattr(rotary, "mrope_section") else 1)
+
+
+def _is_tied(parts: Parts) -> bool:
+    """The head is the embedding table: it is in memory once."""
+    head: Any = parts.head
+    return head.weight is parts.embedding.weight
+
+
+def _refuse(model: ModelFacts) -> None:
+    if model.recurrent:
+        raise EngineError(f"Models of type {model.model_type!r} keep a state beside keys and values, which is not built.")
+    if model.span_layers:
+        raise EngineError(
+            f"In models of type {model.model_type!r} an item's tokens see each other both ways, which is not built."
+        )

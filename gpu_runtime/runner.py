@@ -11,6 +11,7 @@ from ..protocol.blobs import BlobError, BlobRef
 from ..protocol.edges.gpu_runner_to_scheduler import PromptLogprobs, Sampled, SequenceFault, StepResult
 from ..protocol.edges.scheduler_to_gpu_runner import Embed, NewSequence, StepPlan, Work
 from ..protocol.roles import RunnerConfig
+from .adapter.step import StepInputs
 from .attention.paged import PagedAttention
 from .attention.step import CPU_CACHE_BYTES, lay_out
 from .batch import Batch, build_batch
@@ -20,14 +21,13 @@ from .kv_pool import KvPool
 from .language_model import load_language_model
 from .logprobs import AT_ONCE, token_logprobs
 from .memory import blocks_that_fit
+from .overlay import Rows, lay_over
 from .sampling import SamplerState, choose, chosen_logprobs
 from .sequences import RunnerSequence, SequenceTable
 
 Read = Callable[[BlobRef], memoryview]
 NO_TOKEN = "The model's scores leave no token to choose for this request."
 DEAD_END = "The request's constraints leave no token to choose."
-Rows = dict[int, list[tuple[int, torch.Tensor]]]
-"""By sequence: (prompt position, embedding rows [n, hidden]) to lay over the token embeddings."""
 
 
 class Runner:
@@ -41,15 +41,14 @@ class Runner:
         self._device = prepare(config.device, config.threads)
         self._dtype: torch.dtype = getattr(torch, config.dtype)
         self._block_size = config.block_size
-        self._model = load_language_model(config.model, self._dtype, self._device, fused)
+        self._facts = config.model
+        self._beyond = {facts.embed_token_id for facts in self._facts.placeholders.values()}
+        """Ids that a prompt may hold although the vocabulary may not."""
+        self._model = load_language_model(self._facts, self._dtype, self._device, fused)
         self.num_blocks = config.num_blocks or blocks_that_fit(config, self._dtype)
-        model = config.model
-        (group,) = model.kv_groups
-        self._pool = KvPool(
-            model.layers, self.num_blocks, config.block_size, group.kv_heads, group.width, self._dtype, self._device
-        )
+        self._pool = KvPool(self._facts.kv_groups, self.num_blocks, config.block_size, self._dtype, self._device)
         self._attention = PagedAttention(self._pool)
-        self._guides = Guides(model)
+        self._guides = Guides(self._facts)
         # One step ahead, a sequence may be computed one token past its end.
         self._table = SequenceTable(config.max_num_seqs, config.max_model_len + 2, config.block_size, self._pool.padding)
 
@@ -94,21 +93,23 @@ class Runner:
     # before the model
 
     def _add(self, new: NewSequence) -> None:
-        vocab = self._model.vocab
-        if not new.token_ids or min(new.token_ids) < 0 or max(new.token_ids) >= vocab:
+        vocab = self._facts.vocab
+        outside = {token for token in new.token_ids if not 0 <= token < vocab} - self._beyond
+        if not new.token_ids or outside:
             raise ValueError(f"its token ids are not all between 0 and {vocab - 1}.")
         if not 0 < new.prompt_tokens <= len(new.token_ids):
             raise ValueError("it has no prompt.")
         planes = None
         if new.positions is not None:
-            planes = np.frombuffer(new.positions, dtype="<i4").reshape(3, -1)
+            planes = np.frombuffer(new.positions, dtype="<i4").reshape(-1, new.prompt_tokens)
             if planes.shape[1] != new.prompt_tokens:
                 raise ValueError("its rotary positions are not as many as its prompt tokens.")
         prompt, output = new.token_ids[: new.prompt_tokens], new.token_ids[new.prompt_tokens :]
+        sayable = [token for token in prompt if token < vocab]
         guide = new.sampling.structured_outputs
         matcher = None if guide is None else self._guides.start(guide, output, new.eos_token_ids)
         sampler = SamplerState(
-            new.sampling, new.choice, prompt, output, new.eos_token_ids, vocab, self._device, new.seq, matcher
+            new.sampling, new.choice, sayable, output, new.eos_token_ids, vocab, self._device, new.seq, matcher
         )
         delta = new.position_delta if planes is not None else 0
         self._table.add(new.seq, new.token_ids, new.prompt_tokens, planes, delta, sampler, new.block_table)
@@ -153,8 +154,8 @@ class Runner:
         return rows
 
     def _read_rows(self, embed: Embed, read: Read) -> torch.Tensor:
-        """[count, hidden] of the model's dtype. The bytes are copied: the blob may be freed once the step is answered."""
-        blob, width = embed.blob, self._model.hidden
+        """[count, embed_width] of the model's dtype. The bytes are copied: the blob may be freed once the step is answered."""
+        blob, width = embed.blob, self._facts.embed_width
         dtype = getattr(torch, blob.dtype, None)
         if len(blob.shape) != 2 or blob.shape[1] != width or not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
             raise ValueError("no embedding of this model")
@@ -174,15 +175,9 @@ class Runner:
         layout = lay_out(batch.starts, batch.counts, tables, batch.slots, self._block_size, self._device, most)
         self._attention.begin(layout)
         x = self._model.embed(torch.from_numpy(batch.tokens).to(self._device))
-        if embeds:
-            for index, work in enumerate(batch.works):
-                for start, rows in embeds.get(work.seq, ()):
-                    first = max(start, work.start)
-                    last = min(start + len(rows), work.start + work.count)
-                    if first < last:
-                        at = int(batch.offsets[index]) + first - work.start
-                        x[at : at + last - first] = rows[first - start : last - start]
-        return self._model.decoder(x, torch.from_numpy(batch.positions).to(self._device), self._attention)
+        deep = lay_over(x, batch, embeds) if embeds else None
+        positions = torch.from_numpy(batch.positions).to(self._device)
+        return self._model.decoder(StepInputs(x, positions, batch.lengths, deep), self._attention)
 
     def _fault_non_finite(self, batch: Batch, hidden: torch.Tensor, faults: dict[int, str]) -> None:
         """Works with a NaN or infinity anywhere: their sequences fault and what they wrote is cleared (see KvPool)."""
@@ -226,6 +221,7 @@ class Runner:
                 continue
             offset = int(batch.offsets[index])
             targets = self._table.tokens[sequence.row, work.start + 1 : last + 1].astype(np.int64)
+            targets = targets.clip(max=self._facts.vocab - 1)  # a placeholder beyond it has no score
             entries = []
             for first in range(0, len(targets), AT_ONCE):
                 piece = torch.from_numpy(targets[first : first + AT_ONCE]).to(self._device)

@@ -15,7 +15,7 @@ class RunnerSequence:
         self.row = row
         self.prompt_tokens = prompt_tokens
         self.planes = planes
-        """Rotary positions of the prompt [3, prompt_tokens]; None: 0, 1, 2 ..."""
+        """Rotary positions of the prompt [planes, prompt_tokens]; None: 0, 1, 2 ..."""
         self.sampler = sampler
         self.fault: str | None = None
         """Why it is not computed any more; its state stays until the scheduler drops it."""
@@ -35,6 +35,8 @@ class SequenceTable:
         self.lengths = np.zeros(rows, dtype=np.int64)
         self.deltas = np.zeros(rows, dtype=np.int64)
         """Rotary position of an output token minus its index."""
+        self.extents = np.zeros(rows, dtype=np.int64)
+        """Positions that the prompt takes: one more than the largest of them."""
         self.blocks = np.full((rows, self._max_blocks), padding, dtype=np.int32)
         """Block tables; unused places name the padding block."""
         self.block_counts = np.zeros(rows, dtype=np.int64)
@@ -66,6 +68,7 @@ class SequenceTable:
         self.tokens[row, : len(token_ids)] = token_ids
         self.lengths[row] = len(token_ids)
         self.deltas[row] = delta
+        self.extents[row] = prompt_tokens if planes is None else int(planes.max()) + 1
         self.append_blocks(row, blocks)
 
     def append_blocks(self, row: int, blocks: Sequence[int]) -> None:
@@ -101,6 +104,7 @@ class SequenceTable:
         self.tokens = np.concatenate((self.tokens, np.zeros_like(self.tokens)))
         self.lengths = np.concatenate((self.lengths, np.zeros_like(self.lengths)))
         self.deltas = np.concatenate((self.deltas, np.zeros_like(self.deltas)))
+        self.extents = np.concatenate((self.extents, np.zeros_like(self.extents)))
         self.blocks = np.concatenate((self.blocks, np.full_like(self.blocks, self._padding)))
         self.block_counts = np.concatenate((self.block_counts, np.zeros_like(self.block_counts)))
         self._free = list(range(2 * rows - 1, rows - 1, -1))

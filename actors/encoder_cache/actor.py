@@ -221,7 +221,7 @@ class EncoderCache(Actor):
         self._apply(self.store.encoded(job.key, blob, timing))
 
     def _write(self, embedding: torch.Tensor) -> BlobRef | Failure:
-        """Into the arena, [rows, hidden]."""
+        """Into the arena, [rows, embed_width]."""
         assert self.arena is not None
         while True:
             try:

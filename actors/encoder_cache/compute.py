@@ -13,12 +13,12 @@ log = logging.getLogger(__name__)
 Tensors = dict[str, torch.Tensor]
 Views = dict[str, tuple[BlobRef, memoryview]]
 EMBEDS = "embeds"
-"""The tensor of a ready-made embedding, [rows, hidden]."""
+"""The tensor of a ready-made embedding, [rows, embed_width]."""
 
 
 class Encoder(Protocol):
-    def encode(self, modality: str, items: list[Tensors]) -> list[torch.Tensor]:
-        """One [rows, hidden] per item."""
+    def encode(self, kind: str, items: list[Tensors], rows: list[int]) -> list[torch.Tensor]:
+        """One [rows, embed_width] per item."""
         ...
 
 
@@ -41,12 +41,12 @@ def as_bytes(tensor: torch.Tensor) -> memoryview:
 def encode(
     encoder: Encoder, modality: str, items: list[Tensors], shapes: list[tuple[int, int]], dtype: torch.dtype, ready: bool
 ) -> list[torch.Tensor | Failure]:
-    """Of each item the embedding, [rows, hidden] of `dtype` on the CPU, as `shapes` expects it; or why there is none."""
+    """Of each item the embedding, [rows, embed_width] of `dtype` on the CPU, as `shapes` expects it; or why there is none."""
     if ready:
         return [_check(item.get(EMBEDS), shape, dtype, modality) for item, shape in zip(items, shapes, strict=True)]
     short: Failure | None = None
     try:
-        results = encoder.encode(modality, items)
+        results = encoder.encode(modality, items, [rows for rows, _ in shapes])
         checked = [_check(result, shape, dtype, modality) for result, shape in zip(results, shapes, strict=True)]
     except torch.AcceleratorError:
         raise  # the device's context is broken for good: only a new process helps

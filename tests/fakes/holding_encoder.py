@@ -17,9 +17,9 @@ class HoldingEncoder:
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
 
-    def encode(self, modality: str, items: list[Tensors]) -> list[torch.Tensor]:
+    def encode(self, kind: str, items: list[Tensors], rows: list[int]) -> list[torch.Tensor]:
         time.sleep(SECONDS)
-        return self._encoder.encode(modality, items)
+        return self._encoder.encode(kind, items, rows)
 
 
 class HoldingEncoderCache(EncoderCache):

@@ -15,10 +15,10 @@ class PoisonedEncoder:
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
 
-    def encode(self, modality: str, items: list[Tensors]) -> list[torch.Tensor]:
-        if modality == "image" and any(float(item["pixel_values"].min()) > 0.9 for item in items):
+    def encode(self, kind: str, items: list[Tensors], rows: list[int]) -> list[torch.Tensor]:
+        if kind == "image" and any(float(item["pixel_values"].min()) > 0.9 for item in items):
             os.abort()
-        return self._encoder.encode(modality, items)
+        return self._encoder.encode(kind, items, rows)
 
 
 class PoisonedEncoderCache(EncoderCache):

@@ -40,7 +40,7 @@ class Prompt:
     positions: bytes | None = None
     delta: int = 0
     embeds: list[tuple[int, torch.Tensor]] = field(default_factory=list)
-    """(first prompt position, rows [n, hidden])."""
+    """(first prompt position, rows [n, embed_width])."""
 
 
 def make_prompt(reference: Reference, encoder: Encoder, text: str, media: Media = NO_MEDIA) -> Prompt:
@@ -51,8 +51,9 @@ def make_prompt(reference: Reference, encoder: Encoder, text: str, media: Media 
     for modality, names in FEATURES.items():
         if names[0] in inputs:
             token = getattr(reference.model.config, f"{modality}_token_id")
-            rows = torch.cat(encoder.encode(modality, [{name: inputs[name] for name in names if name in inputs}]))
-            _place(prompt, [i for i, t in enumerate(prompt.token_ids) if t == token], rows)
+            where = [i for i, t in enumerate(prompt.token_ids) if t == token]
+            [rows] = encoder.encode(modality, [{name: inputs[name] for name in names if name in inputs}], [len(where)])
+            _place(prompt, where, rows)
     owner = rope_owner(reference.model)
     if owner is not None and any(media):
         prompt.positions, prompt.delta = _rotary(owner, inputs)

@@ -83,14 +83,6 @@ def test_a_family_is_found_by_what_its_file_declares(tmp_path: Path) -> None:
         find_family(tmp_path, "d")
 
 
-def test_both_faces_of_a_family_declare_the_same_types() -> None:
-    root = demo_model().parent
-    faces = [root / "actors/preprocessor/families", root / "gpu_runtime/models"]
-    declared = [{path.stem: declared_model_types(path) for path in folder.glob("*.py")} for folder in faces]
-    families = [{name: types for name, types in face.items() if types} for face in declared]
-    assert families[0] == families[1]
-
-
 @pytest.mark.parametrize("told", [10**6, -1, [10**6, -1], []])
 def test_an_end_token_beyond_the_vocabulary_is_none(folder: Path, told: object) -> None:
     """A padded or a cut vocabulary: such a token is never chosen and needs no mask."""

@@ -298,7 +298,7 @@ class Encoded:
         assert self.answer.safe
         inputs = troupe.reference._inputs(prompt, media)
         encoder = load_encoder(inspect(troupe.folder), "float32", "cpu", 1)
-        (rows,) = encoder.encode(kind, [{name: inputs[name] for name in FEATURES[kind] if name in inputs}])
+        (rows,) = encoder.encode(kind, [{name: inputs[name] for name in FEATURES[kind] if name in inputs}], [0])
         grid = None if kind == "audio" else inputs.get(f"{kind}_grid_thw")
         self.embeds = {"type": f"{kind}_embeds", f"{kind}_embeds": encode_embeds(rows, grid)}
 

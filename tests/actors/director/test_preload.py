@@ -15,7 +15,7 @@ MODEL = inspect(demo_model())
 def test_the_zygote_imports_the_models_family_and_what_it_forks() -> None:
     modules = preload_for(DirectorConfig(engine=EngineConfig()), MODEL)
     assert modules[0] == "torch"
-    assert "thespis.gpu_runtime.models.qwen_omni" in modules
+    assert "transformers.models.qwen2_5_omni.modeling_qwen2_5_omni" in modules
     assert "thespis.actors.preprocessor.families.qwen_omni" in modules
     assert MODULES["gpu-runner"] in modules
 

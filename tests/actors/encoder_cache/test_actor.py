@@ -40,7 +40,7 @@ class FakeEncoder:
         self.gate = threading.Event()
         self.gate.set()
 
-    def encode(self, modality: str, items: list[Tensors]) -> list[torch.Tensor]:
+    def encode(self, kind: str, items: list[Tensors], rows: list[int]) -> list[torch.Tensor]:
         assert self.gate.wait(10)
         self.batches.append(len(items))
         if any(float(item["pixel_values"][0]) < 0 for item in items):

@@ -11,7 +11,7 @@ class Raising:
         self.error = error
         self.calls = 0
 
-    def encode(self, modality: str, items: list[Tensors]) -> list[torch.Tensor]:
+    def encode(self, kind: str, items: list[Tensors], rows: list[int]) -> list[torch.Tensor]:
         self.calls += 1
         raise self.error
 

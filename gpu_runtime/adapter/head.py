@@ -1,0 +1,73 @@
+"""Logits by a model's own forward: what it does to them after the last projection (a cap, a scale) is done here too."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..layers.linear import Linear
+from .parts import Parts
+
+
+class Head:
+    """Takes the whole model over: its body is replaced, and gone from memory where nobody else keeps it."""
+
+    def __init__(self, parts: Parts, tied: bool) -> None:
+        self._body = _GivenHidden()
+        self._whole: Any = parts.whole
+        owner, _, name = parts.body.rpartition(".")
+        setattr(self._whole.get_submodule(owner), name, self._body)
+        projection: Any = parts.head
+        if type(projection) is nn.Linear:
+            where = next(path for path, module in self._whole.named_modules() if module is parts.head)
+            owner, _, name = where.rpartition(".")
+            projection = Linear(projection.weight, projection.bias, pack=not tied)
+            setattr(self._whole.get_submodule(owner), name, projection)
+        like = next(parts.embedding.parameters())
+        self._plain: Any = projection if self._is_plain(projection, like) else None
+
+    def __call__(self, hidden: torch.Tensor) -> torch.Tensor:
+        """[rows, hidden] to float32 [rows, vocab]."""
+        if self._plain is not None:
+            logits: torch.Tensor = self._plain(hidden)
+            return logits.float()
+        return self._by_forward(hidden)
+
+    def _by_forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        self._body.hidden = hidden[None]
+        logits: torch.Tensor = self._whole(inputs_embeds=hidden[None], attention_mask=None, use_cache=False).logits
+        self._body.hidden = None
+        return logits[0].float()
+
+    @torch.inference_mode()
+    def _is_plain(self, projection: Any, like: torch.Tensor) -> bool:
+        """The forward does nothing but project: it need not be called at every step. Wide numbers, so that a cap shows."""
+        rows = torch.linspace(-9, 9, 2 * projection.in_features, device=like.device, dtype=like.dtype).view(2, -1)
+        return torch.equal(projection(rows).float(), self._by_forward(rows))
+
+
+class _GivenHidden(nn.Module):
+    """In the place of a body: answers with the hidden states that it was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden: torch.Tensor | None = None
+
+    def forward(self, *_: Any, **__: Any) -> "_Output":
+        assert self.hidden is not None
+        return _Output(self.hidden)
+
+
+class _Output:
+    """What any body answers, as far as a head looks at it: hidden states, and None for all else."""
+
+    def __init__(self, hidden: torch.Tensor) -> None:
+        self.last_hidden_state = hidden
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.last_hidden_state if index == 0 else None
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return None

@@ -1,0 +1,56 @@
+"""The models without `get_..._features`: how each embeds one item, in the words of its own forward."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers.masking_utils import create_bidirectional_mask
+
+
+@dataclass(frozen=True)
+class OwnTowers:
+    """One row."""
+
+    encode: dict[str, Callable[..., torch.Tensor]]
+    """By kind: (body, rows, **the item's tensors) to [rows, hidden]."""
+    inside: str | None = None
+    """The part of the body that holds them, where that is the decoder too."""
+
+
+def _qwen2_audio(body: Any, rows: int, input_features: torch.Tensor, feature_attention_mask: torch.Tensor) -> torch.Tensor:
+    """`input_features` [1, mels, frames], the mask [1, frames]."""
+    tower = body.audio_tower
+    lengths, found = tower._get_feat_extract_output_lengths(feature_attention_mask.sum(-1))
+    columns = (input_features.shape[-1] - 2) // 2 + 1
+    seen = torch.arange(columns, device=lengths.device)[None] < lengths[:, None]
+    like = input_features.new_zeros((1, columns, 1))
+    mask = create_bidirectional_mask(config=tower.config, inputs_embeds=like, attention_mask=seen.long())
+    hidden = tower(input_features, attention_mask=mask).last_hidden_state
+    embeds: torch.Tensor = body.multi_modal_projector(hidden)[0, : int(found)]
+    return embeds
+
+
+def _phi4(part: str, token: Callable[[Any], int]) -> Callable[..., torch.Tensor]:
+    def encode(body: Any, rows: int, **tensors: torch.Tensor) -> torch.Tensor:
+        """It writes an item's rows over the embeddings of that many placeholders."""
+        like = next(body.embed_tokens_extend.parameters())
+        ids = torch.full((1, rows), token(body.config), device=like.device)
+        blank = like.new_zeros((1, rows, body.config.hidden_size))
+        embeds: torch.Tensor = getattr(body.embed_tokens_extend, part)(ids, blank, **tensors)[0]
+        return embeds
+
+    return encode
+
+
+OWN: dict[str, OwnTowers] = {
+    "qwen2_audio": OwnTowers({"audio": _qwen2_audio}),
+    "phi4_multimodal": OwnTowers(
+        {
+            "image": _phi4("image_embed", lambda config: int(config.vision_config.image_token_id)),
+            "audio": _phi4("audio_embed", lambda config: int(config.audio_config.audio_token_id)),
+        },
+        inside="embed_tokens_extend",
+    ),
+}
+"""By model type."""

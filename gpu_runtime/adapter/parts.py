@@ -1,0 +1,55 @@
+"""Where the language model lies in a whole model of transformers."""
+
+from typing import Any, NamedTuple
+
+from torch import nn
+from transformers import PreTrainedModel
+
+from ...protocol.errors import EngineError
+from .own_towers import OWN
+
+
+class Parts(NamedTuple):
+    """Modules of one whole model, which stays what it was."""
+
+    whole: PreTrainedModel
+    """With the head: its forward makes logits of hidden states, whatever it does to them."""
+    decoder: Any
+    """Layers and last norm: hidden states of embeddings."""
+    embedding: Any
+    """Token ids to embeddings, scaled where the model scales them."""
+    head: nn.Module
+    """The last projection, to the vocabulary."""
+
+    @property
+    def body(self) -> str:
+        """Path of what `whole` puts its head on: all but the head, where the class has such a part; else the decoder."""
+        name = self.whole.base_model_prefix
+        within = name and isinstance(getattr(self.whole, name, None), nn.Module)
+        return name if within else path_of(self.whole, self.decoder)
+
+    def roots(self) -> list[str]:
+        """Paths of the modules that a process needs which has no towers."""
+        beside = [name for name, _ in self.whole.named_children() if self.body == self.whole.base_model_prefix != name]
+        needed = [path_of(self.whole, part) for part in (self.decoder, self.embedding, self.head)]
+        return sorted({*beside, *needed})
+
+    def towers(self) -> list[str]:
+        """Paths of towers that lie in the decoder itself."""
+        row = OWN.get(self.whole.config.model_type)
+        return [] if row is None or row.inside is None else [f"{path_of(self.whole, self.decoder)}.{row.inside}"]
+
+
+def take_apart(whole: PreTrainedModel) -> Parts:
+    """Raises EngineError for a model that is no decoder with embeddings and a head."""
+    embedding, head = whole.get_input_embeddings(), whole.get_output_embeddings()
+    decoder: Any = whole.get_decoder()
+    if isinstance(decoder, PreTrainedModel) and decoder.get_output_embeddings() is not None:  # itself a model with a head
+        decoder = decoder.get_decoder()
+    if embedding is None or head is None or decoder is whole or not hasattr(decoder, "layers"):
+        raise EngineError(f"{type(whole).__name__} of transformers is no decoder with embeddings and a head: it cannot be run.")
+    return Parts(whole, decoder, embedding, head)
+
+
+def path_of(whole: nn.Module, part: nn.Module) -> str:
+    return next(path for path, module in whole.named_modules(remove_duplicate=False) if module is part)

@@ -1,0 +1,144 @@
+"""The gate: a model runs here only where its layers go through our attention, and its logits come out as from its own.
+
+`_supports_attention_backend` of transformers is no such gate: some models that claim it give wrong tokens in silence.
+A handful of tokens goes through the model's own forward with transformers' own attention and then, in pieces and in
+company, through what will serve: a few forwards of twelve tokens, whatever the model's size.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from ...protocol.errors import EngineError
+from ...protocol.facts import ModelFacts
+from ..attention.paged import How, PagedAttention
+from ..attention.step import lay_out
+from ..kv_pool import KvPool
+from .attention import Unsupported
+from .parts import Parts
+from .step import Decoder, StepInputs
+
+TOKENS = 12
+PIECES = ((TOKENS, 5), (0, 5), (0, 1), (0, 1))
+"""Tokens of the first and the second sequence in each step: one whole, beside one in chunks and single tokens."""
+BLOCK_SIZE = 4
+BOUNDS = {torch.float32: 1e-3, torch.float16: 3e-2, torch.bfloat16: 2e-1}
+"""Mean distance of logits, in standard deviations of the right ones. What is wrong lies above a half, in any dtype."""
+
+
+class Model(Protocol):
+    decoder: Decoder
+
+    def embed(self, tokens: torch.Tensor) -> torch.Tensor: ...
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor: ...
+
+
+@dataclass
+class Expected:
+    """What the model itself says to some tokens."""
+
+    tokens: torch.Tensor
+    """int64 [TOKENS]"""
+    logits: torch.Tensor
+    """float32 [TOKENS, vocab]"""
+
+
+@torch.inference_mode()
+def ask(parts: Parts, model: ModelFacts, device: torch.device) -> Expected:
+    """The logits of the whole model with transformers' own attention. Raises EngineError where its forward fails."""
+    marks = {facts.embed_token_id for facts in model.placeholders.values()}
+    plain = [token for token in range(min(model.vocab, 64 * TOKENS)) if token not in marks]
+    tokens = torch.tensor([plain[i * 37 % len(plain)] for i in range(TOKENS)], device=device)
+    try:
+        parts.decoder.set_attn_implementation("eager")
+        ids = tokens[None]
+        logits = parts.whole(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits
+    except Exception as error:  # foreign code, hundreds of classes of it
+        raise _refusal(model, f"its own forward fails ({_said(error)})") from error
+    if logits.shape != (1, TOKENS, model.vocab):
+        raise _refusal(model, f"its head scores {logits.shape[-1]} tokens; its facts say {model.vocab}")
+    return Expected(tokens, logits[0].float())
+
+
+@torch.inference_mode()
+def check(served: Model, expected: Expected, model: ModelFacts, dtype: torch.dtype, device: torch.device) -> None:
+    """Raises EngineError that says in what, and in which layer, the model is another one here."""
+    pool = KvPool(model.kv_groups, 2 * TOKENS // BLOCK_SIZE, BLOCK_SIZE, dtype, device)
+    attention = _Watched(pool)
+    try:
+        steps = _run(served, expected.tokens, attention, model)
+    except Unsupported as error:
+        raise _refusal(model, f"its layer {attention.layer + 1} {error}, which is not built") from error
+    except EngineError:
+        raise
+    except Exception as error:
+        raise _refusal(model, f"it fails over this attention, at layer {attention.layer + 1} ({_said(error)})") from error
+    attention.judge(model, len(PIECES))
+    spread = float(expected.logits.std()) or 1.0
+    for name, logits in zip(("whole", "in pieces"), steps, strict=True):
+        distance = float((logits - expected.logits).abs().mean()) / spread
+        if not distance <= BOUNDS[dtype]:
+            raise _refusal(
+                model, f"its logits for a prompt computed {name} differ from its own by {distance:.2g} of their spread"
+            )
+
+
+def _run(served: Model, tokens: torch.Tensor, attention: PagedAttention, model: ModelFacts) -> list[torch.Tensor]:
+    """Logits [TOKENS, vocab] of both sequences."""
+    blocks = TOKENS // BLOCK_SIZE
+    tables = np.arange(2 * blocks, dtype=np.int32)[::-1].reshape(2, blocks)
+    found: list[list[torch.Tensor]] = [[], []]
+    done = [0, 0]
+    for counts in PIECES:
+        rows = sorted((row for row in (0, 1) if counts[row]), key=lambda row: (counts[row] > 1, -done[row]))
+        index = np.concatenate([np.arange(done[row], done[row] + counts[row]) for row in rows])
+        owner = np.repeat(rows, [counts[row] for row in rows])
+        slots = tables[owner, index // BLOCK_SIZE].astype(np.int64) * BLOCK_SIZE + index % BLOCK_SIZE
+        starts, sizes = (np.array([each[row] for row in rows], dtype=np.int64) for each in (done, counts))
+        attention.begin(lay_out(starts, sizes, tables[rows], slots, BLOCK_SIZE, tokens.device))
+        positions = torch.from_numpy(index).to(tokens.device)
+        step = StepInputs(served.embed(tokens[positions]), positions, np.full(len(index), TOKENS))
+        logits = served.logits(served.decoder(step, attention))
+        for row in rows:
+            found[row].append(logits[torch.from_numpy(owner == row).to(logits.device)])
+            done[row] += counts[row]
+    return [torch.cat(each) for each in found]
+
+
+class _Watched(PagedAttention):
+    """Counts which layers call."""
+
+    def __init__(self, pool: KvPool) -> None:
+        super().__init__(pool)
+        self.layer = -1
+        """The last that called."""
+        self._calls: Counter[int] = Counter()
+
+    def __call__(self, layer: int, query: torch.Tensor, kv: torch.Tensor, how: How) -> torch.Tensor:
+        self.layer = layer
+        self._calls[layer] += 1
+        return super().__call__(layer, query, kv, how)
+
+    def judge(self, model: ModelFacts, steps: int) -> None:
+        """Raises EngineError where a layer did not call once a step."""
+        for group in model.kv_groups:
+            for layer in group.layers:
+                calls = self._calls.pop(layer, 0)
+                if calls != steps:
+                    raise _refusal(model, f"its layer {layer} calls its attention {calls} times in {steps} steps")
+        if self._calls:
+            raise _refusal(model, f"its layer {min(self._calls)} is not among its facts")
+
+
+def _refusal(model: ModelFacts, why: str) -> EngineError:
+    kind = f"{model.architecture} ({model.model_type})" if model.architecture else model.model_type
+    return EngineError(f"The model of type {kind} cannot be run here: {why}.")
+
+
+def _said(error: Exception) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 200 else text[:199] + "…"

@@ -1,0 +1,30 @@
+"""What a decoder gets of one flat step."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..attention.paged import PagedAttention
+from ..overlay import Deep
+
+
+@dataclass
+class StepInputs:
+    """Of all tokens of a step, in its order."""
+
+    embeds: torch.Tensor
+    """[tokens, hidden]"""
+    positions: torch.Tensor
+    """int64 [tokens], or [planes, tokens] where a prompt brings its own."""
+    lengths: NDArray[np.int64]
+    """[tokens]: positions that the prompt of each token's sequence takes."""
+    deep: Deep | None = None
+    """None: no item's tokens are in the step, or the model adds nothing further to them."""
+
+
+class Decoder(Protocol):
+    def __call__(self, step: StepInputs, attention: PagedAttention) -> torch.Tensor:
+        """Normed hidden states [tokens, hidden]. `attention` has begun the step."""

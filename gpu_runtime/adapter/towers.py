@@ -1,0 +1,83 @@
+"""Where the towers lie in a whole model of transformers, and how they are called."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from ...protocol.request import MODALITIES, Modality
+from .own_towers import OWN
+from .parts import path_of
+
+Encode = Callable[[dict[str, torch.Tensor], int], list[torch.Tensor]]
+"""An item's tensors and its number of rows, to [rows, hidden] per level: the embedding, then what further layers add."""
+
+
+@dataclass
+class Towers:
+    """Of one whole model."""
+
+    owner: Any
+    """The module that has `get_..._features`."""
+    roots: list[str]
+    """Paths of what they are made of; []: none of the modalities has one."""
+    without: list[str]
+    """Paths below `roots` that they do not need."""
+    own: dict[str, Callable[..., torch.Tensor]]
+    """Of models without `get_..._features`: by kind."""
+
+    def encoder(self, kind: str) -> Encode:
+        """Raises ValueError where the model has no tower for this kind."""
+        own = self.own.get(kind)
+        if own is not None:
+            return lambda tensors, rows: [own(self.owner, rows, **tensors)]
+        method = getattr(self.owner, f"get_{kind}_features", None)
+        if method is None:
+            raise ValueError(f"the model has no tower for kind {kind!r}")
+        taken = set(inspect.signature(method).parameters)
+        return lambda tensors, _: _call(method, taken, tensors)
+
+
+def _call(method: Callable[..., Any], taken: set[str], tensors: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+    if unknown := tensors.keys() - taken:
+        raise ValueError(f"the tower does not take {', '.join(sorted(unknown))}")
+    found = method(**tensors)
+    pooled = getattr(found, "pooler_output", None)
+    rows = found.last_hidden_state if pooled is None else pooled
+    return [_flat(rows), *(_flat(level) for level in getattr(found, "deepstack_features", None) or ())]
+
+
+def _flat(rows: Any) -> torch.Tensor:
+    """A tensor, or one per item or tile, to [rows, hidden]."""
+    if isinstance(rows, torch.Tensor):
+        return rows.reshape(-1, rows.shape[-1])
+    return torch.cat([_flat(one) for one in rows])
+
+
+def find_towers(whole: PreTrainedModel, modalities: Sequence[Modality]) -> Towers:
+    """The towers of these modalities: all of the model's body but its decoder, and the towers of the others."""
+    row = OWN.get(whole.config.model_type)
+    body: Any = getattr(whole, whole.base_model_prefix, whole) if whole.base_model_prefix else whole
+    own = {} if row is None else row.encode
+    kinds = [kind for kind in MODALITIES if kind in own or hasattr(body, f"get_{kind}_features")]
+    kept = [kind for kind in kinds if kind in modalities]
+    if not kept:
+        return Towers(body, [], [], own)
+    path = path_of(whole, body)
+    if row is not None and row.inside is not None:
+        return Towers(body, [f"{path}.{row.inside}"], [], own)
+    without: list[nn.Module] = [whole.get_decoder(), whole.get_input_embeddings(), whole.get_output_embeddings()]
+    needed = [_encoder(body, kind) for kind in kept]
+    unneeded = [_encoder(body, kind) for kind in kinds if kind not in kept]
+    without += [module for module in unneeded if module is not None and module not in needed]
+    return Towers(body, [path], [path_of(whole, module) for module in without if module is not None], own)
+
+
+def _encoder(body: Any, kind: Modality) -> nn.Module | None:
+    """The tower of one kind; None where transformers does not say which it is."""
+    found = body.get_encoder(modality=kind)
+    return None if found is body else found

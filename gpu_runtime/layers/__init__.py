@@ -1,0 +1,1 @@
+"""Layers that every decoder is made of, transformers' own and the fused one alike."""

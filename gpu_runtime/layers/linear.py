@@ -1,0 +1,46 @@
+"""The one linear layer: plain, or in oneDNN's own layout where that is faster."""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+WORTH_PACKING = 1 << 18
+"""Weights from this size gain by oneDNN's own layout (batch 4 and more); below it, its call costs more than it saves."""
+
+
+class Linear(nn.Module):
+    """x @ weight.T + bias. When packed, the dense weight is not kept."""
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None, pack: bool = True) -> None:
+        """`weight` [out, in], `bias` [out]; neither is copied where it is not packed."""
+        super().__init__()
+        self.out_features, self.in_features = weight.shape
+        self.bias = None if bias is None else nn.Parameter(bias.detach(), requires_grad=False)
+        self._packed: torch.Tensor | None = None
+        if pack and _worth_packing(weight):
+            self._packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous(), 8)
+        else:
+            self.weight = nn.Parameter(weight.detach(), requires_grad=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self._packed is not None:
+            out: torch.Tensor = torch.ops.mkldnn._linear_pointwise(x, self._packed, self.bias, "none", [], "")
+            return out
+        return F.linear(x, self.weight, self.bias)
+
+
+def _worth_packing(weight: torch.Tensor) -> bool:
+    return (
+        weight.device.type == "cpu"
+        and weight.dtype == torch.float32
+        and weight.numel() >= WORTH_PACKING
+        and torch.backends.mkldnn.enabled
+    )
+
+
+def replace_linears(module: nn.Module) -> None:
+    """Put a `Linear` in the place of every `nn.Linear` in `module`, one at a time: one weight in memory twice, not all."""
+    for parent in list(module.modules()):
+        for name, child in list(parent.named_children()):
+            if type(child) is nn.Linear:
+                setattr(parent, name, Linear(child.weight, child.bias))

@@ -1,0 +1,190 @@
+"""A checkpoint's weights under the names that they have in the model, whatever they are called on disk.
+
+Names and shapes are brought over by transformers' own conversion mapping of the model, the one that `from_pretrained` uses:
+renames, and converters that stack the experts of a layer, or cut and turn a tensor.
+"""
+
+import copy
+import re
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+from transformers.conversion_mapping import get_model_conversion_mapping
+from transformers.core_model_loading import WeightConverter, WeightRenaming, dot_natural_key, rename_source_key
+
+from ...protocol.errors import EngineError
+from .files import StoredTensors
+
+_UNUSED = (
+    r"rotary_emb\.inv_freq$",
+    r"(^|\.)position_ids$",
+    r"positional_embedding\.positional_embedding$",
+    r"(^|\.)vision_(tower|model)\.(vision_model\.)?(post_layernorm|head)\.",
+    r"(^|\.)(mtp|nextn|eagle)(\.|_)",
+)
+"""Beside what a class says of itself: buffers that older versions saved and that are computed here, what a tower has after the
+layer that the model takes, and layers that guess the tokens after the next one."""
+_LAYER = re.compile(r"^(.*)\.(\d+)\.")
+
+
+@dataclass
+class _Source:
+    """What on disk makes one weight, or the several that one converter makes together."""
+
+    converter: WeightConverter | None = None
+    tensors: list[tuple[str, str]] = field(default_factory=list)
+    """(name on disk, the converter's pattern that it matched)."""
+    first: str = ""
+    """The weight after which the converter's result is named."""
+
+
+class Checkpoint:
+    """The weights of one folder, by their names in `model`, which is whole and on meta.
+
+    Raises EngineError where a file cannot be read, and for weights that no part of the model takes.
+    """
+
+    def __init__(self, folder: str, model: PreTrainedModel) -> None:
+        self._stored = StoredTensors(folder)
+        self.name = self._stored.checkpoint
+        self._model = model
+        self._expected: dict[str, torch.Tensor] = model.state_dict()
+        self._ties: dict[str, str] = dict(model.all_tied_weights_keys)
+        """Weight -> the weight that it is, where only one of the two is stored."""
+        self._precise = [re.compile(_as_pattern(name)) for name in _kept_precise(model)]
+        self._sources: dict[str, _Source] = {}
+        self._made: dict[str, torch.Tensor] = {}
+        """What a converter has made beside the weight that was asked for; taken out when it is read."""
+        unexpected = self._match()
+        if unexpected:
+            raise EngineError(
+                f"The checkpoint {self.name!r} holds the weight {min(unexpected)}, "
+                "which a model of its config.json does not have"
+                + (f" ({len(unexpected)} such weights)." if len(unexpected) > 1 else ".")
+            )
+
+    def holds(self, name: str) -> bool:
+        """The weight is stored, itself and not only one that it is tied to."""
+        return name in self._sources
+
+    def missing(self) -> list[str]:
+        """Weights of the model that nothing stored makes, itself or by a tie."""
+        return [name for name in self._expected if self._source(name) is None]
+
+    def read(self, name: str, shape: torch.Size, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+        """A copy of the weight `name`, of `dtype` where it is a floating one and the model does not ask for float32.
+
+        Raises EngineError where it is absent or of another shape.
+        """
+        source = self._source(name)
+        if source is None:
+            raise EngineError(
+                f"The checkpoint {self.name!r} lacks the weight {name}, and its config.json ties it to no other: "
+                "is it whole, and of the type its config.json says?"
+            )
+        tensor = self._tensor(source)
+        if tensor.shape != shape:
+            raise EngineError(
+                f"The weight {self._sources[source].tensors[0][0]} of the checkpoint {self.name!r} is {list(tensor.shape)}; "
+                f"its config.json asks for {list(shape)}."
+            )
+        kind = torch.float32 if dtype != torch.float32 and any(p.search(name) for p in self._precise) else dtype
+        if not tensor.is_floating_point():
+            kind = tensor.dtype
+        return tensor.to(device=device, dtype=kind, copy=True)  # never the mapping itself: the file may be replaced
+
+    def _source(self, name: str) -> str | None:
+        """The weight itself, or else one that it is tied to, whichever is stored."""
+        same = [name, *(other for pair in self._ties.items() if name in pair for other in pair)]
+        return next((one for one in same if one in self._sources), None)
+
+    def _tensor(self, name: str) -> torch.Tensor:
+        source = self._sources[name]
+        if source.converter is None:
+            return self._stored.read(source.tensors[0][0])
+        if name not in self._made:
+            converter = copy.deepcopy(source.converter)
+            for stored, pattern in source.tensors:
+                converter.add_tensor(source.first, stored, pattern, lambda stored=stored: self._stored.read(stored))
+            try:
+                made = converter.convert(source.first, model=self._model, config=self._model.config)
+            except EngineError:
+                raise
+            except Exception as error:  # the operations of transformers meet tensors of any shape
+                raise EngineError(
+                    f"The weights of the checkpoint {self.name!r} that make {name} do not fit together: is it whole?"
+                ) from error
+            self._made |= {key: value[0] if isinstance(value, list) else value for key, value in made.items()}
+        return self._made.pop(name)
+
+    def _match(self) -> list[str]:
+        """Fill `_sources`; the stored names that belong to nothing and are not known to be of no use."""
+        mapping = get_model_conversion_mapping(self._model)
+        renamings = [entry for entry in mapping if isinstance(entry, WeightRenaming)]
+        converters = [entry for entry in mapping if isinstance(entry, WeightConverter)]
+        by_pattern = {pattern: converter for converter in converters for pattern in converter.source_patterns}
+        unexpected: list[str] = []
+        for stored in sorted(self._stored.names(), key=dot_natural_key):
+            name, pattern = self._renamed(stored, renamings, converters)
+            targets = [name]
+            if pattern is not None:
+                first, *others = by_pattern[pattern].target_patterns
+                targets += [name.replace(first, other) for other in others]
+            if name not in self._expected:
+                unexpected += [] if self._is_unused(name, stored) else [name]
+                continue
+            source = self._sources.setdefault(name, _Source(None if pattern is None else by_pattern[pattern], [], name))
+            source.tensors.append((stored, pattern or stored))
+            self._sources |= dict.fromkeys(targets, source)
+        return unexpected
+
+    def _renamed(self, stored: str, renamings: list[Any], converters: list[Any]) -> tuple[str, str | None]:
+        prefix = self._model.base_model_prefix
+        name, pattern = rename_source_key(stored, renamings, converters, prefix, self._expected)
+        if name not in self._expected and stored in self._expected:  # it has the model's own name already
+            return rename_source_key(stored, [], [], prefix, self._expected)
+        return name, pattern
+
+    def _is_unused(self, name: str, stored: str) -> bool:
+        patterns = [*_UNUSED, *(self._model._keys_to_ignore_on_load_unexpected or ())]
+        if any(re.search(pattern, key) for pattern in patterns for key in (name, stored)):
+            return True
+        return self._is_foreign(name) or self._is_further_layer(name)
+
+    def _is_foreign(self, name: str) -> bool:
+        """Of a part that this model does not have at all, such as what speaks."""
+        parts = name.removeprefix(f"{self._model.base_model_prefix}.").split(".")
+        return parts[0] not in _children(self._model)
+
+    def _is_further_layer(self, name: str) -> bool:
+        """Of a layer behind the model's last one: it guesses the tokens after the next."""
+        found = _LAYER.match(name)
+        while found is not None:
+            try:
+                layers = self._model.get_submodule(found[1])
+            except AttributeError:
+                layers = None
+            if isinstance(layers, nn.ModuleList):
+                return int(found[2]) >= len(layers)
+            found = _LAYER.match(found[1] + ".")
+        return False
+
+
+def _children(model: PreTrainedModel) -> Collection[str]:
+    """Names at the model's top and at the top of its body."""
+    own = {name.partition(".")[0] for name, _ in [*model.named_children(), *model.named_parameters(recurse=False)]}
+    body = getattr(model, model.base_model_prefix, None) if model.base_model_prefix else None
+    return own | ({name for name, _ in [*body.named_children(), *body.named_parameters(recurse=False)]} if body else set())
+
+
+def _kept_precise(model: PreTrainedModel) -> Collection[str]:
+    return [*(model._keep_in_fp32_modules_strict or ())]
+
+
+def _as_pattern(name: str) -> str:
+    """A module's name, or a dotted path with `*`, as whole parts of a weight's name."""
+    return r"(^|\.)" + re.escape(name).replace(r"\*", r"[^.]+") + r"(\.|$)"

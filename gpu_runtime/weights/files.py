@@ -1,0 +1,56 @@
+"""The tensors in a checkpoint's safetensors files, by their names on disk. Reads by mmap, one at a time."""
+
+import json
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from ...protocol.errors import EngineError
+
+INDEX = "model.safetensors.index.json"
+
+
+class StoredTensors:
+    """Every tensor of the folder. Raises EngineError for a file that cannot be read."""
+
+    def __init__(self, folder: str) -> None:
+        self.checkpoint = Path(folder).name
+        """For messages."""
+        self._files: dict[str, Any] = {}
+        self._where: dict[str, str] = {}
+        """Name on disk -> file."""
+        for path in _shards(Path(folder)):
+            try:
+                self._files[path.name] = file = safe_open(str(path), "pt")
+            except (SafetensorError, OSError) as error:
+                raise EngineError(
+                    f"{path.name} of the model {self.checkpoint!r} is broken: it is no readable safetensors file."
+                ) from error
+            for name in cast(Any, file).keys():  # noqa: SIM118 - not a dict
+                self._where[name] = path.name
+
+    def names(self) -> list[str]:
+        return list(self._where)
+
+    def read(self, name: str) -> torch.Tensor:
+        """The tensor as it is on disk, perhaps a view of the mapping: the caller copies. Raises EngineError."""
+        try:
+            tensor: torch.Tensor = self._files[self._where[name]].get_tensor(name)
+        except SafetensorError as error:
+            raise EngineError(f"The weight {name} of the checkpoint {self.checkpoint!r} cannot be read.") from error
+        return tensor
+
+
+def _shards(folder: Path) -> list[Path]:
+    """The files that the index names, where there is one: some folders hold the same weights a second time in other files."""
+    index = folder / INDEX
+    if index.is_file():
+        try:
+            named = set(json.loads(index.read_bytes())["weight_map"].values())
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise EngineError(f"{INDEX} of the model {folder.name!r} cannot be read as JSON with a weight_map.") from None
+        return [folder / str(name) for name in sorted(named)]
+    single = folder / "model.safetensors"
+    return [single] if single.is_file() else sorted(folder.glob("*.safetensors"))

@@ -1,0 +1,100 @@
+"""Filling modules that were built on meta: the weights that a process keeps, and the buffers that are computed."""
+
+from collections.abc import Collection
+from typing import Any, cast
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from ...protocol.errors import EngineError
+from .checkpoint import Checkpoint
+
+
+def fill(
+    model: PreTrainedModel,
+    roots: Collection[str],
+    checkpoint: Checkpoint,
+    dtype: torch.dtype,
+    device: torch.device,
+    without: Collection[str] = (),
+) -> None:
+    """Give the modules of `model` at and below the paths `roots`, but for those of `without`, their weights; the others stay
+    on meta.
+
+    Raises EngineError for weights that are missing or of another shape.
+    """
+    kept = [
+        (path, module)
+        for path, module in model.named_modules(remove_duplicate=False)
+        if _below(path, roots) and not _below(path, without)
+    ]
+    _compute_buffers(model, {path for path, _ in kept}, device)
+    shared: dict[int, nn.Parameter] = {}
+    for path, owner in kept:
+        for name, parameter in list(owner._parameters.items()):
+            if parameter is not None and parameter.device.type == "meta":
+                owner._parameters[name] = _read(checkpoint, _join(path, name), parameter, shared, dtype, device)
+        for name, buffer in list(owner._buffers.items()):
+            if buffer is not None and name not in owner._non_persistent_buffers_set and buffer.device.type == "meta":
+                owner._buffers[name] = checkpoint.read(_join(path, name), buffer.shape, buffer.dtype, device)
+    model.eval()
+
+
+def _read(
+    checkpoint: Checkpoint,
+    name: str,
+    parameter: nn.Parameter,
+    shared: dict[int, nn.Parameter],
+    dtype: torch.dtype,
+    device: torch.device,
+) -> nn.Parameter:
+    """One that is stored is read, even where the model ties it; `shared`: what has been read for each parameter on meta."""
+    known = shared.get(id(parameter))
+    if known is not None and not checkpoint.holds(name):
+        return known
+    weight = checkpoint.read(name, parameter.shape, dtype, device)
+    if known is not None and torch.equal(known, weight):  # stored twice: in memory once
+        return known
+    made = nn.Parameter(weight, requires_grad=False)
+    shared.setdefault(id(parameter), made)
+    return made
+
+
+def _below(path: str, roots: Collection[str]) -> bool:
+    return any(not root or path == root or path.startswith(f"{root}.") for root in roots)
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _compute_buffers(model: nn.Module, kept: set[str], device: torch.device) -> None:
+    """Compute what is not stored (rotary frequencies, position tables) with the model's own initialisation.
+
+    Runs before the weights are read: what `_init_weights` would draw for parameters falls on meta tensors and costs nothing.
+    """
+    owner: dict[str, PreTrainedModel] = {}
+    for name, part in model.named_modules():
+        parent = owner.get(name.rpartition(".")[0])
+        if isinstance(part, PreTrainedModel):
+            parent = part
+        if parent is None:
+            continue
+        owner[name] = parent
+        if name not in kept:
+            continue
+        hollow = [key for key in part._non_persistent_buffers_set if getattr(part, key) is not None]
+        for key in hollow:
+            buffer = getattr(part, key)
+            blank = torch.nan if buffer.is_floating_point() else -1
+            setattr(part, key, torch.full(buffer.shape, blank, dtype=buffer.dtype, device=device))
+        if hollow:
+            with torch.no_grad():
+                cast(Any, parent)._init_weights(part)
+        for key in hollow:
+            buffer = getattr(part, key)
+            if bool((buffer.isnan() if buffer.is_floating_point() else buffer == -1).any()):
+                raise EngineError(
+                    f"This version of transformers does not compute {name}.{key}; install one from constraints.txt."
+                )
