@@ -45,6 +45,8 @@ class Animal:
     """Of the drawn matrices: narrower and every answer is the same, wider and attention looks at single tokens."""
     tied_spread: float = 0.15
     """Of a table that is the head too: were it wide, the token said last would be the clear winner for ever."""
+    native: bool = True
+    """transformers knows the published names of the weights."""
     company: bool = False
     """A picture's rows depend on how many pictures its prompt has."""
     needs: tuple[str, ...] = ()

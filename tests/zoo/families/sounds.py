@@ -1,9 +1,8 @@
-"""Models of sounds (`qwen2_audio`, `qwen3_asr`, `granite_speech`) and Phi-4 multimodal (`phi4_multimodal`).
+"""Models of sounds (`qwen2_audio`, `qwen3_asr`, `granite_speech`).
 
 The form: Qwen2-Audio leaves out every size of its text that is its class's default and has stored positions in its tower.
 Qwen3-ASR puts everything under `thinker_config`, which transformers' own class does not read, and its weights under `thinker.`;
-it takes one sound. Granite speech reads mel frames in pairs and answers as a Granite. Phi-4 is flat, has two sets of rotary
-frequencies and adapters inside of its projections.
+it takes one sound. Granite speech reads mel frames in pairs and answers as a Granite.
 """
 
 from ..forms import CHATML, THINKING, TOOLS, chatml_template, chatml_tokenizer
@@ -114,10 +113,77 @@ ASR_TOWER: Json = {
 }
 
 
+def _asr_native(tokens: Tokens) -> Json:
+    """config.json as transformers' own class writes it."""
+    return {
+        "architectures": ["Qwen3ASRForConditionalGeneration"],
+        "audio_config": {**ASR_TOWER, "model_type": "qwen3_asr_encoder"},
+        "audio_token_id": tokens["<|audio_pad|>"],
+        "dtype": "bfloat16",
+        "eos_token_id": _asr_ends(tokens),
+        "model_type": "qwen3_asr",
+        "pad_token_id": tokens["<|endoftext|>"],
+        "text_config": {**_asr_text(tokens), "model_type": "qwen3"},
+        "tie_word_embeddings": True,
+    }
+
+
+def _asr_ends(tokens: Tokens) -> list[int]:
+    return [tokens["<|endoftext|>"], tokens["<|im_end|>"]]
+
+
+def _asr_published(tokens: Tokens) -> Json:
+    """config.json of the first release: all under `thinker_config`, none of which transformers' own class reads."""
+    return {
+        "architectures": ["Qwen3ASRForConditionalGeneration"],
+        "model_type": "qwen3_asr",
+        "support_languages": ["Chinese", "English"],
+        "thinker_config": {
+            "architectures": ["Qwen3ASRForConditionalGeneration"],
+            "audio_config": {**ASR_TOWER, "dtype": None, "model_type": "qwen3_asr_audio_encoder", "num_hidden_layers": 2},
+            "audio_end_token_id": tokens["<|audio_end|>"],
+            "audio_start_token_id": tokens["<|audio_start|>"],
+            "audio_token_id": tokens["<|audio_pad|>"],
+            "dtype": "bfloat16",
+            "initializer_range": 0.02,
+            "model_type": "qwen3_asr_thinker",
+            "text_config": {
+                **_asr_text(tokens),
+                "dtype": None,
+                "eos_token_id": None,
+                "model_type": "qwen3_asr_text",
+                "rope_scaling": {
+                    "interleaved": True,
+                    "mrope_interleaved": True,
+                    "mrope_section": [4, 2, 2],
+                    "rope_type": "default",
+                    "type": "default",
+                },
+            },
+            "user_token_id": 117,
+        },
+        "transformers_version": "4.57.6",
+    }
+
+
 def qwen3_asr() -> Animal:
-    """Qwen3-ASR 0.6B."""
+    """Qwen3-ASR 0.6B in the form that its native class reads and writes."""
+    return _asr(native=True)
+
+
+def qwen3_asr_thinker() -> Animal:
+    """The same as first published."""
+    return _asr(native=False)
+
+
+def _asr_name(name: str) -> str:
+    if name.startswith("model.multi_modal_projector.linear_"):
+        return name.replace("model.multi_modal_projector.linear_", "thinker.audio_tower.proj")
+    return "thinker." + name.removeprefix("model.").replace("language_model.", "model.")
+
+
+def _asr(native: bool) -> Animal:
     tokens = Tokens([*CHATML, *SOUND_MARKS], [*TOOLS, *THINKING])
-    sound = {"audio_token_id": tokens["<|audio_pad|>"]}
     names = {
         "audio_bos_token": "<|audio_start|>",
         "audio_eos_token": "<|audio_end|>",
@@ -127,46 +193,11 @@ def qwen3_asr() -> Animal:
         "vision_bos_token": "<|vision_start|>",
         "vision_eos_token": "<|vision_end|>",
     }
-    ends = [tokens["<|endoftext|>"], tokens["<|im_end|>"]]
+    extractor: Json = {} if not native else {"feature_extractor_type": "Qwen3ASRFeatureExtractor"}
     return Animal(
-        config={
-            "architectures": ["Qwen3ASRForConditionalGeneration"],
-            "model_type": "qwen3_asr",
-            "support_languages": ["Chinese", "English"],
-            "thinker_config": {
-                "architectures": ["Qwen3ASRForConditionalGeneration"],
-                "audio_config": {**ASR_TOWER, "dtype": None, "model_type": "qwen3_asr_audio_encoder", "num_hidden_layers": 2},
-                "audio_end_token_id": tokens["<|audio_end|>"],
-                "audio_start_token_id": tokens["<|audio_start|>"],
-                **sound,
-                "dtype": "bfloat16",
-                "initializer_range": 0.02,
-                "model_type": "qwen3_asr_thinker",
-                "text_config": {
-                    **_asr_text(tokens),
-                    "dtype": None,
-                    "eos_token_id": None,
-                    "model_type": "qwen3_asr_text",
-                    "rope_scaling": {
-                        "interleaved": True,
-                        "mrope_interleaved": True,
-                        "mrope_section": [4, 2, 2],
-                        "rope_type": "default",
-                        "type": "default",
-                    },
-                },
-                "user_token_id": 117,
-            },
-            "transformers_version": "4.57.6",
-        },
-        truth={
-            **sound,
-            "audio_config": {**ASR_TOWER, "model_type": "qwen3_asr_encoder"},
-            "eos_token_id": ends,
-            "model_type": "qwen3_asr",
-            "pad_token_id": ends[0],
-            "text_config": {**_asr_text(tokens), "model_type": "qwen3"},
-        },
+        config=_asr_native(tokens) if native else _asr_published(tokens),
+        truth=_asr_native(tokens),
+        native=native,
         model="Qwen3ASRForConditionalGeneration",
         tokens=tokens,
         tokenizer=chatml_tokenizer(
@@ -174,18 +205,22 @@ def qwen3_asr() -> Animal:
         ),
         files={
             "preprocessor_config.json": {
-                name: value for name, value in sounds(30, "Qwen3ASRProcessor").items() if name != "sampling_rate"
+                **{name: value for name, value in sounds(30, "Qwen3ASRProcessor").items() if name != "sampling_rate"},
+                **extractor,
             },
             "generation_config.json": {
                 "_from_model_config": True,
                 "do_sample": False,
-                "eos_token_id": ends,
-                "pad_token_id": ends[0],
+                "eos_token_id": _asr_ends(tokens),
+                "pad_token_id": tokens["<|endoftext|>"],
                 "temperature": 0.000001,
             },
             "chat_template.json": {"chat_template": _one_sound()},
         },
         takes=("audio",),
+        rename=str if native else _asr_name,
+        tied_spread=0.08,
+        spread=0.3,
     )
 
 
@@ -293,4 +328,9 @@ def granite_speech() -> Animal:
     )
 
 
-ANIMALS = {"qwen2_audio": qwen2_audio, "qwen3_asr": qwen3_asr, "granite_speech": granite_speech}
+ANIMALS = {
+    "qwen2_audio": qwen2_audio,
+    "qwen3_asr": qwen3_asr,
+    "qwen3_asr_thinker": qwen3_asr_thinker,
+    "granite_speech": granite_speech,
+}

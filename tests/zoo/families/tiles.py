@@ -228,7 +228,8 @@ def cohere2_vision() -> Animal:
             "chat_template.jinja": _cohere_template("<|IMG_PATCH|>"),
         },
         takes=("image",),
-        tied_spread=0.5,
+        tied_spread=0.3,
+        spread=0.3,
         needs=("torchvision",),
     )
 
@@ -289,7 +290,8 @@ def aya_vision() -> Animal:
         takes=("image",),
         rename=old_tower,
         dtype="float16",
-        tied_spread=0.5,
+        tied_spread=0.3,
+        spread=0.3,
     )
 
 
