@@ -1,0 +1,1 @@
+"""A real text model, out of a package, through the whole engine."""
