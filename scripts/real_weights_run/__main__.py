@@ -11,6 +11,7 @@ from typing import Any
 from thespis.frontends.cli.api import Api
 from thespis.frontends.cli.server import serving
 from thespis.protocol.config import EngineConfig, ServerConfig
+from thespis.protocol.errors import EngineError
 
 from .folder import answers_of_transformers, make
 
@@ -70,4 +71,7 @@ def shown_equal(given: Sequence[str], expected: Sequence[str]) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except EngineError as error:
+        sys.exit(f"scripts/real_weights: {error}")

@@ -40,9 +40,8 @@ def make(source: Path, folder: Path, form: str) -> None:
         model = _with_tower(text, tokenizer.convert_tokens_to_ids(IMAGE))
         (folder / "preprocessor_config.json").write_text(json.dumps(PICTURES))
     else:
-        model = text
-    if hasattr(model.config, "quantization_config"):  # of the file that it came from
-        del model.config.quantization_config
+        model = type(text)(type(text.config).from_dict(_described(text)))
+        model.load_state_dict(text.state_dict())
     model.to(torch.bfloat16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
@@ -54,16 +53,21 @@ def _with_tower(text: Any, image_token_id: int) -> Any:
 
     rows = max(image_token_id + 1, text.config.vocab_size)
     text.resize_token_embeddings(rows, mean_resizing=False)
-    described = text.config.to_dict()
-    described.pop("quantization_config", None)
     torch.manual_seed(0)
     config: Any = LlavaConfig(
-        text_config=described, vision_config=VISION, image_token_index=image_token_id, tie_word_embeddings=True
+        text_config=_described(text), vision_config=VISION, image_token_index=image_token_id, tie_word_embeddings=True
     )
     model: Any = LlavaForConditionalGeneration(config)
     model.model.language_model.load_state_dict(text.model.state_dict())
     model.tie_weights()
     return model
+
+
+def _described(text: Any) -> dict[str, Any]:
+    """The configuration without what it says of the file that the weights came from: they are plain numbers now."""
+    described: dict[str, Any] = text.config.to_dict()
+    described.pop("quantization_config", None)
+    return described
 
 
 def answers_of_transformers(folder: Path, questions: Sequence[str], max_tokens: int) -> list[str]:
