@@ -10,7 +10,7 @@ from .helpers.bodies import Answers, recorded
 from .helpers.checkpoints import Checkpoints
 from .helpers.environment import BEGAN, HERE
 from .helpers.leaks import left_behind, settle
-from .zoo import Zoo
+from .zoo.catalog import Zoo
 
 settings.register_profile("suite", deadline=None)  # how long an example takes says more of the machine than of the code
 settings.load_profile("suite")

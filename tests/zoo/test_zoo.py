@@ -8,7 +8,7 @@ import pytest
 import torch
 import transformers
 
-from . import NAMES, Zoo, animal, build
+from .catalog import NAMES, Zoo, animal, build
 from .writing import true_config
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from thespis.gpu_runtime.processing import ProcessedItem, Processor, load
 from thespis.protocol.request import Modality
-from thespis.tests.zoo import NAMES, Zoo
+from thespis.tests.zoo.catalog import NAMES, Zoo
 
 from .conversations import Oracle, Whole, compose, media_of, splice
 

@@ -7,22 +7,20 @@ found by listing: nothing is registered.
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import TYPE_CHECKING
 
-from . import families
+from .kinds import Animal
+from .writing import write
 
-if TYPE_CHECKING:
-    from .kinds import Animal
-
+_FAMILIES = Path(__file__).parent / "families"
 _MAKERS = {
     name: maker
-    for module in sorted(found.name for found in iter_modules(families.__path__))
-    for name, maker in import_module(f"{families.__name__}.{module}").ANIMALS.items()
+    for module in sorted(found.name for found in iter_modules([str(_FAMILIES)]))
+    for name, maker in import_module(f"{__package__}.families.{module}").ANIMALS.items()
 }
 NAMES: tuple[str, ...] = tuple(_MAKERS)
 
 
-def animal(name: str) -> "Animal":
+def animal(name: str) -> Animal:
     """The description of one checkpoint. Raises KeyError for a name that is not in NAMES."""
     made: Animal = _MAKERS[name]()
     return made
@@ -30,8 +28,6 @@ def animal(name: str) -> "Animal":
 
 def build(name: str, folder: Path) -> Path:
     """Write the checkpoint `name` into `folder` and return that. The same name gives the same bytes."""
-    from .writing import write
-
     return write(animal(name), folder)
 
 
