@@ -32,12 +32,19 @@ def sub_processor(processor: Any, modality: Modality) -> Any | None:
 
 
 def call(
-    processor: Any, modality: Modality, media: Any, placeholder: str, options: Options, rate: int, sound: Any = None
+    processor: Any,
+    modality: Modality,
+    media: Any,
+    placeholder: str,
+    options: Options,
+    more: Options,
+    rate: int,
+    sound: Any = None,
 ) -> Answer:
-    """`placeholder` (token with marks) with the item, whose own `options` they are. Strings never come here: a processor would
-    open them as addresses. `rate`: samples per second of sounds."""
+    """`placeholder` (token with marks) with the item, whose own `options` they are; `more` goes along. Strings never come here:
+    a processor would open them as addresses. `rate`: samples per second of sounds."""
     own = dict(options)
-    more: Options = {}
+    more = dict(more)
     if isinstance(media, Clip):
         own.update(do_sample_frames=False, video_metadata=[metadata_of(media)])
         media = media.frames
@@ -61,6 +68,14 @@ def call_beside(processor: Any, picture: Any, placeholder: str, options: Options
 def _asked(processor: Any, text: str, given: Options) -> Answer:
     made = processor(text=text, return_text_replacement_offsets=True, return_tensors="pt", **given)
     return Answer(dict(made), str(made["text_replacement_offsets"][0][0]["replacement"]))
+
+
+def small(modality: Modality, rate: int) -> Any:
+    """An item without content: half a second of a clip, or of a sound."""
+    if modality == "audio":
+        return np.zeros(rate // 2, np.float32)
+    picture = np.zeros((64, 64, 3), np.uint8)
+    return Image.fromarray(picture) if modality == "image" else Clip(np.stack([picture] * 4), 8.0)
 
 
 def metadata_of(clip: Clip) -> VideoMetadata:

@@ -27,12 +27,13 @@ def features_of(answer: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
 def choose(model: type[Any], modality: str, features: dict[str, NDArray[Any]]) -> tuple[Kind, dict[str, NDArray[Any]]]:
     """(kind, its tensors) by the signature of `get_<kind>_features`; of a model without such a method, all of them."""
     kinds = _CANDIDATES[modality]
+    largest = max(features, key=lambda name: features[name].nbytes, default="")
     for kind in kinds:
         method = getattr(model, f"get_{kind}_features", None)
         if method is None:
             continue
         taken = {name: features[name] for name in signature(method).parameters if name in features}
-        if any(array.dtype.kind == "f" for array in taken.values()):
+        if largest in taken:
             return kind, taken
     return kinds[0], features
 
@@ -50,5 +51,4 @@ def _array(name: str, value: Any) -> NDArray[Any] | None:
         return None
     if name in _BOOLEAN:
         return np.ascontiguousarray(array != 0)
-    wide = {"f": np.float32, "i": np.int64, "u": np.int64, "b": np.bool_}[array.dtype.kind]
-    return np.ascontiguousarray(array, wide)
+    return np.ascontiguousarray(array, np.float32 if array.dtype.kind == "f" else None)

@@ -5,6 +5,7 @@ from typing import Any
 from ...protocol.errors import EngineError
 from ...protocol.facts import PlaceholderFacts
 from ...protocol.request import Modality
+from .calls import sub_processor
 from .types import Kind
 
 _MARKS: dict[Kind, tuple[tuple[str, str], ...]] = {
@@ -19,29 +20,17 @@ _PLAIN = "\u00a7"
 def find_placeholders(processor: Any, config: Any, ids: dict[Kind, int]) -> dict[Modality, PlaceholderFacts]:
     """Of every modality that the processor has a token and a part for. Raises EngineError where no token stands for rows."""
     found: dict[Modality, PlaceholderFacts] = {}
-    parts: dict[Kind, tuple[str, ...]] = {
-        "image": ("image_processor",),
-        "video": ("video_processor",),
-        "audio": ("feature_extractor", "audio_processor"),
-    }
-    for kind, names in parts.items():
+    for kind in _MARKS:
         token = getattr(processor, f"{kind}_token", None)
-        if not isinstance(token, str) or all(getattr(processor, name, None) is None for name in names):
+        if not isinstance(token, str) or sub_processor(processor, kind) is None:
             continue
-        row = _row_id(processor, kind, ids)
+        row = ids.get(kind, ids.get("image") if kind == "video" else None)
+        if row is None:
+            raise EngineError(f"Neither config.json nor the processor of the model says which token a row of its {kind} is.")
         row_token = processor.tokenizer.convert_ids_to_tokens(row)
         text = _in_template(processor, kind, token) or _in_config(processor, config, kind, token)
         found[kind] = PlaceholderFacts(token=token, text=text, embed_token=row_token or token, embed_token_id=row)
     return found
-
-
-def _row_id(processor: Any, kind: Kind, ids: dict[Kind, int]) -> int:
-    row = ids.get(kind, ids.get("image") if kind == "video" else None)
-    if row is None:
-        row = getattr(processor, f"{kind}_token_id", None)
-    if row is None:
-        raise EngineError(f"Neither config.json nor the processor of the model says which token a row of its {kind} items is.")
-    return int(row)
 
 
 def _in_template(processor: Any, kind: Kind, token: str) -> str:
@@ -60,7 +49,8 @@ def _in_template(processor: Any, kind: Kind, token: str) -> str:
 
 
 def _render(processor: Any, content: list[dict[str, str]]) -> str:
-    return str(processor.apply_chat_template([{"role": "user", "content": content}], tokenize=False))
+    owner = processor if processor.chat_template else processor.tokenizer
+    return str(owner.apply_chat_template([{"role": "user", "content": content}], tokenize=False))
 
 
 def _in_config(processor: Any, config: Any, kind: Kind, token: str) -> str:

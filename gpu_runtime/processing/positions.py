@@ -12,6 +12,10 @@ from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
 from ...protocol.errors import EngineError
 
+RUN, NOTHING, ORDINAL = 0, 1, 2
+"""Anchors of a position: the run's first position; nothing; how many items of the modality came before."""
+_FAR = 7
+"""Tokens that a run is moved by, to see which of its positions go along."""
 _RULE = "get_rope_index"
 _OTHER_NAMES = {
     "second_per_grid_ts": ("video_second_per_grid",),
@@ -21,10 +25,12 @@ _OTHER_NAMES = {
 
 
 class Planes(NamedTuple):
-    """Of a run: `values` [planes, run tokens] minus the run's first position, and the distance to what follows it."""
+    """Of a run: rotary positions [planes, run tokens], each minus its anchor, and the distance to what follows the run."""
 
     values: NDArray[np.int32]
     advance: int
+    anchors: NDArray[np.uint8] | None = None
+    """As in `ProcessedItem`."""
 
 
 class PositionRule:
@@ -34,36 +40,56 @@ class PositionRule:
         self._bare = bare
         self._wanted = signature(getattr(bare, _RULE)).parameters
 
-    def planes(
-        self,
-        before: Sequence[int],
-        run: Sequence[int],
-        after: int,
-        types: Sequence[int],
-        answer: Mapping[str, Any],
-        heard: bool,
-    ) -> Planes:
-        """Of `run` between the tokens `before` and the token `after`. `types`: of all of them, the processor's
-        `mm_token_type_ids`. `answer`: what the processor made of the item. `heard`: a clip's sound lies between its frames.
-        """
-        token_ids = [*before, *run, after]
+    def planes(self, prompt: "Prompt", answer: Mapping[str, Any], heard: bool) -> Planes:
+        """`answer`: what the processor made of the item. `heard`: a clip's sound lies between its frames."""
+        positions = self._positions([prompt], [answer], heard)
+        start, end = prompt.bounds
+        first = positions[:, start - 1].max() + 1 if start else 0
+        return Planes(_whole(positions[:, start:end] - first), int(positions[:, -1].max() - first))
+
+    def anchored_planes(self, prompt: "Prompt", answer: Mapping[str, Any]) -> Planes:
+        """Where some planes do not count from the run's first position: found out by moving the run, and by a second one."""
+        start, end = prompt.bounds
+        plain = self.planes(prompt, answer, False)
+        here = self._positions([prompt], [answer], False)[:, start:end]
+        moved = self._positions([prompt.behind(_FAR)], [answer], False)[:, start + _FAR : end + _FAR]
+        second = self._positions([prompt, prompt], [answer, answer], False)[:, len(prompt.token_ids) :][:, start:end]
+        anchors = np.select([moved - here == _FAR, second - here == 0], [RUN, NOTHING], ORDINAL).astype(np.uint8)
+        return Planes(np.where(anchors == RUN, plain.values, _whole(here)), plain.advance, anchors)
+
+    def _positions(self, prompts: Sequence["Prompt"], answers: Sequence[Mapping[str, Any]], heard: bool) -> NDArray[Any]:
+        """[planes, tokens] of the prompts as one."""
+        token_ids = [number for prompt in prompts for number in prompt.token_ids]
         given = {
             "input_ids": torch.tensor([token_ids]),
             "attention_mask": torch.ones(1, len(token_ids), dtype=torch.int64),
-            "mm_token_type_ids": torch.tensor([types]),
+            "mm_token_type_ids": torch.tensor([[kind for prompt in prompts for kind in prompt.types]]),
             "use_audio_in_video": heard,
         }
         known = {name: given[name] for name in self._wanted if name in given}
         for name in self._wanted:
             for source in (name, *_OTHER_NAMES.get(name, ())):
-                if name not in known and source in answer:
-                    known[name] = torch.as_tensor(answer[source])
-        if "audio_seqlens" in self._wanted and "feature_attention_mask" in answer:
-            known["audio_seqlens"] = torch.as_tensor(answer["feature_attention_mask"]).sum(-1)
-        positions = getattr(self._bare, _RULE)(**known)[0][:, 0].numpy()
-        first = positions[:, len(before) - 1].max() + 1 if before else 0
-        values = positions[:, len(before) : len(before) + len(run)] - first
-        return Planes(_whole(values), int(positions[:, -1].max() - first))
+                if name not in known and source in answers[0]:
+                    known[name] = torch.cat([torch.as_tensor(answer[source]) for answer in answers])
+        if "audio_seqlens" in self._wanted and "feature_attention_mask" in answers[0]:
+            known["audio_seqlens"] = torch.as_tensor(answers[0]["feature_attention_mask"]).sum(-1)
+        positions: NDArray[Any] = getattr(self._bare, _RULE)(**known)[0][:, 0].numpy()
+        return positions
+
+
+class Prompt(NamedTuple):
+    """A run between its marks."""
+
+    token_ids: tuple[int, ...]
+    types: tuple[int, ...]
+    """The processor's `mm_token_type_ids`."""
+    bounds: tuple[int, int]
+    """Of the run; behind it stands at least one token."""
+
+    def behind(self, count: int) -> "Prompt":
+        """The same after `count` tokens of text."""
+        start, end = self.bounds
+        return Prompt((0,) * count + self.token_ids, (0,) * count + self.types, (start + count, end + count))
 
 
 def rule_of(config: Any, model: type[Any]) -> PositionRule | None:

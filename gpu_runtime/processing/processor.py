@@ -1,24 +1,30 @@
 """One checkpoint's processor: features, run and positions of one item at a time."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
+import PIL.Image
 from numpy.typing import NDArray
 from PIL.Image import Image
 
-from ...protocol.errors import RequestError, refuse
+from ...protocol.errors import EngineError, RequestError, refuse
 from ...protocol.facts import PlaceholderFacts
 from ...protocol.request import Modality
 from .. import hf
-from .calls import Answer, call, call_beside, sub_processor
+from .calls import Answer, call, call_beside, small, sub_processor
+from .clips import choose_frames
 from .loading import load_processor
 from .options import as_called, options_of, size_of
 from .parts import choose, features_of
 from .placeholders import find_placeholders
-from .positions import Planes, rule_of
+from .positions import Planes, Prompt, rule_of
+from .previews import Extent, preview
+from .ready import Grid, blank, check_grid
 from .rules import rules_of
 from .runs import Run, embedding_ids, take_apart
 from .sounds import unpadded
@@ -44,7 +50,7 @@ class Processor:
         self._overrides = overrides
         self._processor = load_processor(folder, self._config)
         self._rules = rules_of(self._processor)
-        self._ids = embedding_ids(self._config)
+        self._ids = embedding_ids(self._config, self._processor)
         self._rule = rule_of(self._config, self._model)
         if not self._rules.leave_padding:
             unpadded(sub_processor(self._processor, "audio"))
@@ -57,8 +63,23 @@ class Processor:
         return {} if self._processor is None else find_placeholders(self._processor, self._config, self._ids)
 
     def placeholders(self) -> dict[Modality, PlaceholderFacts]:
-        """Of what the model takes, beside text."""
-        return dict(self._named)
+        """Of what the model takes, beside text. Looks at a small item of each modality, so that one which the processor cannot
+        take is found here and not at the first request. Raises EngineError."""
+        return {modality: self._tried(modality, facts) for modality, facts in self._named.items()}
+
+    def _tried(self, modality: Modality, facts: PlaceholderFacts) -> PlaceholderFacts:
+        try:
+            made = self._item(modality, small(modality, self.sampling_rate), {}, False, None)
+        except RequestError as error:
+            text = f"{type(self._processor).__name__} does not take {modality} items as this checkpoint has them"
+            raise EngineError(f"{text}: {error.__cause__}") from error
+        row = made.parts[0].embed_token_id
+        if made.rows < 1:
+            raise EngineError(
+                f"No token in what {type(self._processor).__name__} writes for {modality} items is known as a row."
+            )
+        token = self._processor.tokenizer.convert_ids_to_tokens(row)
+        return msgspec.structs.replace(facts, embed_token=token, embed_token_id=row)
 
     def options(self, modality: Modality) -> frozenset[str]:
         """Names in a request's processor options that change the modality's features."""
@@ -98,33 +119,72 @@ class Processor:
 
         Raises RequestError for an item that the model cannot take, or options that contradict each other.
         """
+        assert not isinstance(media, str)
+        return self._item(modality, media, self._called(modality, options), siblings, sound)
+
+    def frames(self, total: int, fps: float | None, options: Options) -> list[int] | None:
+        """Indices, never falling, of the frames of a clip that the checkpoint's own processor looks at: no other need be
+        decoded. `total` frames at `fps` a second. None: it does not choose by itself."""
+        clips = sub_processor(self._processor, "video")
+        return None if clips is None else choose_frames(clips, total, fps, {**self._overrides, **options})
+
+    def size(self, modality: Modality, extent: Extent, options: Options) -> int | None:
+        """At least so many tokens an item takes, known before any work on it; None: its class does not say."""
+        if modality not in self._named:
+            return None
+        return preview(self._processor, modality, extent, self._called(modality, options))
+
+    def ready(self, modality: Modality, rows: int, grid: Grid | None, options: Options) -> ProcessedItem:
+        """The run of an embedding of `rows` rows that the caller made: without tensors, and with the rows that it must have.
+
+        Raises RequestError for a grid that is missing, that the tower never makes, or that does not fit the rows.
+        """
+        called = self._called(modality, options)
+        check_grid(self._processor, modality, grid, rows)
+        media, kept = blank(self._processor, modality, grid, options)
+        made = self._item(modality, media, {**called, **kept}, False, None)
+        (part,) = made.parts
+        made = replace(made, parts=(replace(part, tensors={}),))
+        if grid is None and len(made.counts) == 1 and self._any_length(modality, part.rows):
+            made = replace(made, counts=(rows,), parts=(replace(part, tensors={}, rows=rows),), advance=rows)
+        return made
+
+    def _any_length(self, modality: Modality, rows: int) -> bool:
+        """Items of the modality are not all as long as one that has `rows` rows."""
+        if modality != "image":
+            return True
+        other = self._item(modality, PIL.Image.new("RGB", (640, 64)), self._called(modality, {}), False, None)
+        return other.rows != rows
+
+    def _called(self, modality: Modality, options: Options) -> Options:
+        """Options in effect for one item, as the processor's call takes them. RequestError for a modality that is not taken."""
         if modality not in self._named:
             raise refuse("unsupported", f"This model takes no {modality} items.")
-        assert not isinstance(media, str)
-        answer = self._answer(modality, media, {**self._overrides, **options}, siblings, sound)
+        given = {**self._overrides, **options}
+        known = {name: value for name, value in given.items() if name in self.options(modality) and value is not None}
+        return as_called(self._processor, modality, known)
+
+    def _item(self, modality: Modality, media: Any, called: Options, siblings: bool, sound: Samples | None) -> ProcessedItem:
+        answer = self._answer(modality, media, called, siblings, sound)
         run = take_apart(answer.replacement, self._processor.tokenizer, self._ids.values())
-        parts = self._parts(modality, answer, run, sound is not None)
         planes = self._planes(modality, answer, run, sound is not None)
         return ProcessedItem(
             text=run.text,
             counts=run.counts,
-            parts=parts,
+            parts=self._parts(modality, answer, run, sound is not None),
             planes=None if planes is None else planes.values,
             advance=len(run.token_ids) if planes is None else planes.advance,
+            anchors=None if planes is None else planes.anchors,
             number=self._rules.number,
         )
 
-    def _answer(self, modality: Modality, media: Any, options: Options, siblings: bool, sound: Samples | None) -> Answer:
-        known = {name: value for name, value in options.items() if name in self.options(modality) and value is not None}
-        called = {**as_called(self._processor, modality, known), **self._rules.call}
+    def _answer(self, modality: Modality, media: Any, called: Options, siblings: bool, sound: Samples | None) -> Answer:
         text = self._named[modality].text
         try:
             if siblings and modality in self.siblings:
                 return call_beside(self._processor, media, text, called)
-            return call(self._processor, modality, media, text, called, self.sampling_rate, sound)
-        except RequestError:
-            raise
-        except (ValueError, TypeError, IndexError, ZeroDivisionError) as error:
+            return call(self._processor, modality, media, text, called, self._rules.call, self.sampling_rate, sound)
+        except (ValueError, TypeError, IndexError, ArithmeticError) as error:
             raise refuse("unprocessable_media", f"The model's processor does not take this {modality}.") from error
 
     def _parts(self, modality: Modality, answer: Answer, run: Run, heard: bool) -> tuple[Part, ...]:
@@ -145,9 +205,12 @@ class Processor:
         if self._rule is None:
             return None
         token, text = self._named[modality].token, self._named[modality].text
-        marks = [self._processor.tokenizer(part, add_special_tokens=False)["input_ids"] for part in text.split(token)]
-        before, after = marks[0], marks[1][0] if marks[1] else 0
-        types = self._processor.create_mm_token_type_ids([[*before, *run.token_ids, after]])[0]
-        planes = self._rule.planes(before, run.token_ids, after, types, answer.values, heard)
+        before, after = (self._processor.tokenizer(part, add_special_tokens=False)["input_ids"] for part in text.split(token))
+        token_ids = (*before, *run.token_ids, *(after or [0]))
+        types = tuple(self._processor.create_mm_token_type_ids([list(token_ids)])[0])
+        prompt = Prompt(token_ids, types, (len(before), len(before) + len(run.token_ids)))
+        if self._rules.absolute_planes:
+            return self._rule.anchored_planes(prompt, answer.values)
+        planes = self._rule.planes(prompt, answer.values, heard)
         plain = planes.advance == len(run.token_ids) and (planes.values == np.arange(planes.advance)).all()
         return None if plain else planes

@@ -27,15 +27,15 @@ class Run(NamedTuple):
         return sum(count for count, found in zip(self.counts, self.stretches, strict=True) if found == token_id)
 
 
-def embedding_ids(config: Any) -> dict[Kind, int]:
-    """By kind, the token that the model's configuration gives it."""
+def embedding_ids(config: Any, processor: Any) -> dict[Kind, int]:
+    """By kind, the token that the model's configuration gives it; else the processor's own."""
     found: dict[Kind, int] = {}
     for kind in _KINDS:
-        for name in _FIELDS:
-            value = getattr(config, f"{kind}_{name}", None)
-            if isinstance(value, int):
-                found[kind] = value
-                break
+        places = [*((config, f"{kind}_{name}") for name in _FIELDS), (processor, f"{kind}_token_id")]
+        values = (getattr(place, name, None) for place, name in places)
+        number = next((value for value in values if isinstance(value, int)), None)
+        if number is not None:
+            found[kind] = number
     return found
 
 

@@ -40,11 +40,12 @@ def find_class(name: str) -> type[Any] | None:
         return None
     if not getattr(found, "is_dummy", False):
         return found
-    if not utils.is_torchvision_available():
-        real = getattr(_module(found.__module__, name), name)
-        assert isinstance(real, type)
-        return real
-    raise EngineError(f"{name} of transformers needs packages that are not installed: {', '.join(_missing(found))}.")
+    missing = [str(package) for package in getattr(found, "_backends", ()) if package != "torchvision"]
+    if missing:
+        raise EngineError(f"{name} of transformers needs packages that are not installed: {', '.join(missing)}.")
+    real = getattr(_module(found.__module__, name), name)
+    assert isinstance(real, type)
+    return real
 
 
 def _module(path: str, name: str) -> ModuleType:
@@ -96,7 +97,3 @@ def _lend() -> None:
 
 def _yes(*_: object) -> bool:
     return True
-
-
-def _missing(dummy: type[Any]) -> list[str]:
-    return [str(backend) for backend in getattr(dummy, "_backends", ())]

@@ -69,7 +69,7 @@ class Rules:
     """What one processor class needs beyond the call that fits all others."""
 
     call: Options = field(default_factory=dict)
-    """Further arguments of every call."""
+    """Further arguments of every call, of no modality."""
     number: str = ""
     """`ProcessedItem.number`."""
     siblings: tuple[Kind, ...] = ()

@@ -13,14 +13,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from thespis.gpu_runtime import hf
-from thespis.gpu_runtime.processing import Clip, ProcessedItem
+from thespis.gpu_runtime.processing import Clip, ProcessedItem, Processor
 from thespis.gpu_runtime.processing.calls import metadata_of
 from thespis.gpu_runtime.processing.loading import load_processor
+from thespis.protocol.request import Modality
 
 RATE = 16000
 SIZES = ((97, 131), (60, 45), (131, 64))
 CLIPS = ((4, 60, 56), (4, 97, 70), (7, 64, 97))
 SOUNDS = (RATE, 41234)
+COUNTED = {"image_token_pooling": "pixel_values"}
+"""Tensors that are numbers of patches, and the tensor of those patches."""
 
 
 def picture(height: int, width: int) -> Image.Image:
@@ -73,7 +76,8 @@ class Oracle:
         content: list[dict[str, str]] = [{"type": "text", "text": "Look:\n"}]
         for nth in range(count):
             content += [{"type": modality}, {"type": "text", "text": f"\nand {nth} "}]
-        text: str = self.processor.apply_chat_template(
+        owner = self.processor if self.processor.chat_template else self.tokenizer
+        text: str = owner.apply_chat_template(
             [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
         )
         return text
@@ -114,7 +118,8 @@ def splice(prompt: str, token: str, items: Sequence[ProcessedItem], tokenizer: A
     pieces = prompt.split(token)
     assert len(pieces) == len(items) + 1
     text, bounds = pieces[0], []
-    for item, piece in zip(items, pieces[1:], strict=True):
+    for nth, (item, piece) in enumerate(zip(items, pieces[1:], strict=True)):
+        text += item.number.format(n=nth)
         bounds.append((len(text), len(text) + len(item.text)))
         text += item.text + piece
     made = tokenizer(text, return_offsets_mapping=True)
@@ -126,6 +131,7 @@ def splice(prompt: str, token: str, items: Sequence[ProcessedItem], tokenizer: A
         length = next(counts) if number in rows else 1
         ids += [number] * length
         at += [start] * length
+    assert next(counts, None) is None
     inside = [[index for index, start in enumerate(at) if low <= start < high] for low, high in bounds]
     return ids, [(run[0], run[-1] + 1) for run in inside]
 
@@ -134,11 +140,59 @@ def compose(length: int, runs: Sequence[tuple[int, int]], items: Sequence[Proces
     """Positions of a whole prompt: text one by one, each item's planes from where it begins."""
     out = np.zeros((planes, length), np.int64)
     at = base = 0
-    for (start, end), item in zip(runs, items, strict=True):
+    for nth, ((start, end), item) in enumerate(zip(runs, items, strict=True)):
         out[:, at:start] = np.arange(base, base + start - at)
         base += start - at
-        out[:, start:end] = base + (np.arange(end - start) if item.planes is None else item.planes)
+        values = np.arange(end - start) if item.planes is None else item.planes
+        anchors = np.zeros_like(values) if item.anchors is None else item.anchors
+        out[:, start:end] = values + np.choose(anchors, [base, 0, nth])
         base += item.advance
         at = end
     out[:, at:] = np.arange(base, base + length - at)
     return out
+
+
+def check_features(items: Sequence[ProcessedItem], whole: Whole) -> None:
+    """What a batch holds of each item, less the padding to its longest, is what the item has."""
+    for name in set[str]().union(*(item.parts[0].tensors for item in items)):
+        each = [tensors[name] for item in items if name in (tensors := item.parts[0].tensors)]
+        together = np.asarray(
+            whole.features[name].float() if whole.features[name].is_floating_point() else whole.features[name]
+        )
+        if name == "batch_num_images":
+            assert all(alone.tolist() == together.tolist() for alone in each)
+            continue
+        axis = next(
+            axis for axis in (0, 1, together.ndim - 1) if sum(alone.shape[axis] for alone in each) == together.shape[axis]
+        )
+        ends = np.cumsum([alone.shape[axis] for alone in each])
+        for nth, (alone, shared) in enumerate(zip(each, np.split(together, ends[:-1], axis), strict=True)):
+            if name in COUNTED:  # in a batch, from the first item's patches on
+                before = sum(item.parts[0].tensors[COUNTED[name]][..., 0].size for item in items[:nth])
+                shared = np.where(shared < 0, shared, shared - before)
+            assert _same(name, shared[tuple(slice(0, length) for length in alone.shape)], alone), name
+
+
+def _same(name: str, shared: NDArray[Any], alone: NDArray[Any]) -> bool:
+    """Where sounds are padded to the longest, the last frame of a shorter one sees it."""
+    if np.array_equal(shared, alone):
+        return True
+    return name == "input_features" and np.array_equal(shared[..., :-1], alone[..., :-1])
+
+
+def check_conversation(ours: Processor, oracle: Oracle, modality: Modality, media: Sequence[Any]) -> None:
+    """Items one by one, spliced into a conversation, against the conversation whole: token ids, features, positions."""
+    placeholder = ours.placeholders()[modality]
+    prompt = oracle.prompt(modality, len(media))
+    assert prompt.count(placeholder.text) == len(media)
+    whole = oracle.whole(modality, prompt, media)
+    items = [ours.item(modality, one, {}, siblings=len(media) > 1) for one in media]
+    ids, runs = splice(prompt, placeholder.token, items, oracle.tokenizer)
+    assert ids == whole.token_ids
+    assert all(len(item.parts) == 1 and item.rows == sum(item.counts) for item in items)
+    assert {item.parts[0].embed_token_id for item in items} == {placeholder.embed_token_id}
+    check_features(items, whole)
+    if whole.positions is None:
+        assert all(item.planes is None for item in items)
+    else:
+        assert np.array_equal(compose(len(ids), runs, items, len(whole.positions)), whole.positions)

@@ -1,0 +1,29 @@
+"""How long an item's run will be, known before its pixels are made: what no context can hold is refused before the work."""
+
+from typing import Any
+
+from ...protocol.request import Modality
+from .options import BOUNDS
+from .types import Options
+
+_ARGUMENT: dict[str, str] = {"image": "image_sizes", "video": "video_sizes", "audio": "audio_lengths"}
+_OPTIONS: dict[str, str] = {"image": "images_kwargs", "video": "videos_kwargs", "audio": "audio_kwargs"}
+
+Extent = tuple[int, int] | tuple[int, int, int] | int
+"""(height, width) of a picture; (frames, height, width) of a clip; samples of a sound."""
+
+
+def preview(processor: Any, modality: Modality, extent: Extent, options: Options) -> int | None:
+    """What the class says that an item costs: its rows, or all tokens of its run. None: it says nothing."""
+    count = getattr(processor, "_get_num_multimodal_tokens", None)
+    if count is None:
+        return None
+    extents = [list(extent)] if isinstance(extent, tuple) else [extent]
+    size = options.get("size", {})
+    bounds = {name: size[edge] for name, edge in BOUNDS.items() if edge in size}  # some classes read one form, some the other
+    try:
+        made = count(**{_ARGUMENT[modality]: extents, _OPTIONS[modality]: {**options, **bounds}})
+        (tokens,) = made[f"num_{modality}_tokens"]
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError, ArithmeticError):
+        return None
+    return int(tokens)
