@@ -93,7 +93,7 @@ class CachedModel:
 
     def check_links(self, commit: str) -> None:
         """Raises EngineError where a file of the snapshot leads out of the cache."""
-        root = self.root.resolve()
+        places = (self.root.resolve(), self.folder.resolve())  # the owner may keep a model on another disk
         for path in self.snapshot(commit).iterdir():
-            if not path.resolve().is_relative_to(root):
-                raise EngineError(f"{path.name} in {str(path.parent)!r} leads out of the cache {str(root)!r}: remove it.")
+            if not any(path.resolve().is_relative_to(place) for place in places):
+                raise EngineError(f"{path.name} in {str(path.parent)!r} leads out of the cache {str(self.root)!r}: remove it.")

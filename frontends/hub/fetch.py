@@ -133,8 +133,8 @@ class Fetch:
 
     def _transfer(self, file: HubFile, part: BinaryIO) -> None:
         """One request for what the part lacks; everything that comes is kept at once."""
-        from huggingface_hub import hf_hub_url
-        from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
+        from huggingface_hub import get_session, hf_hub_url, hf_raise_for_status
+        from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
         begun = part.tell()
         headers = {**build_hf_headers(library_name="thespis"), "Accept-Encoding": "identity"}

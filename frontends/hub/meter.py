@@ -15,7 +15,7 @@ class Meter:
     """Counts bytes from any thread."""
 
     def __init__(self, what: str, where: str, files: Sequence[HubFile]) -> None:
-        from huggingface_hub.utils import are_progress_bars_disabled
+        from huggingface_hub.utils import are_progress_bars_disabled  # type: ignore[attr-defined]
         from tqdm import tqdm
 
         self._what, self._where, self._files = what, where, len(files)

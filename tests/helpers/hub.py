@@ -49,6 +49,8 @@ class FakeHub:
         self.asked: list[Asked] = []
         self.cuts: list[int] = []
         """Each ends one transfer of a file that is larger, after so many bytes."""
+        self.stalls: list[int] = []
+        """As `cuts`, but the connection stays open and nothing more comes."""
         self.tampered: dict[str, bytes] = {}
         """What is sent in place of a file."""
         self.names_alone = False
@@ -59,6 +61,10 @@ class FakeHub:
         """Where files are really kept: requests for them are sent on to there."""
         self.seconds_per_chunk = 0.0
         """What 64 KiB of a large file take."""
+        self.silent = False
+        """Take requests, and answer none."""
+        self.answer: bytes | None = None
+        """Given to everything, with status 200."""
         self.status: int | None = None
         """Answered to everything."""
         self.gone = False
@@ -124,8 +130,12 @@ class _Handler(BaseHTTPRequestHandler):
             return None
         token = (self.headers.get("Authorization") or "").removeprefix("Bearer ") or None
         self.hub.asked.append(Asked(self.command, self.path, self.headers.get("Range"), token))
+        while self.hub.silent and not self.hub.gone:
+            time.sleep(0.02)
         if self.hub.status is not None:
             return self._send(self.hub.status, b"{}")
+        if self.hub.answer is not None:
+            return self._send(200, self.hub.answer)
         parts = [unquote(part) for part in urlsplit(self.path).path.strip("/").split("/")]
         if parts[:2] == ["api", "models"]:
             return self._info("/".join(parts[2:4]), parts[5] if parts[4:5] == ["revision"] else "main")
@@ -180,12 +190,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command == "HEAD":
             return
-        cut = self.hub.cuts.pop(0) if large and self.hub.cuts and len(body) > self.hub.cuts[0] else None
+        cut, stall = (_taken(ends, len(body)) if large else None for ends in (self.hub.cuts, self.hub.stalls))
         try:
-            self._write(body[:cut], large)
+            self._write(body[: cut if stall is None else stall], large)
+            if stall is not None:
+                self.connection.recv(1)  # until the caller goes
         except OSError:
-            cut = 0  # the caller has gone
-        if cut is not None:
+            self.close_connection = True
+        if cut is not None or stall is not None:
             self.close_connection = True
 
     def _write(self, body: bytes, large: bool) -> None:
@@ -194,6 +206,11 @@ class _Handler(BaseHTTPRequestHandler):
                 time.sleep(self.hub.seconds_per_chunk)
             self.wfile.write(body[start : start + (1 << 16)])
         self.wfile.flush()
+
+
+def _taken(ends: list[int], size: int) -> int | None:
+    """The next of these, if a transfer of this size comes as far."""
+    return ends.pop(0) if ends and size > ends[0] else None
 
 
 def _git_sha1(data: bytes) -> str:

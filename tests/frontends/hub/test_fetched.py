@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from huggingface_hub import constants
 
-from thespis.frontends.hub import fetch
+from thespis.frontends.hub import fetch, listing
 from thespis.frontends.hub.fetch import Stopped
 from thespis.frontends.hub.locate import fetched, located
 from thespis.protocol.config import EngineConfig
@@ -127,6 +127,35 @@ def test_a_hub_in_trouble_leaves_the_cache(hub: FakeHub, model: Repository, cach
     assert f"status {status}" in told(HubId("org/other", None), cache)
 
 
+def test_a_hub_that_is_silent_holds_no_start(
+    hub: FakeHub, model: Repository, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "ANSWER_SECONDS", 0.2)
+    hub.silent = True
+    assert "cannot be reached for 'org/model' (ReadTimeout)" in told(MAIN, cache)
+    hub.silent = False
+    folder = fetched(MAIN, str(cache))
+    hub.silent = True
+    assert fetched(MAIN, str(cache)) == folder
+
+
+def test_a_transfer_that_falls_silent_is_taken_up_again(
+    hub: FakeHub, model: Repository, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetch, "SILENT_SECONDS", 0.2)
+    hub.stalls = [100_000]
+    assert (fetched(MAIN, str(cache)) / "model.safetensors").read_bytes() == FILES["model.safetensors"]
+    assert hub.asked[-1].range == "bytes=100000-"
+
+
+def test_what_answers_and_is_no_hub(hub: FakeHub, model: Repository, cache: Path) -> None:
+    for answer in (b"<html>log in first</html>", b"[]", b'{"id": "org/model", "sha": "main", "siblings": []}'):
+        hub.answer = answer
+        text = told(MAIN, cache)
+        assert hub.url in text
+        assert "see to the network, or to HF_ENDPOINT" in text or "names no commit" in text
+
+
 def test_offline(hub: FakeHub, model: Repository, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = fetched(MAIN, str(cache))
     hub.asked.clear()
@@ -237,6 +266,15 @@ def test_a_file_that_leads_out_of_the_cache_is_refused(hub: FakeHub, model: Repo
     (tmp_path / "secret.json").write_text("{}")
     (folder / "processor_config.json").symlink_to(tmp_path / "secret.json")
     assert "leads out of the cache" in told(MAIN, cache)
+
+
+def test_a_model_that_its_owner_keeps_on_another_disk_is_taken(
+    hub: FakeHub, model: Repository, cache: Path, tmp_path: Path
+) -> None:
+    folder = fetched(MAIN, str(cache))
+    (cache / "models--org--model").rename(tmp_path / "elsewhere")
+    (cache / "models--org--model").symlink_to(tmp_path / "elsewhere")
+    assert fetched(MAIN, str(cache)) == folder
 
 
 def test_what_others_have_fetched_in_part_is_completed(hub: FakeHub, model: Repository, cache: Path) -> None:
