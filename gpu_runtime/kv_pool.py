@@ -29,10 +29,11 @@ class KvPool:
             self.blocks |= zip(group.layers, whole.unbind(0), strict=True)
         self.slots: dict[int, torch.Tensor] = {layer: whole.flatten(0, 1) for layer, whole in self.blocks.items()}
         """By layer, then by slot = block * block_size + offset: [slots, 2, kv_heads, width]."""
+        self._block_bytes = max(whole[0].numel() * whole.itemsize for whole in self.blocks.values())
 
     def blocks_in(self, nbytes: int) -> int:
         """How many blocks of the layer with the largest ones fit into so many bytes."""
-        return nbytes // max(whole[0].numel() * whole.itemsize for whole in self.blocks.values())
+        return nbytes // self._block_bytes
 
     def clear(self, slots: torch.Tensor) -> None:
         """Zero what a faulty sequence wrote: its blocks go to others, who mask what they have not written yet."""

@@ -9,24 +9,28 @@ WORTH_PACKING = 1 << 18
 
 
 class Linear(nn.Module):
-    """x @ weight.T + bias. When packed, the dense weight is not kept."""
+    """x @ weight.T + bias. When packed, the dense weight is not kept.
+
+    Its tensors are plain attributes and its call is its forward: a decode step of a small model is mostly such calls.
+    """
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None, pack: bool = True) -> None:
         """`weight` [out, in], `bias` [out]; neither is copied where it is not packed."""
         super().__init__()
         self.out_features, self.in_features = weight.shape
-        self.bias = None if bias is None else nn.Parameter(bias.detach(), requires_grad=False)
-        self._packed: torch.Tensor | None = None
-        if pack and _worth_packing(weight):
-            self._packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous(), 8)
-        else:
-            self.weight = nn.Parameter(weight.detach(), requires_grad=False)
+        self._bias = None if bias is None else bias.detach()
+        self._is_packed = pack and _worth_packing(weight)
+        self._weight = weight.detach()
+        if self._is_packed:
+            self._weight = torch.ops.mkldnn._reorder_linear_weight(self._weight.contiguous(), 8)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if self._packed is not None:
-            out: torch.Tensor = torch.ops.mkldnn._linear_pointwise(x, self._packed, self.bias, "none", [], "")
+        if self._is_packed:
+            out: torch.Tensor = torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, "none", [], "")
             return out
-        return F.linear(x, self.weight, self.bias)
+        return F.linear(x, self._weight, self._bias)
+
+    __call__ = forward
 
 
 def _worth_packing(weight: torch.Tensor) -> bool:
