@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from torch.nn import functional as F
 
 from ..protocol.facts import ModelFacts
 from ..protocol.request import MODALITIES, Modality
@@ -48,7 +49,7 @@ class Encoder:
         """[rows, embed_width]: the embedding, and beside it what further layers add, zeros where this kind adds nothing."""
         levels = encode(tensors, rows)
         wide = torch.cat(levels, dim=-1)
-        wide = torch.nn.functional.pad(wide, (0, self._width - wide.shape[-1]))
+        wide = F.pad(wide, (0, max(0, self._width - wide.shape[-1])))
         return wide.to(device="cpu", dtype=self.dtype)
 
 

@@ -52,15 +52,10 @@ def load_language_model(model: ModelFacts, dtype: torch.dtype, device: torch.dev
     if fused and can_fuse(parts.decoder):
         decoder: Decoder = fuse(parts.decoder)
     else:
-        decoder = TransformersDecoder(parts.decoder, _planes(parts, model))
+        decoder = TransformersDecoder(parts.decoder, model.position_planes, model.per_layer_width > 0)
     served = LanguageModel(parts.embedding, decoder, Head(parts, _is_tied(parts)), model)
     check(served, expected, model, dtype, device)
     return served
-
-
-def _planes(parts: Parts, model: ModelFacts) -> int:
-    rotary = getattr(parts.decoder, "rotary_emb", None)
-    return max(model.position_planes, 3 if hasattr(rotary, "mrope_section") else 1)
 
 
 def _is_tied(parts: Parts) -> bool:

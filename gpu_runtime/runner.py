@@ -174,10 +174,11 @@ class Runner:
         most = self._pool.blocks_in(CPU_CACHE_BYTES) if self._device.type == "cpu" else None
         layout = lay_out(batch.starts, batch.counts, tables, batch.slots, self._block_size, self._device, most)
         self._attention.begin(layout)
-        x = self._model.embed(torch.from_numpy(batch.tokens).to(self._device))
-        deep = lay_over(x, batch, embeds) if embeds else None
+        tokens = torch.from_numpy(batch.tokens).to(self._device)
+        x = self._model.embed(tokens)
+        items = lay_over(x, batch, embeds) if embeds else None
         positions = torch.from_numpy(batch.positions).to(self._device)
-        return self._model.decoder(StepInputs(x, positions, batch.lengths, deep), self._attention)
+        return self._model.decoder(StepInputs(tokens, x, positions, batch.lengths, items), self._attention)
 
     def _fault_non_finite(self, batch: Batch, hidden: torch.Tensor, faults: dict[int, str]) -> None:
         """Works with a NaN or infinity anywhere: their sequences fault and what they wrote is cleared (see KvPool)."""

@@ -3,12 +3,14 @@
 from typing import Any
 
 import torch
+from torch import nn
 from torch.nn import functional as F
 from transformers.modeling_utils import AttentionInterface
 
 from ..attention.paged import How, PagedAttention
 
 NAME = "thespis_paged"
+_BOUND = "thespis_attention"
 _WITHOUT_EFFECT = frozenset(
     {"position_ids", "position_embeddings", "cache_position", "use_cache", "return_dict", "output_attentions"}
     | {"output_hidden_states", "output_router_logits", "logits_to_keep", "visual_pos_masks", "deepstack_visual_embeds"}
@@ -21,11 +23,18 @@ class Unsupported(Exception):
 
 
 def register() -> None:
-    """Make `NAME` an attention implementation of transformers. It gets `paged=PagedAttention` as a keyword of the model's call.
+    """Make `NAME` an attention implementation of transformers.
 
     No mask is registered for the name, which makes transformers build none.
     """
     AttentionInterface.register(NAME, attention)
+
+
+def bind(decoder: nn.Module, paged: PagedAttention) -> None:
+    """Have the layers of `decoder` attend through `paged`. Not a keyword of its call: not every class hands those down."""
+    for module in decoder.modules():
+        if hasattr(module, "layer_idx"):
+            setattr(module, _BOUND, paged)
 
 
 def attention(
@@ -35,7 +44,6 @@ def attention(
     value: torch.Tensor,
     attention_mask: torch.Tensor | None = None,
     *,
-    paged: PagedAttention,
     scaling: float | None = None,
     sliding_window: int | None = None,
     softcap: float | None = None,
@@ -50,6 +58,7 @@ def attention(
     """
     _refuse_unknown(others, attention_mask, is_causal if is_causal is not None else getattr(module, "is_causal", True))
     layer: int = module.layer_idx
+    paged: PagedAttention = getattr(module, _BOUND)
     _, heads, tokens, key_dim = query.shape
     value_dim = value.shape[-1]
     how = How(key_dim**-0.5 if scaling is None else scaling, sliding_window, softcap, s_aux)

@@ -14,31 +14,43 @@ from .step import StepInputs
 class TransformersDecoder:
     """Takes the module over: its attention, linear layers and rotary positions are replaced."""
 
-    def __init__(self, decoder: Any, planes: int) -> None:
-        """`planes`: rotary positions of one token."""
+    def __init__(self, decoder: Any, planes: int, per_layer: bool = False) -> None:
+        """`planes`: rotary positions of one token; `per_layer`: each layer gets inputs of its own beside the hidden states."""
         ours.register()
         decoder.set_attn_implementation(ours.NAME)
         replace_linears(decoder)
         self._decoder = decoder
         self._planes = planes
+        self._per_layer = per_layer
         self._ropes = fix_lengths(decoder)
+        self._bound: PagedAttention | None = None
 
     def __call__(self, step: StepInputs, attention: PagedAttention) -> torch.Tensor:
+        if attention is not self._bound:
+            ours.bind(self._decoder, attention)
+            self._bound = attention
         for rope in self._ropes:
             rope.begin(step.lengths)
         more: dict[str, Any] = {}
-        if step.deep is not None:
-            more = {"visual_pos_masks": step.deep.mask[None], "deepstack_visual_embeds": list(step.deep.rows)}
+        if step.items is not None and step.items.deep is not None:
+            more = {"visual_pos_masks": step.items.mask[None], "deepstack_visual_embeds": list(step.items.deep)}
+        if self._per_layer:
+            more["per_layer_inputs"] = self._decoder.get_per_layer_inputs(self._sayable(step)[None], None)
         out = self._decoder(
             inputs_embeds=step.embeds[None],
             position_ids=self._position_ids(step.positions),
             attention_mask=None,
             use_cache=False,
-            paged=attention,
             **more,
         )
         hidden: torch.Tensor = out.last_hidden_state[0]
         return hidden
+
+    def _sayable(self, step: StepInputs) -> torch.Tensor:
+        """Token ids, padding in the place of an item's rows."""
+        if step.items is None:
+            return step.tokens
+        return step.tokens.masked_fill(step.items.mask, int(self._decoder.config.pad_token_id or 0))
 
     def _position_ids(self, positions: torch.Tensor) -> torch.Tensor:
         """[1, tokens], or [planes, 1, tokens]."""

@@ -14,8 +14,8 @@ class OwnTowers:
 
     encode: dict[str, Callable[..., torch.Tensor]]
     """By kind: (body, rows, **the item's tensors) to [rows, hidden]."""
-    inside: str | None = None
-    """The part of the body that holds them, where that is the decoder too."""
+    inside: tuple[str, ...] = ()
+    """The parts of the body that hold them, where the body is the decoder too."""
 
 
 def _qwen2_audio(body: Any, rows: int, input_features: torch.Tensor, feature_attention_mask: torch.Tensor) -> torch.Tensor:
@@ -50,7 +50,7 @@ OWN: dict[str, OwnTowers] = {
             "image": _phi4("image_embed", lambda config: int(config.vision_config.image_token_id)),
             "audio": _phi4("audio_embed", lambda config: int(config.audio_config.audio_token_id)),
         },
-        inside="embed_tokens_extend",
+        inside=("embed_tokens_extend.image_embed", "embed_tokens_extend.audio_embed"),
     ),
 }
 """By model type."""

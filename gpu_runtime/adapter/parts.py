@@ -37,7 +37,7 @@ class Parts(NamedTuple):
     def towers(self) -> list[str]:
         """Paths of towers that lie in the decoder itself."""
         row = OWN.get(self.whole.config.model_type)
-        return [] if row is None or row.inside is None else [f"{path_of(self.whole, self.decoder)}.{row.inside}"]
+        return [] if row is None else [f"{path_of(self.whole, self.decoder)}.{part}" for part in row.inside]
 
 
 def take_apart(whole: PreTrainedModel) -> Parts:
@@ -45,8 +45,9 @@ def take_apart(whole: PreTrainedModel) -> Parts:
     embedding, head = whole.get_input_embeddings(), whole.get_output_embeddings()
     decoder: Any = whole.get_decoder()
     if isinstance(decoder, PreTrainedModel) and decoder.get_output_embeddings() is not None:  # itself a model with a head
-        decoder = decoder.get_decoder()
-    if embedding is None or head is None or decoder is whole or not hasattr(decoder, "layers"):
+        inner = decoder.get_decoder() if decoder is not whole else decoder
+        decoder = inner if inner is not decoder else getattr(decoder, "model", None)
+    if embedding is None or head is None or decoder is None:
         raise EngineError(f"{type(whole).__name__} of transformers is no decoder with embeddings and a head: it cannot be run.")
     return Parts(whole, decoder, embedding, head)
 

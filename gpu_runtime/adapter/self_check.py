@@ -17,6 +17,7 @@ from ...protocol.facts import ModelFacts
 from ..attention.paged import How, PagedAttention
 from ..attention.step import lay_out
 from ..kv_pool import KvPool
+from . import masks
 from .attention import Unsupported
 from .parts import Parts
 from .step import Decoder, StepInputs
@@ -53,12 +54,22 @@ def ask(parts: Parts, model: ModelFacts, device: torch.device) -> Expected:
     marks = {facts.embed_token_id for facts in model.placeholders.values()}
     plain = [token for token in range(min(model.vocab, 64 * TOKENS)) if token not in marks]
     tokens = torch.tensor([plain[i * 37 % len(plain)] for i in range(TOKENS)], device=device)
-    try:
-        parts.decoder.set_attn_implementation("eager")
+
+    def forward() -> torch.Tensor:
         ids = tokens[None]
-        logits = parts.whole(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits
+        logits: torch.Tensor = parts.whole(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits
+        return logits
+
+    try:
+        masks.register()
+        parts.decoder.set_attn_implementation(masks.NAME)
+        masked = masks.wrong_layer(forward, model.context)
+        parts.decoder.set_attn_implementation("eager")
+        logits = forward()
     except Exception as error:  # foreign code, hundreds of classes of it
         raise _refusal(model, f"its own forward fails ({_said(error)})") from error
+    if masked is not None:
+        raise _refusal(model, f"the mask of its layer {masked} is neither causal nor the window that its attention is given")
     if logits.shape != (1, TOKENS, model.vocab):
         raise _refusal(model, f"its head scores {logits.shape[-1]} tokens; its facts say {model.vocab}")
     return Expected(tokens, logits[0].float())
@@ -101,7 +112,8 @@ def _run(served: Model, tokens: torch.Tensor, attention: PagedAttention, model: 
         starts, sizes = (np.array([each[row] for row in rows], dtype=np.int64) for each in (done, counts))
         attention.begin(lay_out(starts, sizes, tables[rows], slots, BLOCK_SIZE, tokens.device))
         positions = torch.from_numpy(index).to(tokens.device)
-        step = StepInputs(served.embed(tokens[positions]), positions, np.full(len(index), TOKENS))
+        ids = tokens[positions]
+        step = StepInputs(ids, served.embed(ids), positions, np.full(len(index), TOKENS))
         logits = served.logits(served.decoder(step, attention))
         for row in rows:
             found[row].append(logits[torch.from_numpy(owner == row).to(logits.device)])

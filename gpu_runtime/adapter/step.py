@@ -8,21 +8,23 @@ import torch
 from numpy.typing import NDArray
 
 from ..attention.paged import PagedAttention
-from ..overlay import Deep
+from ..overlay import Items
 
 
 @dataclass
 class StepInputs:
     """Of all tokens of a step, in its order."""
 
+    tokens: torch.Tensor
+    """int64 [tokens]: their ids."""
     embeds: torch.Tensor
     """[tokens, hidden]"""
     positions: torch.Tensor
     """int64 [tokens], or [planes, tokens] where a prompt brings its own."""
     lengths: NDArray[np.int64]
     """[tokens]: positions that the prompt of each token's sequence takes."""
-    deep: Deep | None = None
-    """None: no item's tokens are in the step, or the model adds nothing further to them."""
+    items: Items | None = None
+    """None: no item's tokens are in the step."""
 
 
 class Decoder(Protocol):

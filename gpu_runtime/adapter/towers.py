@@ -68,8 +68,8 @@ def find_towers(whole: PreTrainedModel, modalities: Sequence[Modality]) -> Tower
     if not kept:
         return Towers(body, [], [], own)
     path = path_of(whole, body)
-    if row is not None and row.inside is not None:
-        return Towers(body, [f"{path}.{row.inside}"], [], own)
+    if row is not None and row.inside:
+        return Towers(body, [f"{path}.{part}" for part in row.inside], [], own)
     without: list[nn.Module] = [whole.get_decoder(), whole.get_input_embeddings(), whole.get_output_embeddings()]
     needed = [_encoder(body, kind) for kind in kept]
     unneeded = [_encoder(body, kind) for kind in kinds if kind not in kept]

@@ -19,8 +19,8 @@ def fill(
     device: torch.device,
     without: Collection[str] = (),
 ) -> None:
-    """Give the modules of `model` at and below the paths `roots`, but for those of `without`, their weights; the others stay
-    on meta.
+    """Give the modules of `model` at and below the paths `roots`, but for those of `without`, their weights; an `Absent`
+    stands in for each of the others afterwards.
 
     Raises EngineError for weights that are missing or of another shape.
     """
@@ -38,7 +38,30 @@ def fill(
         for name, buffer in list(owner._buffers.items()):
             if buffer is not None and name not in owner._non_persistent_buffers_set and buffer.device.type == "meta":
                 owner._buffers[name] = checkpoint.read(_join(path, name), buffer.shape, buffer.dtype, device)
+    _take_out(model, {path for path, _ in kept}, Absent(dtype, device))
     model.eval()
+
+
+class Absent(nn.Module):
+    """In the place of a part that this process does not need. Models ask their parts where they are."""
+
+    def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
+        super().__init__()
+        self.dtype, self.device = dtype, device
+
+
+def _take_out(model: nn.Module, kept: set[str], absent: Absent) -> None:
+    """Models ask themselves for their device and dtype: nothing of what stayed on meta may answer."""
+    above = {path[:end] for path in kept for end in range(len(path)) if path[end] == "."} | {""}
+    for path, owner in list(model.named_modules(remove_duplicate=False)):
+        if path not in kept and path not in above:
+            continue
+        for name, _ in list(owner.named_children()):
+            if _join(path, name) not in kept | above:
+                setattr(owner, name, absent)
+        if path not in kept:
+            for name in owner._parameters:
+                owner._parameters[name] = None
 
 
 def _read(

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from thespis.gpu_runtime.encoder import Encoder, load_encoder
+from thespis.gpu_runtime.facts import model_facts
 from thespis.gpu_runtime.runner import Runner
 from thespis.protocol.blobs import BlobError, BlobRef
-from thespis.protocol.checkpoint import inspect
 from thespis.protocol.config import EngineConfig, configure
 from thespis.protocol.division import divide
 from thespis.protocol.edges.gpu_runner_to_scheduler import StepResult
@@ -29,7 +29,7 @@ GREEDY = SamplingParams(temperature=0.0)
 
 def runner_config(folder: Path, **changes: Any) -> RunnerConfig:
     settings = {"model": str(folder), "device": DEVICE, "runner_threads": 1, "block_size": BLOCK, "kv_cache_gb": 0.01}
-    config = divide(configure(EngineConfig, {**settings, **changes}), inspect(folder)).roles["gpu-runner"]
+    config = divide(configure(EngineConfig, {**settings, **changes}), model_facts(folder)).roles["gpu-runner"]
     assert isinstance(config, RunnerConfig)
     return config
 
@@ -201,4 +201,4 @@ class Driver:
 
 
 def encoder_for(folder: Path) -> Encoder:
-    return load_encoder(inspect(folder), "float32", DEVICE, 1)
+    return load_encoder(model_facts(folder), "float32", DEVICE, 1)
