@@ -34,18 +34,27 @@ def find_placeholders(processor: Any, config: Any, ids: dict[Kind, int]) -> dict
 
 
 def _in_template(processor: Any, kind: Kind, token: str) -> str:
-    """What the template writes for an item more than without it; "": there is no template, or it names no items."""
+    """The token with the special tokens beside it that the template writes for an item alone; "": it writes no such token."""
     text = {"type": "text", "text": _PLAIN}
     try:
-        with_item = _render(processor, [{"type": kind}, text])
-        without = _render(processor, [text])
+        with_item, without = _render(processor, [{"type": kind}, text]), _render(processor, [text])
     except Exception:  # a template may refuse parts, in words of its own
         return ""
-    start = next((i for i, (a, b) in enumerate(zip(with_item, without, strict=False)) if a != b), len(without))
-    left, right = with_item[start:], without[start:]
-    end = next((i for i, (a, b) in enumerate(zip(left[::-1], right[::-1], strict=False)) if a != b), len(right))
-    more = left[: len(left) - end].strip()
-    return more if more.count(token) == 1 else ""
+    if with_item.count(token) != 1:
+        return ""
+    marks = [word for word in _special(processor.tokenizer) if with_item.count(word) > without.count(word) and word != token]
+    before, after = with_item.split(token)
+    left, right = "", ""
+    while mark := next((word for word in marks if before.endswith(word)), ""):
+        before, left = before.removesuffix(mark), mark + left
+    while mark := next((word for word in marks if after.startswith(word)), ""):
+        after, right = after.removeprefix(mark), right + mark
+    return f"{left}{token}{right}"
+
+
+def _special(tokenizer: Any) -> list[str]:
+    """Longest first."""
+    return sorted((str(word) for word in tokenizer.get_added_vocab()), key=len, reverse=True)
 
 
 def _render(processor: Any, content: list[dict[str, str]]) -> str:

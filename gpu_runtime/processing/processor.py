@@ -1,5 +1,6 @@
 """One checkpoint's processor: features, run and positions of one item at a time."""
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -72,7 +73,7 @@ class Processor:
             made = self._item(modality, small(modality, self.sampling_rate), {}, False, None)
         except RequestError as error:
             text = f"{type(self._processor).__name__} does not take {modality} items as this checkpoint has them"
-            raise EngineError(f"{text}: {error.__cause__}") from error
+            raise EngineError(f"{text}: {error.__cause__}") from error.__cause__
         row = made.parts[0].embed_token_id
         if made.rows < 1:
             raise EngineError(
@@ -128,9 +129,9 @@ class Processor:
         clips = sub_processor(self._processor, "video")
         return None if clips is None else choose_frames(clips, total, fps, {**self._overrides, **options})
 
-    def size(self, modality: Modality, extent: Extent, options: Options) -> int | None:
+    def size(self, modality: Modality, extent: Extent, options: Options, siblings: bool = False) -> int | None:
         """At least so many tokens an item takes, known before any work on it; None: its class does not say."""
-        if modality not in self._named:
+        if modality not in self._named or (siblings and modality in self.siblings):
             return None
         return preview(self._processor, modality, extent, self._called(modality, options))
 
@@ -165,6 +166,11 @@ class Processor:
         return as_called(self._processor, modality, known)
 
     def _item(self, modality: Modality, media: Any, called: Options, siblings: bool, sound: Samples | None) -> ProcessedItem:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what transformers will call otherwise one day: nothing that a caller did
+            return self._made(modality, media, called, siblings, sound)
+
+    def _made(self, modality: Modality, media: Any, called: Options, siblings: bool, sound: Samples | None) -> ProcessedItem:
         answer = self._answer(modality, media, called, siblings, sound)
         run = take_apart(answer.replacement, self._processor.tokenizer, self._ids.values())
         planes = self._planes(modality, answer, run, sound is not None)

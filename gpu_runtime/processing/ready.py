@@ -39,7 +39,7 @@ def check_grid(processor: Any, modality: Modality, grid: Grid | None, rows: int)
         text = f"The height and width of a grid (t, h, w) must be multiples of {merge}, got {list(grid)}."
         raise refuse("invalid_request", text)
     if (expected := prod(grid) // merge**2) > rows:  # before anything of its size is made
-        raise refuse("invalid_request", f"Embeddings with the grid {list(grid)} have {expected} rows, not {rows}.")
+        raise refuse("invalid_request", f"Embeddings must have {expected} rows, got {rows}.")
 
 
 def blank(processor: Any, modality: Modality, grid: Grid | None, options: Options) -> tuple[Any, Options]:

@@ -52,6 +52,13 @@ def media_of(modality: str) -> list[Any]:
             return [sound(length) for length in SOUNDS]
 
 
+def extent_of(media: Any) -> Any:
+    """What `Processor.size` is asked of."""
+    if isinstance(media, Clip):
+        return media.frames.shape[:3]
+    return (media.height, media.width) if isinstance(media, Image.Image) else len(media)
+
+
 class Whole(NamedTuple):
     """What transformers makes of a whole prompt."""
 
@@ -96,15 +103,33 @@ class Oracle:
                 }
             case _:
                 given = {"audio": list(media), "audio_kwargs": {"sampling_rate": RATE}}
-        made = self.processor(text=[prompt], return_tensors="pt", **given)
-        return Whole(made["input_ids"][0].tolist(), dict(made), self._positions(made))
+        return self._made(prompt, given, False)
 
-    def _positions(self, made: Any) -> NDArray[np.int64] | None:
+    def heard(self, prompt: str, clips: Sequence[Clip], sounds: Sequence[NDArray[np.float32]]) -> Whole:
+        """`whole` of clips at one frame a second, each with its own sound."""
+        seen = {"video_metadata": [metadata_of(one) for one in clips], "do_sample_frames": False, "fps": 1.0}
+        given = {
+            "videos": [one.frames for one in clips],
+            "audio": list(sounds),
+            "audio_from_video_indices": list(range(len(clips))),
+            "load_audio_from_video": True,
+            "videos_kwargs": seen,
+            "audio_kwargs": {"sampling_rate": RATE},
+        }
+        return self._made(prompt, given, True)
+
+    def _made(self, prompt: str, given: dict[str, Any], heard: bool) -> Whole:
+        made = self.processor(text=[prompt], return_tensors="pt", **given)
+        return Whole(made["input_ids"][0].tolist(), dict(made), self._positions(made, heard))
+
+    def _positions(self, made: Any, heard: bool) -> NDArray[np.int64] | None:
         if self._rope is None:
             return None
         rule = self._rope.get_rope_index
         names = rule.__code__.co_varnames[: rule.__code__.co_argcount]
         given = {name: made[name] for name in names if name in made}
+        if "use_audio_in_video" in names:
+            given["use_audio_in_video"] = heard
         if "second_per_grids" in names and "video_second_per_grid" in made:
             given["second_per_grids"] = torch.as_tensor(made["video_second_per_grid"]).float()
         if "audio_seqlens" in names and "feature_attention_mask" in made:
@@ -192,6 +217,9 @@ def check_conversation(ours: Processor, oracle: Oracle, modality: Modality, medi
     assert all(len(item.parts) == 1 and item.rows == sum(item.counts) for item in items)
     assert {item.parts[0].embed_token_id for item in items} == {placeholder.embed_token_id}
     check_features(items, whole)
+    for one, item, (start, end) in zip(media, items, runs, strict=True):
+        cost = ours.size(modality, extent_of(one), {}, siblings=len(media) > 1)
+        assert cost is None or item.rows <= cost <= end - start
     if whole.positions is None:
         assert all(item.planes is None for item in items)
     else:

@@ -1,0 +1,98 @@
+"""Embeddings that a caller made: their run is that of an item which its own encoder would have given as many rows."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from thespis.gpu_runtime.processing import Clip, Processor, load
+from thespis.protocol.errors import RequestError
+from thespis.tests.zoo.catalog import Zoo
+
+
+@pytest.fixture(scope="module")
+def qwen(zoo: Zoo) -> Processor:
+    return load(zoo("qwen2_vl"))
+
+
+def test_a_grid_gives_the_run_of_a_picture_that_is_seen_so(qwen: Processor) -> None:
+    seen = qwen.item("image", Image.new("RGB", (168, 112)), {})
+    assert seen.parts[0].tensors["image_grid_thw"].tolist() == [[1, 8, 12]]
+    ready = qwen.ready("image", 24, (1, 8, 12), {})
+    assert (ready.text, ready.counts, ready.rows, ready.advance) == (seen.text, seen.counts, seen.rows, seen.advance)
+    assert ready.planes is not None
+    assert np.array_equal(ready.planes, seen.planes)
+    assert ready.parts[0].tensors == {}
+
+
+def test_a_clips_grid_counts_pairs_of_frames(qwen: Processor) -> None:
+    clip = Clip(np.zeros((4, 112, 168, 3), np.uint8), 2.0)
+    seen, ready = qwen.item("video", clip, {}), qwen.ready("video", 48, (2, 8, 12), {})
+    assert (ready.counts, ready.advance) == (seen.counts, seen.advance)
+    assert np.array_equal(ready.planes, seen.planes)
+
+
+def test_bounds_of_pixels_do_not_change_a_grid(qwen: Processor) -> None:
+    assert qwen.ready("image", 1, (1, 2, 2), {"min_pixels": 50_000}).counts == (1,)
+
+
+def test_sounds_have_as_many_rows_as_they_are_given(zoo: Zoo) -> None:
+    ready = load(zoo("qwen2_5_omni")).ready("audio", 77, None, {})
+    assert (ready.counts, ready.rows, ready.planes, ready.advance) == ((77,), 77, None, 77)
+
+
+def test_pictures_that_are_all_equally_long_have_that_many_rows(zoo: Zoo) -> None:
+    """What the caller gives is compared with it where its embedding is checked."""
+    assert load(zoo("llava")).ready("image", 5, None, {}).rows == 16
+
+
+def test_pictures_of_many_lengths_have_as_many_rows_as_they_are_given(zoo: Zoo) -> None:
+    assert load(zoo("llava_next")).ready("image", 41, None, {}).counts == (41,)
+
+
+@pytest.mark.parametrize(
+    ("grid", "rows", "told"),
+    [
+        (None, 24, "need their grid"),
+        ((1, 0, 12), 24, "three positive numbers"),
+        ((1, 7, 12), 24, "multiples of 2"),
+        ((1, 8000, 12000), 24, "must have 24000000 rows, got 24"),
+    ],
+)
+def test_a_grid_that_means_nothing_is_refused(qwen: Processor, grid: Any, rows: int, told: str) -> None:
+    with pytest.raises(RequestError, match=told):
+        qwen.ready("image", rows, grid, {})
+
+
+def test_a_grid_that_is_not_asked_for_is_refused(zoo: Zoo) -> None:
+    with pytest.raises(RequestError, match="leave it out"):
+        load(zoo("llava")).ready("image", 16, (1, 4, 4), {})
+
+
+def test_bounds_change_what_an_item_costs_and_what_it_is(qwen: Processor) -> None:
+    picture = Image.new("RGB", (131, 97))
+    bounds = {"min_pixels": 200_000, "max_pixels": 300_000}
+    assert qwen.size("image", (97, 131), bounds) == qwen.item("image", picture, bounds).rows
+    assert qwen.item("image", picture, bounds).rows > qwen.item("image", picture, {}).rows
+
+
+def test_bounds_that_contradict_each_other_are_refused(qwen: Processor) -> None:
+    with pytest.raises(RequestError, match="more than max_pixels"):
+        qwen.item("image", Image.new("RGB", (64, 64)), {"min_pixels": 9000, "max_pixels": 4000})
+
+
+def test_a_picture_that_the_processor_cannot_take_is_refused_in_words_of_ours(qwen: Processor) -> None:
+    with pytest.raises(RequestError) as refused:
+        qwen.item("image", Image.new("RGB", (2000, 2)), {})
+    assert refused.value.failure.text == "The model's processor does not take this image."
+
+
+def test_a_modality_that_the_model_has_not_is_refused(qwen: Processor) -> None:
+    with pytest.raises(RequestError, match="takes no audio"):
+        qwen.item("audio", np.zeros(16000, np.float32), {})
+
+
+def test_options_of_the_start_hold_where_an_item_has_none(zoo: Zoo) -> None:
+    small, picture = load(zoo("qwen2_vl"), {"max_pixels": 6272}), Image.new("RGB", (200, 200))
+    assert small.item("image", picture, {}).rows < small.item("image", picture, {"max_pixels": 50_000}).rows
