@@ -33,7 +33,7 @@ from ..protocol.errors import EngineError
 from ..protocol.wire import Decoder, Message, WireError
 from . import last_words
 from .launch import Launch
-from .link import DirectorLink
+from .link import START_SECONDS, DirectorLink
 from .peers import Inboxes, PeerTable, UnknownSenders
 
 log = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ class BaseActor:
 
     def hello(self) -> bytes:
         """Introduce this process and open its inboxes; returns its configuration. Raises SystemExit where it is refused."""
-        welcome = self.link.hello()
+        welcome = self.link.hello(START_SECONDS)
         if isinstance(welcome, Refused):
             raise SystemExit(welcome.text)
         self.link.start_heartbeats()

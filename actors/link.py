@@ -19,6 +19,8 @@ HEART = "heartbeat"
 """Name of the thread that speaks for its process."""
 HEARTBEAT_SECONDS = 0.5
 HELLO_SECONDS = 30.0
+START_SECONDS = 300.0
+"""For the processes of an engine: before they get their part, what the model is has to be found out."""
 HANG_SECONDS = 300.0
 """A handler that takes longer will not come back: no model step, encoder batch or decode is that long."""
 PATIENCE_MS = 1000
@@ -51,10 +53,10 @@ class DirectorLink:
         socket.connect(self._endpoint)
         return socket
 
-    def hello(self) -> Welcome | Refused:
-        """Introduce this process. Raises TimeoutError where no director answers."""
+    def hello(self, seconds: float = HELLO_SECONDS) -> Welcome | Refused:
+        """Introduce this process. Raises TimeoutError where no director answers within `seconds`."""
         self.send(Hello(self.role, self.epoch, os.getpid(), VERSION))
-        if not self.socket.poll(int(HELLO_SECONDS * 1000)):
+        if not self.socket.poll(int(seconds * 1000)):
             raise TimeoutError("no director answers in the run directory")
         answer = self._decoder.decode(self.socket.recv())
         assert isinstance(answer, Welcome | Refused)  # the director knows this identity from the Hello only

@@ -18,14 +18,14 @@ import msgspec
 
 from ..actors.director.config import Announcement, DirectorConfig
 from ..actors.director.machine import refuse_impossible, this_machine
-from ..actors.director.preload import preload_for
 from ..actors.director.run_dir import is_running, make_run_dir, remove_run
 from ..actors.preprocessor.template_source import chat_template_of, no_template
 from ..protocol.checkpoint import inspect
 from ..protocol.config import EngineConfig, ServerConfig
-from ..protocol.division import divide, with_keys
+from ..protocol.division import share_of, with_keys
 from ..protocol.environment import names_of
 from ..protocol.errors import EngineError
+from ..protocol.facts import ModelFacts
 from ..protocol.open_files import check_file_limit, file_limit, raise_file_limit
 from .hub.locate import located
 
@@ -102,6 +102,7 @@ def start_engine(
     modules: Mapping[str, str] | None = None,
     forked: Sequence[str] | None = None,
     preload: Sequence[str] | None = None,
+    facts: ModelFacts | None = None,
     python_path: Sequence[str] = (),
     log_path: Path | None = None,
     inherit_log: bool = False,
@@ -110,32 +111,31 @@ def start_engine(
     """Start an engine and wait until every process of it is ready. Blocks; call it from a thread in a running loop.
 
     Its log goes to `log_path`, by default `engine.log` in the run directory; with `inherit_log` to this process's stderr.
-    `modules`, `forked`, `preload`, `python_path`: see `DirectorConfig`; for engines of fakes.
+    `modules`, `forked`, `preload`, `facts`, `python_path`: see `DirectorConfig`; for engines of fakes.
     Raises EngineError whose text is for the person who starts it.
     """
     server = with_keys(server) if server is not None else None
     config = located(config)
-    model = inspect(config.model)
-    template = chat_template_of(model, config.chat_template)
+    checkpoint = inspect(config.model)
+    template = chat_template_of(checkpoint, config.chat_template)
     if server is not None and template is None:
-        raise no_template(model)
+        raise no_template(checkpoint)
     directions = DirectorConfig(
         engine=msgspec.structs.replace(config, chat_template=template),  # the text: a restarted process gets the same one
         server=server,
         modules=dict(modules or {}),
         forked=None if forked is None else tuple(forked),
         preload=None if preload is None else tuple(preload),
+        facts=facts,
         python_path=tuple(python_path),
         face_pid=os.getpid(),
         keep=keep,
     )
     machine = this_machine()
-    division = divide(config, model, machine.no_cuda is None, server)
-    refuse_impossible(config, model, division, machine)
-    warning = check_file_limit(config.decode_workers, server is not None, division.share.requests, file_limit())
+    refuse_impossible(config, machine)
+    warning = check_file_limit(config.decode_workers, server is not None, share_of(config).requests, file_limit())
     if warning is not None:
         log.warning("%s", warning)
-    preload_for(directions, model)
     run_dir = make_run_dir()
     log_file = log_path or run_dir / "engine.log"
     try:

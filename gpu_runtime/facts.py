@@ -100,7 +100,7 @@ def _is_tied(folder: Path, config: PreTrainedConfig) -> bool:
     if any(getattr(part, "tie_word_embeddings", False) for part in (config, text_config(config))):
         return True
     raise EngineError(
-        f"The checkpoint in {str(folder)!r} stores no head ({_HEAD}), and its config.json does not tie it to the embedding "
+        f"The checkpoint {folder.name!r} stores no head ({_HEAD}), and its config.json does not tie it to the embedding "
         "table (tie_word_embeddings): it is not whole, or makes vectors and no text, which is not built."
     )
 

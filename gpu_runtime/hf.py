@@ -137,14 +137,14 @@ def _forms(raw: Json, name: str) -> Iterator[Json]:
     """Readings of the file, likeliest first: as the class that it names, as its type, as that with the text model's numbers
     in a part of their own. Parts of a type that nobody knows are of the type that the class has there."""
     inner = _spelled(unwrap(raw))
+    kind = inner.get("model_type")
+    if kind not in CONFIG_MAPPING:
+        raise EngineError(_unknown(kind, raw, name))
     for architecture in inner.get("architectures") or ():
         named = _class_called(architecture)
         if named is not None and named.config_class is not None and _has_parts(named.config_class, inner):
             yield _with_known_parts({**inner, "model_type": named.config_class.model_type})
             break
-    kind = inner.get("model_type")
-    if kind not in CONFIG_MAPPING:
-        raise EngineError(_unknown(kind, raw, name))
     yield _with_known_parts(inner)
     parts = CONFIG_MAPPING[kind].sub_configs_defaults
     if _TEXT in parts and not isinstance(inner.get(_TEXT), dict):

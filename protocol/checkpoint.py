@@ -1,14 +1,12 @@
-"""What a checkpoint folder says of itself, read without torch: sizes, token ids, fingerprint, family."""
+"""What a checkpoint folder is, found without torch: whether it is whole, of which type, and its fingerprint."""
 
 import ast
-import json
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
+from .end_tokens import Json, read_object
 from .errors import EngineError
-from .facts import KvGroup, ModelFacts
 from .foreign import foreign_file, foreign_folder, foreign_name
 from .weight_files import fingerprint
 
@@ -18,47 +16,37 @@ def demo_model() -> Path:
     return Path(__file__).resolve().parent.parent / "demo_model"
 
 
-def inspect(path: str | Path) -> ModelFacts:
-    """Read a checkpoint folder. Raises EngineError that says what is missing or broken, and what to do."""
+class CheckpointFolder(msgspec.Struct, frozen=True):
+    """A checkpoint of which nothing is known but that it is whole and what it says of its type."""
+
+    path: str
+    model_type: str
+    fingerprint: str
+    """Hex digest of configuration and weights."""
+
+
+def inspect(path: str | Path) -> CheckpointFolder:
+    """Look at a checkpoint folder without reading what is in its weights.
+
+    Raises EngineError that says what is missing or broken, and what to do.
+    """
+    folder, model_type = inspect_small_files(path)
+    return CheckpointFolder(str(folder.resolve()), model_type, fingerprint(folder))
+
+
+def inspect_small_files(path: str | Path) -> tuple[Path, str]:
+    """As `inspect`, of a folder that may have no weights yet: where it lies, and its type."""
     name = str(path)
     folder = _folder(name)
-    config = _read_json(folder, "config.json")
-    if config is None:
+    config = read_object(folder, "config.json")
+    if not (folder / "config.json").exists():
         raise EngineError(f"{name!r} is no checkpoint folder: it has no config.json.")
     _refuse_quantized(config, name)
-    text = _text_config(config)
-    try:
-        heads = int(text["num_attention_heads"])
-        hidden = int(text["hidden_size"])
-        info = {
-            "layers": int(text["num_hidden_layers"]),
-            "kv_heads": int(text.get("num_key_value_heads") or heads),
-            "head_dim": int(text.get("head_dim") or hidden // heads),
-            "hidden": hidden,
-            "vocab": int(text["vocab_size"]),
-            "context": int(text.get("max_position_embeddings") or 2048),
-        }
-        model_type = str(config["model_type"])
-    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-        raise EngineError(f"The config.json of {name!r} is broken: {error} is missing or no number.") from error
-    if min(info.values()) < 1:
-        raise EngineError(f"The config.json of {name!r} is broken: {min(info, key=lambda key: info[key])} is below 1.")
-    kv_heads, head_dim = info.pop("kv_heads"), info.pop("head_dim")
-    every = tuple(range(info["layers"]))
+    if not isinstance(config.get("model_type"), str):
+        raise EngineError(f"The config.json of {name!r} is broken: model_type is missing.")
     _check_tokenizer(folder, name)
-    dtype = str(config.get("dtype") or config.get("torch_dtype") or text.get("dtype") or "float32")
-    return ModelFacts(
-        path=str(folder.resolve()),
-        model_type=model_type,
-        eos_token_ids=tuple(token for token in _eos(folder, config, text) if 0 <= token < info["vocab"]),
-        dtype=dtype,
-        kv_groups=(KvGroup(layers=every, kv_heads=kv_heads, key_dim=head_dim, value_dim=head_dim),),
-        fingerprint=fingerprint(folder),
-        layers=info["layers"],
-        hidden=info["hidden"],
-        vocab=info["vocab"],
-        context=info["context"],
-    )
+    read_object(folder, "generation_config.json")
+    return folder, config["model_type"]
 
 
 def _folder(name: str) -> Path:
@@ -75,11 +63,17 @@ def _folder(name: str) -> Path:
     return folder
 
 
-def _refuse_quantized(config: dict[str, Any], name: str) -> None:
-    given = config.get("quantization_config")
-    if given:
-        method = given.get("quant_method", "unknown") if isinstance(given, dict) else "unknown"
-        raise EngineError(f"The weights of {name!r} are quantised ({method}), which is not built: give the model unquantised.")
+def _refuse_quantized(config: Json, name: str) -> None:
+    """Whichever part says so: of the whole, of its thinker, of the text model alone."""
+    inner = config.get("thinker_config")
+    parts = [config, inner, *(part.get("text_config") for part in (config, inner) if isinstance(part, dict))]
+    for part in parts:
+        given = part.get("quantization_config") if isinstance(part, dict) else None
+        if given:
+            method = given.get("quant_method", "unknown") if isinstance(given, dict) else "unknown"
+            raise EngineError(
+                f"The weights of {name!r} are quantised ({method}), which is not built: give the model unquantised."
+            )
 
 
 def _check_tokenizer(folder: Path, name: str) -> None:
@@ -120,37 +114,3 @@ def find_family(folder: Path, model_type: str) -> str:
             return module.stem
         known.extend(types)
     raise EngineError(f"Models of type {model_type!r} are not supported; known: {', '.join(sorted(known))}.")
-
-
-def _read_json(folder: Path, name: str) -> dict[str, Any] | None:
-    """None: there is no such file. Raises EngineError for one that cannot be read, or holds no object."""
-    try:
-        value = json.loads((folder / name).read_text())
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise EngineError(f"{name} in {str(folder)!r} cannot be read: {error.strerror}.") from None
-    except (ValueError, RecursionError):
-        raise EngineError(f"{name} in {str(folder)!r} cannot be read as JSON.") from None
-    if not isinstance(value, dict):
-        raise EngineError(f"{name} in {str(folder)!r} holds no JSON object.")
-    return value
-
-
-def _text_config(config: dict[str, Any]) -> dict[str, Any]:
-    """The language model's part: a sub-configuration in most multimodal models, the top level in others."""
-    outer = config.get("thinker_config", config)
-    text = outer.get("text_config") if isinstance(outer, dict) else None
-    return text if isinstance(text, dict) and "hidden_size" in text else config
-
-
-def _eos(folder: Path, config: dict[str, Any], text: dict[str, Any]) -> tuple[int, ...]:
-    generation = _read_json(folder, "generation_config.json") or {}
-    for source in (generation, config, text):
-        value = source.get("eos_token_id")
-        if value is not None:
-            ids = value if isinstance(value, list) else [value]
-            if not all(type(id) is int for id in ids):
-                raise EngineError(f"The eos_token_id of the model in {str(folder)!r} is no token id: {value!r}.")
-            return tuple(ids)
-    return ()

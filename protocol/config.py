@@ -47,7 +47,9 @@ class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     ] = "auto"
     device: Annotated[Literal["auto", "cpu", "cuda"], doc("where the model runs; auto: on a GPU if there is one")] = "auto"
     seed: Annotated[int, doc("seed from which requests without one draw their own")] = 0
-    max_model_len: Annotated[int | None, doc("tokens of prompt and output together (default: the model's context)")] = None
+    max_model_len: Annotated[
+        int | None, doc("tokens of prompt and output together (default: the model's context, or what fits the memory)")
+    ] = None
     max_num_seqs: Annotated[int, doc("sequences that run at once")] = 64
     max_num_batched_tokens: Annotated[int, doc("tokens computed in one step; longer prompts are prefilled in chunks")] = 512
     block_size: Annotated[int, doc("tokens per KV block")] = 16

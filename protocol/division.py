@@ -27,23 +27,36 @@ from .roles import (
     RunnerConfig,
     SchedulerConfig,
 )
-from .topology import CLIENT, DECODE_WORKER, DETOKENIZER, ENCODER_CACHE, FETCHER, GPU_RUNNER, HTTP, PREPROCESSOR, SCHEDULER
+from .topology import (
+    CLIENT,
+    DECODE_WORKER,
+    DETOKENIZER,
+    ENCODER_CACHE,
+    FETCHER,
+    GPU_RUNNER,
+    HTTP,
+    PREPROCESSOR,
+    SCHEDULER,
+    kind_of,
+)
+from .weight_files import weight_bytes
 
 MIB, GIB = 1 << 20, 1 << 30
 ENCODER_BATCH_ROWS = 4096
 """Embedding rows in one batch of the encoder: a few large pictures, or a clip. More gains little, and others wait."""
 MAX_REDIRECTS = 3
 """Hops of one download, where redirects are followed at all."""
+LEAST_CONTEXT = 1024
+"""Tokens. Where not even so many fit, the model's own context stands, and is refused with what to do."""
 LEAST_REQUESTS = 128
 """In the engine at once, unless told otherwise. As many wait as run, so that a flood's last request is answered a batch later:
 a deeper queue makes everybody wait and brings no answer sooner."""
 
 
 class Division(msgspec.Struct, frozen=True, kw_only=True):
-    """Each role's part, by role (all clients under `client`), and what all clients may hold together."""
+    """Each role's part, by role (all clients under `client`)."""
 
     roles: dict[str, RoleConfig]
-    share: Share
     max_model_len: int
     name: str
 
@@ -65,13 +78,32 @@ class _Sizes(NamedTuple):
         return 4 if self.dtype == "float32" else 2
 
 
-def divide(engine: EngineConfig, model: ModelFacts, cuda: bool = False, server: ServerConfig | None = None) -> Division:
+def actors_of(engine: EngineConfig) -> tuple[str, ...]:
+    """The roles that every engine plays, whatever its model; a server has the HTTP frontend beside them."""
+    workers = (f"{DECODE_WORKER}-{worker}" for worker in range(engine.decode_workers))
+    return (FETCHER, PREPROCESSOR, ENCODER_CACHE, SCHEDULER, GPU_RUNNER, DETOKENIZER, *workers)
+
+
+def share_of(engine: EngineConfig) -> Share:
+    """What all clients may hold together."""
+    requests = engine.max_requests or max(LEAST_REQUESTS, 2 * engine.max_num_seqs)
+    return Share(requests, engine.max_inflight_tokens, _bytes(engine.max_media_gb))
+
+
+def divide(
+    engine: EngineConfig,
+    model: ModelFacts,
+    cuda: bool = False,
+    server: ServerConfig | None = None,
+    memory: int | None = None,
+) -> Division:
     """Derive every role's configuration.
 
-    `cuda`: whether device "auto" means a GPU here. Raises EngineError for settings that contradict the model.
+    `cuda`: whether device "auto" means a GPU here. `memory`: bytes that the device has for weights and cache, by which a
+    context that nobody has set is bounded; None: it is not. Raises EngineError for settings that contradict the model.
     """
     variables = environment.read()
-    sizes = _sizes(engine, model, cuda)
+    sizes = _sizes(engine, model, cuda, memory)
     preprocessor = _preprocessor(engine, model, sizes, variables)
     roles: dict[str, RoleConfig] = {
         FETCHER: _fetcher(engine, variables),
@@ -89,20 +121,18 @@ def divide(engine: EngineConfig, model: ModelFacts, cuda: bool = False, server: 
         GPU_RUNNER: _runner(engine, model, sizes),
         DETOKENIZER: DetokenizerConfig(model=model),
     }
-    roles |= {f"{DECODE_WORKER}-{worker}": preprocessor for worker in range(engine.decode_workers)}
+    roles |= {role: preprocessor for role in actors_of(engine) if kind_of(role) == DECODE_WORKER}
     roles[CLIENT] = ClientConfig(
         model=model,
         name=engine.name,
         max_model_len=sizes.context,
         seed=engine.seed,
         arena_bytes=_bytes(engine.max_media_gb),
-        roles=tuple(roles),
+        roles=actors_of(engine),
     )
     if server is not None:
         roles[HTTP] = HttpConfig(model=model, name=engine.name, max_model_len=sizes.context, server=server, engine=engine)
-    requests = engine.max_requests or max(LEAST_REQUESTS, 2 * engine.max_num_seqs)
-    share = Share(requests, engine.max_inflight_tokens, _bytes(engine.max_media_gb))
-    return Division(roles=roles, share=share, max_model_len=sizes.context, name=engine.name)
+    return Division(roles=roles, max_model_len=sizes.context, name=engine.name)
 
 
 def with_keys(server: ServerConfig, environ: Mapping[str, str] | None = None) -> ServerConfig:
@@ -128,10 +158,11 @@ def _keys_in(path: str) -> list[str]:
     return keys
 
 
-def _sizes(engine: EngineConfig, model: ModelFacts, cuda: bool) -> _Sizes:
+def _sizes(engine: EngineConfig, model: ModelFacts, cuda: bool, memory: int | None) -> _Sizes:
     device = engine.device if engine.device != "auto" else ("cuda" if cuda else "cpu")
     dtype = engine.dtype if engine.dtype != "auto" else ("float32" if device == "cpu" else model.dtype)
-    context = engine.max_model_len or model.context
+    itemsize = 4 if dtype == "float32" else 2
+    context = engine.max_model_len or _context_that_fits(engine, model, itemsize, memory)
     if context > model.context:
         raise EngineError(f"max_model_len={context} is more than the model's context of {model.context} tokens.")
     cores = max(1, len(os.sched_getaffinity(0)))
@@ -139,6 +170,20 @@ def _sizes(engine: EngineConfig, model: ModelFacts, cuda: bool) -> _Sizes:
     encoder_threads = engine.encoder_threads or max(1, cores - runner_threads)
     unfilled = _Sizes(device, dtype, context, 0, runner_threads, encoder_threads)
     return unfilled._replace(num_blocks=_num_blocks(engine, model, unfilled))
+
+
+def _context_that_fits(engine: EngineConfig, model: ModelFacts, itemsize: int, memory: int | None) -> int:
+    """The model's own, unless one sequence of it takes more than half of what the weights leave of the memory."""
+    per_token = model.kv_bytes(itemsize)
+    if memory is None or engine.kv_cache_gb is not None or not per_token:
+        return model.context
+    fitting = (memory - weights_in_memory(model, itemsize)) // 2 // per_token // engine.block_size * engine.block_size
+    return model.context if fitting < LEAST_CONTEXT else min(model.context, fitting)
+
+
+def weights_in_memory(model: ModelFacts, itemsize: int) -> int:
+    """Bytes of the weights as numbers of `itemsize` bytes."""
+    return weight_bytes(Path(model.path)) * itemsize // (4 if model.dtype == "float32" else 2)
 
 
 def _num_blocks(engine: EngineConfig, model: ModelFacts, sizes: _Sizes) -> int:

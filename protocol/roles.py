@@ -9,6 +9,16 @@ from .facts import ModelFacts
 from .request import MODALITIES, Modality
 
 
+class FactsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """For the process that finds out what the model is; all other parts are made of its answer."""
+
+    model: str
+    """The checkpoint's folder."""
+    cuda: bool
+    """The model will be on a GPU."""
+    processor_kwargs: dict[str, Any]
+
+
 class FetcherConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     allowed_domains: tuple[str, ...]
     allow_private: bool
@@ -138,7 +148,8 @@ class HttpConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
 
 RoleConfig = (
-    FetcherConfig
+    FactsConfig
+    | FetcherConfig
     | PreprocessorConfig
     | EncoderCacheConfig
     | SchedulerConfig

@@ -33,7 +33,9 @@ SCHEDULER = "scheduler"
 GPU_RUNNER = "gpu-runner"
 DETOKENIZER = "detokenizer"
 HTTP = "http"
-"""The roles. Clients are `client-<name>`, decode workers are `decode-worker-<n>`: see `kind_of`."""
+FACTS = "facts"
+"""The roles. Clients are `client-<name>`, decode workers are `decode-worker-<n>`: see `kind_of`. `facts` ends when it has told
+the director what the model is."""
 
 
 class Edge(NamedTuple):

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from thespis.frontends.cli.server import serving
+from thespis.gpu_runtime.facts import model_facts
 from thespis.gpu_runtime.runner import Runner
 from thespis.protocol.blobs import BlobError, BlobRef
-from thespis.protocol.checkpoint import inspect
 from thespis.protocol.config import EngineConfig, ServerConfig
 from thespis.protocol.division import divide
 from thespis.protocol.edges.scheduler_to_gpu_runner import NewSequence, StepPlan, Work
@@ -37,7 +37,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         engine = EngineConfig(model=str(make_bench_checkpoint(Path(folder))), device=arguments.device, runner_threads=1)
-        config = divide(engine, inspect(engine.model)).roles["gpu-runner"]
+        config = divide(engine, model_facts(engine.model)).roles["gpu-runner"]
         assert isinstance(config, RunnerConfig)
         with serving(engine, ServerConfig(port=0)) as server:
             bare(Runner(config))  # the first run pays for what is made once

@@ -13,9 +13,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from thespis.gpu_runtime.facts import model_facts
 from thespis.gpu_runtime.runner import Runner
 from thespis.protocol.blobs import BlobError, BlobRef
-from thespis.protocol.checkpoint import inspect
 from thespis.protocol.config import EngineConfig
 from thespis.protocol.division import divide
 from thespis.protocol.edges.scheduler_to_gpu_runner import NewSequence, StepPlan, Work
@@ -38,7 +38,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         model = arguments.model or str(make_bench_checkpoint(Path(folder)))
-        info = inspect(model)
+        info = model_facts(model)
         engine = EngineConfig(model=model, device=arguments.device, runner_threads=arguments.threads)
         config = divide(engine, info).roles["gpu-runner"]
         assert isinstance(config, RunnerConfig)

@@ -12,7 +12,7 @@ ROOT = Path(thespis.__file__).parent
 FLOORS = {"protocol": 1, "gpu_runtime": 2, "actors": 3, "frontends": 4}
 FACES = ("hub", "", "openai", "cli")
 """The folders of frontends, lowest first; what is in none of them is shared by all faces, and stands on the hub's."""
-WITH_TORCH = {("actors", "encoder_cache"), ("actors", "gpu_runner")}
+WITH_TORCH = {("actors", "encoder_cache"), ("actors", "facts"), ("actors", "gpu_runner")}
 """The actors that may use gpu_runtime."""
 ZMQ_AT_HOME = ("protocol/channel.py", "actors/", "frontends/connection.py")
 FILES = sorted(path.relative_to(ROOT) for floor in FLOORS for path in (ROOT / floor).rglob("*.py"))

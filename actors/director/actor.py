@@ -15,12 +15,12 @@ import zmq
 
 from ...protocol import VERSION
 from ...protocol.channel import bind_inbox
-from ...protocol.division import Division
 from ...protocol.edges.control import (
     AskReset,
     AskStatus,
     Drained,
     Excuse,
+    Facts,
     Fatal,
     Gone,
     Heartbeat,
@@ -39,13 +39,16 @@ from ...protocol.edges.control import (
     ToDirector,
     Welcome,
 )
-from ...protocol.roles import encode_config
-from ...protocol.topology import CLIENT, DIRECTOR, kind_of
+from ...protocol.errors import EngineError
+from ...protocol.facts import ModelFacts
+from ...protocol.topology import CLIENT, DIRECTOR, FACTS, kind_of
 from ...protocol.wire import Decoder, Message, WireError, encode
 from ..launch import director_endpoint
 from .config import Announcement, DirectorConfig
 from .ending import end_in_order
 from .janitor_keeper import JanitorKeeper
+from .parts import Parts
+from .preload import preload_for
 from .processes import is_child
 from .resets import Resets
 from .roster import ClientRecord, Member, split_share
@@ -68,24 +71,26 @@ class Director:
     def __init__(
         self,
         config: DirectorConfig,
-        division: Division,
         run_dir: Path,
-        preload: list[str],
         announce: Callable[[Announcement], None],
         janitor: JanitorKeeper,
     ) -> None:
-        self.config, self.division = config, division
+        self.config = config
+        self.parts = Parts(config)
         self._announce = announce
         self._loop = asyncio.get_running_loop()
         self._context: zmq.Context[Any] = zmq.Context()
         self._socket = bind_inbox(self._context, director_endpoint(run_dir))
         self._decoder: Decoder[Any] = Decoder(ToDirector)
         self._draining = False
-        roles = [role for role in division.roles if kind_of(role) != CLIENT]
-        self.supervisor = Supervisor(config, run_dir, roles, preload, janitor, self._gone, self.give_up)
+        self.supervisor = Supervisor(
+            config, run_dir, self.parts.members, preload_for(config), janitor, self._gone, self.give_up
+        )
         self.roster = self.supervisor.roster
         self._stats = StatsCollector(self.roster, self.send, self._answer_status)
         self._resets = Resets(self.roster, self.send, self._answer)
+        self._early: list[tuple[Hello, bytes]] = []
+        """Who said Hello before its part was known, and its identity."""
         self._opened = False
         self._face_here = config.face_pid is not None
         self.fatal: str | None = None
@@ -101,7 +106,10 @@ class Director:
         if self.config.face_pid is not None:
             self.supervisor.watcher.watch(self.config.face_pid, lambda pid, status: self.face_gone(), ours=False)
         self._loop.add_reader(self._socket.FD, self._drain)
-        self.supervisor.start()
+        if self.config.facts is not None:
+            self._know(self.config.facts, None)
+        if not self._over.is_set():
+            self.supervisor.start()
         self._tick(self._loop.time())
         await self._over.wait()
         await end_in_order(self)
@@ -205,7 +213,11 @@ class Director:
     def _hear(self, identity: bytes, message: Any) -> None:
         match message:
             case Hello():
-                self._answer(identity, self._greet(message, identity))
+                self._hear_hello(message, identity)
+            case Facts(role, epoch, model, gpu_bytes):
+                if self._member(role, epoch) is not None:
+                    self.supervisor.dismiss(role)
+                    self._know(model, gpu_bytes)
             case Heartbeat(role, epoch):
                 if (member := self._member(role, epoch)) is not None:
                     member.lease.renew(self._loop.time())
@@ -256,6 +268,24 @@ class Director:
         client = self.roster.clients.get(role)
         return client if client is not None and client.epoch == epoch else None
 
+    def _hear_hello(self, hello: Hello, identity: bytes) -> None:
+        """Who comes before its part is known waits for it."""
+        if not self.parts.known and hello.role != FACTS:
+            self._early.append((hello, identity))
+        else:
+            self._answer(identity, self._greet(hello, identity))
+
+    def _know(self, model: ModelFacts, gpu_bytes: int | None) -> None:
+        """What the model is: from now on everybody can be told its part."""
+        try:
+            self.parts.divide(model, gpu_bytes)
+        except EngineError as error:
+            self.give_up(str(error))
+            return
+        early, self._early = self._early, []
+        for hello, identity in early:
+            self._answer(identity, self._greet(hello, identity))
+
     def _greet(self, hello: Hello, identity: bytes) -> Welcome | Refused:
         if hello.version != VERSION:
             return Refused(
@@ -274,7 +304,7 @@ class Director:
             return Refused(f"{hello.role}.{hello.epoch} cannot be watched now.")
         member.identity = identity
         member.lease.renew(self._loop.time())
-        return Welcome(encode_config(self.division.roles[hello.role]))
+        return Welcome(self.parts.of(hello.role))
 
     # clients
 
@@ -290,7 +320,7 @@ class Director:
             return Refused(f"The engine can take no other client now ({error.strerror}); try again.")
         self.roster.clients[hello.role] = client
         self._reshare(besides=hello.role)
-        return Welcome(encode_config(self.division.roles[CLIENT]), self._share())
+        return Welcome(self.parts.of(CLIENT), self._share())
 
     def _client_gone(self, role: str, client: ClientRecord) -> None:
         if self.roster.clients.get(role) is not client:
@@ -316,7 +346,7 @@ class Director:
             self._client_gone(role, client)
 
     def _share(self) -> Share:
-        return split_share(self.division.share, len(self.roster.clients))
+        return split_share(self.parts.share, len(self.roster.clients))
 
     def _reshare(self, besides: str | None = None) -> None:
         for role, client in self.roster.clients.items():

@@ -3,10 +3,12 @@
 import msgspec
 
 from ...protocol.config import EngineConfig, ServerConfig
+from ...protocol.facts import ModelFacts
 from ...protocol.topology import (
     DECODE_WORKER,
     DETOKENIZER,
     ENCODER_CACHE,
+    FACTS,
     FETCHER,
     GPU_RUNNER,
     HTTP,
@@ -16,6 +18,7 @@ from ...protocol.topology import (
 )
 
 MODULES: dict[str, str] = {
+    FACTS: "thespis.actors.facts.actor",
     FETCHER: "thespis.actors.fetcher.actor",
     PREPROCESSOR: "thespis.actors.preprocessor.actor",
     DECODE_WORKER: "thespis.actors.preprocessor.worker",
@@ -27,7 +30,7 @@ MODULES: dict[str, str] = {
 }
 """By kind of role; each module has `main(launch: Launch) -> None`."""
 
-FORKED = (DECODE_WORKER, ENCODER_CACHE, GPU_RUNNER)
+FORKED = (FACTS, DECODE_WORKER, ENCODER_CACHE, GPU_RUNNER)
 """These need torch or transformers and are forked from the zygote, which has imported them once."""
 
 
@@ -42,7 +45,9 @@ class DirectorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     forked: tuple[str, ...] | None = None
     """Kinds that the zygote forks; None: those of `FORKED` whose module was not replaced."""
     preload: tuple[str, ...] | None = None
-    """What the zygote imports; None: what the model's family needs."""
+    """What the zygote imports; None: what it forks."""
+    facts: ModelFacts | None = None
+    """What the model is, for who knows it already; None: a process of the engine finds it out."""
     python_path: tuple[str, ...] = ()
     """Goes before sys.path in every process of the engine."""
     face_pid: int | None = None

@@ -9,15 +9,10 @@ from pathlib import Path
 
 import msgspec
 
-from ...protocol.checkpoint import inspect
-from ...protocol.division import divide
-from ...protocol.errors import EngineError
 from ..launch import configure_logging
 from .actor import Director
 from .config import Announcement, DirectorConfig
 from .janitor_keeper import JanitorKeeper
-from .machine import no_cuda
-from .preload import preload_for
 from .run_dir import sweep_stale_runs
 
 _PR_SET_CHILD_SUBREAPER = 36
@@ -40,16 +35,9 @@ def live(run_dir: Path, janitor: JanitorKeeper) -> int:
         os.environ["PYTHONPATH"] = os.pathsep.join([*config.python_path, *filter(None, [os.environ.get("PYTHONPATH")])])
     if config.server is not None and config.server.listen_fd is not None:
         os.set_inheritable(config.server.listen_fd, False)
-    try:
-        model = inspect(config.engine.model)
-        division = divide(config.engine, model, no_cuda() is None, config.server)
-        preload = preload_for(config, model)
-    except EngineError as error:
-        announce(Announcement("fatal", str(error)))
-        return 1
 
     async def direct() -> int:
-        director = Director(config, division, run_dir, preload, announce, janitor)
+        director = Director(config, run_dir, announce, janitor)
         loop = asyncio.get_running_loop()
         if config.face_pid is not None:
             loop.add_reader(_FACE, _face_speaks, loop, director)

@@ -6,12 +6,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...protocol.config import EngineConfig
-from ...protocol.division import GIB, Division
+from ...protocol.division import GIB, weights_in_memory
 from ...protocol.errors import EngineError
-from ...protocol.facts import ModelFacts
 from ...protocol.roles import RunnerConfig
-from ...protocol.topology import GPU_RUNNER
-from ...protocol.weight_files import weight_bytes
 
 DEVICES = Path("/dev")
 CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
@@ -45,7 +42,7 @@ def no_cuda() -> str | None:
     return None
 
 
-def refuse_impossible(config: EngineConfig, model: ModelFacts, division: Division, machine: Machine) -> None:
+def refuse_impossible(config: EngineConfig, machine: Machine) -> None:
     """Raises EngineError for settings that nothing on this machine could follow: one sentence, before a process starts."""
     if config.device == "cuda" and machine.no_cuda is not None:
         raise EngineError(f"device='cuda' is not possible here: {machine.no_cuda}; choose device='cpu', or leave it out.")
@@ -55,17 +52,15 @@ def refuse_impossible(config: EngineConfig, model: ModelFacts, division: Divisio
         value = getattr(config, name)
         if value * GIB > machine.memory and value > getattr(EngineConfig(), name):
             raise EngineError(f"{name}={value:g} is more than this machine's memory of {machine.memory / GIB:.1f} GiB.")
-    runner = division.roles[GPU_RUNNER]
-    assert isinstance(runner, RunnerConfig)
-    if runner.device == "cpu":
-        _check_memory(config, model, runner, machine.memory)
 
 
-def _check_memory(config: EngineConfig, model: ModelFacts, runner: RunnerConfig, memory: int) -> None:
-    """The KV cache and the weights are taken at once and whole."""
+def refuse_too_large(config: EngineConfig, runner: RunnerConfig, memory: int) -> None:
+    """The KV cache and the weights are taken at once and whole. Raises EngineError where they are more than `memory` bytes."""
+    if runner.device != "cpu":
+        return
     itemsize = 4 if runner.dtype == "float32" else 2
-    cache = runner.num_blocks * config.block_size * model.kv_bytes(itemsize)
-    weights = weight_bytes(Path(model.path)) * itemsize // (4 if model.dtype == "float32" else 2)
+    cache = runner.num_blocks * config.block_size * runner.model.kv_bytes(itemsize)
+    weights = weights_in_memory(runner.model, itemsize)
     if weights > memory:
         advice = "choose dtype='bfloat16'" if itemsize == 4 and weights < 2 * memory else "choose a smaller model"
         text = f"The weights take {_gib(weights)} as {runner.dtype}, and this machine has {_gib(memory)} of memory: {advice}."

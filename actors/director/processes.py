@@ -141,7 +141,7 @@ class Zygote:
     """
 
     def __init__(
-        self, preload: Sequence[str], forked: Callable[[str, int, int], None], stands_by: Callable[[int], None]
+        self, model: str, preload: Sequence[str], forked: Callable[[str, int, int], None], stands_by: Callable[[int], None]
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._forked, self._stands_by = forked, stands_by
@@ -167,7 +167,7 @@ class Zygote:
             ours.callback(self._loop.remove_reader, self._answers)
             self.pid = spawn(
                 zygote.__name__,
-                [str(os.getpid()), *preload],
+                [str(os.getpid()), model, *preload],
                 stdin=theirs_in,
                 stdout=theirs_out,
                 extra=zygote.ENVIRONMENT,

@@ -54,6 +54,7 @@ class Supervisor:
         self.changed = asyncio.Event()
         """Set at every death; whoever waits for deaths clears it."""
         self.zygote = ZygoteKeeper(
+            config.engine.model,
             preload,
             RestartBudget(RESTARTS, WINDOW),
             watch=self._watch,
@@ -135,7 +136,9 @@ class Supervisor:
 
     def adopt(self, role: str, epoch: int, pid: int) -> None:
         """A process has been made for `role`: by this, or by the zygote, of which it may say so itself. Idempotent."""
-        member = self.roster.members[role]
+        member = self.roster.members.get(role)
+        if member is None:  # it has done what it was for, and was watched since it said so
+            return
         current = member.epoch == epoch
         if current and member.pid == pid:
             return
@@ -153,8 +156,8 @@ class Supervisor:
     def _void(self, launches: list[Launch]) -> None:
         """The zygote died before it had made them, or before it could say so."""
         for launch in launches:
-            member = self.roster.members[launch.role]
-            if member.epoch == launch.epoch and member.pid is None:
+            member = self.roster.members.get(launch.role)
+            if member is not None and member.epoch == launch.epoch and member.pid is None:
                 self._make(member)
 
     def _ended(self, member: Member, epoch: int, status: int | None) -> None:
@@ -201,6 +204,10 @@ class Supervisor:
             return
         member.restarts += 1
         self._make(member)
+
+    def dismiss(self, role: str) -> None:
+        """The role has done what it was for: its process ends, and is not made again."""
+        self.roster.members.pop(role).retired = True
 
     def bury(self, role: str, epoch: int) -> None:
         """What an incarnation left behind: segments (whoever has them mapped keeps the bytes) and sockets."""

@@ -36,7 +36,7 @@ ENVIRONMENT = {
 """Set before the zygote is exec'ed: a single-threaded import, and result buffers that are kept instead of unmapped."""
 
 
-def main(preload: list[str], director: int) -> None:
+def main(director: int, model: str, preload: list[str]) -> None:
     import setproctitle
 
     ignore_group_signals()
@@ -51,18 +51,21 @@ def main(preload: list[str], director: int) -> None:
     os.dup2(null, 0)
     os.close(null)
     os.dup2(2, 1)  # an import that prints must not look like an answer
-    load(preload)
+    load(preload, model)
     gc.collect()
     gc.freeze()
     os.write(answers, b"\n")
     serve(orders, answers, director)
 
 
-def load(modules: list[str]) -> None:
-    """Import what the children will need. One that fails is left for the child that needs it, which can say so."""
+def load(modules: list[str], model: str) -> None:
+    """Import what the children will need; a module that has a `preload` has it called with the model's folder. What fails is
+    left for the child that needs it, which can say so."""
     for name in modules:
         try:
-            importlib.import_module(name)
+            module = importlib.import_module(name)
+            if hasattr(module, "preload"):
+                module.preload(model)
         except Exception as error:
             log.warning("%s could not be loaded ahead (%s: %s)", name, type(error).__name__, error)
 
@@ -164,4 +167,4 @@ def reseed() -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[2:], int(sys.argv[1]))
+    main(int(sys.argv[1]), sys.argv[2], sys.argv[3:])

@@ -19,6 +19,7 @@ class ZygoteKeeper:
 
     def __init__(
         self,
+        model: str,
         preload: Sequence[str],
         budget: RestartBudget,
         *,
@@ -28,7 +29,7 @@ class ZygoteKeeper:
         give_up: Callable[[str], None],
         changed: Callable[[], None],
     ) -> None:
-        self._preload, self._budget, self._watch_child = preload, budget, watch
+        self._model, self._preload, self._budget, self._watch_child = model, preload, budget, watch
         self._forked, self._void, self._give_up, self._changed = forked, void, give_up, changed
         self._loop = asyncio.get_running_loop()
         self._zygote: Zygote | None = None
@@ -73,7 +74,7 @@ class ZygoteKeeper:
                 kill(self._zygote.pid)
 
     def _make(self) -> Zygote:
-        zygote = Zygote(self._preload, self._forked, lambda pid: self._stands_by(zygote, pid))
+        zygote = Zygote(self._model, self._preload, self._forked, lambda pid: self._stands_by(zygote, pid))
         try:
             self._watch(zygote, zygote.pid)
         except OSError:

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ...protocol.checkpoint import find_family
+from ...protocol.checkpoint import CheckpointFolder, find_family
 from ...protocol.errors import EngineError
 from ...protocol.facts import ModelFacts
 
@@ -15,7 +15,7 @@ BUILT_IN = Path(__file__).parent / "chat_templates"
 FAMILIES = Path(__file__).parent / "families"
 
 
-def chat_template_of(model: ModelFacts, given: str | None) -> str | None:
+def chat_template_of(model: ModelFacts | CheckpointFolder, given: str | None) -> str | None:
     """The Jinja source that chats with `model` are rendered by; None: there is none.
 
     In this order: `given` (--chat-template), the processor's, the tokenizer's, the built-in one of the model's type. Raises
@@ -50,7 +50,7 @@ def operator_template(value: str) -> str:
     )
 
 
-def no_template(model: ModelFacts) -> EngineError:
+def no_template(model: ModelFacts | CheckpointFolder) -> EngineError:
     """For a server, which offers chat, of a model that has no template."""
     return EngineError(
         f"The model in {model.path!r} has no chat template, and none is built in for models of type {model.model_type!r}:"

@@ -6,7 +6,6 @@ from typing import NamedTuple
 from ...actors.director.machine import refuse_impossible, this_machine
 from ...protocol.checkpoint import inspect
 from ...protocol.config import EngineConfig
-from ...protocol.division import divide
 from ...protocol.errors import EngineError
 
 
@@ -55,8 +54,8 @@ def why_not(folder: Path) -> str | None:
     machine = this_machine()
     try:
         config = EngineConfig(model=str(folder))
-        model = inspect(folder)
-        refuse_impossible(config, model, divide(config, model, machine.no_cuda is None, None), machine)
+        inspect(folder)
+        refuse_impossible(config, machine)
     except EngineError as error:
         return str(error)
     return None

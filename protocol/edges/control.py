@@ -4,6 +4,7 @@ from typing import Literal
 
 import msgspec
 
+from ..facts import ModelFacts
 from ..wire import Message
 
 Cache = Literal["media", "prefix"]
@@ -55,6 +56,16 @@ class Fatal(Message, frozen=True):
     role: str
     epoch: int
     text: str
+
+
+class Facts(Message, frozen=True):
+    """facts -> director: what the model is. The process ends with it."""
+
+    role: str
+    epoch: int
+    model: ModelFacts
+    gpu_bytes: int | None = None
+    """Memory of the GPU that will hold the model; None: it will be on the CPU."""
 
 
 class Leave(Message, frozen=True):
@@ -117,7 +128,20 @@ class Stalled(Message, frozen=True):
 
 
 ToDirector = (
-    Hello | Ready | Heartbeat | Stats | Fatal | Leave | AskStatus | AskReset | ResetDone | Kill | Excuse | Drained | Stalled
+    Hello
+    | Ready
+    | Heartbeat
+    | Stats
+    | Fatal
+    | Facts
+    | Leave
+    | AskStatus
+    | AskReset
+    | ResetDone
+    | Kill
+    | Excuse
+    | Drained
+    | Stalled
 )
 
 

@@ -23,6 +23,7 @@ from thespis.protocol.config import EngineConfig
 from ..fakes.fake_runner import expected
 from ..fakes.faulty import Fault, How, faulty
 from ..helpers.engines import FAKES
+from ..helpers.facts import known_facts
 from ..spec.web import Site
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(120)]
@@ -79,7 +80,7 @@ def faulty_engine(monkeypatch: pytest.MonkeyPatch, edge: Edge, fault: Fault) -> 
     else:
         modules[edge.sender] = "faulty"
     config = EngineConfig(allow_private_media=True)
-    with start_engine(config, modules=modules, python_path=[str(FAKES)]) as engine:
+    with start_engine(config, modules=modules, facts=known_facts("", modules), python_path=[str(FAKES)]) as engine:
         yield engine
 
 

@@ -18,9 +18,9 @@ def test_a_model_that_is_not_there_is_refused_before_anything_starts(tmp_path: P
         start_engine(EngineConfig(model=str(tmp_path / "nowhere")))
 
 
-def test_a_setting_that_contradicts_the_model_is_refused_before_anything_starts() -> None:
-    with pytest.raises(EngineError, match="max_model_len=9999999"):
-        start_engine(EngineConfig(max_model_len=9_999_999))
+def test_a_setting_that_nothing_here_could_follow_is_refused_before_anything_starts() -> None:
+    with pytest.raises(EngineError, match="allowed_local_media_path"):
+        start_engine(EngineConfig(allowed_local_media_path="/no/such/folder"))
 
 
 def test_an_engine_is_looked_for_in_vain(tmp_path: Path) -> None:
@@ -46,7 +46,8 @@ SCRIPT = """
 import sys
 from thespis.frontends.engine import start_engine
 from thespis.protocol.config import EngineConfig
-engine = start_engine(EngineConfig(), modules=dict.fromkeys(sys.argv[2:], "plain"), python_path=[sys.argv[1]])
+from thespis.tests.helpers.facts import DEMO
+engine = start_engine(EngineConfig(), modules=dict.fromkeys(sys.argv[2:], "plain"), facts=DEMO, python_path=[sys.argv[1]])
 print(engine.process.pid, engine.run_dir)
 """
 

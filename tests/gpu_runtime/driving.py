@@ -9,7 +9,6 @@ from typing import Any
 import torch
 
 from thespis.gpu_runtime.encoder import Encoder, load_encoder
-from thespis.gpu_runtime.facts import model_facts
 from thespis.gpu_runtime.runner import Runner
 from thespis.protocol.blobs import BlobError, BlobRef
 from thespis.protocol.config import EngineConfig, configure
@@ -20,6 +19,7 @@ from thespis.protocol.roles import RunnerConfig
 from thespis.protocol.sampling import SamplingParams
 
 from ..helpers.environment import DEVICE
+from ..helpers.facts import facts_of
 from ..helpers.reference import NO_MEDIA, Media, Reference, rope_owner
 
 BLOCK = 4
@@ -29,7 +29,7 @@ GREEDY = SamplingParams(temperature=0.0)
 
 def runner_config(folder: Path, **changes: Any) -> RunnerConfig:
     settings = {"model": str(folder), "device": DEVICE, "runner_threads": 1, "block_size": BLOCK, "kv_cache_gb": 0.01}
-    config = divide(configure(EngineConfig, {**settings, **changes}), model_facts(folder)).roles["gpu-runner"]
+    config = divide(configure(EngineConfig, {**settings, **changes}), facts_of(folder)).roles["gpu-runner"]
     assert isinstance(config, RunnerConfig)
     return config
 
@@ -201,4 +201,4 @@ class Driver:
 
 
 def encoder_for(folder: Path) -> Encoder:
-    return load_encoder(model_facts(folder), "float32", DEVICE, 1)
+    return load_encoder(facts_of(folder), "float32", DEVICE, 1)

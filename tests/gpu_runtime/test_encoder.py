@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from thespis.gpu_runtime.encoder import Encoder, load_encoder
-from thespis.protocol.checkpoint import inspect
 from thespis.protocol.request import Modality
 
 from ..helpers.checkpoints import Checkpoints, Family
 from ..helpers.environment import DEVICE
+from ..helpers.facts import facts_of
 from ..helpers.reference import reference_for
 
 Tensors = dict[str, torch.Tensor]
@@ -47,7 +47,7 @@ def test_batched_equals_alone_equals_transformers(
     family: Family, modality: str, items: list[Tensors], checkpoints: Checkpoints
 ) -> None:
     folder = checkpoints(family)
-    encoder = load_encoder(inspect(folder), "float32", DEVICE, 1)
+    encoder = load_encoder(facts_of(folder), "float32", DEVICE, 1)
     model = reference_for(folder).model
     wanted = []
     for item in items:
@@ -68,7 +68,7 @@ def loaded(encoder: Encoder) -> set[str]:
 
 
 def test_the_encoder_holds_no_language_model(checkpoints: Checkpoints) -> None:
-    assert loaded(load_encoder(inspect(checkpoints("qwen_vl")), "float32", DEVICE, 1)) == {"visual"}
+    assert loaded(load_encoder(facts_of(checkpoints("qwen_vl")), "float32", DEVICE, 1)) == {"visual"}
 
 
 @pytest.mark.parametrize(
@@ -86,5 +86,5 @@ def test_the_encoder_holds_no_language_model(checkpoints: Checkpoints) -> None:
 def test_B12_towers_of_what_never_comes_are_not_loaded(
     checkpoints: Checkpoints, family: Family, modalities: tuple[Modality, ...], kept: set[str]
 ) -> None:
-    encoder = load_encoder(inspect(checkpoints(family)), "float32", "cpu", 1, modalities)
+    encoder = load_encoder(facts_of(checkpoints(family)), "float32", "cpu", 1, modalities)
     assert loaded(encoder) == kept

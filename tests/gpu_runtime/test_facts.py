@@ -314,3 +314,13 @@ def test_layers_that_read_another_sequence_are_refused_by_name(tmp_path: Path) -
     folder = make(tmp_path, {"model_type": "mllama", "text_config": text, "vision_config": vision}, leave_out=())
     assert "'mllama'" in refusal(folder)
     assert "layer 1" in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"hidden_size": 0}, {"num_attention_heads": 0}, {"num_attention_heads": -2}, {"hidden_size": "many"}, {"vocab_size": -1}],
+)
+def test_impossible_numbers_are_refused_with_a_sentence(tmp_path: Path, changes: dict[str, Any]) -> None:
+    folder = make(tmp_path, {"model_type": "llama", **TEXT, "tie_word_embeddings": True})
+    write(folder, "config.json", {"model_type": "llama", **TEXT, "tie_word_embeddings": True, **changes})
+    assert "config.json" in refusal(folder) or "not supported" in refusal(folder)

@@ -11,11 +11,12 @@ import torch
 
 from thespis.gpu_runtime.guiding import Guides, Matcher
 from thespis.gpu_runtime.sampling import SamplerState, choose
-from thespis.protocol.checkpoint import demo_model, inspect
 from thespis.protocol.guide import Guide, StructuredOutputsParams
 from thespis.protocol.sampling import SamplingParams
 
-INFO = inspect(demo_model())
+from ..helpers.facts import DEMO
+
+INFO = DEMO
 EOS = INFO.eos_token_ids
 CPU = torch.device("cpu")
 PERSON = {
@@ -160,7 +161,7 @@ def test_the_grammar_engine_is_loaded_by_the_first_guide_only() -> None:
     import subprocess
 
     code = (
-        "import sys, thespis.gpu_runtime.guiding as g; from thespis.protocol.checkpoint import *;"
-        "g.Guides(inspect(demo_model())); print('llguidance' in sys.modules)"
+        "import sys, thespis.gpu_runtime.guiding as g; from thespis.tests.helpers.facts import DEMO;"
+        "g.Guides(DEMO); print('llguidance' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True).stdout.strip() == "False"

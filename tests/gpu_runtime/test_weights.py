@@ -11,10 +11,10 @@ from safetensors.torch import load_file, save_file
 
 from thespis.gpu_runtime.encoder import load_encoder
 from thespis.gpu_runtime.language_model import load_language_model
-from thespis.protocol.checkpoint import inspect
 from thespis.protocol.errors import EngineError
 
 from ..helpers.checkpoints import FAMILIES, Checkpoints, Family
+from ..helpers.facts import facts_of
 from ..helpers.reference import reference_for
 
 Weights = dict[str, torch.Tensor]
@@ -30,7 +30,7 @@ def copied(folder: Path, to: Path, change: Callable[[Weights], None]) -> Path:
 
 
 def load_both(folder: Path) -> None:
-    info = inspect(folder)
+    info = facts_of(folder)
     load_language_model(info, torch.float32, torch.device("cpu"))
     load_encoder(info, "float32", "cpu", 1)
 
@@ -60,7 +60,7 @@ def add(weights: Weights) -> None:
     [
         (lose, r"'some-model' lacks the weight model\.language_model\.layers\.1\.mlp\.up_proj\.weight"),
         (lose_tower, r"'some-model' lacks the weight model\.visual\.blocks\.0\.attn\.proj\.bias"),
-        (lose_head, r"'some-model' lacks the weight lm_head\.weight"),
+        (lose_head, r"some-model' stores no head \(lm_head\.weight\)"),
         (widen, r"model\.norm\.weight of the checkpoint 'some-model' is \[65\]; its config\.json asks for \[64\]"),
         (add, r"'some-model' holds the weight model\.language_model\.layers\.0\.self_attn\.q_proj\.lora_a, which"),
     ],
@@ -95,7 +95,7 @@ def test_the_thinker_is_found_in_a_whole_omni_checkpoint(tmp_path: Path, checkpo
     made = copied(checkpoints("qwen_omni"), tmp_path, nest)
     thinker = json.loads((made / "config.json").read_text())
     (made / "config.json").write_text(json.dumps({"model_type": "qwen2_5_omni", "thinker_config": thinker}))
-    assert inspect(made).model_type == "qwen2_5_omni"
+    assert facts_of(made).model_type == "qwen2_5_omni"
     load_both(made)
 
 
@@ -104,7 +104,7 @@ def test_a_tied_head_is_the_embedding(tmp_path: Path, checkpoints: Checkpoints) 
     config = json.loads((made / "config.json").read_text())
     config["tie_word_embeddings"] = config["text_config"]["tie_word_embeddings"] = True
     (made / "config.json").write_text(json.dumps(config))
-    model = load_language_model(inspect(made), torch.float32, torch.device("cpu"))
+    model = load_language_model(facts_of(made), torch.float32, torch.device("cpu"))
     with torch.inference_mode():
         hidden = torch.randn(2, 64)
-        torch.testing.assert_close(model.logits(hidden), hidden @ model.embed(torch.arange(inspect(made).vocab)).T)
+        torch.testing.assert_close(model.logits(hidden), hidden @ model.embed(torch.arange(facts_of(made).vocab)).T)

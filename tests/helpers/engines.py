@@ -18,6 +18,8 @@ from thespis.protocol.config import EngineConfig
 from thespis.protocol.edges.control import AskStatus, Leave, Peers, Ready, Status, Welcome
 from thespis.protocol.wire import Message
 
+from .facts import DEMO
+
 FAKES = Path(__file__).resolve().parent.parent / "fakes"
 ROLES = ("fetcher", "preprocessor", "decode-worker", "encoder-cache", "scheduler", "gpu-runner", "detokenizer")
 
@@ -25,7 +27,8 @@ ROLES = ("fetcher", "preprocessor", "decode-worker", "encoder-cache", "scheduler
 def fake_engine(special: dict[str, str] | None = None, *, lease_seconds: float = 3.0, **options: Any) -> EngineHandle:
     """An engine whose roles are all played by `plain`, but for `special`."""
     modules = dict.fromkeys(ROLES, "plain") | (special or {})
-    return start_engine(EngineConfig(lease_seconds=lease_seconds), modules=modules, python_path=[str(FAKES)], **options)
+    config = EngineConfig(lease_seconds=lease_seconds)
+    return start_engine(config, modules=modules, python_path=[str(FAKES)], **{"facts": DEMO, **options})
 
 
 class Spectator:

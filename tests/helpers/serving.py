@@ -14,6 +14,7 @@ from thespis.frontends.engine import EngineHandle, start_engine
 from thespis.protocol.config import EngineConfig, ServerConfig
 
 from .engines import FAKES
+from .facts import known_facts
 
 
 class Reply(NamedTuple):
@@ -102,6 +103,7 @@ def served(
                 host="127.0.0.1", port=port, tool_call_parser=tool_call_parser, api_key=api_key, listen_fd=listener.fileno()
             ),
             modules=modules,
+            facts=known_facts(str(model), modules),
             python_path=[str(FAKES)],
         )
     try:

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from thespis.protocol.checkpoint import inspect
-
 from .checkpoints import FAMILIES, Checkpoints, Family, make_checkpoint
+from .facts import facts_of
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -21,7 +20,7 @@ def test_the_same_seed_gives_the_same_bytes(family: Family, checkpoints: Checkpo
 )
 @pytest.mark.timeout(60)
 def test_the_engine_reads_its_numbers(family: Family, model_type: str, checkpoints: Checkpoints) -> None:
-    info = inspect(checkpoints(family))
+    info = facts_of(checkpoints(family))
     assert (info.model_type, info.layers, info.kv_groups[0].kv_heads, info.kv_groups[0].key_dim, info.hidden) == (
         model_type,
         3,

@@ -8,10 +8,11 @@ import numpy as np
 
 from thespis.actors.preprocessor.guides import GuideChecker
 from thespis.gpu_runtime.guiding import Guides
-from thespis.protocol.checkpoint import demo_model, inspect
 from thespis.protocol.guide import Guide, StructuredOutputsParams
 
-INFO = inspect(demo_model())
+from .facts import DEMO
+
+INFO = DEMO
 MOST_TOKENS = 1500
 
 

@@ -56,6 +56,28 @@ def test_a_context_beyond_the_model_is_refused() -> None:
         divide(EngineConfig(max_model_len=513), MODEL)
 
 
+@pytest.mark.parametrize(
+    ("memory", "settings", "length"),
+    [
+        (None, {}, 262_144),  # nobody knows
+        (1 << 40, {}, 262_144),
+        (1 << 30, {}, 262_144),  # 2 layers of 2 heads of 16: 512 bytes a token, 128 MiB in all
+        (100 << 20, {}, 102_400),  # half of the memory
+        (100 << 20, {"block_size": 60}, 102_360),  # whole blocks
+        (100 << 20, {"dtype": "bfloat16"}, 204_800),
+        (100 << 20, {"max_model_len": 200_000}, 200_000),  # the operator knows better, or is told by what fails
+        (100 << 20, {"kv_cache_gb": 0.25}, 262_144),
+        (1 << 20, {}, 1024),
+        ((1 << 20) - 16 * 1024, {}, 262_144),  # not even the least
+    ],
+)
+def test_Q23_a_long_context_that_nobody_has_asked_for_fits_the_memory(
+    memory: int | None, settings: dict[str, Any], length: int
+) -> None:
+    long = msgspec.structs.replace(MODEL, context=262_144)
+    assert divide(EngineConfig(**settings), long, memory=memory).max_model_len == length
+
+
 def test_http_is_a_role_only_where_it_is_served() -> None:
     assert "http" not in divide(EngineConfig(), MODEL).roles
     http = divide(EngineConfig(), MODEL, server=ServerConfig(port=1)).roles["http"]

@@ -6,12 +6,13 @@ import msgspec
 import pytest
 
 import thespis
-from thespis.protocol.checkpoint import inspect
 from thespis.protocol.config import EngineConfig, ServerConfig
 from thespis.protocol.division import divide, with_keys
 from thespis.protocol.environment import NO_LIMIT, Environment, names_of, page, read
 from thespis.protocol.errors import EngineError
 from thespis.protocol.roles import FetcherConfig, MediaLimits, PreprocessorConfig
+
+from ..helpers.facts import DEMO
 
 ROOT = Path(thespis.__file__).parent
 TWINS = (
@@ -34,7 +35,7 @@ TWINS = (
 
 def parts(**settings: Any) -> tuple[FetcherConfig, MediaLimits]:
     config = EngineConfig(**settings)
-    roles = divide(config, inspect(config.model)).roles
+    roles = divide(config, DEMO).roles
     fetcher, preprocessor = roles["fetcher"], roles["preprocessor"]
     assert isinstance(fetcher, FetcherConfig)
     assert isinstance(preprocessor, PreprocessorConfig)

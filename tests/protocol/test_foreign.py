@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from thespis.protocol.checkpoint import demo_model, inspect
+from thespis.protocol.end_tokens import end_tokens
 from thespis.protocol.errors import EngineError
 from thespis.protocol.foreign import foreign_listing
 
@@ -187,25 +188,15 @@ def test_what_cannot_be_read_is_named(folder: Path, name: str) -> None:
     assert "cannot be read" in text
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"text_config": {"hidden_size": 0, "num_attention_heads": 0, "num_hidden_layers": 1, "vocab_size": 9}},
-        {"text_config": {"hidden_size": 8, "num_attention_heads": -2, "num_hidden_layers": 1, "vocab_size": 9}},
-        {"text_config": {"hidden_size": "many", "num_attention_heads": 2, "num_hidden_layers": 1, "vocab_size": 9}},
-        {"thinker_config": 7},
-    ],
-)
-def test_a_config_of_impossible_numbers_is_broken(folder: Path, changes: dict[str, object]) -> None:
-    edit(folder, **changes)
-    if "thinker_config" in changes:
-        (folder / "config.json").write_text(json.dumps(changes))
+def test_a_config_of_a_strange_part_is_broken(folder: Path) -> None:
+    (folder / "config.json").write_text('{"thinker_config": 7}')
     assert "is broken" in told(folder)
 
 
 def test_end_tokens_that_are_none(folder: Path) -> None:
     (folder / "generation_config.json").write_text('{"eos_token_id": ["<end>"]}')
-    assert "no token id" in told(folder)
+    with pytest.raises(EngineError, match="no token id"):
+        end_tokens(folder, ())
 
 
 def test_a_zip_of_weights_under_no_name(tmp_path: Path) -> None:

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from thespis import SamplingParams
-from thespis.protocol.checkpoint import inspect
 from thespis.protocol.errors import RequestError
 
 from ..helpers.checkpoints import Checkpoints
+from ..helpers.facts import facts_of
 from ..helpers.media import data_url, picture, png, sound, wav
 from .stage import Stage, on_stage
 from .web import media, part
@@ -270,7 +270,7 @@ def test_S8_seconds_of_sound_are_counted(stage: Stage) -> None:
 
 
 def test_S8_bytes_of_embeddings_are_counted(stage: Stage) -> None:
-    hidden = inspect(str(stage.model)).hidden
+    hidden = facts_of(str(stage.model)).hidden
     rows = np.zeros((4096 // (4 * hidden) + 1, hidden), np.float32)
     llm = stage.faces[0].llm
     given = {"image_embeds": rows, "image_grid_thw": [1, 2, 2 * len(rows)]}

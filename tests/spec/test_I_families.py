@@ -11,10 +11,10 @@ import pytest
 from thespis import SamplingParams
 from thespis.frontends.embeds import encode_embeds
 from thespis.gpu_runtime.encoder import load_encoder
-from thespis.protocol.checkpoint import inspect
 from thespis.protocol.request import Modality
 
 from ..helpers.checkpoints import FAMILIES, Checkpoints
+from ..helpers.facts import facts_of
 from ..helpers.media import clip, clip_frames, data_url, picture, sound, wav
 from ..helpers.reference import Media
 from .faces import FACES, AsyncFace, Face, HttpFace, Refused, ask, refusal
@@ -297,7 +297,7 @@ class Encoded:
                 break
         assert self.answer.safe
         inputs = troupe.reference._inputs(prompt, media)
-        encoder = load_encoder(inspect(troupe.folder), "float32", "cpu", 1)
+        encoder = load_encoder(facts_of(troupe.folder), "float32", "cpu", 1)
         (rows,) = encoder.encode(kind, [{name: inputs[name] for name in FEATURES[kind] if name in inputs}], [0])
         grid = None if kind == "audio" else inputs.get(f"{kind}_grid_thw")
         self.embeds = {"type": f"{kind}_embeds", f"{kind}_embeds": encode_embeds(rows, grid)}

@@ -18,6 +18,7 @@ from thespis.protocol.errors import EngineError
 from ..helpers.checkpoints import Checkpoints
 from ..helpers.commands import ServeCommand, refused_start
 from ..helpers.engines import FAKES, ROLES
+from ..helpers.facts import facts_of
 from ..helpers.media import data_url, picture, png
 from ..helpers.serving import Caller, Server, served
 from .faces import ALICE, BOB, Face, ask, refusal
@@ -198,7 +199,9 @@ def test_S42_a_model_without_any_is_not_served_and_is_told_how_to_give_one(
     monkeypatch.setattr(template_source, "BUILT_IN", tmp_path)  # as for a type that has none
     with pytest.raises(EngineError, match="give one with --chat-template"), served(folder):
         pass
-    engine = start_engine(EngineConfig(model=str(folder)), modules=LIGHT, python_path=[str(FAKES)])  # completions need none
+    engine = start_engine(  # completions need none
+        EngineConfig(model=str(folder)), modules=LIGHT, facts=facts_of(folder), python_path=[str(FAKES)]
+    )
     with engine, LLM(run_dir=engine.run_dir) as llm, pytest.raises(ValueError, match="no chat template: give one"):
         llm.chat(HELLO, use_tqdm=False)
 

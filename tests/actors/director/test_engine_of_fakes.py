@@ -290,7 +290,8 @@ def test_an_engine_ends_with_the_face_that_was_killed() -> None:
     code = (
         "import sys\nsys.path.insert(0, sys.argv[1])\n"
         "from thespis.frontends.engine import start_engine\nfrom thespis.protocol.config import EngineConfig\n"
-        "engine = start_engine(EngineConfig(), modules=dict.fromkeys(sys.argv[2:], 'plain'), python_path=[sys.argv[1]])\n"
+        "from thespis.tests.helpers.facts import DEMO\nmodules = dict.fromkeys(sys.argv[2:], 'plain')\n"
+        "engine = start_engine(EngineConfig(), modules=modules, facts=DEMO, python_path=[sys.argv[1]])\n"
         "print(engine.process.pid, engine.run_dir, flush=True)\nsys.stdin.read()\n"
     )
     face = subprocess.Popen(

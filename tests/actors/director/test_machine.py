@@ -6,20 +6,27 @@ from typing import Any
 import pytest
 
 from thespis.actors.director import machine
-from thespis.actors.director.machine import Machine, refuse_impossible
-from thespis.protocol.checkpoint import demo_model, inspect
+from thespis.actors.director.machine import Machine, refuse_impossible, refuse_too_large
+from thespis.protocol import division
 from thespis.protocol.config import EngineConfig
 from thespis.protocol.division import GIB, divide
 from thespis.protocol.errors import EngineError
 from thespis.protocol.facts import ModelFacts
+from thespis.protocol.roles import RunnerConfig
+
+from ...helpers.facts import DEMO
 
 SMALL = Machine(no_cuda="this machine shows no NVIDIA GPU", memory=2 * GIB)
-MODEL = inspect(demo_model())
+MODEL = DEMO
 
 
 def check(here: Machine = SMALL, model: ModelFacts = MODEL, **settings: Any) -> None:
+    """As the face and then the director look at them."""
     config = EngineConfig(**settings)
-    refuse_impossible(config, model, divide(config, model, here.no_cuda is None), here)
+    refuse_impossible(config, here)
+    runner = divide(config, model, here.no_cuda is None, memory=here.memory).roles["gpu-runner"]
+    assert isinstance(runner, RunnerConfig)
+    refuse_too_large(config, runner, here.memory)
 
 
 @pytest.mark.parametrize(
@@ -58,11 +65,11 @@ def test_a_gpu_holds_its_own_cache() -> None:
 
 def test_weights_beyond_the_memory_are_refused_with_a_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
     for size, words in ((3 * GIB, "dtype='bfloat16'"), (30 * GIB, "a smaller model")):
-        monkeypatch.setattr(machine, "weight_bytes", lambda folder, size=size: size)
+        monkeypatch.setattr(division, "weight_bytes", lambda folder, size=size: size)
         with pytest.raises(EngineError) as refused:
             check()
         assert words in str(refused.value)
-    monkeypatch.setattr(machine, "weight_bytes", lambda folder: 3 * GIB)
+    monkeypatch.setattr(division, "weight_bytes", lambda folder: 3 * GIB)
     check(dtype="bfloat16")
 
 

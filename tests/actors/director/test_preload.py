@@ -1,35 +1,25 @@
 from pathlib import Path
 
-import msgspec
-import pytest
-
 from thespis.actors.director.config import MODULES, DirectorConfig
 from thespis.actors.director.preload import preload_for
-from thespis.protocol.checkpoint import demo_model, inspect
+from thespis.protocol.checkpoint import demo_model
 from thespis.protocol.config import EngineConfig
-from thespis.protocol.errors import EngineError
 
-MODEL = inspect(demo_model())
-
-
-def test_the_zygote_imports_the_models_family_and_what_it_forks() -> None:
-    modules = preload_for(DirectorConfig(engine=EngineConfig()), MODEL)
-    assert modules[0] == "torch"
-    assert "transformers.models.qwen2_5_omni.modeling_qwen2_5_omni" in modules
-    assert "thespis.actors.preprocessor.families.qwen_omni" in modules
-    assert MODULES["gpu-runner"] in modules
+from ...helpers.facts import DEMO
 
 
-def test_an_unknown_family_is_refused() -> None:
-    with pytest.raises(EngineError, match="'nothing' are not supported"):
-        preload_for(DirectorConfig(engine=EngineConfig()), msgspec.structs.replace(MODEL, model_type="nothing"))
+def test_the_zygote_imports_what_it_forks() -> None:
+    modules = preload_for(DirectorConfig(engine=EngineConfig()))
+    assert modules == ["torch", *(MODULES[kind] for kind in ("facts", "decode-worker", "encoder-cache", "gpu-runner"))]
 
 
 def test_an_engine_of_fakes_needs_no_zygote() -> None:
-    fakes = DirectorConfig(engine=EngineConfig(), modules=dict.fromkeys(("decode-worker", "encoder-cache", "gpu-runner"), "x"))
-    assert preload_for(fakes, MODEL) == []
+    replaced = dict.fromkeys(("decode-worker", "encoder-cache", "gpu-runner"), "x")
+    fakes = DirectorConfig(engine=EngineConfig(), modules=replaced, facts=DEMO)
+    assert preload_for(fakes) == []
     assert not fakes.is_forked("decode-worker-0")
     assert DirectorConfig(engine=EngineConfig(), modules={"gpu-runner": "x"}).is_forked("decode-worker-0")
+    assert preload_for(DirectorConfig(engine=EngineConfig(), modules=replaced)) == ["torch", MODULES["facts"]]
 
 
 def test_every_module_of_the_table_is_there() -> None:

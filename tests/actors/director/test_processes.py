@@ -18,7 +18,7 @@ async def test_a_zygote_that_cannot_be_made_leaves_no_files_open(monkeypatch: py
     monkeypatch.setattr(processes, "spawn", fail)
     before = os.listdir("/proc/self/fd")
     with pytest.raises(BlockingIOError):
-        Zygote([], lambda role, epoch, pid: None, lambda pid: None)
+        Zygote("", [], lambda role, epoch, pid: None, lambda pid: None)
     assert os.listdir("/proc/self/fd") == before
 
 
@@ -57,7 +57,7 @@ async def test_a_zygote_is_made_last_so_that_nothing_can_fail_after_it(monkeypat
     monkeypatch.setattr(asyncio.get_running_loop(), "add_reader", fail)
     monkeypatch.setattr(processes, "spawn", lambda *_, **__: pytest.fail("a zygote was made"))
     with pytest.raises(OSError, match="no watch"):
-        Zygote([], lambda role, epoch, pid: None, lambda pid: None)
+        Zygote("", [], lambda role, epoch, pid: None, lambda pid: None)
 
 
 async def test_children_that_nobody_watches_are_reaped_and_those_that_are_watched_are_not() -> None:

@@ -10,12 +10,13 @@ from thespis.actors.preprocessor.prompt import PromptRenderer
 from thespis.actors.preprocessor.template_source import chat_template_of
 from thespis.actors.preprocessor.tokens import TextTokenizer
 from thespis.protocol.blobs import BlobRef
-from thespis.protocol.checkpoint import inspect
 from thespis.protocol.config import EngineConfig
 from thespis.protocol.division import divide
 from thespis.protocol.request import ChatMessage, ChatPrompt, Encoded, MediaItem, Modality, Prompt, Request, Slot, Source, Text
 from thespis.protocol.roles import PreprocessorConfig
 from thespis.protocol.sampling import SamplingParams
+
+from ...helpers.facts import facts_of
 
 NOWHERE = BlobRef("/dev/shm/none", 0, "uint8", (0,))
 
@@ -32,13 +33,13 @@ class Parts(NamedTuple):
 
 
 def load(folder: Path) -> Parts:
-    checkpoint = read_checkpoint(inspect(folder))
+    checkpoint = read_checkpoint(facts_of(folder))
     tokenizer = TextTokenizer(checkpoint.tokenizer_file, checkpoint.tokenizer)
     return Parts(checkpoint, tokenizer, load_family(checkpoint, tokenizer))
 
 
 def config_of(folder: Path, **engine: Any) -> PreprocessorConfig:
-    info = inspect(folder)
+    info = facts_of(folder)
     engine["chat_template"] = chat_template_of(info, engine.get("chat_template"))
     made = divide(EngineConfig(model=str(folder), **engine), info).roles["preprocessor"]
     assert isinstance(made, PreprocessorConfig)

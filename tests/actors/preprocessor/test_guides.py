@@ -7,14 +7,15 @@ import pytest
 
 from thespis.actors.preprocessor import guides
 from thespis.actors.preprocessor.guides import CODE, REMEMBERED, GuideChecker, KnownGuides
-from thespis.protocol.checkpoint import demo_model, inspect
 from thespis.protocol.errors import Failure, RequestError
 from thespis.protocol.guide import Calls, Guide, NamedSchema, StructuredOutputsParams, as_guide
+
+from ...helpers.facts import DEMO
 
 
 @pytest.fixture(scope="module")
 def checker() -> GuideChecker:
-    info = inspect(demo_model())
+    info = DEMO
     return GuideChecker(info, f"{info.path}/tokenizer.json")
 
 

@@ -156,7 +156,7 @@ def test_the_models_in_the_cache_and_whether_they_run(demo: FakeHub, cache: Path
     assert head.split() == ["MODEL", "REVISION", "SIZE", "LAST", "USED", "RUNS", "HERE"]
     assert first.startswith(f"org/demo   main {folder.name[:12]}  3.6 MB")
     assert first.endswith("  yes")
-    assert "  no: The config.json of" in second
+    assert "  no: tokenizer.json in" in second
     good = json.loads(listed("--json")[0])
     assert (good["name"], good["folder"], good["why_not"]) == (NAME, str(folder), None)
     assert good["bytes"] > WEIGHTS

@@ -1,0 +1,54 @@
+"""Each process's part of the configuration: known when it is known what the model is."""
+
+import logging
+
+from ...protocol.division import Division, actors_of, divide, share_of
+from ...protocol.facts import ModelFacts
+from ...protocol.roles import FactsConfig, RunnerConfig, encode_config
+from ...protocol.topology import FACTS, GPU_RUNNER, HTTP
+from .config import DirectorConfig
+from .machine import no_cuda, refuse_too_large, this_machine
+
+log = logging.getLogger(__name__)
+
+
+class Parts:
+    """`members`: the roles that the director keeps alive, known at once."""
+
+    def __init__(self, config: DirectorConfig) -> None:
+        self._config = config
+        self._division: Division | None = None
+        self.share = share_of(config.engine)
+        first = () if config.facts is not None else (FACTS,)
+        self.members = [*first, *actors_of(config.engine), *(() if config.server is None else (HTTP,))]
+
+    @property
+    def known(self) -> bool:
+        return self._division is not None
+
+    def divide(self, model: ModelFacts, gpu_bytes: int | None) -> None:
+        """Raises EngineError for settings that contradict the model, or that this machine has no memory for."""
+        config, machine = self._config, this_machine()
+        cuda = machine.no_cuda is None
+        memory = machine.memory if gpu_bytes is None else int(gpu_bytes * config.engine.gpu_memory_utilization)
+        division = divide(config.engine, model, cuda, config.server, memory)
+        runner = division.roles[GPU_RUNNER]
+        assert isinstance(runner, RunnerConfig)
+        refuse_too_large(config.engine, runner, machine.memory)
+        if config.engine.max_model_len is None and division.max_model_len < model.context:
+            log.info(
+                "max_model_len is %d of the model's %d tokens: one longer sequence would take over half of the memory; "
+                "set it to have more",
+                division.max_model_len,
+                model.context,
+            )
+        self._division = division
+
+    def of(self, role: str) -> bytes:
+        """Its part, as JSON."""
+        if role == FACTS:
+            engine = self._config.engine
+            cuda = engine.device == "cuda" or (engine.device == "auto" and no_cuda() is None)
+            return encode_config(FactsConfig(model=engine.model, cuda=cuda, processor_kwargs=engine.mm_processor_kwargs))
+        assert self._division is not None, "who comes earlier waits"
+        return encode_config(self._division.roles[role])

@@ -1,0 +1,1 @@
+"""The process that finds out what the model is, when an engine starts."""

@@ -1,0 +1,87 @@
+"""At a start one process finds out what the model is; everybody else waits for its part, and nobody for that process later."""
+
+import re
+from collections.abc import Callable
+
+import msgspec
+import pytest
+
+from thespis.actors.director.config import DirectorConfig
+from thespis.actors.director.parts import Parts
+from thespis.frontends.engine import EngineHandle, start_engine
+from thespis.protocol.config import EngineConfig, ServerConfig
+from thespis.protocol.errors import EngineError
+from thespis.protocol.roles import FactsConfig, RunnerConfig
+
+from ...helpers.engines import FAKES, ROLES, Spectator, fake_engine, processes_of
+from ...helpers.facts import DEMO
+
+StartEngine = Callable[..., EngineHandle]
+FACTS = {"facts": "fake_facts"}
+
+
+@pytest.mark.process
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("how", ["tells", "killed"])
+def test_everybody_gets_a_part_of_what_it_tells(start: StartEngine, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    """`killed`: from outside, when it had told nothing yet; then it is made again."""
+    monkeypatch.setenv("FAKE_FACTS", how)
+    engine = start(FACTS, facts=None)
+    with Spectator(engine.run_dir) as spectator:
+        peers = spectator.peers(gpu_runner=1).peers
+        status = spectator.status()
+    assert all(peers[role].notes["config_bytes"] > 100 for role in ROLES if role in peers)
+    assert "facts" not in status.roles
+    assert status.ready
+    assert "thespis facts" not in processes_of(engine.process.pid).values()
+
+
+@pytest.mark.process
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("refuses", r"^The model in .* is of no use\.$"),
+        ("dies", r"^The process facts ended while it was loading .*no such luck"),
+    ],
+)
+def test_its_refusal_or_death_is_the_sentence_of_the_start(monkeypatch: pytest.MonkeyPatch, how: str, words: str) -> None:
+    monkeypatch.setenv("FAKE_FACTS", how)
+    with pytest.raises(EngineError) as caught:
+        fake_engine(FACTS, facts=None)
+    assert re.search(words, str(caught.value)), caught.value
+
+
+@pytest.mark.process
+@pytest.mark.timeout(60)
+def test_a_setting_that_contradicts_the_model_is_the_sentence_of_the_start() -> None:
+    modules = dict.fromkeys(ROLES, "plain") | FACTS
+    for facts in (None, DEMO):
+        with pytest.raises(EngineError, match=r"^max_model_len=9999999 is more than the model's context of 4096 tokens\.$"):
+            start_engine(EngineConfig(max_model_len=9_999_999), modules=modules, facts=facts, python_path=[str(FAKES)])
+
+
+def parts(**settings: object) -> Parts:
+    return Parts(DirectorConfig(engine=EngineConfig(**settings), server=ServerConfig()))  # type: ignore[arg-type]
+
+
+def test_the_roles_are_known_before_the_model_is() -> None:
+    known = parts(decode_workers=2)
+    assert known.members[0] == "facts"
+    assert {"http", "decode-worker-0", "decode-worker-1", "gpu-runner"} < set(known.members)
+    assert not known.known
+    first = msgspec.json.decode(known.of("facts"), type=FactsConfig)
+    assert first.model == EngineConfig().model
+    known.divide(DEMO, None)
+    assert known.known
+    assert msgspec.json.decode(known.of("gpu-runner"), type=RunnerConfig).max_model_len == 4096
+
+
+def test_a_gpu_bounds_a_context_that_nobody_has_set(caplog: pytest.LogCaptureFixture) -> None:
+    long = msgspec.structs.replace(DEMO, context=262_144)
+    one = parts(device="cpu", gpu_memory_utilization=0.5)
+    with caplog.at_level("INFO"):
+        one.divide(long, 256 << 20)  # half of it, less the weights, for two sequences of 2 KiB a token
+    length = msgspec.json.decode(one.of("gpu-runner"), type=RunnerConfig).max_model_len
+    assert 25_000 < length < 33_000
+    assert f"max_model_len is {length} of the model's 262144 tokens" in caplog.text
