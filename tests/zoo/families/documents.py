@@ -340,7 +340,7 @@ def deepseek_ocr2() -> Animal:
 
 
 def phi4_multimodal() -> Animal:
-    """Phi-4 multimodal in the form that its native class reads."""
+    """Phi-4 multimodal in the form that its native class reads; a tile of 448 pixels is wired in, so every picture is large."""
     special = ["<|endoftext|>", "<|image|>", "<|audio|>", "<|assistant|>", "<|end|>", "<|user|>", "<|system|>"]
     tokens = Tokens(special)
     end = tokens["<|endoftext|>"]
@@ -381,9 +381,9 @@ def phi4_multimodal() -> Animal:
             "sliding_window": None,
             "tie_word_embeddings": True,
             "vision_config": {
-                "crop_size": 56,
+                "crop_size": 448,
                 "hidden_size": 32,
-                "image_size": 56,
+                "image_size": 448,
                 "image_token_id": tokens["<|image|>"],
                 "intermediate_size": 48,
                 "model_type": "phi4_multimodal_vision",
@@ -411,7 +411,7 @@ def phi4_multimodal() -> Animal:
                     "dynamic_hd": 4,
                     "image_processor_type": "Phi4MultimodalImageProcessorFast",
                     "patch_size": 14,
-                    "size": {"height": 56, "width": 56},
+                    "size": {"height": 448, "width": 448},
                 },
                 "processor_class": "Phi4MultimodalProcessor",
             },

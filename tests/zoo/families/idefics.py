@@ -348,7 +348,14 @@ def granite_docling() -> Animal:
             "unk_token": "<|unk|>",
         },
         files={
-            "preprocessor_config.json": _pixels("GraniteDoclingImageProcessor", "GraniteDoclingProcessor"),
+            "preprocessor_config.json": {
+                "crop_to_patches": True,
+                "image_processor_type": "GraniteDoclingImageProcessor",
+                "max_patches": 8,
+                "min_patches": 1,
+                "processor_class": "GraniteDoclingProcessor",
+                "size": {"height": 64, "width": 64},
+            },
             "processor_config.json": {"image_seq_len": 4, "processor_class": "GraniteDoclingProcessor"},
             "generation_config.json": {"bos_token_id": end, "eos_token_id": end, "pad_token_id": end},
             "chat_template.jinja": DOCLING_TEMPLATE,

@@ -217,7 +217,7 @@ def cohere2_vision() -> Animal:
                 image_std=HALF,
                 max_patches=4,
                 min_patches=1,
-                patch_size=14,
+                patch_size=2,
             ),
             "processor_config.json": {"processor_class": "Cohere2VisionProcessor"},
             "generation_config.json": {
