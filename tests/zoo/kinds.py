@@ -49,5 +49,7 @@ class Animal:
     """transformers knows the published names of the weights."""
     company: bool = False
     """A picture's rows depend on how many pictures its prompt has."""
+    sounds_a_prompt: int | None = None
+    """How many its own processor takes; None: any number."""
     needs: tuple[str, ...] = ()
     """Packages without which transformers itself has no processor for it."""

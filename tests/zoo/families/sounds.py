@@ -219,6 +219,7 @@ def _asr(native: bool) -> Animal:
         },
         takes=("audio",),
         rename=str if native else _asr_name,
+        sounds_a_prompt=1,
         tied_spread=0.08,
         spread=0.3,
     )

@@ -1,0 +1,83 @@
+"""`scripts/models_table`: asks every checkpoint of the zoo everything, and writes docs/models.md. Begins where it ended."""
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import msgspec
+import torch
+
+from thespis.tests.zoo.catalog import NAMES, animal, build
+
+ROOT = Path(__file__).parents[2]
+SCHEMAS = torch.library.Library("torchvision", "FRAGMENT")
+"""Kept, since what it defines goes with it."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="scripts/models_table", description=__doc__)
+    parser.add_argument("--types", nargs="+", metavar="NAME", choices=NAMES, default=None, help="these alone, and again")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "models.md", help="the page (docs/models.md)")
+    parser.add_argument("--budget-seconds", type=float, default=None, help="begin no row after so many seconds")
+    parser.add_argument("--libraries", type=Path, default=None, help="folder with torchvision, for the oracle's clips")
+    given = parser.parse_args()
+    if given.libraries is not None:
+        lend(given.libraries)
+    return run(given.types, given.out, given.budget_seconds)
+
+
+def lend(folder: Path) -> None:
+    """Let the oracle's transformers find torchvision, which beside a torch for CPUs lacks the schema of two operators."""
+    sys.path.append(str(folder))
+    library = torch.library.Library("torchvision", "DEF")
+    for name in ("nms", "qnms"):
+        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    lend.library = library  # type: ignore[attr-defined]
+
+
+def run(types: list[str] | None, out: Path, budget: float | None) -> int:
+    import transformers
+
+    from thespis.tests.zoo.reference import Reference
+
+    from .page import page
+    from .questions import LEAST, TOKENS
+    from .row import CLOSE, EQUAL, NOT_ASKED, Row, make_row
+
+    transformers.logging.set_verbosity_error()
+    kept = out.with_suffix(".json")
+    rows = {row.name: row for row in msgspec.json.decode(kept.read_bytes(), type=list[Row])} if kept.exists() else {}
+    began = time.monotonic()
+    for name in types or [name for name in NAMES if name not in rows]:
+        if budget is not None and time.monotonic() - began > budget:
+            break
+        with tempfile.TemporaryDirectory(prefix="zoo-") as folder:
+            place = build(name, Path(folder) / name)
+            if animal(name).native:
+                row = make_row(name, place, Reference(name, place))
+            else:
+                row = Row(name, animal(name).config["model_type"], reason=refusal(place))
+        rows[name] = row
+        bad = {column: text for column, text in row.cells.items() if text not in (EQUAL, NOT_ASKED)}
+        print(f"{name:20} {row.seconds:6.1f} s {row.distance:.0e} {row.reason or bad or 'equal'}", flush=True)
+        kept.write_bytes(msgspec.json.format(msgspec.json.encode(sorted(rows.values(), key=lambda row: row.name)), indent=1))
+    out.write_text(page(list(rows.values()), LEAST, TOKENS, CLOSE))
+    return 0
+
+
+def refusal(folder: Path) -> str:
+    """What the engine says of a form that transformers itself cannot load."""
+    from thespis import LLM
+    from thespis.protocol.errors import EngineError
+
+    try:
+        LLM(str(folder), dtype="float32", device="cpu", kv_cache_gb=0.01).close()
+    except EngineError as error:
+        return str(error).replace(f"{str(folder)!r}", "the folder")
+    return "It starts, and nothing says whether it is right: transformers does not load this form."
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,52 @@
+"""The rows as a page of the documentation."""
+
+from collections.abc import Sequence
+
+import torch
+import transformers
+
+from .row import COLUMNS, EQUAL, NOT_ASKED, Row
+
+HEAD = """# Models
+
+Written by `scripts/models_table` with transformers {transformers} and torch {torch}. Each row is a checkpoint of random
+weights in exactly the form in which its type is published (`tests/zoo`), run by a real engine in float32 on a CPU, {least}
+or more mixed requests at a time in a KV cache that holds a quarter of them. **=** means that it was run and that every answer was equal
+to transformers' own `generate()` for that request alone: the prompt's tokens, the answer's tokens ({tokens} each, up to the
+first place where two tokens are tied), and the log-probabilities of the first, which lie at most {close:g} apart.
+
+- **chunked**: prompts were computed in pieces, and media spans cut. **preempted**: running requests were put back and computed
+  anew. **prefix hit**: the beginning of a prompt was found in the cache. **killed and resumed**: the runner was ended by
+  `kill -9` in the middle of the batch.
+- **embeddings in**: prompts as embeddings, and pictures as rows of the tower where one call of the model gives them.
+- **-** does not apply. What is not equal is said in words below the table.
+
+"""
+
+
+def page(rows: Sequence[Row], least: int, tokens: int, close: float) -> str:
+    head = HEAD.format(transformers=transformers.__version__, torch=torch.__version__, least=least, tokens=tokens, close=close)
+    lines = [
+        "| checkpoint | model type | " + " | ".join(COLUMNS) + " | distance |",
+        "|---|---|" + ":-:|" * len(COLUMNS) + "---|",
+    ]
+    remarks = []
+    for row in sorted(rows, key=lambda row: row.name):
+        cells = [_mark(row, column) for column in COLUMNS]
+        distance = f"{row.distance:.0e}" if row.cells else ""
+        lines.append(f"| {row.name} | {row.model_type} | " + " | ".join(cells) + f" | {distance} |")
+        said = {text: column for column, text in row.cells.items() if text not in (EQUAL, NOT_ASKED)}
+        if row.reason:
+            remarks.append(f"- **{row.name}**: {row.reason}")
+        elif said:
+            remarks.append(f"- **{row.name}**: " + "; ".join(f"{column}: {text}" for text, column in said.items()))
+    whole = sum(all(cell in (EQUAL, NOT_ASKED) for cell in row.cells.values()) and not row.reason for row in rows)
+    end = f"\n{whole} of {len(rows)} are equal in every cell.\n"
+    return head + "\n".join(lines) + "\n" + end + ("\n" + "\n".join(remarks) + "\n" if remarks else "")
+
+
+def _mark(row: Row, column: str) -> str:
+    if row.reason:
+        return ""
+    said = row.cells.get(column, NOT_ASKED)
+    return {EQUAL: "=", NOT_ASKED: "-"}.get(said, "**no**")

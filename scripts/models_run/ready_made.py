@@ -1,0 +1,45 @@
+"""Prompts as embeddings, and pictures as the rows that the model's own tower makes of them."""
+
+from collections.abc import Sequence
+from inspect import signature
+from typing import Any
+
+import torch
+
+from thespis.tests.zoo.reference import Reference
+
+from .questions import Solved
+
+
+def ready_made(reference: Reference, solved: Sequence[Solved]) -> list[tuple[dict[str, Any], Solved]]:
+    """What `LLM.generate` takes, each with what is asked in that way."""
+    found: list[tuple[dict[str, Any], Solved]] = []
+    with torch.inference_mode():
+        for one in solved:
+            if not one.question.media:
+                ids = torch.tensor(one.answer.prompt_token_ids)
+                found.append(({"prompt_embeds": reference.model.get_input_embeddings()(ids)}, one))
+            elif one.question.media == ("image",) and (given := _picture(reference, one)) is not None:
+                found.append(({"prompt": one.text, "multi_modal_data": {"image": given}}, one))
+    return found
+
+
+def _picture(reference: Reference, one: Solved) -> dict[str, Any] | None:
+    """None: the family's rows are not to be had by one call."""
+    inputs = reference.inputs(one.text, one.question.shown)
+    owner = next((part for part in (reference.model, reference.model.model) if hasattr(part, "get_image_features")), None)
+    if owner is None or reference.animal.company:
+        return None
+    features = owner.get_image_features
+    names = signature(features).parameters
+    made = features(**{name: value for name, value in inputs.items() if name in names})
+    levels = [made.pooler_output, *(getattr(made, "deepstack_features", None) or ())]
+    rows = torch.cat([_flat(level) for level in levels], dim=-1)
+    grid = {"image_grid_thw": inputs["image_grid_thw"]} if "image_grid_thw" in inputs else {}
+    return {"image_embeds": rows, **grid}
+
+
+def _flat(rows: Any) -> torch.Tensor:
+    """[rows, hidden] of a tensor with axes before them, or of one tensor per picture."""
+    together = torch.cat([one.reshape(-1, one.shape[-1]) for one in rows])
+    return together.float()
