@@ -11,9 +11,10 @@ HEAD = """# Models
 
 Written by `scripts/models_table` with transformers {transformers} and torch {torch}. Each row is a checkpoint of random
 weights in exactly the form in which its type is published (`tests/zoo`), run by a real engine in float32 on a CPU, {least}
-or more mixed requests at a time in a KV cache that holds a quarter of them. **=** means that it was run and that every answer was equal
-to transformers' own `generate()` for that request alone: the prompt's tokens, the answer's tokens ({tokens} each, up to the
-first place where two tokens are tied), and the log-probabilities of the first, which lie at most {close:g} apart.
+or more mixed requests at a time in a KV cache that holds a quarter of them. **=** means that it was run and that every
+answer was equal to transformers' own `generate()` for that request alone: the prompt's tokens, the answer's tokens ({tokens}
+each, up to the first place where two tokens are tied), and the log-probabilities of the first, which lie at most {close:g}
+apart.
 
 - **chunked**: prompts were computed in pieces, and media spans cut. **preempted**: running requests were put back and computed
   anew. **prefix hit**: the beginning of a prompt was found in the cache. **killed and resumed**: the runner was ended by

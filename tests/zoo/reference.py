@@ -64,10 +64,14 @@ class Reference:
         rendered: str = owner.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         return rendered
 
+    def has_bos(self, text: str) -> bool:
+        """The template has written it; the tokenizer would write a second one."""
+        bos = self.tokenizer.bos_token
+        return bos is not None and text.startswith(bos)
+
     def inputs(self, text: str, media: Media = NO_MEDIA) -> dict[str, Any]:
         """What `generate` takes. A text that has its BOS gets no second one."""
-        bos = self.tokenizer.bos_token
-        special = not (bos is not None and text.startswith(bos))
+        special = not self.has_bos(text)
         if not any(media):
             return dict(self.tokenizer(text, return_tensors="pt", add_special_tokens=special, return_token_type_ids=False))
         if self.animal.model.startswith("Voxtral"):

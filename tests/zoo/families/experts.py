@@ -132,7 +132,6 @@ def granitemoe() -> Animal:
         tokens=tokens,
         tokenizer=granite_tokenizer(chat_template=GRANITE_TEMPLATE),
         files={"generation_config.json": {"bos_token_id": end, "eos_token_id": end, "pad_token_id": end}},
-        tied_spread=0.02,
         spread=0.5,
     )
 

@@ -361,7 +361,7 @@ def granite_docling() -> Animal:
             "chat_template.jinja": DOCLING_TEMPLATE,
         },
         takes=("image",),
-        tied_spread=0.02,
+        tied_spread=0.06,
         spread=0.5,
     )
 

@@ -278,8 +278,8 @@ GRANITE_TEMPLATE = (
 )
 GRANITE_SCALES: Json = {
     "attention_multiplier": 0.125,
-    "embedding_multiplier": 12.0,
-    "logits_scaling": 8.0,
+    "embedding_multiplier": 3.0,
+    "logits_scaling": 2.0,
     "residual_multiplier": 0.22,
 }
 
@@ -324,7 +324,6 @@ def granite() -> Animal:
         tokens=tokens,
         tokenizer=granite_tokenizer(chat_template=GRANITE_TEMPLATE),
         files={"generation_config.json": {"bos_token_id": end, "eos_token_id": end, "pad_token_id": end}},
-        tied_spread=0.02,
         spread=0.5,
     )
 

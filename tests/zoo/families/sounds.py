@@ -323,7 +323,6 @@ def granite_speech() -> Animal:
             ),
         },
         takes=("audio",),
-        tied_spread=0.02,
         spread=0.5,
         needs=("torchaudio",),
     )
