@@ -1,7 +1,7 @@
 """The published forms: what is read from each folder gives, through towers and runner, transformers' own greedy tokens."""
 
 from collections.abc import Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,9 @@ import torch
 
 from thespis.gpu_runtime.encoder import Encoder, load_encoder
 from thespis.gpu_runtime.facts import model_facts
-from thespis.gpu_runtime.processing import Clip, ProcessedItem, load
+from thespis.gpu_runtime.processing import Clip, ProcessedItem, Processor, load
 from thespis.gpu_runtime.runner import Runner
+from thespis.protocol.facts import ModelFacts
 from thespis.protocol.request import Modality
 
 from ..gpu_runtime.driving import Driver, Prompt, runner_config
@@ -37,7 +38,19 @@ SHOWN: dict[Modality, Media] = {
 """Of each modality: two pictures of different sizes, a clip, a sound."""
 
 
-@pytest.mark.parametrize("name", PRESENT)
+MENDED_FAILS = {
+    name: pytest.mark.xfail(strict=True, reason=reason)
+    for name, reason in {
+        "granite_docling": "its deepstack rows are not found",
+        "lighton_ocr": "its type says one class and its architectures another",
+        "ovis2": "its marks between tiles have embeddings of their own",
+        "voxtral": "its processor takes no text with sounds",
+    }.items()
+}
+"""What docs/models.md says of them too. Who mends one takes it out."""
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=MENDED_FAILS.get(name, ())) for name in PRESENT])
 def test_greedy_tokens_are_those_of_transformers(name: str, zoo: Zoo) -> None:
     """A text, and a prompt of each modality, all in one batch and in pieces."""
     folder = zoo(name)
@@ -76,7 +89,7 @@ def prompt_of(folder: Path, reference: Reference, text: str, media: Media) -> Pr
     items = [(kind, one) for kind, several in zip(MODALITIES, media, strict=True) for one in several]
     if not items:
         return Prompt(reference.inputs(text)["input_ids"][0].tolist())
-    facts, processor = model_facts(folder), load(folder)
+    facts, processor, encoder = _parts(folder)
     kind = items[0][0]
     made = [processor.item(kind, _medium(kind, one), {}, siblings=len(items) > 1) for _, one in items]
     tokenizer = partial(reference.tokenizer, add_special_tokens=not reference.has_bos(text))
@@ -86,10 +99,15 @@ def prompt_of(folder: Path, reference: Reference, text: str, media: Media) -> Pr
         planes = compose(len(ids), runs, made, facts.position_planes)
         prompt.positions = planes.astype("<i4").tobytes()
         prompt.delta = int(planes.max()) + 1 - len(ids)
-    encoder = load_encoder(facts, "float32", "cpu", 1)
     for (start, end), item in zip(runs, made, strict=True):
         prompt.embeds += _rows(encoder, ids, start, end, item)
     return prompt
+
+
+@cache
+def _parts(folder: Path) -> tuple[ModelFacts, Processor, Encoder]:
+    facts = model_facts(folder)
+    return facts, load(folder), load_encoder(facts, "float32", "cpu", 1)
 
 
 def _medium(kind: Modality, one: Any) -> Any:

@@ -425,7 +425,6 @@ def phi4_multimodal() -> Animal:
             ),
         },
         takes=("image", "audio"),
-        needs=("torchvision",),
     )
 
 

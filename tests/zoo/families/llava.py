@@ -350,7 +350,6 @@ def pixtral() -> Animal:
             "chat_template.json": {"chat_template": INST.replace("<image>\\n", "[IMG]").replace("<image>\n", "[IMG]")},
         },
         takes=("image",),
-        needs=("torchvision",),
     )
 
 

@@ -127,7 +127,6 @@ def mistral3() -> Animal:
         },
         takes=("image",),
         shards=2,
-        needs=("torchvision",),
     )
 
 

@@ -230,7 +230,6 @@ def cohere2_vision() -> Animal:
         takes=("image",),
         tied_spread=0.3,
         spread=0.3,
-        needs=("torchvision",),
     )
 
 
