@@ -25,7 +25,7 @@ from transformers import (
 from transformers.models.auto import image_processing_auto, processing_auto, video_processing_auto
 
 from ...protocol.errors import EngineError
-from . import kernels
+from . import kernels, lent
 
 _DECIDED = (image_processing_auto, processing_auto, video_processing_auto)
 """Imported before anything stands in: what they choose where nobody asks must not change."""
@@ -39,13 +39,24 @@ def find_class(name: str) -> type[Any] | None:
     if not isinstance(found, type):
         return None
     if not getattr(found, "is_dummy", False):
+        _complete(found)
         return found
     missing = [str(package) for package in getattr(found, "_backends", ()) if package != "torchvision"]
     if missing:
         raise EngineError(f"{name} of transformers needs packages that are not installed: {', '.join(missing)}.")
     real = getattr(_module(found.__module__, name), name)
     assert isinstance(real, type)
+    _complete(real)
     return real
+
+
+def _complete(kind: type[Any]) -> None:
+    """Give the class's file what it looked for in packages that are not here."""
+    path = kind.__module__
+    if path.endswith("feature_extraction_granite_speech") and not utils.is_torchaudio_available():
+        sys.modules[path].__dict__.update(torchaudio=lent.AUDIO, requires_backends=_yes)
+    if path.endswith("processing_smolvlm") and not sys.modules[path].__dict__.get("num2words"):
+        sys.modules[path].__dict__.update(num2words=lent.number_words)
 
 
 def _module(path: str, name: str) -> ModuleType:
@@ -54,7 +65,7 @@ def _module(path: str, name: str) -> ModuleType:
         with _standing_in():
             return import_module(path)
     except (ImportError, AttributeError) as error:
-        text = f"{name} of transformers needs more than the engine's own kernels: install thespis[torchvision]."
+        text = f"{name} of transformers needs more of torchvision than the engine's own kernels: install one that fits torch."
         raise EngineError(text) from error
 
 

@@ -20,8 +20,8 @@ SLOW = {"gemma3", "idefics3", "smolvlm", "granite_docling", "internvl", "aya_vis
 """Of pictures as large as published: run by `scripts/check_processors`, with all the others at more sizes."""
 ONE_ONLY = {("molmo2", "video"), ("qwen3_asr", "audio"), ("qwen3_asr_thinker", "audio")}
 """What transformers takes one of in a prompt."""
-REFUSED = {"granite_speech": "torchaudio", "smolvlm": "num2words", "voxtral": "apply_chat_template"}
-"""What the refusal names: a package that is not here, or transformers' own words."""
+REFUSED = {"voxtral": "apply_chat_template"}
+"""With transformers' own words."""
 NOT_ITS_OWN = {"granite_docling"}
 """Forms that transformers' own class does not read."""
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
