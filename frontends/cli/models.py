@@ -3,13 +3,13 @@
 import argparse
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from ..hub.cache import cache_folder
-from ..hub.held import HeldModel, held_models
+from ..hub.held import HeldModel, held_models, why_not
 from ..hub.words import size
 
-HEAD = ("MODEL", "REVISION", "SIZE", "LAST USED", "RUNS HERE")
+HEAD = ("MODEL", "REVISION", "SIZE", "LAST USED")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,22 +21,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     root = cache_folder(given.download_dir)
     models = held_models(root)
-    if given.json:
-        for model in models:
-            print(json.dumps(model._asdict(), default=str))
-    elif models:
-        print("\n".join(_table([HEAD, *map(_row, models)])))
-    else:
+    if not models and not given.json:
         print(f"no models in {root}: fetch one with `thespis pull ORG/NAME`")
+    for line in _objects(models) if given.json else _table(models):
+        print(line, flush=True)  # the judgement of the next may take seconds
     return 0
+
+
+def _objects(models: Iterable[HeldModel]) -> Iterator[str]:
+    for model in models:
+        yield json.dumps({**model._asdict(), "folder": str(model.folder), "why_not": why_not(model.folder)})
+
+
+def _table(models: Sequence[HeldModel]) -> Iterator[str]:
+    if not models:
+        return
+    rows = [HEAD, *map(_row, models)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    texts = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    yield f"{texts[0]}  RUNS HERE"
+    for model, text in zip(models, texts[1:], strict=True):
+        reason = why_not(model.folder)
+        yield f"{text}  {'yes' if reason is None else f'no: {reason}'}"
 
 
 def _row(model: HeldModel) -> tuple[str, ...]:
     used = time.strftime("%Y-%m-%d %H:%M", time.localtime(model.last_used))
-    revision = " ".join((*model.revisions, model.commit[:12]))
-    return model.name, revision, size(model.bytes), used, "yes" if model.why_not is None else f"no: {model.why_not}"
-
-
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
-    *widths, _ = (max(map(len, column)) for column in zip(*rows, strict=True))
-    return ["  ".join((*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1])) for row in rows]
+    return model.name, " ".join((*model.revisions, model.commit[:12])), size(model.bytes), used

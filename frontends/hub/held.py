@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import NamedTuple
 
+from ...actors.director.config import DirectorConfig
 from ...actors.director.machine import refuse_impossible, this_machine
+from ...actors.director.parts import Parts
 from ...protocol.checkpoint import inspect
 from ...protocol.config import EngineConfig
 from ...protocol.errors import EngineError
@@ -21,8 +23,6 @@ class HeldModel(NamedTuple):
     bytes: int
     last_used: float
     """Unix seconds; as far as the file system keeps count of reads."""
-    why_not: str | None
-    """Why no engine starts from it with the settings that are the default; None: nothing stands against it."""
 
 
 def held_models(root: Path) -> list[HeldModel]:
@@ -41,7 +41,6 @@ def held_models(root: Path) -> list[HeldModel]:
             folder=revision.snapshot_path,
             bytes=revision.size_on_disk,
             last_used=max((file.blob_last_accessed for file in revision.files), default=revision.last_modified),
-            why_not=why_not(revision.snapshot_path),
         )
         for repository in repositories
         for revision in repository.revisions
@@ -50,12 +49,20 @@ def held_models(root: Path) -> list[HeldModel]:
 
 
 def why_not(folder: Path) -> str | None:
-    """What the start of an engine from this folder would be refused for, as far as that is known without torch."""
-    machine = this_machine()
+    """What the start of an engine from this folder would be refused for, with the settings that are the default.
+
+    What the files show is looked at first. The rest takes the model's own classes, and with them some seconds and torch: by
+    these even a model may be refused, when its weights are loaded, that is not refused here.
+    """
+    config = EngineConfig(model=str(folder))
     try:
-        config = EngineConfig(model=str(folder))
         inspect(folder)
-        refuse_impossible(config, machine)
+        refuse_impossible(config, this_machine())
+        from ...gpu_runtime.facts import model_facts
+
+        Parts(DirectorConfig(engine=config)).divide(model_facts(folder), None)
     except EngineError as error:
         return str(error)
+    except Exception as error:  # of the model's own classes, which read here what nobody has checked
+        return f"What the model in {str(folder)!r} is cannot be found out ({type(error).__name__})."
     return None

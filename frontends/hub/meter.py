@@ -41,7 +41,8 @@ class Meter:
 
     def __enter__(self) -> Self:
         if self._plain:
-            _say(f"fetching {self._what}: {self._files} files, {size(self._total)}, into {self._where}")
+            files = "1 file" if self._files == 1 else f"{self._files} files"
+            _say(f"fetching {self._what}: {files}, {size(self._total)}, into {self._where}")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
