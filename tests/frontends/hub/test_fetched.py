@@ -156,6 +156,18 @@ def test_what_answers_and_is_no_hub(hub: FakeHub, model: Repository, cache: Path
         assert "see to the network, or to HF_ENDPOINT" in text or "names no commit" in text
 
 
+@pytest.mark.parametrize(
+    "lie",
+    [{"blobId": "../../../evil"}, {"blobId": "x" * 40}, {"size": -1}, {"size": "5"}, {"rfilename": "config.json/../../x"}],
+)
+def test_a_hub_that_names_impossible_things(hub: FakeHub, cache: Path, lie: dict[str, Any]) -> None:
+    said = {"rfilename": "config.json", "size": 5, "blobId": "a" * 40} | lie
+    other = {"rfilename": "model.safetensors", "size": 9, "blobId": "b" * 40}
+    hub.answer = json.dumps({"id": NAME, "sha": "c" * 40, "siblings": [said, other]}).encode()
+    assert "config.json" in told(MAIN, cache)
+    assert not cache.exists()
+
+
 def test_offline(hub: FakeHub, model: Repository, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = fetched(MAIN, str(cache))
     hub.asked.clear()
