@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from ...protocol.checkpoint import inspect_small_files
 from ...protocol.config import EngineConfig
 from ...protocol.errors import EngineError
 from ...protocol.hub_id import HubId, hub_id
@@ -77,6 +78,7 @@ def _complete(wanted: HubId, cached: CachedModel, listing: Listing, stop: thread
     with Meter(f"{wanted.name} ({listing.commit[:12]})", str(cached.root), cached.without_blobs([*small, *large])) as meter:
         fetch = Fetch(wanted.name, cached, listing.commit, meter, stop)
         fetch.run(small)
+        inspect_small_files(snapshot)  # what no engine would start from is not worth its weights
         large = _absent(snapshot, weight_files(wanted.name, listing, snapshot))  # the index is there now
         meter.expect(cached.without_blobs(large))
         fetch.run(large)

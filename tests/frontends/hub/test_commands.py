@@ -26,6 +26,7 @@ from thespis.protocol.hub_id import HubId
 
 from ...helpers.commands import ServeCommand, command
 from ...helpers.engines import FAKES, ROLES
+from ...helpers.facts import DEMO
 from ...helpers.hub import FakeHub
 from ...helpers.serving import Caller
 
@@ -149,15 +150,20 @@ def test_the_models_in_the_cache_and_whether_they_run(demo: FakeHub, cache: Path
         return capsys.readouterr().out.splitlines()
 
     assert listed() == [f"no models in {cache}: fetch one with `thespis pull ORG/NAME`"]
-    demo.add("org/other", {"config.json": b'{"model_type": "x"}', "model.safetensors": b"broken", "tokenizer.json": b"{}"})
+    broken = {"config.json": b'{"model_type": "x"}', "model.safetensors": b"broken", "tokenizer.json": b'{"model": {}}'}
+    demo.add("org/broken", broken)
+    strange = {"model.safetensors": (demo_model() / "model.safetensors").read_bytes()}
+    demo.add("org/strange", {**broken, **strange})
     folder = fetched(HubId(NAME, None), str(cache))
-    fetched(HubId("org/other", None), str(cache))
-    head, first, second = listed()
+    for name in ("org/broken", "org/strange"):
+        fetched(HubId(name, None), str(cache))
+    head, second, first, third = listed()
     assert head.split() == ["MODEL", "REVISION", "SIZE", "LAST", "USED", "RUNS", "HERE"]
-    assert first.startswith(f"org/demo   main {folder.name[:12]}  3.6 MB")
+    assert first.startswith(f"org/demo     main {folder.name[:12]}  3.6 MB")
     assert first.endswith("  yes")
-    assert "  no: tokenizer.json in" in second
-    good = json.loads(listed("--json")[0])
+    assert "  no: model.safetensors in" in second
+    assert "  no: Models of type 'x' are not supported" in third
+    good = json.loads(listed("--json")[1])
     assert (good["name"], good["folder"], good["why_not"]) == (NAME, str(folder), None)
     assert good["bytes"] > WEIGHTS
     assert abs(good["last_used"] - time.time()) < 60
@@ -167,12 +173,12 @@ def test_the_models_in_the_cache_and_whether_they_run(demo: FakeHub, cache: Path
 @pytest.mark.timeout(60)
 def test_LLM_takes_an_id(demo: FakeHub, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The roles of its engine are played by fakes."""
-    fakes = partial(start_engine, modules=dict.fromkeys(ROLES, "plain"), python_path=[str(FAKES)])
+    fakes = partial(start_engine, modules=dict.fromkeys(ROLES, "plain"), python_path=[str(FAKES)], facts=DEMO)
     monkeypatch.setattr(llm_module, "start_engine", fakes)
     commit = demo.repositories[NAME].branches["main"]
     with LLM(NAME, revision="main", download_dir=cache) as llm:
-        assert Path(llm._client.model.path) == cache / "models--org--demo" / "snapshots" / commit
         assert llm._client.model_name == NAME
+        assert (cache / "models--org--demo" / "snapshots" / commit / "model.safetensors").is_file()
 
 
 async def test_AsyncLLM_takes_one_and_a_cancelled_start_lets_go(demo: FakeHub, cache: Path) -> None:

@@ -99,7 +99,7 @@ def test_a_hub_that_sends_all_of_it_again_is_understood(hub: FakeHub, model: Rep
 
 def test_a_new_state_fetches_what_is_new(hub: FakeHub, model: Repository, cache: Path) -> None:
     old = fetched(MAIN, str(cache))
-    model.commit({**FILES, "config.json": b"{}"})
+    model.commit({**FILES, "config.json": b'{"model_type": "y"}'})
     hub.asked.clear()
     new = fetched(MAIN, str(cache))
     assert hub.fetched() == ["config.json"]
@@ -218,9 +218,28 @@ def test_what_is_no_checkpoint_is_said_before_anything_is_fetched(
     assert not cache.exists()
 
 
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({"config.json": b'{"model_type": "x", "quantization_config": {"quant_method": "awq"}}'}, "quantised (awq)"),
+        ({"tokenizer.json": b"[]"}, "tokenizer.json"),
+        ({"config.json": b"{}"}, "model_type is missing"),
+    ],
+)
+def test_what_no_engine_starts_from_is_said_before_its_weights_are_fetched(
+    hub: FakeHub, cache: Path, files: dict[str, bytes], words: str
+) -> None:
+    hub.add(NAME, {**FILES, **files})
+    assert words in told(MAIN, cache)
+    assert "model.safetensors" not in hub.fetched()
+
+
 def test_only_what_an_engine_reads_is_fetched(hub: FakeHub, cache: Path) -> None:
     read = {
-        **{f"{name}.json": name.encode() for name in ("config", "generation_config", "preprocessor_config", "tekken", "vocab")},
+        **{f"{name}.json": name.encode() for name in ("preprocessor_config", "processor_config", "tekken", "vocab")},
+        "config.json": b'{"model_type": "x"}',
+        "generation_config.json": b"{}",
+        "tokenizer.json": b'{"model": {}}',
         **{name: name.encode() for name in ("tokenizer.model", "merges.txt", "chat_template.jinja", "added_tokens.json")},
         "model.safetensors.index.json": b'{"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}',
         "model-1.safetensors": weights(10),
