@@ -65,6 +65,14 @@ def call_beside(processor: Any, picture: Any, placeholder: str, options: Options
     return Answer({name: value[:1] if len(value) == 2 else value for name, value in values.items()}, replacement)
 
 
+def call_in_pieces(processor: Any, samples: Any, encoder: Any) -> Answer:
+    """A sound for a processor that leaves its text to another library: every piece, filled up with silence, has the rows that
+    the model makes of it. `encoder`: the configuration of the sound's encoder."""
+    features = processor._retrieve_input_features([samples], **processor.audio_kwargs)  # [pieces, mel, frames]
+    rows = len(features) * encoder.max_source_positions * encoder.hidden_size // encoder.intermediate_size
+    return Answer({"input_features": features}, processor.audio_token * rows)
+
+
 def _asked(processor: Any, text: str, given: Options) -> Answer:
     made = processor(text=text, return_text_replacement_offsets=True, return_tensors="pt", **given)
     return Answer(dict(made), str(made["text_replacement_offsets"][0][0]["replacement"]))

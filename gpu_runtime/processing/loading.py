@@ -16,6 +16,7 @@ from transformers.processing_utils import ProcessorMixin
 from transformers.video_processing_utils import VideoProcessorMixin
 
 from ...protocol.errors import EngineError
+from .rules import rules_of
 from .stand_in import find_class
 
 Json = dict[str, Any]
@@ -77,9 +78,8 @@ def _part(kind: type[Any], attribute: str, folder: Path, config: PreTrainedConfi
     if attribute == "video_processor":
         return _video_processor(kind, folder)
     said, _ = FeatureExtractionMixin.get_feature_extractor_dict(name, local_files_only=True)
-    wanted = said.get("feature_extractor_type") or feature_extraction_auto.FEATURE_EXTRACTOR_MAPPING_NAMES.get(
-        config.model_type
-    )
+    wanted = rules_of(kind).extractor or said.get("feature_extractor_type")
+    wanted = wanted or feature_extraction_auto.FEATURE_EXTRACTOR_MAPPING_NAMES.get(config.model_type)
     if wanted is None:
         return AutoFeatureExtractor.from_pretrained(name, **SAFE)
     return _class(str(wanted), folder).from_dict(said)

@@ -17,7 +17,7 @@ from ...protocol.errors import EngineError, RequestError, refuse
 from ...protocol.facts import PlaceholderFacts
 from ...protocol.request import Modality
 from .. import hf
-from .calls import Answer, call, call_beside, small, sub_processor
+from .calls import Answer, call, call_beside, call_in_pieces, small, sub_processor
 from .clips import choose_frames
 from .loading import load_processor
 from .options import as_called, options_of, size_of
@@ -50,7 +50,7 @@ class Processor:
         self._model = hf.model_class(self._config)
         self._overrides = overrides
         self._processor = load_processor(folder, self._config)
-        self._rules = rules_of(self._processor)
+        self._rules = rules_of(type(self._processor))
         self._ids = embedding_ids(self._config, self._processor)
         self._rule = rule_of(self._config, self._model)
         if not self._rules.leave_padding:
@@ -187,6 +187,8 @@ class Processor:
     def _answer(self, modality: Modality, media: Any, called: Options, siblings: bool, sound: Samples | None) -> Answer:
         text = self._named[modality].text
         try:
+            if self._rules.pieces:
+                return call_in_pieces(self._processor, media, self._config.audio_config)
             if siblings and modality in self.siblings:
                 return call_beside(self._processor, media, text, called)
             return call(self._processor, modality, media, text, called, self._rules.call, self.sampling_rate, sound)

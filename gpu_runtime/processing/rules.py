@@ -7,9 +7,12 @@ RULES: dict[str, Rules] = {
     "LlavaOnevisionProcessor": Rules(siblings=("image",)),
     "MiniCPMV4_6Processor": Rules(call={"use_image_id": False}, number="<image_id>{n}</image_id>"),
     "Qwen2_5OmniProcessor": Rules(leave_padding=False),
+    "Qwen3ASRProcessor": Rules(extractor="Qwen3ASRFeatureExtractor"),
+    "VoxtralProcessor": Rules(pieces=True),
 }
 """By the class's name."""
 
 
-def rules_of(processor: object) -> Rules:
-    return next((RULES[kind.__name__] for kind in type(processor).__mro__ if kind.__name__ in RULES), Rules())
+def rules_of(kind: type[object]) -> Rules:
+    """Of a processor's class."""
+    return next((RULES[base.__name__] for base in kind.__mro__ if base.__name__ in RULES), Rules())

@@ -77,5 +77,9 @@ class Rules:
     leave_padding: bool = True
     """Sounds are padded as the processor says. False: its model looks at what the mask shows alone, so that the shortest
     padding that changes no frame will do."""
+    extractor: str = ""
+    """The class that makes its sounds as its model takes them, whatever an older folder says."""
+    pieces: bool = False
+    """Its call takes no sounds: they are cut into pieces of one length, each of which has as many rows."""
     absolute_planes: bool = False
     """Some planes of an item's positions do not depend on where the item stands."""

@@ -7,27 +7,28 @@ from typing import Any
 
 import numpy as np
 import pytest
+import transformers
 
+from thespis.gpu_runtime import hf
 from thespis.gpu_runtime.processing import Processor, load
-from thespis.protocol.errors import EngineError
 from thespis.protocol.request import Modality
 from thespis.tests.zoo.catalog import NAMES, Zoo
 
-from .conversations import Oracle, check_conversation, clip, compose, media_of, sound, splice
+from .conversations import RATE, Oracle, check_conversation, clip, compose, media_of, sound, splice
 from .families import FAMILIES, write
 
 SLOW = {"gemma3", "idefics3", "smolvlm", "granite_docling", "internvl", "aya_vision", "llava_next", "llava_onevision"}
 """Of pictures as large as published: run by `scripts/check_processors`, with all the others at more sizes."""
 ONE_ONLY = {("molmo2", "video"), ("qwen3_asr", "audio"), ("qwen3_asr_thinker", "audio")}
 """What transformers takes one of in a prompt."""
-REFUSED = {"voxtral": "apply_chat_template"}
-"""With transformers' own words."""
-NOT_ITS_OWN = {"granite_docling"}
-"""Forms that transformers' own class does not read."""
+APART = {
+    "granite_docling": "a form that transformers' own class does not read",
+    "voxtral": "its text is written by another library",
+}
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in REFUSED.keys() | NOT_ITS_OWN])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in APART])
 def test_an_item_of_a_published_form_is_what_it_is_in_a_conversation(name: str, zoo: Zoo) -> None:
     ours = load(zoo(name))
     oracle = Oracle(zoo(name)) if ours.placeholders() else None
@@ -38,10 +39,19 @@ def test_an_item_of_a_published_form_is_what_it_is_in_a_conversation(name: str, 
                 check_conversation(ours, oracle, modality, media[:1] if (name, modality) in ONE_ONLY else media)
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_what_a_processor_lacks_is_said_at_the_start(name: str, zoo: Zoo) -> None:
-    with pytest.raises(EngineError, match=REFUSED[name]):
-        load(zoo(name)).placeholders()
+@pytest.mark.parametrize(("seconds", "pieces"), [(1, 1), (30, 1), (33, 2)])
+def test_voxtrals_sounds_are_pieces_of_thirty_seconds(seconds: int, pieces: int, zoo: Zoo) -> None:
+    """As mistral_common writes them: 375 rows a piece for an encoder of the published shape."""
+    ours, samples = load(zoo("voxtral")), sound(seconds * RATE)
+    item, encoder = ours.item("audio", samples, {}), hf.load_config(zoo("voxtral")).audio_config
+    assert item.text == "[AUDIO]"
+    assert item.counts == (pieces * 1500 * encoder.hidden_size // encoder.intermediate_size,)
+    whole = np.zeros(pieces * 30 * RATE, np.float32)
+    whole[: len(samples)] = samples
+    mel = transformers.WhisperFeatureExtractor(feature_size=encoder.num_mel_bins)(
+        whole, sampling_rate=RATE, truncation=False, padding="do_not_pad", return_tensors="np"
+    )["input_features"][0]
+    assert np.array_equal(item.parts[0].tensors["input_features"], np.stack(np.split(mel, pieces, axis=1)))
 
 
 @pytest.mark.parametrize("name", sorted(FAMILIES.keys() - SLOW - set(NAMES)))
