@@ -8,6 +8,7 @@ engine's own environment must not, or its tests would compare torchvision with i
 
 import json
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +18,17 @@ RECORDED = Path(__file__).resolve().parents[1] / "tests" / "gpu_runtime" / "proc
 
 
 def main() -> int:
-    library = torch.library.Library(
-        "torchvision", "DEF"
-    )  # a build for CUDA declares these itself, one beside a CPU torch fails
+    made: Any = torch.library.Library
+    library = made("torchvision", "DEF")  # beside a torch without CUDA, torchvision's own file does not declare them
     for name in ("nms", "qnms"):
         library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    import torchvision
-    import transformers
+    torchvision, transformers = import_module("torchvision"), import_module("transformers")
+    from thespis.tests.gpu_runtime.processing.clips import recorded
 
-    from thespis.tests.gpu_runtime.processing.clips import CASES, digest, made
-
-    hf: Any = transformers
-    recorded = {name: digest(made(getattr(hf, kind), *case)) for name, (kind, *case) in CASES.items()}
+    digests = recorded(transformers)
     versions = {"torchvision": torchvision.__version__, "transformers": transformers.__version__, "torch": torch.__version__}
-    RECORDED.write_text(json.dumps({"versions": versions, "digests": recorded}, indent=1, sort_keys=True) + "\n")
-    print(f"{len(recorded)} clips, {versions}")
+    RECORDED.write_text(json.dumps({"versions": versions, "digests": digests}, indent=1, sort_keys=True) + "\n")
+    print(f"{len(digests)} clips and pictures, {versions}")
     return 0
 
 

@@ -26,7 +26,7 @@ class Answer(NamedTuple):
     """What it put in the place of the placeholder's token."""
 
 
-def sub_processor(processor: Any, modality: Modality) -> Any | None:
+def sub_processor(processor: Any, modality: Modality) -> Any:
     """What makes the features of a modality; None: nothing does."""
     return next((part for name in SUB_PROCESSORS[modality] if (part := getattr(processor, name, None)) is not None), None)
 
@@ -96,5 +96,5 @@ def metadata_of(clip: Clip) -> VideoMetadata:
         width=width,
         height=height,
         duration=total / clip.fps if clip.fps else None,
-        frames_indices=np.asarray(clip.indices if clip.indices is not None else range(count)),
+        frames_indices=list(clip.indices if clip.indices is not None else range(count)),
     )

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import transformers
-from transformers import AutoFeatureExtractor, AutoTokenizer, PreTrainedConfig
+from transformers import PreTrainedConfig
 from transformers.feature_extraction_utils import FeatureExtractionMixin
 from transformers.image_processing_base import ImageProcessingMixin
-from transformers.models.auto import feature_extraction_auto, image_processing_auto, processing_auto
 from transformers.processing_utils import ProcessorMixin
 from transformers.video_processing_utils import VideoProcessorMixin
 
@@ -20,20 +19,22 @@ from .rules import rules_of
 from .stand_in import find_class
 
 Json = dict[str, Any]
+_hf: Any = transformers  # untyped where it loads
+_auto: Any = transformers.models.auto
 
-SAFE = {"trust_remote_code": False, "local_files_only": True}
+SAFE: Json = {"trust_remote_code": False, "local_files_only": True}
 _FILES = ("processor_config.json", "preprocessor_config.json", "video_preprocessor_config.json", "tokenizer_config.json")
 """In the order in which they may name the processor's class."""
 
 
-def load_processor(folder: Path, config: PreTrainedConfig) -> Any | None:
+def load_processor(folder: Path, config: PreTrainedConfig) -> Any:
     """A `ProcessorMixin`; None: the model takes text alone.
 
     Raises EngineError naming what the folder lacks, or what transformers does not have.
     """
     files = {name: _json(folder / name) for name in _FILES}
     name = next((str(found) for file in files.values() if (found := file.get("processor_class"))), None)
-    name = name or processing_auto.PROCESSOR_MAPPING_NAMES.get(config.model_type)
+    name = name or _auto.processing_auto.PROCESSOR_MAPPING_NAMES.get(config.model_type)
     if name is None:
         return None
     kind = find_class(name)
@@ -71,17 +72,17 @@ def _part(kind: type[Any], attribute: str, folder: Path, config: PreTrainedConfi
     name = str(folder)
     if "tokenizer" in attribute:
         if "Pixtral" in kind.__name__:
-            return transformers.TokenizersBackend.from_pretrained(name, **SAFE)
-        return AutoTokenizer.from_pretrained(name, **SAFE)
+            return _hf.TokenizersBackend.from_pretrained(name, **SAFE)
+        return _hf.AutoTokenizer.from_pretrained(name, **SAFE)
     if attribute == "image_processor":
         return _image_processor(folder, config)
     if attribute == "video_processor":
         return _video_processor(kind, folder)
     said, _ = FeatureExtractionMixin.get_feature_extractor_dict(name, local_files_only=True)
     wanted = rules_of(kind).extractor or said.get("feature_extractor_type")
-    wanted = wanted or feature_extraction_auto.FEATURE_EXTRACTOR_MAPPING_NAMES.get(config.model_type)
+    wanted = wanted or _auto.feature_extraction_auto.FEATURE_EXTRACTOR_MAPPING_NAMES.get(config.model_type)
     if wanted is None:
-        return AutoFeatureExtractor.from_pretrained(name, **SAFE)
+        return _hf.AutoFeatureExtractor.from_pretrained(name, **SAFE)
     return _class(str(wanted), folder).from_dict(said)
 
 
@@ -90,7 +91,7 @@ def _image_processor(folder: Path, config: PreTrainedConfig) -> Any:
     said, _ = ImageProcessingMixin.get_image_processor_dict(str(folder), local_files_only=True)
     wanted = said.get("image_processor_type")
     if wanted is None:
-        names = image_processing_auto.IMAGE_PROCESSOR_MAPPING_NAMES.get(config.model_type) or {}
+        names = _auto.image_processing_auto.IMAGE_PROCESSOR_MAPPING_NAMES.get(config.model_type) or {}
         wanted = names.get("torchvision") or names.get("pil")
     if wanted is None:
         raise EngineError(f"No file in {str(folder)!r} says which image processor the model has (image_processor_type).")

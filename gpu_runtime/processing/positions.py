@@ -94,7 +94,8 @@ class Prompt(NamedTuple):
 
 def rule_of(config: Any, model: type[Any]) -> PositionRule | None:
     """None: a model with one plane. The rule runs on an instance without layers: it reads the configuration alone."""
-    for kind in (model, MODEL_MAPPING.get(type(config), None)):
+    known: Any = MODEL_MAPPING.get(type(config), None)
+    for kind in (model, *(known if isinstance(known, tuple) else (known,))):
         if kind is not None and hasattr(kind, _RULE):
             bare = kind.__new__(kind)
             nn.Module.__init__(bare)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from transformers import BatchFeature, WhisperFeatureExtractor
 
 
-class Unpadded(WhisperFeatureExtractor):  # type: ignore[misc]  # untyped in transformers
+class Unpadded(WhisperFeatureExtractor):
     """The same frames as its base's, and no others.
 
     A frame sees half a window on each side, so padding by one window gives the same frames as padding to the extractor's
@@ -15,9 +15,10 @@ class Unpadded(WhisperFeatureExtractor):  # type: ignore[misc]  # untyped in tra
     chunk exactly, as there. Longer sounds are kept whole.
     """
 
-    def __call__(self, raw_speech: list[NDArray[np.float32]], **_: Any) -> BatchFeature:
+    def __call__(self, raw_speech: Any, *_: Any, **__: Any) -> BatchFeature:
         """{"input_features": [1, mel, T], "attention_mask": [1, T] of ones} of the only sound in the list, at the
         extractor's rate."""
+        samples: NDArray[np.float32]
         (samples,) = raw_speech
         count = -(-len(samples) // self.hop_length)
         padded = -(-(len(samples) + self.n_fft) // self.hop_length) * self.hop_length

@@ -19,7 +19,6 @@ from transformers import (
     image_processing_utils,
     image_utils,
     processing_utils,
-    utils,
     video_processing_utils,
 )
 from transformers.models.auto import image_processing_auto, processing_auto, video_processing_auto
@@ -27,6 +26,9 @@ from transformers.models.auto import image_processing_auto, processing_auto, vid
 from ...protocol.errors import EngineError
 from . import kernels, lent
 
+_utils: Any = transformers.utils  # what is lent and asked here, its types do not tell
+_BASES: tuple[Any, ...] = (image_processing_backends, image_processing_utils, video_processing_utils)
+_MODES: tuple[Any, ...] = (image_utils, image_processing_backends)
 _DECIDED = (image_processing_auto, processing_auto, video_processing_auto)
 """Imported before anything stands in: what they choose where nobody asks must not change."""
 _PACKAGES = ("torchvision", "torchvision.transforms", "torchvision.transforms.v2")
@@ -53,7 +55,7 @@ def find_class(name: str) -> type[Any] | None:
 def _complete(kind: type[Any]) -> None:
     """Give the class's file what it looked for in packages that are not here."""
     path = kind.__module__
-    if path.endswith("feature_extraction_granite_speech") and not utils.is_torchaudio_available():
+    if path.endswith("feature_extraction_granite_speech") and not _utils.is_torchaudio_available():
         sys.modules[path].__dict__.update(torchaudio=lent.AUDIO, requires_backends=_yes)
     if path.endswith("processing_smolvlm") and not sys.modules[path].__dict__.get("num2words"):
         sys.modules[path].__dict__.update(num2words=lent.number_words)
@@ -80,13 +82,13 @@ def _standing_in() -> Iterator[None]:
         if parent:
             setattr(packages[parent], child, package)
     modules = {**packages, **{f"{name}.functional": kernels for name in _PACKAGES[1:]}}
-    answers = {name: getattr(utils, name) for name in _QUESTIONS}
+    answers = {name: getattr(_utils, name) for name in _QUESTIONS}
     sys.modules.update(modules)
-    utils.__dict__.update(dict.fromkeys(_QUESTIONS, _yes))
+    _utils.__dict__.update(dict.fromkeys(_QUESTIONS, _yes))
     try:
         yield
     finally:
-        utils.__dict__.update(answers)
+        _utils.__dict__.update(answers)
         for name in modules:
             sys.modules.pop(name, None)
 
@@ -94,14 +96,14 @@ def _standing_in() -> Iterator[None]:
 @cache
 def _lend() -> None:
     """Give the base classes what they would have imported themselves."""
-    for module in (image_processing_backends, image_processing_utils, video_processing_utils):
+    for module in _BASES:
         module.tvF = kernels
     modes = {mode.name: mode for mode in kernels.InterpolationMode} | {"NEAREST": kernels.InterpolationMode.NEAREST_EXACT}
     ours = {pil: modes[pil.name] for pil in image_utils.PILImageResampling if pil.name in modes}
-    for module in (image_utils, image_processing_backends):
+    for module in _MODES:
         module.pil_torch_interpolation_mapping = ours
         module.torch_pil_interpolation_mapping = {mode: pil for pil, mode in ours.items()}
-    image_processing_backends.is_torchvision_greater_or_equal = _yes  # asked before the Lanczos kernel is used
+    _BASES[0].is_torchvision_greater_or_equal = _yes  # asked before the Lanczos kernel is used
     # Without torchvision its own base class has no public name; it derives from this one.
     processing_utils.MODALITY_TO_BASE_CLASS_MAPPING["video_processor"] = "ImageProcessingMixin"
 

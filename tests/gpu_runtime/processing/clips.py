@@ -32,6 +32,11 @@ CASES: dict[str, tuple[str, dict[str, Any], Size]] = {
 }
 
 
+def recorded(classes: Any) -> dict[str, dict[str, str]]:
+    """Digests of all cases; `classes` has the processors' as attributes."""
+    return {name: digest(made(getattr(classes, kind), options, size)) for name, (kind, options, size) in CASES.items()}
+
+
 def made(kind: type[Any], options: dict[str, Any], size: Size) -> dict[str, torch.Tensor]:
     """What the class makes of noise, and of slopes."""
     frames = np.stack([noise(size), smooth(size)])

@@ -76,7 +76,7 @@ class Oracle:
         self.processor: Any = load_processor(folder, config)
         self.tokenizer: Any = self.processor.tokenizer
         model = hf.build_on_meta(config)
-        self._rope = next((module for module in model.modules() if hasattr(module, "get_rope_index")), None)
+        self._rope: Any = next((module for module in model.modules() if hasattr(module, "get_rope_index")), None)
 
     def prompt(self, modality: str, count: int = 2) -> str:
         """The rendered conversation: text, an item, text, an item, text, and an answer that begins."""

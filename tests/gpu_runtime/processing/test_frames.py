@@ -34,7 +34,12 @@ def taken(processor: Any, total: int, fps: float, asked: dict[str, Any] | None =
     clip = np.ascontiguousarray(np.moveaxis(np.pad(frames, ((0, 0), (0, 0), (0, 6))), 0, -1)[:, None].repeat(8, axis=1))
     metadata = {"total_num_frames": total, "fps": fps, "duration": total / fps}
     kept: list[Any] = []
-    processor._preprocess = lambda videos, **_: kept.extend(videos) or {}
+
+    def keep(videos: list[Any], **_: Any) -> dict[str, Any]:
+        kept.extend(videos)
+        return {}
+
+    processor._preprocess = keep
     processor(videos=[clip], video_metadata=[metadata], **(asked or {}))
     (video,) = kept
     high, low = video[:, 0, 0, 0].to(torch.int64), video[:, 0, 0, 1].to(torch.int64)

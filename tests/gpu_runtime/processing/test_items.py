@@ -17,6 +17,7 @@ from thespis.tests.zoo.catalog import NAMES, Zoo
 from .conversations import RATE, Oracle, check_conversation, clip, compose, media_of, sound, splice
 from .families import FAMILIES, write
 
+_hf: Any = transformers
 SLOW = {"gemma3", "idefics3", "smolvlm", "granite_docling", "internvl", "aya_vision", "llava_next", "llava_onevision"}
 """Of pictures as large as published: run by `scripts/check_processors`, with all the others at more sizes."""
 ONE_ONLY = {("molmo2", "video"), ("qwen3_asr", "audio"), ("qwen3_asr_thinker", "audio")}
@@ -48,7 +49,7 @@ def test_voxtrals_sounds_are_pieces_of_thirty_seconds(seconds: int, pieces: int,
     assert item.counts == (pieces * 1500 * encoder.hidden_size // encoder.intermediate_size,)
     whole = np.zeros(pieces * 30 * RATE, np.float32)
     whole[: len(samples)] = samples
-    mel = transformers.WhisperFeatureExtractor(feature_size=encoder.num_mel_bins)(
+    mel = _hf.WhisperFeatureExtractor(feature_size=encoder.num_mel_bins)(
         whole, sampling_rate=RATE, truncation=False, padding="do_not_pad", return_tensors="np"
     )["input_features"][0]
     assert np.array_equal(item.parts[0].tensors["input_features"], np.stack(np.split(mel, pieces, axis=1)))

@@ -22,6 +22,7 @@ def test_a_grid_gives_the_run_of_a_picture_that_is_seen_so(qwen: Processor) -> N
     ready = qwen.ready("image", 24, (1, 8, 12), {})
     assert (ready.text, ready.counts, ready.rows, ready.advance) == (seen.text, seen.counts, seen.rows, seen.advance)
     assert ready.planes is not None
+    assert seen.planes is not None
     assert np.array_equal(ready.planes, seen.planes)
     assert ready.parts[0].tensors == {}
 
@@ -30,6 +31,8 @@ def test_a_clips_grid_counts_pairs_of_frames(qwen: Processor) -> None:
     clip = Clip(np.zeros((4, 112, 168, 3), np.uint8), 2.0)
     seen, ready = qwen.item("video", clip, {}), qwen.ready("video", 48, (2, 8, 12), {})
     assert (ready.counts, ready.advance) == (seen.counts, seen.advance)
+    assert ready.planes is not None
+    assert seen.planes is not None
     assert np.array_equal(ready.planes, seen.planes)
 
 
