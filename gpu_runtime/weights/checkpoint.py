@@ -18,6 +18,7 @@ from transformers.core_model_loading import WeightConverter, WeightRenaming, dot
 
 from ...protocol.errors import EngineError
 from .files import StoredTensors
+from .published import current
 
 _UNUSED = (
     r"rotary_emb\.inv_freq$",
@@ -144,6 +145,7 @@ class Checkpoint:
 
     def _renamed(self, stored: str, renamings: list[Any], converters: list[Any]) -> tuple[str, str | None]:
         prefix = self._model.base_model_prefix
+        stored = current(self._model.config.model_type, stored)
         name, pattern = rename_source_key(stored, renamings, converters, prefix, self._expected)
         if name not in self._expected and stored in self._expected:  # it has the model's own name already
             return rename_source_key(stored, [], [], prefix, self._expected)

@@ -4,18 +4,26 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file, save_file
 
 from thespis.gpu_runtime.encoder import load_encoder
+from thespis.gpu_runtime.facts import model_facts
+from thespis.gpu_runtime.hf import build_on_meta
 from thespis.gpu_runtime.language_model import load_language_model
+from thespis.gpu_runtime.weights.checkpoint import Checkpoint
 from thespis.protocol.errors import EngineError
 
 from ..helpers.checkpoints import FAMILIES, Checkpoints, Family
 from ..helpers.facts import facts_of
 from ..helpers.reference import reference_for
+from ..zoo.catalog import Zoo, animal
+from ..zoo.writing import true_config
 
 Weights = dict[str, torch.Tensor]
 
@@ -108,3 +116,64 @@ def test_a_tied_head_is_the_embedding(tmp_path: Path, checkpoints: Checkpoints) 
     with torch.inference_mode():
         hidden = torch.randn(2, 64)
         torch.testing.assert_close(model.logits(hidden), hidden @ model.embed(torch.arange(facts_of(made).vocab)).T)
+
+
+PUBLISHED = (
+    "llava",
+    "llava_siglip",
+    "qwen2_vl",
+    "qwen2_5_omni",
+    "qwen3_vl_moe",
+    "qwen3_asr_thinker",
+    "glm_ocr",
+    "idefics3",
+    "mixtral",
+    "phi4_multimodal",
+)
+"""Old prefixes, shards, a thinker, experts one by one and all in one, a layer too many, towers whose last norm nobody needs."""
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_every_weight_of_a_published_form_is_the_one_that_transformers_reads(name: str, zoo: Zoo) -> None:
+    folder, described = zoo(name), animal(name)
+    whole = build_on_meta(folder)
+    checkpoint = Checkpoint(str(folder), whole)
+    assert not checkpoint.missing()
+    if not described.native:  # transformers itself does not know these names
+        return
+    config = true_config(described, folder)
+    model: Any = getattr(transformers, described.model).from_pretrained(folder, config=config, dtype=torch.float32)
+    for key, wanted in model.state_dict().items():
+        found = checkpoint.read(key, wanted.shape, torch.float32, torch.device("cpu"))
+        assert torch.equal(found, wanted), key
+
+
+FLAGS = [None, True, False]
+
+
+@pytest.mark.parametrize("text", FLAGS)
+@pytest.mark.parametrize("top", FLAGS)
+@pytest.mark.parametrize("stored", [True, False])
+def test_a_stored_head_is_the_head_and_else_one_flag_ties_it(
+    top: bool | None, text: bool | None, stored: bool, tmp_path: Path, checkpoints: Checkpoints
+) -> None:
+    made = copied(checkpoints("qwen_vl"), tmp_path, keep if stored else lose_head)
+    config = json.loads((made / "config.json").read_text())
+    for part, flag in ((config, top), (config["text_config"], text)):
+        part.pop("tie_word_embeddings", None)
+        part |= {} if flag is None else {"tie_word_embeddings": flag}
+    (made / "config.json").write_text(json.dumps(config))
+    facts = msgspec.structs.replace(model_facts(checkpoints("qwen_vl")), path=str(made))
+    if not (stored or top or text):
+        with pytest.raises(EngineError, match=r"lacks the weight lm_head\.weight, and its config\.json ties it to no other"):
+            load_language_model(facts, torch.float32, torch.device("cpu"))
+        return
+    model = load_language_model(facts, torch.float32, torch.device("cpu"))
+    weights = load_file(made / "model.safetensors")
+    hidden = torch.randn(2, 64)
+    head = weights["lm_head.weight" if stored else "model.embed_tokens.weight"]
+    torch.testing.assert_close(model.logits(hidden), hidden @ head.T)
+
+
+def keep(weights: Weights) -> None:
+    pass

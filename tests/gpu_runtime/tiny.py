@@ -126,7 +126,7 @@ def answers(runner: Runner, prompts: list[Prompt], piece: int) -> list[list[int]
     return [one.output for one in running]
 
 
-def assert_equal(model: Any, folder: Path, lengths: tuple[int, ...] = (3, 17, 40), fused: bool = True) -> Runner:
+def assert_equal(model: Any, folder: Path, lengths: tuple[int, ...] = (7, 17, 40), fused: bool = True) -> Runner:
     """Texts of these lengths, whole and in pieces of five, together: greedy tokens are those of `generate` alone."""
     texts = [prompt_of(length, seed) for seed, length in enumerate(lengths)]
     wanted = [generated(model, text) for text in texts]

@@ -1,0 +1,112 @@
+"""A model that would be another one here is refused when it is loaded, in words that name the reason and the layer."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import pytest
+import torch
+import transformers
+
+from thespis.gpu_runtime.adapter import attention as ours
+from thespis.gpu_runtime.adapter.attention import Unsupported
+from thespis.gpu_runtime.attention.paged import How, PagedAttention
+from thespis.gpu_runtime.kv_pool import KvPool
+from thespis.gpu_runtime.language_model import load_language_model
+from thespis.protocol.errors import EngineError
+from thespis.protocol.facts import KvGroup, ModelFacts
+
+from .tiny import TEXT, facts_of, make
+
+tf: Any = transformers
+CPU = torch.device("cpu")
+
+
+def load(facts: ModelFacts) -> None:
+    load_language_model(facts, torch.float32, CPU, fused=False)
+
+
+def tiny(folder: Path, family: str = "Llama", **changes: Any) -> ModelFacts:
+    kind = getattr(tf, f"{family}TextConfig", None) or getattr(tf, f"{family}Config")
+    make(getattr(tf, f"{family}ForCausalLM"), kind(**{**TEXT, **changes}), folder)
+    return facts_of(folder)
+
+
+def test_a_layer_that_never_calls_our_attention(tmp_path: Path) -> None:
+    facts = tiny(tmp_path)
+    (group,) = facts.kv_groups
+    more = msgspec.structs.replace(facts, kv_groups=(msgspec.structs.replace(group, layers=(0, 1, 2, 3)),))
+    with pytest.raises(EngineError, match=r"LlamaForCausalLM \(llama\) cannot be run here: its layer 3 calls .* 0 times in 4"):
+        load(more)
+
+
+def test_what_is_lost_on_the_way_shows_in_the_logits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A keyword that nobody looks at: here the cap of the scores."""
+    facts = tiny(tmp_path, "Gemma2", attn_logit_softcapping=2.0, query_pre_attn_scalar=4)
+    load(facts)
+    monkeypatch.setattr(ours, "How", lambda scale, window, softcap, sinks: How(scale, window))
+    with pytest.raises(EngineError, match="its logits for a prompt computed whole differ from its own by"):
+        load(facts)
+
+
+def test_so_does_what_is_wrong_in_later_pieces_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = tiny(tmp_path)
+    prefill = PagedAttention._prefill
+
+    def forgetful(self: PagedAttention, layer: int, query: Any, kv: Any, chunk: Any, how: How) -> torch.Tensor:
+        chunk.start = 0
+        return prefill(self, layer, query, kv, chunk, how)
+
+    monkeypatch.setattr(PagedAttention, "_prefill", forgetful)
+    with pytest.raises(EngineError, match="its logits for a prompt computed in pieces differ"):
+        load(facts)
+
+
+def test_what_our_attention_does_not_do_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = tiny(tmp_path)
+    plain = ours.attention
+
+    def asking(module: Any, *tensors: Any, **given: Any) -> Any:
+        return plain(module, *tensors, **given, **({"position_bias": 1} if module.layer_idx == 1 else {}))
+
+    monkeypatch.setattr(ours, "attention", asking)
+    with pytest.raises(EngineError, match="its layer 1 gives its attention 'position_bias', which is not built"):
+        load(facts)
+
+
+def test_a_mask_of_another_kind_is_found_though_no_short_prompt_shows_it(tmp_path: Path) -> None:
+    changes = {"num_local_experts": 4, "num_experts_per_tok": 1, "intermediate_size_mlp": 96, "interleave_moe_layer_step": 1}
+    facts = tiny(tmp_path, "Llama4", attention_chunk_size=64, **changes)
+    with pytest.raises(EngineError, match="the mask of its layer 0 is neither causal nor the window"):
+        load(facts)
+    load(msgspec.structs.replace(facts, context=64))  # within one chunk it is causal
+
+
+def test_a_state_beside_keys_and_values(tmp_path: Path) -> None:
+    facts = tiny(tmp_path, "Lfm2", num_hidden_layers=2, layer_types=["conv", "full_attention"])
+    with pytest.raises(EngineError, match="Models of type 'lfm2' keep a state beside keys and values, which is not built"):
+        load(facts)
+
+
+def test_tokens_of_an_item_that_see_each_other_both_ways(tmp_path: Path) -> None:
+    facts = msgspec.structs.replace(tiny(tmp_path), span_layers=(0, 1))
+    with pytest.raises(EngineError, match="see each other both ways, which is not built"):
+        load(facts)
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"position_bias": torch.zeros(1)}, "gives its attention 'position_bias'"),
+        ({"some_new_keyword": 0.5}, "gives its attention 'some_new_keyword'"),
+        ({"attention_mask": torch.zeros(1, 1, 2, 2)}, "gives its attention a mask"),
+        ({"is_causal": False}, "looks ahead"),
+    ],
+)
+def test_no_keyword_is_swallowed(given: dict[str, Any], text: str) -> None:
+    pool = KvPool([KvGroup(layers=(0,), kv_heads=1, key_dim=4, value_dim=4)], 2, 4, torch.float32, CPU)
+    module = SimpleNamespace(layer_idx=0, thespis_attention=PagedAttention(pool))
+    heads = torch.zeros(1, 1, 2, 4)
+    with pytest.raises(Unsupported, match=text):
+        ours.attention(module, heads, heads, heads, **given)
