@@ -11,17 +11,15 @@ from ..protocol.checkpoint import inspect
 from ..protocol.end_tokens import end_tokens
 from ..protocol.errors import EngineError
 from ..protocol.facts import ModelFacts
-from ..protocol.weight_files import stored_dtype, stored_names
+from ..protocol.weight_files import stored_dtype
 from .hf import Json, build_on_meta, load_config, read_config, text_config, text_part, unwrap
 from .measure import deepstack_levels, measure_layers, per_layer_width, position_planes, span_layers
 from .processing import load
+from .weights.checkpoint import Checkpoint
 
 DTYPES = ("float32", "bfloat16", "float16")
 DEFAULT_CONTEXT = 2048
 """Of a model that states none."""
-_HEAD = "lm_head.weight"
-_NOT_ITS_HEAD = ("talker.", "mtp.", "token2wav.")
-"""Parts of a checkpoint with heads of their own."""
 
 
 def model_facts(folder: str | Path, overrides: Mapping[str, Any] | None = None) -> ModelFacts:
@@ -54,6 +52,7 @@ def decoder_facts(folder: str | Path) -> ModelFacts:
     model = build_on_meta(config)
     text = text_config(config)
     vocab = _vocab(model)
+    tied = _is_tied(Checkpoint(checkpoint.path, model), model)
     layers = measure_layers(model)
     return ModelFacts(
         path=checkpoint.path,
@@ -69,7 +68,7 @@ def decoder_facts(folder: str | Path) -> ModelFacts:
         span_layers=span_layers(model),
         deepstack_levels=deepstack_levels(model),
         per_layer_width=per_layer_width(model),
-        tied=_is_tied(path, config),
+        tied=tied,
         eos_token_ids=_ends(path, stated, vocab),
         dtype=_dtype(path, stated),
         fingerprint=checkpoint.fingerprint,
@@ -93,14 +92,25 @@ def _context(text: PreTrainedConfig) -> int:
     return min(context, int(text.attention_chunk_size)) if chunked else context
 
 
-def _is_tied(folder: Path, config: PreTrainedConfig) -> bool:
-    """A head that is stored is the head, whatever the configuration says. Raises EngineError for a model without any."""
-    if any(name.endswith(_HEAD) and not name.startswith(_NOT_ITS_HEAD) for name in stored_names(folder)):
+def _is_tied(checkpoint: Checkpoint, model: PreTrainedModel) -> bool:
+    """A head that is stored is the head, whatever the configuration says.
+
+    Raises EngineError for a model without any, and for other weights that are not there.
+    """
+    head = f"{next(name for name, part in model.named_modules() if part is model.get_output_embeddings())}.weight"
+    missing = [name for name in checkpoint.missing() if name != head]
+    if missing:
+        more = f" ({len(missing)} such weights)" if len(missing) > 1 else ""
+        raise EngineError(
+            f"The checkpoint {checkpoint.name!r} lacks the weight {missing[0]}{more}: is it whole, and of the type its "
+            "config.json says?"
+        )
+    if checkpoint.holds(head):
         return False
-    if any(getattr(part, "tie_word_embeddings", False) for part in (config, text_config(config))):
+    if any(getattr(part, "tie_word_embeddings", False) for part in (model.config, text_config(model.config))):
         return True
     raise EngineError(
-        f"The checkpoint {folder.name!r} stores no head ({_HEAD}), and its config.json does not tie it to the embedding "
+        f"The checkpoint {checkpoint.name!r} stores no head ({head}), and its config.json does not tie it to the embedding "
         "table (tie_word_embeddings): it is not whole, or makes vectors and no text, which is not built."
     )
 

@@ -135,8 +135,8 @@ def deepstack_levels(model: PreTrainedModel) -> int:
     """Layers of the decoder that add further rows of an item's embedding: as many as a tower makes."""
     if "deepstack_visual_embeds" not in inspect.signature(model.get_decoder().forward).parameters:
         return 0
-    mergers = (getattr(part, "deepstack_merger_list", None) for part in model.modules())
-    return next((len(found) for found in mergers if found is not None), 0)
+    lists = ((name, part) for name, part in model.named_modules() if isinstance(part, nn.ModuleList))
+    return next((len(part) for name, part in lists if name.rpartition(".")[2].startswith("deepstack_merger")), 0)
 
 
 def per_layer_width(model: PreTrainedModel) -> int:

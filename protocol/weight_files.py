@@ -55,11 +55,6 @@ def weight_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
 
 
-def stored_names(folder: Path) -> list[str]:
-    """Of every tensor, from the files' headers. Raises EngineError for a file that cannot be read, or is not whole."""
-    return [name for path in weight_files(folder) for name in _entries(path, _header(path))]
-
-
 def stored_dtype(folder: Path) -> str:
     """The name of the floating type that most of the weights' bytes have; float32 where there is none that is known."""
     sizes = dict.fromkeys(_DTYPES, 0)

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from thespis.gpu_runtime.facts import decoder_facts
-from thespis.gpu_runtime.hf import build_on_meta
+from thespis.gpu_runtime.hf import build_on_meta, load_config
 from thespis.protocol.errors import EngineError
 from thespis.protocol.facts import KvGroup, RecurrentGroup
 
@@ -324,3 +324,33 @@ def test_impossible_numbers_are_refused_with_a_sentence(tmp_path: Path, changes:
     folder = make(tmp_path, {"model_type": "llama", **TEXT, "tie_word_embeddings": True})
     write(folder, "config.json", {"model_type": "llama", **TEXT, "tie_word_embeddings": True, **changes})
     assert "config.json" in refusal(folder) or "not supported" in refusal(folder)
+
+
+@pytest.mark.parametrize("names", ["mistral3", "lighton_ocr"])
+def test_where_type_and_class_disagree_the_weights_decide(tmp_path: Path, names: str) -> None:
+    """LightOnOCR-2 was published with the names of either."""
+    vision = {
+        "model_type": "pixtral",
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "head_dim": 8,
+        "intermediate_size": 16,
+    }
+    config = {
+        "text_config": {"model_type": "qwen3", **TEXT, "head_dim": 8},
+        "vision_config": vision,
+        "tie_word_embeddings": True,
+    }
+    make(tmp_path, {"model_type": names, **config})
+    write(
+        tmp_path, "config.json", {"model_type": "mistral3", "architectures": ["LightOnOCRForConditionalGeneration"], **config}
+    )
+    assert load_config(tmp_path).model_type == names
+    assert decoder_facts(tmp_path).model_type == "mistral3"
+
+
+def test_weights_that_are_not_there_are_named_before_anything_is_loaded(tmp_path: Path) -> None:
+    gone = ("model.layers.1.mlp.up_proj.weight", "model.norm.weight")
+    text = refusal(make(tmp_path, {**QWEN, "tie_word_embeddings": True}, leave_out=gone))
+    assert f"lacks the weight {gone[0]} (2 such weights)" in text
