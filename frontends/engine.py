@@ -32,6 +32,8 @@ from .hub.locate import located
 log = logging.getLogger(__name__)
 
 STOP_SECONDS = 20.0
+KEYS = (*names_of("api_key"), "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
+"""Variables that no process of an engine gets."""
 LAST_LINES = 8
 """Of the log, in the error of an engine that ended without giving a reason."""
 
@@ -162,12 +164,17 @@ def _popen(run_dir: Path, directions: DirectorConfig, log: IO[bytes] | None) -> 
         bufsize=0,
         stderr=log,
         start_new_session=True,
-        env={name: value for name, value in os.environ.items() if name not in names_of("api_key")},  # it has the key by stdin
+        env=_environment(),
         pass_fds=() if listen is None else (listen,),
     )
     with contextlib.suppress(ProcessLookupError):  # it has ended already; why, it says itself
         raise_file_limit(process.pid)  # its children, which it makes when it has its directions, inherit that
     return process
+
+
+def _environment() -> dict[str, str]:
+    """Without keys: the server's own comes by stdin, and of a hub nothing is asked once the model's files are here."""
+    return {name: value for name, value in os.environ.items() if name not in KEYS} | {"HF_HUB_OFFLINE": "1"}
 
 
 def _await_ready(handle: EngineHandle, directions: DirectorConfig, log: IO[bytes] | None) -> None:

@@ -1,12 +1,13 @@
 """How a face gets an engine, and what it is told when it gets none."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from thespis.frontends.engine import find_engine, start_engine
+from thespis.frontends.engine import _environment, find_engine, start_engine
 from thespis.protocol.config import EngineConfig
 from thespis.protocol.errors import EngineError
 
@@ -21,6 +22,16 @@ def test_a_model_that_is_not_there_is_refused_before_anything_starts(tmp_path: P
 def test_a_setting_that_nothing_here_could_follow_is_refused_before_anything_starts() -> None:
     with pytest.raises(EngineError, match="allowed_local_media_path"):
         start_engine(EngineConfig(allowed_local_media_path="/no/such/folder"))
+
+
+def test_no_process_of_an_engine_has_a_key_or_asks_a_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("THESPIS_API_KEY", "VLLM_API_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        monkeypatch.setenv(name, "secret")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    given = _environment()
+    assert "secret" not in given.values()
+    assert given["HF_HUB_OFFLINE"] == "1"
+    assert given["PATH"] == os.environ["PATH"]
 
 
 def test_an_engine_is_looked_for_in_vain(tmp_path: Path) -> None:
