@@ -28,7 +28,12 @@ _KNOWN: dict[Modality, frozenset[str]] = {
 }
 """Those that change what an item costs or shows; what a model was trained with is no caller's choice."""
 SAMPLING = frozenset({"fps", "num_frames", "do_sample_frames", "min_frames", "max_frames"})
-"""Options of which frames are looked at."""
+"""Options of which frames are looked at, of which there are no more than the clip has."""
+MORE = 4
+"""Times as many pieces or tokens as the checkpoint says a caller may ask for: some classes go through all ways to cut a picture
+into so many."""
+FEW = 64
+"""Pieces or tokens that a caller may always ask for."""
 
 
 def options_of(processor: Any, modality: Modality) -> frozenset[str]:
@@ -54,8 +59,14 @@ def size_of(processor: Any, modality: Modality) -> dict[str, int] | None:
 
 
 def as_called(processor: Any, modality: Modality, options: Options) -> Options:
-    """`options` as the processor's call takes them. Raises RequestError for bounds that contradict each other."""
+    """`options` as the processor's call takes them. Raises RequestError for bounds that contradict each other, and
+    for a number of pieces beyond all measure."""
     called = {name: value for name, value in options.items() if name not in BOUNDS and name != "do_sample_frames"}
+    for name in called.keys() - SAMPLING:
+        own = getattr(sub_processor(processor, modality), name, None)
+        most = max(FEW, MORE * own if isinstance(own, int) else 0)
+        if called[name] > most:
+            raise refuse("invalid_request", f"{name} must be at most {most} with this model.", "mm_processor_kwargs")
     size = size_of(processor, modality)
     asked = {BOUNDS[name]: int(value) for name, value in options.items() if name in BOUNDS and value is not None}
     if size is None or not asked:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from ...protocol.request import Modality
+from .calls import sub_processor
 from .options import BOUNDS
 from .types import Options
 
@@ -17,7 +18,7 @@ def preview(processor: Any, modality: Modality, extent: Extent, options: Options
     """What the class says that an item costs: its rows, or all tokens of its run. None: it says nothing."""
     count = getattr(processor, "_get_num_multimodal_tokens", None)
     if count is None:
-        return None
+        return _fewest(sub_processor(processor, modality), options)
     extents = [list(extent)] if isinstance(extent, tuple) else [extent]
     size = options.get("size", {})
     bounds = {name: size[edge] for name, edge in BOUNDS.items() if edge in size}  # some classes read one form, some the other
@@ -27,3 +28,12 @@ def preview(processor: Any, modality: Modality, extent: Extent, options: Options
     except (ValueError, TypeError, KeyError, AttributeError, IndexError, ArithmeticError):
         return None
     return int(tokens)
+
+
+def _fewest(part: Any, options: Options) -> int | None:
+    """Rows of the smallest area that a caller asks for, of a class that says nothing."""
+    side = getattr(part, "patch_size", None), getattr(part, "merge_size", None)
+    least = options.get("size", {}).get("shortest_edge")
+    if least is None or not all(isinstance(length, int) for length in side):
+        return None
+    return int(least) // (side[0] * side[1]) ** 2

@@ -99,3 +99,19 @@ def test_a_modality_that_the_model_has_not_is_refused(qwen: Processor) -> None:
 def test_options_of_the_start_hold_where_an_item_has_none(zoo: Zoo) -> None:
     small, picture = load(zoo("qwen2_vl"), {"max_pixels": 6272}), Image.new("RGB", (200, 200))
     assert small.item("image", picture, {}).rows < small.item("image", picture, {"max_pixels": 50_000}).rows
+
+
+@pytest.mark.parametrize(("name", "option"), [("internvl", "max_patches"), ("ovis2", "max_patches")])
+def test_a_number_of_pieces_beyond_all_measure_is_refused(name: str, option: str, zoo: Zoo) -> None:
+    ours, picture = load(zoo(name)), Image.new("RGB", (100, 60))
+    assert ours.item("image", picture, {option: 2}).rows
+    with pytest.raises(RequestError, match=option):
+        ours.item("image", picture, {option: 100_000})
+
+
+def test_an_area_beyond_all_measure_is_known_before_it_is_made(zoo: Zoo) -> None:
+    """Also of a class that does not say what an item costs."""
+    ours, bounds = load(zoo("paddleocr_vl")), {"min_pixels": 10**9, "max_pixels": 10**9}
+    cost = ours.size("image", (60, 60), bounds)
+    assert cost is not None
+    assert cost > 10**6
