@@ -56,7 +56,7 @@ def run(types: list[str] | None, out: Path, budget: float | None) -> int:
         with tempfile.TemporaryDirectory(prefix="zoo-") as folder:
             place = build(name, Path(folder) / name)
             if animal(name).native:
-                row = make_row(name, place, Reference(name, place))
+                row = make_row(name, place, Reference(animal(name), place))
             else:
                 row = Row(name, animal(name).config["model_type"], reason=refusal(place))
         rows[name] = row

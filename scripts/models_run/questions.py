@@ -7,8 +7,8 @@ from thespis.tests.helpers.reference import Media
 from thespis.tests.zoo.kinds import Animal
 from thespis.tests.zoo.reference import Answer, Reference, clip_facts
 
-TOKENS = 24
-"""Of every answer: no end is one."""
+TOKENS, MORE = 24, 64
+"""Of an answer, and of the first third's: those that run on outgrow the cache while others begin. No end is one."""
 LEAST = 16
 """Requests of a batch."""
 WORDINGS = 6
@@ -16,6 +16,8 @@ SIZES = ((90, 60), (56, 56), (112, 84), (50, 120))
 LONG = (
     "Say first what there is, then what there is not, and in the end what there might be if nobody had asked for it, please. "
 )
+LENGTHS = {1: 1, 5: 1, 9: 1, 12: 3}
+"""How often it is said, by the place of a request."""
 
 KINDS = {
     (): "text",
@@ -34,6 +36,7 @@ class Question(NamedTuple):
     media: tuple[str, ...]
     words: str
     seed: int
+    tokens: int
 
     @property
     def column(self) -> str:
@@ -95,13 +98,13 @@ def _solve(reference: Reference, media: tuple[str, ...], place: int) -> Solved:
     """The wording under which the first near tie comes last."""
     best: Solved | None = None
     for again in range(WORDINGS):
-        words = f"{LONG if place % 4 == 1 else ''}What is it, number {place}{'?' * (again + 1)}"
-        question = Question(media, words, place + again * 100)
+        words = f"{LONG * LENGTHS.get(place, 0)}What is it, number {place}{'?' * (again + 1)}"
+        question = Question(media, words, place + again * 100, MORE if place < LEAST // 3 else TOKENS)
         text = reference.text(question.messages(reference.animal, bare=True))
-        answer = reference.answer(text, question.shown, TOKENS)
+        answer = reference.answer(text, question.shown, question.tokens)
         if best is None or answer.safe > best.answer.safe:
             best = Solved(question, text, answer)
-        if best.answer.safe == TOKENS:
+        if best.answer.safe == question.tokens:
             break
     assert best is not None
     return best

@@ -15,7 +15,7 @@ from thespis.gpu_runtime.facts import model_facts
 from thespis.protocol.errors import EngineError, RequestError
 from thespis.tests.zoo.reference import Reference
 
-from .questions import LEAST, TOKENS, Solved, solve_all
+from .questions import LEAST, Solved, solve_all
 from .ready_made import ready_made
 
 CLOSE = 1e-4
@@ -23,7 +23,6 @@ CLOSE = 1e-4
 TOP = 20
 BLOCK = 4
 """Tokens: an answer crosses many, so that those that run outgrow the cache."""
-ANSWER = SamplingParams(temperature=0, max_tokens=TOKENS, ignore_eos=True, logprobs=TOP)
 COLUMNS = (
     *("text", "one picture", "several", "clip", "sound", "embeddings in", "chunked", "preempted", "prefix hit"),
     "killed and resumed",
@@ -64,7 +63,7 @@ def make_row(name: str, folder: Path, reference: Reference) -> Row:
 
 def _pressure(folder: Path, solved: Sequence[Solved]) -> dict[str, Any]:
     """So little room that prompts are cut, running requests are put back, and beginnings are found again."""
-    lengths = [len(one.answer.prompt_token_ids) + TOKENS for one in solved]
+    lengths = [len(one.answer.prompt_token_ids) + one.question.tokens for one in solved]
     needed = [-(-length // BLOCK) + 1 for length in lengths]
     blocks = max(max(needed) + 2, sum(needed) // 4)
     return {
@@ -80,6 +79,10 @@ def _pressure(folder: Path, solved: Sequence[Solved]) -> dict[str, Any]:
         "runner_threads": 1,
         "encoder_threads": 1,
     }
+
+
+def _greedy(one: Solved) -> SamplingParams:
+    return SamplingParams(temperature=0, max_tokens=one.question.tokens, ignore_eos=True, logprobs=TOP)
 
 
 class _Examiner:
@@ -108,7 +111,7 @@ class _Examiner:
 
     def _ask(self, solved: Sequence[Solved]) -> list[RequestOutput]:
         conversations = [one.question.messages(self.reference.animal, bare=False) for one in solved]
-        return self.llm.chat(conversations, ANSWER, use_tqdm=False)
+        return self.llm.chat(conversations, [_greedy(one) for one in solved], use_tqdm=False)
 
     def _wrong(self, outputs: Sequence[RequestOutput], solved: Sequence[Solved]) -> dict[int, str]:
         """By place, what differs."""
@@ -145,7 +148,8 @@ class _Examiner:
         prompts = ready_made(self.reference, self.solved)
         if not prompts:
             return NOT_ASKED
-        outputs = self.llm.generate([prompt for prompt, _ in prompts], ANSWER, use_tqdm=False)
+        asked = [_greedy(one) for _, one in prompts]
+        outputs = self.llm.generate([prompt for prompt, _ in prompts], asked, use_tqdm=False)
         for output, (_, one) in zip(outputs, prompts, strict=True):
             if (text := self._difference(output, one)) is not None:
                 return text

@@ -22,6 +22,7 @@ from thespis.gpu_runtime.processing.loading import load_processor
 from ..helpers.media import CLIP_FPS, RATE
 from ..helpers.reference import NO_MEDIA, Media
 from .catalog import animal
+from .kinds import Animal
 from .writing import true_config
 
 _hf: Any = transformers
@@ -47,9 +48,9 @@ class Answer(NamedTuple):
 class Reference:
     """One checkpoint of the zoo under transformers."""
 
-    def __init__(self, name: str, folder: Path) -> None:
+    def __init__(self, described: Animal, folder: Path) -> None:
         torch.set_num_threads(1)
-        self.animal = animal(name)
+        self.animal = described
         config = true_config(self.animal, folder)
         kind = getattr(_hf, self.animal.model)
         self.model: Any = kind.from_pretrained(folder, config=config, dtype=torch.float32, attn_implementation="sdpa").eval()
@@ -126,7 +127,7 @@ def clip_facts(frames: int) -> dict[str, Any]:
 
 @cache
 def reference_for(name: str, folder: Path) -> Reference:
-    return Reference(name, folder)
+    return Reference(animal(name), folder)
 
 
 def _processor(folder: Path, takes_media: bool) -> Any:

@@ -1,0 +1,113 @@
+"""A request as the engine's parts make it, in one process: each item by itself, spliced into the text, its rows by the towers,
+its tokens by the runner in pieces, together with other requests.
+"""
+
+from collections.abc import Sequence
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from thespis.gpu_runtime.encoder import Encoder, load_encoder
+from thespis.gpu_runtime.facts import model_facts
+from thespis.gpu_runtime.processing import Clip, ProcessedItem, Processor, load
+from thespis.gpu_runtime.runner import Runner
+from thespis.protocol.facts import ModelFacts
+from thespis.protocol.request import Modality
+
+from ..gpu_runtime.driving import Driver, Prompt, runner_config
+from ..gpu_runtime.processing.conversations import compose, splice
+from ..helpers.media import CLIP_FPS, clip, clip_frames, picture, sound
+from ..helpers.reference import NO_MEDIA, Media
+from .reference import Answer, Reference
+
+CHUNK = 23
+"""Tokens of one sequence in one step."""
+MODALITIES: tuple[Modality, ...] = ("image", "video", "audio")
+SHOWN: dict[Modality, Media] = {
+    "image": Media(images=(picture(1, 90, 60), picture(2, 56, 80))),
+    "video": Media(videos=(clip_frames(clip(3, 4, 60, 90)),)),
+    "audio": Media(audio=(sound(1, 1.3),)),
+}
+"""Of each modality: two pictures of different sizes, a clip, a sound."""
+
+
+class Asked(NamedTuple):
+    prompt: Prompt
+    answer: Answer
+
+
+def ask_all(folder: Path, reference: Reference, tokens: int) -> list[Asked]:
+    """A text, and a prompt of each modality, with what transformers alone answers."""
+    asked = []
+    for media in (NO_MEDIA, *(SHOWN[kind] for kind in MODALITIES if kind in reference.animal.takes)):
+        text = reference.text(_messages(reference, media))
+        asked.append(Asked(prompt_of(folder, reference, text, media), reference.answer(text, media, tokens)))
+    return asked
+
+
+def run_all(folder: Path, asked: Sequence[Asked], tokens: int) -> list[list[int]]:
+    """What the runner says to all of them in one batch."""
+    driver = Driver(Runner(runner_config(folder)))
+    running = [driver.start(one.prompt) for one in asked]
+    while waiting := [one for one in running if len(one.output) < tokens]:
+        result = driver.step([(one, min(CHUNK, len(one.tokens) - one.computed)) for one in waiting])
+        assert not result.faults, result.faults
+    return [one.output for one in running]
+
+
+def _messages(reference: Reference, media: Media) -> list[dict[str, Any]]:
+    if not reference.animal.takes:
+        return [{"role": "user", "content": "What is it, and why?"}]
+    marks = [*["image"] * len(media.images), *["video"] * len(media.videos), *["audio"] * len(media.audio)]
+    parts = [{"type": mark} for mark in marks]
+    return [{"role": "user", "content": [*parts, {"type": "text", "text": "What is it, and why?"}]}]
+
+
+def prompt_of(folder: Path, reference: Reference, text: str, media: Media) -> Prompt:
+    """Each item by itself, spliced into the text; rows by the towers."""
+    items = [(kind, one) for kind, several in zip(MODALITIES, media, strict=True) for one in several]
+    if not items:
+        return Prompt(reference.inputs(text)["input_ids"][0].tolist())
+    facts, processor, encoder = _parts(folder)
+    kind = items[0][0]
+    made = [processor.item(kind, _medium(kind, one), {}, siblings=len(items) > 1) for _, one in items]
+    tokenizer = partial(reference.tokenizer, add_special_tokens=not reference.has_bos(text))
+    ids, runs = splice(text, facts.placeholders[kind].token, made, tokenizer)
+    prompt = Prompt(ids)
+    if any(item.planes is not None for item in made):
+        planes = compose(len(ids), runs, made, facts.position_planes)
+        prompt.positions = planes.astype("<i4").tobytes()
+        prompt.delta = int(planes.max()) + 1 - len(ids)
+    for (start, end), item in zip(runs, made, strict=True):
+        prompt.embeds += _rows(encoder, ids, start, end, item)
+    return prompt
+
+
+@cache
+def _parts(folder: Path) -> tuple[ModelFacts, Processor, Encoder]:
+    facts = model_facts(folder)
+    return facts, load(folder), load_encoder(facts, "float32", "cpu", 1)
+
+
+def _medium(kind: Modality, one: Any) -> Any:
+    return Clip(one, float(CLIP_FPS)) if kind == "video" else one
+
+
+def _rows(encoder: Encoder, ids: Sequence[int], start: int, end: int, item: ProcessedItem) -> list[tuple[int, torch.Tensor]]:
+    """Runs of neighbouring embedding tokens with their rows."""
+    found: list[tuple[int, torch.Tensor]] = []
+    for part in item.parts:
+        tensors = {name: torch.from_numpy(value) for name, value in part.tensors.items()}
+        [rows] = encoder.encode(part.kind, [tensors], [part.rows])
+        places = np.array([place for place in range(start, end) if ids[place] == part.embed_token_id])
+        assert len(places) == len(rows)
+        cuts = np.flatnonzero(np.diff(places) != 1) + 1
+        found += [(int(run[0]), piece) for run, piece in zip(np.split(places, cuts), _split(rows, cuts), strict=True)]
+    return found
+
+
+def _split(rows: torch.Tensor, cuts: Any) -> tuple[torch.Tensor, ...]:
+    return torch.tensor_split(rows, torch.from_numpy(cuts.copy()))
