@@ -43,9 +43,11 @@ class Towers:
 
 
 def _call(method: Callable[..., Any], taken: set[str], tensors: dict[str, torch.Tensor]) -> list[torch.Tensor]:
-    if unknown := tensors.keys() - taken:
+    # A mask that keeps everything is for the model's own forward, which pads sounds of one batch: an item is alone.
+    unknown = {name for name in tensors.keys() - taken if not ("mask" in name and bool(tensors[name].all()))}
+    if unknown:
         raise ValueError(f"the tower does not take {', '.join(sorted(unknown))}")
-    found = method(**tensors)
+    found = method(**{name: tensor for name, tensor in tensors.items() if name in taken})
     pooled = getattr(found, "pooler_output", None)
     rows = found.last_hidden_state if pooled is None else pooled
     return [_flat(rows), *(_flat(level) for level in getattr(found, "deepstack_features", None) or ())]

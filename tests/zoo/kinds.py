@@ -51,5 +51,3 @@ class Animal:
     """A picture's rows depend on how many pictures its prompt has."""
     sounds_a_prompt: int | None = None
     """How many its own processor takes; None: any number."""
-    needs: tuple[str, ...] = ()
-    """Packages without which transformers itself has no processor for it."""

@@ -122,7 +122,12 @@ NOT_OF_THE_MODEL = frozenset({"text_replacement_offsets", "num_img_tokens", "tok
 
 def clip_facts(frames: int) -> dict[str, Any]:
     """What a reader of clips would tell of one whose every frame was kept."""
-    return {"fps": float(CLIP_FPS), "frames_indices": list(range(frames)), "total_num_frames": frames}
+    return {
+        "fps": float(CLIP_FPS),
+        "frames_indices": list(range(frames)),
+        "total_num_frames": frames,
+        "duration": frames / CLIP_FPS,
+    }
 
 
 @cache
@@ -135,7 +140,10 @@ def _processor(folder: Path, takes_media: bool) -> Any:
         return _hf.AutoTokenizer.from_pretrained(folder)
     if importlib.util.find_spec("torchvision") is None:
         return load_processor(folder, hf.load_config(folder))
-    made = _hf.AutoProcessor.from_pretrained(folder, trust_remote_code=False)
+    try:
+        made = _hf.AutoProcessor.from_pretrained(folder, trust_remote_code=False)
+    except ImportError:  # of a package beside torchvision
+        return load_processor(folder, hf.load_config(folder))
     if hasattr(made, "image_processor"):  # pictures by Pillow, as everywhere in the engine
         with contextlib.suppress(ImportError):  # a class that has no such form
             made.image_processor = _hf.AutoImageProcessor.from_pretrained(folder, backend="pil", trust_remote_code=False)

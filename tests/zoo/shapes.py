@@ -58,7 +58,7 @@ def _text(random: Random, text: Json, *, own_width: bool = True, groups: bool = 
     """Draw a text's numbers in place; returns a head's width. `own_width`: heads need not fill the hidden size."""
     heads = random.choice((1, 2, 3, 4, 6))
     width = random.choice((8, 16, 24, 32))
-    hidden = heads * (random.choice((12, 16, 20, 40)) if own_width else width)
+    hidden = heads * (random.choice((16, 32)) if own_width else width)
     shared = random.choice([n for n in range(1, heads + 1) if heads % n == 0]) if groups else heads
     text.update(num_attention_heads=heads, num_key_value_heads=shared, hidden_size=hidden)
     text.update(num_hidden_layers=random.randint(1, 4), intermediate_size=random.choice((40, 96, 128)))

@@ -149,7 +149,6 @@ def smolvlm() -> Animal:
         },
         takes=("image", "video"),
         dtype="float32",
-        needs=("num2words",),
     )
 
 

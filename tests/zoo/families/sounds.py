@@ -324,7 +324,6 @@ def granite_speech() -> Animal:
         },
         takes=("audio",),
         spread=0.5,
-        needs=("torchaudio",),
     )
 
 
