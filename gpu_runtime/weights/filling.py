@@ -37,7 +37,8 @@ def fill(
                 owner._parameters[name] = _read(checkpoint, _join(path, name), parameter, shared, dtype, device)
         for name, buffer in list(owner._buffers.items()):
             if buffer is not None and name not in owner._non_persistent_buffers_set and buffer.device.type == "meta":
-                owner._buffers[name] = checkpoint.read(_join(path, name), buffer.shape, buffer.dtype, device)
+                kind = dtype if buffer.is_floating_point() else buffer.dtype
+                owner._buffers[name] = checkpoint.read(_join(path, name), buffer.shape, kind, device)
     _take_out(model, {path for path, _ in kept}, Absent(dtype, device))
     model.eval()
 

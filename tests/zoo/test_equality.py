@@ -19,10 +19,7 @@ PRESENT = [name for name in NAMES if animal(name).native]
 MENDED_FAILS = {
     name: pytest.mark.xfail(strict=True, reason=reason)
     for name, reason in {
-        "granite_docling": "its deepstack rows are not found",
-        "lighton_ocr": "its type says one class and its architectures another",
         "ovis2": "its marks between tiles have embeddings of their own",
-        "voxtral": "its processor takes no text with sounds",
     }.items()
 }
 """What docs/models.md says of them too. Who mends one takes it out."""
