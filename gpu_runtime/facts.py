@@ -53,7 +53,7 @@ def decoder_facts(folder: str | Path) -> ModelFacts:
     text = text_config(config)
     vocab = _vocab(model)
     tied = _is_tied(Checkpoint(checkpoint.path, model), model)
-    layers = measure_layers(model)
+    layers = measure_layers(model, _context(text))
     return ModelFacts(
         path=checkpoint.path,
         model_type=checkpoint.model_type,
@@ -69,8 +69,8 @@ def decoder_facts(folder: str | Path) -> ModelFacts:
         deepstack_levels=deepstack_levels(model),
         per_layer_width=per_layer_width(model),
         tied=tied,
-        eos_token_ids=_ends(path, stated, vocab),
-        dtype=_dtype(path, stated),
+        eos_token_ids=_ends(path, stated, config, vocab),
+        dtype=stated_dtype(stated) or stored_dtype(path),
         fingerprint=checkpoint.fingerprint,
     )
 
@@ -115,9 +115,20 @@ def _is_tied(checkpoint: Checkpoint, model: PreTrainedModel) -> bool:
     )
 
 
-def _ends(folder: Path, stated: Json, vocab: int) -> tuple[int, ...]:
+def end_ids(folder: Path, stated: Json, config: PreTrainedConfig) -> tuple[int, ...]:
+    """The ends that the folder's files name, whether or not the model can say them; where they name none, its classes' own.
+
+    Raises EngineError for what is no id.
+    """
+    named = end_tokens(folder, (stated, text_part(stated)))
+    defaults = [getattr(part, "eos_token_id", None) for part in (config, text_config(config))]
+    own = [id for value in defaults for id in (value if isinstance(value, list) else [value]) if id is not None]
+    return named or tuple(dict.fromkeys(own))
+
+
+def _ends(folder: Path, stated: Json, config: PreTrainedConfig, vocab: int) -> tuple[int, ...]:
     """Those that the model can say. Raises EngineError where there is none: its answers would never end."""
-    ends = tuple(id for id in end_tokens(folder, (stated, text_part(stated))) if 0 <= id < vocab)
+    ends = tuple(id for id in end_ids(folder, stated, config) if 0 <= id < vocab)
     if not ends:
         raise EngineError(
             f"The model in {str(folder)!r} names no end token that it can say, so that its answers would not end: "
@@ -126,10 +137,10 @@ def _ends(folder: Path, stated: Json, vocab: int) -> tuple[int, ...]:
     return ends
 
 
-def _dtype(folder: Path, stated: Json) -> str:
-    """As the configuration says, at its top or of the text model alone; where it does not, as the weights are."""
+def stated_dtype(stated: Json) -> str | None:
+    """As the configuration says, at its top or of the text model alone; None: it does not."""
     for part in (stated, text_part(stated)):
         named = str(part.get("dtype") or part.get("torch_dtype")).removeprefix("torch.")
         if named in DTYPES:
             return named
-    return stored_dtype(folder)
+    return None

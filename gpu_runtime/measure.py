@@ -46,8 +46,8 @@ def _hear(module: nn.Module, query: Any, key: Any, value: Any, mask: Any, **give
 AttentionInterface.register(NAME, _hear)
 
 
-def measure_layers(model: PreTrainedModel) -> Layers:
-    """Of a whole model on meta, which is of no further use for computing.
+def measure_layers(model: PreTrainedModel, context: int) -> Layers:
+    """Of a whole model on meta, which is of no further use for computing. A window of the whole `context` is none.
 
     Raises EngineError for layers that keep neither keys and values, as transformers' attention gets them, nor a known state.
     """
@@ -68,7 +68,8 @@ def measure_layers(model: PreTrainedModel) -> Layers:
             what = "attends twice" if kept else "neither attends through transformers' interface nor keeps a known state"
             raise EngineError(_cannot(model, f"its layer {number} ({type(layers[number]).__name__}) {what}"))
         for one in kept:
-            groups.setdefault(one, []).append(number)
+            whole = one.window is None or one.window >= context
+            groups.setdefault(one._replace(window=None) if whole else one, []).append(number)
         if state != ((), ()):
             states.setdefault(state, []).append(number)
     return Layers(

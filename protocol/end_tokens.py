@@ -43,13 +43,21 @@ def end_tokens(folder: Path, configs: Iterable[Json]) -> tuple[int, ...]:
 def _of_tokenizer(folder: Path) -> Iterator[int]:
     """Turns of Qwen3.5 end with a token that only its tokenizer names."""
     for name in ("tokenizer_config.json", "special_tokens_map.json"):
-        named = read_object(folder, name).get("eos_token")
+        stated = read_object(folder, name)
+        named = stated.get("eos_token")
         text = named.get("content") if isinstance(named, dict) else named
         if isinstance(text, str):
-            id = token_id(folder, text)
+            id = _listed(stated.get("added_tokens_decoder"), text)
+            id = token_id(folder, text) if id is None else id
             if id is not None:
                 yield id
             return
+
+
+def _listed(tokens: Any, text: str) -> int | None:
+    """The id of a token in a tokenizer_config.json's list of those that were added."""
+    entries = tokens.items() if isinstance(tokens, dict) else ()
+    return next((int(id) for id, entry in entries if isinstance(entry, dict) and entry.get("content") == text), None)
 
 
 def token_id(folder: Path, text: str) -> int | None:
