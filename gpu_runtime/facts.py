@@ -15,6 +15,7 @@ from ..protocol.weight_files import stored_dtype
 from .hf import Json, build_on_meta, load_config, read_config, text_config, text_part, unwrap
 from .measure import deepstack_levels, measure_layers, per_layer_width, position_planes, span_layers
 from .processing import load
+from .tokenizer_parts import tokenizer_parts
 from .weights.checkpoint import Checkpoint
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -40,6 +41,7 @@ def model_facts(folder: str | Path, overrides: Mapping[str, Any] | None = None) 
         pixel_ranges={modality: bounds for modality, bounds in ranges.items() if bounds is not None},
         hears_clips=processor.hears_clips,
         sampling_rate=processor.sampling_rate,
+        tokenizer_parts=tokenizer_parts(Path(facts.path), processor.tokenizer),
     )
 
 

@@ -1,6 +1,5 @@
 """What a checkpoint folder is, found without torch: whether it is whole, of which type, and its fingerprint."""
 
-import ast
 from pathlib import Path
 
 import msgspec
@@ -93,24 +92,3 @@ class _Tokenizer(msgspec.Struct):
     """What is looked at of a tokenizer.json."""
 
     model: dict[str, msgspec.Raw]
-
-
-def declared_model_types(module: Path) -> tuple[str, ...]:
-    """The `MODEL_TYPES` that a family's file declares, read without importing it."""
-    for node in ast.parse(module.read_text()).body:
-        target = node.targets[0] if isinstance(node, ast.Assign) else node.target if isinstance(node, ast.AnnAssign) else None
-        if isinstance(target, ast.Name) and target.id == "MODEL_TYPES" and isinstance(node, ast.Assign | ast.AnnAssign):
-            assert node.value is not None
-            return tuple(ast.literal_eval(node.value))
-    return ()
-
-
-def find_family(folder: Path, model_type: str) -> str:
-    """The module in `folder` that declares `model_type`. Raises EngineError naming those that are known."""
-    known: list[str] = []
-    for module in sorted(folder.glob("*.py")):
-        types = declared_model_types(module)
-        if model_type in types:
-            return module.stem
-        known.extend(types)
-    raise EngineError(f"Models of type {model_type!r} are not supported; known: {', '.join(sorted(known))}.")

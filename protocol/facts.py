@@ -85,6 +85,8 @@ class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Whether a clip's sound can be laid between its frames."""
     sampling_rate: int = 16000
     """Samples per second of its sounds."""
+    tokenizer_parts: str = ""
+    """JSON by name: parts of tokenizer.json that transformers' class makes otherwise than the file says; "": there are none."""
     output: Literal["token", "vector"] = "token"
     eos_token_ids: tuple[int, ...]
     """Those that the model can say: one beyond its vocabulary is never chosen, and ends nothing."""

@@ -62,7 +62,7 @@ class Prepared(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     token_ids: tuple[int, ...]
     items: tuple[Item, ...]
     positions: bytes | None
-    """Rotary positions, int32 little endian [3, len(token_ids)]; None: 0, 1, 2 ... on a single plane."""
+    """Rotary positions, int32 little endian [planes, len(token_ids)]; None: 0, 1, 2 ... on every plane."""
     position_delta: int = 0
     """Decode position = index + delta, on all planes."""
     sampling: SamplingParams

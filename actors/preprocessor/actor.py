@@ -30,29 +30,28 @@ from ...protocol.edges.preprocessor_to_scheduler import Submit
 from ...protocol.errors import Failure, RequestError
 from ...protocol.guide import needs_check
 from ...protocol.prepared import Timing
-from ...protocol.request import ChatPrompt, Request
+from ...protocol.request import ChatPrompt, Encoded, MediaItem, Request
 from ...protocol.roles import PreprocessorConfig
 from ...protocol.sampling import SamplingParams
 from ...protocol.shortage import shortage
 from ..actor import Actor, run
 from ..launch import Launch
 from ..tombstones import Tombstones
-from .assembly import assemble, check_length
-from .checkpoint import read_checkpoint
-from .decode.options import SOUND_TRACK
+from .assembly import Assembler, check_length
+from .decode.options import SIBLINGS, SOUND_TRACK
 from .decoding import Decoding, Shell
-from .families.loading import load_family
 from .identities import Identities, cache_miss
 from .identity import item_key, key_salt
 from .prompt import PromptRenderer, Rendered
+from .splice import Splicer
 from .ticket import Ticket
-from .tokens import TextTokenizer
-from .validation import RequestValidator, with_tracks, without_ids
+from .tokens import read_tokenizer
+from .validation import RequestValidator, without_ids
 
 log = logging.getLogger(__name__)
 HASH_INLINE = 1 << 20
 """Bytes that are hashed at once (0.3 ms); more goes to a thread."""
-UNRENDERED = Rendered([], "", {}, False)
+UNRENDERED = Rendered([], "", {})
 
 
 class Preprocessor(Actor):
@@ -71,13 +70,12 @@ class Preprocessor(Actor):
     async def on_start(self, config: bytes) -> dict[str, int]:
         self.config = msgspec.json.decode(config, type=PreprocessorConfig)
         self._identities = Identities(self.config.hasher, self._reader)
-        checkpoint = read_checkpoint(self.config.model)
-        self._tokenizer = tokenizer = TextTokenizer(checkpoint.tokenizer_file, checkpoint.tokenizer)
-        self._family = load_family(checkpoint, tokenizer)
-        self._validator = RequestValidator(self.config, self._family, tokenizer.longest)
-        self._renderer = PromptRenderer(
-            checkpoint, tokenizer, self._family.placeholders, self.config.chat_template, self.config.max_model_len
-        )
+        model, context = self.config.model, self.config.max_model_len
+        self._tokenizer = tokenizer = read_tokenizer(model)
+        self._validator = RequestValidator(self.config, tokenizer.longest)
+        splicer = Splicer(model.placeholders, tokenizer)
+        self._renderer = PromptRenderer(model, tokenizer, splicer, self.config.chat_template, context)
+        self._assembler = Assembler(model, splicer, self._renderer, context)
         shell = Shell(self.send, self._kill, self._excuse, self._later, self._submit, self._fail, self._rendered)
         self._decoding = Decoding(self.config, shell)
         return {}
@@ -178,22 +176,19 @@ class Preprocessor(Actor):
         """By a worker."""
         ticket.rendered = rendered
         if ticket.question:
-            self.send(ticket.request.client, Tokenized(ticket.request.id, tuple(rendered.token_ids), rendered.text))
+            self._tell_tokens(ticket.request, rendered)
             self._release(ticket)
         else:
             self._guarded(ticket, lambda: self._want_items(ticket))
 
     def _want_items(self, ticket: Ticket) -> None:
         """Of a rendered ticket."""
-        check_length(len(ticket.rendered.token_ids), self.config.max_model_len)
-        request = ticket.request
-        if self._validator.options.hears_clips(request):
-            ticket.request, ticket.tracks = with_tracks(request)
-            request = ticket.request
+        if (token_ids := ticket.rendered.token_ids) is not None:
+            check_length(len(token_ids), self.config.max_model_len)
         if sum(blob.nbytes for blob in ticket.blobs) > HASH_INLINE:
             self.tasks.start_soon(self._hash_in_thread, ticket)
         else:
-            self._want_all(ticket, self._identities.digests(request.media))
+            self._want_all(ticket, self._identities.digests(ticket.request.media))
 
     def _sampling(self, request: Request) -> SamplingParams:
         """The request's, with the words that may not come as token sequences."""
@@ -231,18 +226,27 @@ class Preprocessor(Actor):
         request, item = ticket.request, ticket.request.media[index]
         digest = self._identities.identify(ticket, index)
         processor, io = self._validator.options.of(request, index)
-        if index in ticket.tracks.values():
-            io = {**io, SOUND_TRACK: True}
+        io |= self._beside(request, item)
         salt = key_salt(request.tenant, self.config.model.fingerprint, self._era)
         key = item_key(digest, item.modality, processor, io, salt)
         if not self._decoding.want(ticket, index, key, processor, io, salt):
             raise cache_miss(request, index, again)
 
+    def _beside(self, request: Request, item: MediaItem) -> dict[str, bool]:
+        """What the item's features depend on beside its content and the options that its caller gave."""
+        found: dict[str, bool] = {}
+        encoded = item.source is None or isinstance(item.source, Encoded)  # frames alone have no sound
+        if item.modality == "video" and encoded and self._validator.options.hears_clips(request):
+            found[SOUND_TRACK] = True
+        if item.modality in self.config.model.siblings and sum(1 for m in request.media if m.modality == item.modality) > 1:
+            found[SIBLINGS] = True
+        return found
+
     def _submit(self, ticket: Ticket) -> None:
         request = ticket.request
         try:
             options = self._validator.options.in_effect(request)
-            prepared = assemble(ticket, self._family, self.config.max_model_len, options)
+            prepared = self._assembler.assemble(ticket, options)
         except Exception as error:
             self._fail(ticket, _failure(error))
             return
@@ -251,7 +255,7 @@ class Preprocessor(Actor):
         if request.attempt == 0:  # a later attempt is resumed by its client, which knows what was delivered
             submitted_to = self.peers.epoch_of(topology.SCHEDULER)
             self.send(topology.SCHEDULER, Submit(prepared))
-        text = ticket.rendered.text if isinstance(request.prompt, ChatPrompt) else None
+        text = ticket.rendered.shown if isinstance(request.prompt, ChatPrompt) else None
         self.send(request.client, PreparedCopy(prepared, submitted_to, text))
         self._count["prepared"] += 1
         self._release(ticket)
@@ -261,14 +265,11 @@ class Preprocessor(Actor):
     def _send_features(self, ticket: Ticket) -> None:
         """Each item once, however often the prompt has it."""
         request = ticket.request
-        items = {entry.key: (entry, item.modality) for entry, item in zip(ticket.held, request.media, strict=True)}
-        for entry, modality in items.values():
-            decoded = entry.decoded
-            if not decoded.rows:
-                continue  # a clip without sound
-            features = Features(request.id, request.client, entry.key, modality, decoded.rows, decoded.tensors, entry.ready)
-            if self.send(topology.ENCODER_CACHE, features):
-                entry.leases += 1
+        for entry in {entry.key: entry for entry in ticket.held}.values():
+            for part in entry.decoded.parts:
+                features = Features(request.id, request.client, part.key, part.kind, part.rows, part.tensors, entry.ready)
+                if self.send(topology.ENCODER_CACHE, features):
+                    entry.leases[part.key] += 1
 
     def _tokenize(self, request: Request) -> None:
         try:
@@ -278,11 +279,12 @@ class Preprocessor(Actor):
                 self._tickets[request.id] = ticket
                 self._decoding.want_rendering(ticket)
                 return
-            rendered = self._renderer.render(request.prompt, request.media)
+            self._tell_tokens(request, self._renderer.render(request.prompt, request.media))
         except Exception as error:
             self.send(request.client, PrepareFailed(request.id, request.attempt, _failure(error)))
-            return
-        self.send(request.client, Tokenized(request.id, tuple(rendered.token_ids), rendered.text))
+
+    def _tell_tokens(self, request: Request, rendered: Rendered) -> None:
+        self.send(request.client, Tokenized(request.id, tuple(self._renderer.tokens(rendered)), rendered.shown))
 
     # ends
 

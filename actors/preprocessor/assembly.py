@@ -1,68 +1,127 @@
 """The last step: rendered prompt and decoded items become the prepared request. Pure."""
 
-import msgspec
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
+import msgspec
+import numpy as np
+
+from ...protocol.edges.decode_worker_to_preprocessor import Decoded, Part
 from ...protocol.errors import refuse
+from ...protocol.facts import ModelFacts
 from ...protocol.prepared import EffectiveOptions, Item, Prepared, Span
-from ...protocol.request import MODALITIES, EmbedsPrompt, Modality
-from .families.base import Family, Piece, PlacedItem, Sized, expand
-from .store import FeatureEntry
+from ...protocol.request import EmbedsPrompt, Modality
+from .positions import Block, compose
+from .prompt import PromptRenderer
+from .splice import Insert, Laid, Run, Splicer
 from .ticket import Ticket
 
 
-def assemble(ticket: Ticket, family: Family, context: int, options: EffectiveOptions) -> Prepared:
-    """Of a complete ticket; `options`: of its media, in effect. RequestError, for one thing where the prompt is too long."""
-    request, asked = ticket.request, ticket.sampling
-    token_ids, items, placed = _lay_out(ticket, family)
-    check_length(len(token_ids), context)
-    positions, delta = family.positions(len(token_ids), token_ids, placed)
-    room = context - len(token_ids)
-    most = room if asked.max_tokens is None else min(asked.max_tokens, room)
-    return Prepared(
-        id=request.id,
-        attempt=request.attempt,
-        client=request.client,
-        tenant=request.tenant,
-        arrival=request.arrival,
-        deadline=request.deadline,
-        priority=request.priority,
-        token_ids=tuple(token_ids),
-        items=tuple(items),
-        positions=positions,
-        position_delta=delta,
-        sampling=msgspec.structs.replace(asked, max_tokens=most, min_tokens=min(asked.min_tokens, most)),
-        eos_token_ids=family.checkpoint.info.eos_token_ids,
-        media_tokens=_count(items),
-        media_options=options,
-        timings=tuple(ticket.timings),
-    )
+class Assembler:
+    """Of one model; knows where items go and how far a prompt may reach."""
+
+    def __init__(self, model: ModelFacts, splicer: Splicer, renderer: PromptRenderer, context: int) -> None:
+        self._model = model
+        self._splicer = splicer
+        self._renderer = renderer
+        self._context = context
+
+    def assemble(self, ticket: Ticket, options: EffectiveOptions) -> Prepared:
+        """Of a complete ticket; `options`: of its media, in effect. RequestError, for one where the prompt is too long."""
+        request, asked = ticket.request, ticket.sampling
+        layout = self._lay_out(ticket)
+        check_length(len(layout.token_ids), self._context)
+        room = self._context - len(layout.token_ids)
+        most = room if asked.max_tokens is None else min(asked.max_tokens, room)
+        return Prepared(
+            id=request.id,
+            attempt=request.attempt,
+            client=request.client,
+            tenant=request.tenant,
+            arrival=request.arrival,
+            deadline=request.deadline,
+            priority=request.priority,
+            token_ids=tuple(layout.token_ids),
+            items=tuple(layout.items),
+            positions=layout.positions,
+            position_delta=layout.delta,
+            sampling=msgspec.structs.replace(asked, max_tokens=most, min_tokens=min(asked.min_tokens, most)),
+            eos_token_ids=self._model.eos_token_ids,
+            media_tokens=dict(layout.rows),
+            media_options=options,
+            timings=tuple(ticket.timings),
+        )
+
+    def _lay_out(self, ticket: Ticket) -> "_Layout":
+        rendered, held = ticket.rendered, [entry.decoded for entry in ticket.held]
+        if isinstance(ticket.request.prompt, EmbedsPrompt):  # in every model such rows are text, and counted on like it
+            (part,) = held[0].parts
+            assert rendered.token_ids is not None
+            return _Layout(rendered.token_ids * part.rows, [Item(part.key, "prompt", part.rows, (Span(0, part.rows),))])
+        if not held:
+            assert rendered.token_ids is not None
+            return _Layout(rendered.token_ids)
+        inserts = {
+            modality: [self._insert(index, held[index], nth) for nth, index in enumerate(indices)]
+            for modality, indices in rendered.order.items()
+        }
+        if rendered.token_ids is None:
+            laid = self._splicer.lay_text(rendered.text, rendered.marked, rendered.framed, inserts)
+        else:
+            laid = self._splicer.lay_ids(rendered.token_ids, inserts)
+        self._renderer.check_ids(laid.token_ids, self._splicer.spoken_ids)
+        items = [item for insert, runs in laid.placed for item in _items(held[insert.index].parts, insert.runs, runs)]
+        items.sort(key=lambda item: item.spans[0].start)
+        modalities = [item.modality for item in ticket.request.media]
+        rows = Counter[str]()
+        for decoded, modality in zip(held, modalities, strict=True):
+            for part in decoded.parts:
+                rows[modality if len(decoded.parts) == 1 else part.kind] += part.rows
+        positions, delta = compose(len(laid.token_ids), self._blocks(laid, held, modalities))
+        return _Layout(laid.token_ids, items, positions, delta, rows)
+
+    def _insert(self, index: int, decoded: Decoded, nth: int) -> Insert:
+        runs = self._splicer.runs(decoded.text, decoded.counts, [part.embed_token_id for part in decoded.parts])
+        return Insert(index, decoded.text, runs, decoded.number.replace("{n}", str(nth)))
+
+    def _blocks(self, laid: Laid, held: list[Decoded], modalities: list[Modality]) -> list[Block]:
+        """Of the items that have positions of their own, in the order of the prompt."""
+        seen: Counter[Modality] = Counter()
+        blocks: list[Block] = []
+        for insert, runs in laid.placed:
+            decoded, modality = held[insert.index], modalities[insert.index]
+            if decoded.planes is not None:
+                planes = np.frombuffer(decoded.planes, "<i4").reshape(self._model.position_planes, -1)
+                anchors = None if decoded.anchors is None else np.frombuffer(decoded.anchors, np.uint8).reshape(planes.shape)
+                start = runs[0].start - self._splicer.lead(insert)
+                end = start + planes.shape[1]
+                if start < (blocks[-1].end if blocks else 0) or not runs[-1].end <= end <= len(laid.token_ids):
+                    text = f"A run of the {modality} items lacks the tokens that the model's processor puts around it."
+                    raise refuse("invalid_request", text)
+                blocks.append(Block(start, planes, decoded.advance, anchors, seen[modality]))
+            seen[modality] += 1
+        return blocks
 
 
-def _lay_out(ticket: Ticket, family: Family) -> tuple[list[int], list[Item], list[PlacedItem]]:
-    """The prompt with a run of placeholders for each item, and where the items lie in it, in prompt order."""
-    entries = ticket.held
-    if isinstance(ticket.request.prompt, EmbedsPrompt):  # in every family such rows are text, and counted on like it
-        rows = entries[0].decoded.rows
-        return ticket.rendered.token_ids * rows, [Item(entries[0].key, "prompt", rows, (Span(0, rows),))], []
-    heard = {clip: entries[sound] for clip, sound in ticket.tracks.items() if entries[sound].decoded.rows}
-    order = {modality: ticket.rendered.order.get(modality, []) for modality in family.placeholders}
-    sized = {
-        modality: [_sized(entries[index], heard.get(index), family) for index in indices] for modality, indices in order.items()
-    }
-    token_ids, spans = expand(ticket.rendered.token_ids, family.placeholders, sized)
-    items: list[Item] = []
-    placed: list[PlacedItem] = []
-    for modality, indices in order.items():
-        for index, span, size in zip(indices, spans[modality], sized[modality], strict=True):
-            sound = heard.get(index)
-            rows = sound.decoded.rows if sound is not None else 0
-            items.append(Item(entries[index].key, modality, size.rows, _spans(span, size.pieces, modality)))
-            if sound is not None:
-                items.append(Item(sound.key, "audio", rows, _spans(span, size.pieces, "audio")))
-            placed.append(PlacedItem(modality, span.start, size.rows, size.grid, size.seconds_per_grid, rows))
-    items.sort(key=lambda item: item.spans[0].start)
-    placed.sort(key=lambda item: item.start)
-    return token_ids, items, placed
+class _Layout(NamedTuple):
+    token_ids: list[int]
+    items: list[Item] = []  # noqa: RUF012
+    """In prompt order."""
+    positions: bytes | None = None
+    delta: int = 0
+    rows: Mapping[str, int] = {}
+    """By modality of media."""
+
+
+def _items(parts: Sequence[Part], runs: Sequence[Run], places: Sequence[Span]) -> list[Item]:
+    """Each part with the runs that are its rows, in the order of its embedding."""
+    spans: list[list[Span]] = [[] for _ in parts]
+    done = [0] * len(parts)
+    for run, place in zip(runs, places, strict=True):
+        spans[run.part].append(Span(place.start, run.length, done[run.part]))
+        done[run.part] += run.length
+    return [Item(part.key, part.kind, part.rows, tuple(its)) for part, its in zip(parts, spans, strict=True)]
 
 
 def check_length(tokens: int, context: int) -> None:
@@ -75,31 +134,3 @@ def check_length(tokens: int, context: int) -> None:
             f"The prompt has {tokens} tokens, the model's context is {context}.",
             code="context_length_exceeded",
         )
-
-
-def _sized(entry: FeatureEntry, sound: FeatureEntry | None, family: Family) -> Sized:
-    decoded = entry.decoded
-    size = Sized(decoded.rows, decoded.grid, decoded.seconds_per_grid)
-    return size if sound is None else size._replace(pieces=family.interleaved(size, sound.decoded.rows))
-
-
-def _spans(run: Span, pieces: tuple[Piece, ...], modality: Modality) -> tuple[Span, ...]:
-    """Where the rows of one modality lie in a clip's run; a run without pieces is all its own."""
-    if not pieces:
-        return (run,)
-    spans: list[Span] = []
-    at = run.start
-    for piece in pieces:
-        if piece.modality == modality:
-            spans.append(Span(at, piece.length, piece.offset))
-        at += piece.length
-    return tuple(spans)
-
-
-def _count(items: list[Item]) -> dict[str, int]:
-    """Placeholder tokens per modality of media."""
-    counts: dict[str, int] = {}
-    for item in items:
-        if item.modality in MODALITIES:
-            counts[item.modality] = counts.get(item.modality, 0) + item.rows
-    return counts

@@ -127,7 +127,8 @@ class Decoding:
         """Wait for a worker to render the conversation: a caller's template runs where it can be killed."""
         request = ticket.request
         assert isinstance(request.prompt, ChatPrompt)
-        job = RenderChat(next(self._jobs), request.prompt, tuple(item.modality for item in request.media))
+        modalities = tuple(item.modality for item in request.media)
+        job = RenderChat(next(self._jobs), request.prompt, modalities)
         task: DecodeTask[Waiter] = DecodeTask(f"chat:{job.job}", _owner(ticket), job, True)
         ticket.unrendered = True
         task.waiters.append(Waiter(ticket, None))
@@ -208,7 +209,8 @@ class Decoding:
             self.pool.finish(task)
             for waiter in task.waiters:
                 waiter.ticket.unrendered = False
-                self._shell.rendered(waiter.ticket, Rendered(message.token_ids, message.text, message.order, False))
+                rendered = Rendered(message.token_ids, message.text, message.order, True, message.framed)
+                self._shell.rendered(waiter.ticket, rendered)
         self.pump()
 
     def failed(self, worker: str, job: int, failure: Failure) -> None:

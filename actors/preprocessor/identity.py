@@ -23,7 +23,7 @@ class _Hash(Protocol):
 
 
 _HASHERS: dict[str, Callable[[], _Hash]] = {"blake3": blake3, "sha256": sha256, "sha512": sha512}
-KEY_VERSION = "1"
+KEY_VERSION = "2"
 """Changes when this package computes other features from the same bytes and options."""
 
 
@@ -70,3 +70,8 @@ def item_key(digest: str, modality: Modality, processor: dict[str, Any], io: dic
     """Identity of the embedding, hex."""
     about = json.dumps([digest, modality, processor, io, salt], sort_keys=True)
     return blake3(about.encode()).hexdigest()
+
+
+def part_keys(key: str, parts: int) -> tuple[str, ...]:
+    """Identities of the embeddings of an item's parts, hex; of its only one it is the item's own."""
+    return (key, *(blake3(f"{key} {part}".encode()).hexdigest() for part in range(1, parts)))

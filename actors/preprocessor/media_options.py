@@ -10,7 +10,6 @@ from ...protocol.errors import EngineError, RequestError, refuse
 from ...protocol.request import CLIP_FACTS, MODALITIES, Encoded, MediaItem, Modality, Request
 from ...protocol.roles import PreprocessorConfig
 from .decode.options import MOST_FPS, MOST_FRAMES, background_of
-from .families.base import Family
 
 Options = dict[str, Any]
 
@@ -30,10 +29,11 @@ COSTLY = ("max_pixels", "num_frames", "fps", "max_duration")
 class MediaOptions:
     """One engine's. Raises EngineError where the operator's own are none."""
 
-    def __init__(self, config: PreprocessorConfig, family: Family) -> None:
+    def __init__(self, config: PreprocessorConfig) -> None:
         self._config = config
-        self._family = family
-        self._known: frozenset[str] = frozenset().union(*family.options.values()) if family.options else frozenset()
+        self._model = model = config.model
+        self._options = {modality: frozenset(names) for modality, names in model.media_options.items()}
+        self._known: frozenset[str] = frozenset().union(*self._options.values())
         try:
             self._check_processor(config.processor_kwargs)
             self._check_io(config.io_kwargs)
@@ -72,7 +72,7 @@ class MediaOptions:
         if isinstance(processor.get("fps"), list):  # one per clip, as qwen-vl-utils returns them
             nth = sum(1 for earlier in request.media[:index] if earlier.modality == "video")
             processor["fps"] = processor["fps"][nth] if modality == "video" else None
-        relevant = self._family.options.get(modality, frozenset())
+        relevant = self._options.get(modality, frozenset())
         processor = {name: value for name, value in processor.items() if name in relevant and value is not None}
         io = {**self._config.io_kwargs.get(modality, {}), **request.media_io_kwargs.get(modality, {})}
         return self._below_ceilings(modality, processor, io)
@@ -117,7 +117,7 @@ class MediaOptions:
                 value = options.get(name)
                 if value is not None and (value == -1 or value > most):
                     options[name] = most
-        own, most = self._family.pixel_range(modality), ceilings.get("max_pixels")
+        own, most = self._model.pixel_ranges.get(modality), ceilings.get("max_pixels")
         if own is not None and most is not None:
             if own[1] > most:
                 processor.setdefault("max_pixels", most)
@@ -126,7 +126,7 @@ class MediaOptions:
         return processor, io
 
     def _check_own(self, item: MediaItem) -> None:
-        known = self._family.options.get(item.modality, frozenset())
+        known = self._options.get(item.modality, frozenset())
         for name, value in item.options.items():
             if name not in known:
                 names = ", ".join(sorted(known)) or "none"
@@ -139,7 +139,7 @@ class MediaOptions:
             nested = options.get(kind) or {}
             if not isinstance(nested, dict):
                 raise refuse("invalid_request", f"{kind} must be an object with options.", "mm_processor_kwargs")
-            known = self._family.options.get(modality, frozenset()) | ({SOUND_SWITCH} if modality == "video" else set())
+            known = self._options.get(modality, frozenset()) | ({SOUND_SWITCH} if modality == "video" else set())
             for name in nested:
                 if name not in known:
                     text = f"Unknown option {name!r} in {kind}; this model's are: {', '.join(sorted(known)) or 'none'}."
@@ -152,7 +152,7 @@ class MediaOptions:
             if name == SOUND_SWITCH:
                 if value not in (True, False, None):
                     raise refuse("invalid_request", f"{name} must be true or false.", "mm_processor_kwargs")
-                if value and not self._family.hears_clips:
+                if value and not self._model.hears_clips:
                     raise refuse("unsupported", f"{name}: this model hears no clips.", "mm_processor_kwargs")
             elif name == "fps" and isinstance(value, list) and name in self._known:
                 for rate in value:

@@ -1,10 +1,11 @@
-"""From a request's prompt to token ids with one placeholder token per item: chat template, tokenisation, checks."""
+"""From a request's prompt to a text with one placeholder per item, or token ids: chat template, tokenisation, checks."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ...protocol.errors import EngineError, Failure, RequestError, refuse
+from ...protocol.facts import ModelFacts
 from ...protocol.request import (
     ChatMessage,
     ChatPrompt,
@@ -17,8 +18,7 @@ from ...protocol.request import (
     TextPrompt,
     TokenPrompt,
 )
-from .checkpoint import Checkpoint
-from .families.base import Placeholder, too_many
+from .splice import Splicer, too_many
 from .template import ChatTemplate, TemplateRefusal, TemplateTooSlow, compile_template, is_template_error
 from .tokens import TextTokenizer, count_marked, mark, mark_role, mark_texts, unmark
 
@@ -36,22 +36,31 @@ def _sayable(text: str) -> str:
 class Rendered:
     """A prompt whose items are not yet known."""
 
-    token_ids: list[int]
+    token_ids: list[int] | None
+    """None: it is a text whose items go into it before it is tokenised."""
     text: str
+    """As `marked` says; "" of token ids."""
     order: dict[Modality, list[int]]
     """Per modality the indices into `Request.media`, in the order of the placeholders."""
-    expandable: bool
-    """Whether a run of placeholders may stand for one item: a caller's own token ids or text."""
+    marked: bool = False
+    """Callers' words in `text` are marked."""
+    framed: bool = True
+    """It gets the tokenizer's own beginning and end."""
+
+    @property
+    def shown(self) -> str:
+        """The text as the caller would read it."""
+        return unmark(self.text) if self.marked else self.text
 
 
 class PromptRenderer:
-    """Renders and tokenises; pure but for the clock that a template may ask."""
+    """Renders, and tokenises what holds no items; pure but for the clock that a template may ask."""
 
     def __init__(
         self,
-        checkpoint: Checkpoint,
+        model: ModelFacts,
         tokenizer: TextTokenizer,
-        placeholders: dict[Modality, Placeholder],
+        splicer: Splicer,
         template: str | None,
         most_tokens: int | None = None,
     ) -> None:
@@ -60,8 +69,9 @@ class PromptRenderer:
         """
         self._most_tokens = most_tokens
         self._tokenizer = tokenizer
-        self._placeholders = placeholders
-        self._vocab = checkpoint.info.vocab
+        self._splicer = splicer
+        self._placeholders = model.placeholders
+        self._vocab = model.vocab
         self._default: ChatTemplate | None = None
         if template is not None:
             try:
@@ -73,45 +83,69 @@ class PromptRenderer:
 
     def render(self, prompt: Prompt, media: tuple[MediaItem, ...]) -> Rendered:
         """Raises RequestError naming what is wrong."""
-        order: dict[Modality, list[int]] = {}
         match prompt:
             case ChatPrompt():
+                order: dict[Modality, list[int]] = {}
                 for index in _slots(prompt, media):
                     order.setdefault(media[index].modality, []).append(index)
-                text, ids = self._chat(prompt, media)
-                rendered = Rendered(ids, text, order, False)
+                text = self._chat(prompt, media)
+                return self._of_text(Rendered(None, text, order, True, self._framed(text)), False)
             case TextPrompt(text):
-                rendered = Rendered(self._tokenizer.encode(text, True), text, _in_order(media), True)
+                return self._of_text(Rendered(None, text, _in_order(media)), True)
             case TokenPrompt(token_ids):
-                rendered = Rendered(list(token_ids), "", _in_order(media), True)
+                order = _in_order(media)
+                self._check_counts(self._splicer.in_ids(token_ids, order), order, True)
+                self.check_ids(token_ids, self._splicer.spoken_ids)
+                return Rendered(list(token_ids), "", order)
             case EmbedsPrompt():  # a placeholder of media marks each row: no answer that means anything has that token
-                place = next(iter(self._placeholders.values()))
-                return Rendered([place.token_id], "", _in_order(media), False)
-        self._check_ids(rendered.token_ids)
-        self._check_counts(rendered)
-        return rendered
+                marks = [place.embed_token_id for place in self._placeholders.values()]
+                return Rendered([marks[0] if marks else 0], "", _in_order(media))
 
-    def _check_ids(self, token_ids: list[int]) -> None:
-        """A tokenizer may have more tokens than its model."""
+    def tokens(self, rendered: Rendered) -> list[int]:
+        """With one placeholder per item, unless the caller has expanded them himself."""
+        if rendered.token_ids is not None:
+            return rendered.token_ids
+        encode = self._tokenizer.encode_marked if rendered.marked else self._tokenizer.encode
+        return self._splicer.spoken(encode(rendered.text, rendered.framed))
+
+    def check_ids(self, token_ids: Sequence[int], beside: frozenset[int] = frozenset()) -> None:
+        """A tokenizer may have more tokens than its model. `beside`: what may lie outside, for it is looked up nowhere."""
         if token_ids and (min(token_ids) < 0 or max(token_ids) >= self._vocab):
-            strange = next(token for token in token_ids if not 0 <= token < self._vocab)
-            raise refuse("invalid_request", f"Token id {strange} is not in the vocabulary of {self._vocab} tokens.")
+            strange = [token for token in token_ids if not 0 <= token < self._vocab and token not in beside]
+            if strange:
+                raise refuse("invalid_request", f"Token id {strange[0]} is not in the vocabulary of {self._vocab} tokens.")
 
-    def _check_counts(self, rendered: Rendered) -> None:
-        for modality, placeholder in self._placeholders.items():
-            found = rendered.token_ids.count(placeholder.token_id)
-            wanted = len(rendered.order.get(modality, ()))
-            if found < wanted:
+    def _of_text(self, rendered: Rendered, expandable: bool) -> Rendered:
+        found, order = self._splicer.in_text(rendered.text), rendered.order
+        self._check_counts(found, order, expandable)
+        if order and all(found[modality] == len(indices) for modality, indices in order.items()):
+            return rendered
+        token_ids = self.tokens(rendered)
+        self.check_ids(token_ids, self._splicer.spoken_ids if order else frozenset())
+        return replace(rendered, token_ids=token_ids)
+
+    def _check_counts(self, found: Mapping[Modality, int], order: dict[Modality, list[int]], expandable: bool) -> None:
+        """`expandable`: a run of placeholders may stand for one item, in a caller's own token ids or text."""
+        for modality, place in self._placeholders.items():
+            wanted = len(order.get(modality, ()))
+            if found[modality] < wanted:
                 raise refuse(
                     "invalid_request",
-                    f"Found {found} '{placeholder.token}' placeholders in input prompt for {wanted} {modality} items.",
+                    f"Found {found[modality]} '{place.token}' placeholders in input prompt for {wanted} {modality} items.",
                 )
-            if found > wanted and (wanted == 0 or not rendered.expandable):
-                raise too_many(placeholder)
+            if found[modality] > wanted and (wanted == 0 or not expandable):
+                raise too_many(place.token)
+
+    def _framed(self, text: str) -> bool:
+        """As transformers does: a model's processor adds the tokenizer's own frame, unless the template has written its
+        beginning; a tokenizer alone adds nothing to a conversation."""
+        begin = self._tokenizer.special_texts.get("bos_token")
+        return bool(self._placeholders) and not (begin is not None and text.startswith(begin))
 
     # chat
 
-    def _chat(self, prompt: ChatPrompt, media: tuple[MediaItem, ...]) -> tuple[str, list[int]]:
+    def _chat(self, prompt: ChatPrompt, media: tuple[MediaItem, ...]) -> str:
+        """With the callers' words marked."""
         template = self._template(prompt)
         try:
             text = template.render(**self._variables(prompt, media, template))
@@ -130,12 +164,7 @@ class PromptRenderer:
                 raise
             raise refuse("invalid_request", "The chat template cannot render this conversation.") from error
         self._check_text(text)
-        if prompt.continue_final_message:
-            text = _cut_at_tag(text)
-        # As transformers' processors do: the tokenizer's own frame, unless the template has written its beginning.
-        begin = self._tokenizer.special_texts.get("bos_token")
-        framed = not (begin is not None and text.startswith(begin))
-        return unmark(text), self._tokenizer.encode_marked(text, framed)
+        return _cut_at_tag(text) if prompt.continue_final_message else text
 
     def _check_text(self, text: str) -> None:
         """What was rendered, before it is tokenised. Raises RequestError."""
@@ -152,7 +181,7 @@ class PromptRenderer:
 
     def _variables(self, prompt: ChatPrompt, media: tuple[MediaItem, ...], template: ChatTemplate) -> dict[str, Any]:
         """What the template gets, the callers' words marked. Raises RecursionError for what nests too deep."""
-        always = frozenset(placeholder.token for placeholder in self._placeholders.values())
+        always = frozenset(text for place in self._placeholders.values() for text in (place.token, place.embed_token))
         control = self._tokenizer.control_tokens(template.literals, always)
         texts = [part.text for message in prompt.messages for part in message.content if isinstance(part, Text)]
         marked = iter(mark_texts(texts, control))

@@ -3,8 +3,8 @@
 No bytes here: the features lie in the workers' arenas until the shell sends `FreeFeatures` for what `evict` returns.
 """
 
-from collections import OrderedDict
-from dataclasses import dataclass
+from collections import Counter, OrderedDict
+from dataclasses import dataclass, field
 
 from ...protocol.edges.decode_worker_to_preprocessor import Decoded
 from ...protocol.shortage import NO_SPACE
@@ -26,8 +26,8 @@ class FeatureEntry:
     """True: they are the embedding itself."""
     pins: int = 0
     """Requests that will need it and have not been submitted."""
-    leases: int = 0
-    """`Features` sent and not yet answered by `FeaturesRead`."""
+    leases: Counter[str] = field(default_factory=Counter)
+    """`Features` sent and not yet answered by `FeaturesRead`, by the key of the part."""
 
     @property
     def key(self) -> str:
@@ -36,11 +36,16 @@ class FeatureEntry:
     @property
     def idle(self) -> bool:
         """Nobody needs it now."""
-        return not self.pins and not self.leases
+        return not self.pins and not self.leased
+
+    @property
+    def leased(self) -> int:
+        return self.leases.total()
 
     @property
     def nbytes(self) -> int:
-        return sum(ref.nbytes for ref in self.decoded.tensors.values())
+        tensors = sum(ref.nbytes for part in self.decoded.parts for ref in part.tensors.values())
+        return tensors + len(self.decoded.planes or b"") + len(self.decoded.anchors or b"")
 
 
 class FeatureStore:
@@ -49,8 +54,10 @@ class FeatureStore:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._entries: OrderedDict[str, FeatureEntry] = OrderedDict()
-        self._owed: dict[str, int] = {}
-        """Leases on entries that died with their worker: their returns will still come, and are not their successors'."""
+        self._items: dict[str, str] = {}
+        """Of each part that is held the key of its item."""
+        self._owed: Counter[str] = Counter()
+        """Leases on parts that died with their worker: their returns will still come, and are not their successors'."""
         self._retired: set[str] = set()
         """Keys of what was in use at a reset: it goes as soon as nobody needs it."""
         self.bytes = 0
@@ -64,7 +71,7 @@ class FeatureStore:
 
     @property
     def leases(self) -> int:
-        return sum(entry.leases for entry in self._entries.values())
+        return sum(entry.leased for entry in self._entries.values())
 
     def get(self, key: str) -> FeatureEntry | None:
         entry = self._entries.get(key)
@@ -74,33 +81,34 @@ class FeatureStore:
 
     def add(self, entry: FeatureEntry) -> None:
         assert entry.key not in self._entries
-        entry.leases += self._owed.pop(entry.key, 0)
+        for part in entry.decoded.parts:
+            self._items[part.key] = entry.key
+            if owed := self._owed.pop(part.key, 0):
+                entry.leases[part.key] += owed
         self._entries[entry.key] = entry
         self.bytes += entry.nbytes
 
     def returned(self, key: str) -> None:
-        """One lease on `key` has ended."""
-        entry = self._entries.get(key)
-        if entry is not None:
-            entry.leases = max(0, entry.leases - 1)
-        elif key in self._owed:
-            self._owed[key] -= 1
-            if not self._owed[key]:
-                del self._owed[key]
+        """One lease on the part `key` has ended."""
+        entry = self._entries.get(self._items.get(key, ""))
+        leases = self._owed if entry is None else entry.leases
+        if leases[key] > 0:
+            leases[key] -= 1
+        if not leases[key]:
+            del leases[key]
 
     def reader_gone(self) -> None:
         """Who held all leases is dead."""
         self._owed.clear()
         for entry in self._entries.values():
-            entry.leases = 0
+            entry.leases.clear()
 
     def worker_gone(self, worker: str) -> list[FeatureEntry]:
         """Entries whose bytes died with their worker."""
         lost = [entry for entry in self._entries.values() if entry.worker == worker]
         for entry in lost:
             self._remove(entry)
-            if entry.leases:
-                self._owed[entry.key] = entry.leases
+            self._owed.update(entry.leases)
         return lost
 
     def reset(self) -> list[FeatureEntry]:
@@ -129,6 +137,8 @@ class FeatureStore:
 
     def _remove(self, entry: FeatureEntry) -> None:
         del self._entries[entry.key]
+        for part in entry.decoded.parts:
+            del self._items[part.key]
         self._retired.discard(entry.key)
         self.bytes -= entry.nbytes
 

@@ -1,18 +1,27 @@
 """Where a model's chat template comes from: the operator's word, the checkpoint's files, or one that is built in.
 
-The built-in ones lie in `chat_templates/`; one that is named after a family is that family's.
+The built-in ones lie in `chat_templates/`.
 """
 
-import json
 from pathlib import Path
-from typing import Any
 
-from ...protocol.checkpoint import CheckpointFolder, find_family
+from ...protocol.checkpoint import CheckpointFolder
 from ...protocol.errors import EngineError
 from ...protocol.facts import ModelFacts
+from .files import read_json
 
 BUILT_IN = Path(__file__).parent / "chat_templates"
-FAMILIES = Path(__file__).parent / "families"
+BUILT_IN_OF = {
+    "llava": "llava",
+    "qwen2_vl": "qwen_vl",
+    "qwen2_5_vl": "qwen_vl",
+    "qwen2_5_omni": "qwen_omni",
+    "qwen2_5_omni_thinker": "qwen_omni",
+}
+"""By model type, for checkpoints that bring none."""
+OF_PROCESSOR = {"qwen2_audio": "qwen2_audio"}
+"""By model type, those whose processor class in transformers has a template: it goes before the tokenizer's, which knows no
+sounds."""
 
 
 def chat_template_of(model: ModelFacts | CheckpointFolder, given: str | None) -> str | None:
@@ -23,11 +32,13 @@ def chat_template_of(model: ModelFacts | CheckpointFolder, given: str | None) ->
     """
     if given is not None:
         return operator_template(given)
-    own = _of_checkpoint(Path(model.path))
-    if own is not None:
-        return own
-    built_in = BUILT_IN / f"{find_family(FAMILIES, model.model_type)}.jinja"
-    return built_in.read_text() if built_in.exists() else None
+    folder, model_type = Path(model.path), model.model_type
+    found = _of_processor(folder)
+    if found is None and model_type in OF_PROCESSOR:
+        found = _built_in(OF_PROCESSOR[model_type])
+    if found is None:
+        found = _template_in(folder, "tokenizer_config.json")
+    return _built_in(BUILT_IN_OF[model_type]) if found is None and model_type in BUILT_IN_OF else found
 
 
 def operator_template(value: str) -> str:
@@ -43,7 +54,7 @@ def operator_template(value: str) -> str:
     except (OSError, ValueError, RuntimeError):  # a name that is too long, no text, no home
         raise EngineError(f"The chat template {value!r} cannot be read.") from None
     if value in built_in_names():
-        return (BUILT_IN / f"{value}.jinja").read_text()
+        return _built_in(value)
     raise EngineError(
         f"The chat template {value!r} is neither a file that exists, nor literal Jinja, nor the name of a built-in one"
         f" ({', '.join(built_in_names())})."
@@ -62,30 +73,25 @@ def built_in_names() -> list[str]:
     return sorted(file.stem for file in BUILT_IN.glob("*.jinja"))
 
 
-def _of_checkpoint(folder: Path) -> str | None:
-    """The processor's comes first (as transformers reads it: its Jinja file before its JSON), the tokenizer's last."""
+def _built_in(name: str) -> str:
+    return (BUILT_IN / f"{name}.jinja").read_text()
+
+
+def _of_processor(folder: Path) -> str | None:
+    """In the order in which transformers looks for it. A file of its own may be that of a tokenizer alone."""
+    for name in ("processor_config.json", "chat_template.json"):
+        if (found := _template_in(folder, name)) is not None:
+            return found
     file = folder / "chat_template.jinja"
-    if file.exists():
-        try:
-            return file.read_text()
-        except (OSError, ValueError):
-            raise EngineError("chat_template.jinja of the model cannot be read.") from None
-    for name in ("chat_template.json", "processor_config.json", "tokenizer_config.json"):
-        template = _json(folder, name).get("chat_template")
-        if isinstance(template, str):
-            return template
-        if isinstance(template, list) and template:  # several named ones
-            named = {entry["name"]: entry["template"] for entry in template}
-            return str(named.get("default") or next(iter(named.values())))
-    return None
-
-
-def _json(folder: Path, name: str) -> dict[str, Any]:
-    path = folder / name
-    if not path.exists():
-        return {}
     try:
-        value = json.loads(path.read_text())
+        return file.read_text() if file.exists() else None
     except (OSError, ValueError):
-        raise EngineError(f"{name} of the model cannot be read as JSON.") from None
-    return value if isinstance(value, dict) else {}
+        raise EngineError(f"{file.name} of the model cannot be read.") from None
+
+
+def _template_in(folder: Path, name: str) -> str | None:
+    template = read_json(folder, name).get("chat_template")
+    if isinstance(template, list) and template:  # several named ones
+        named = {entry["name"]: entry["template"] for entry in template}
+        return str(named.get("default") or next(iter(named.values())))
+    return template if isinstance(template, str) else None

@@ -29,8 +29,6 @@ class Ticket:
     """Ids that were bound for it: if it fails, they are free again."""
     unchecked: bool = False
     """A worker is looking at its guide."""
-    tracks: dict[int, int] = field(default_factory=dict)
-    """Clips whose sound is wanted: index of the clip, and of the item that its sound is."""
     unrendered: bool = False
     """A worker is rendering its conversation; `rendered` means nothing yet."""
     question: bool = False

@@ -1,16 +1,22 @@
 """Text to token ids by the checkpoint's tokenizer.json, with words that must not become special tokens marked."""
 
+import json
 import re
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from tokenizers import Tokenizer
+from tokenizers import AddedToken, Tokenizer
 
 from ...protocol.errors import EngineError
+from ...protocol.facts import ModelFacts
+from .files import read_json
 
 _OPEN, _CLOSE = "\U000f0000", "\U000f0001"
 """Private-use characters around a special token's spelling in somebody's text; never in a prompt otherwise."""
+MARKED = f"{_OPEN}[^{_OPEN}{_CLOSE}]*{_CLOSE}"
+"""A pattern of what `mark` has marked."""
 
 TEMPLATES = 16
 """Templates whose patterns are kept; a request may bring its own."""
@@ -29,13 +35,20 @@ class Control(NamedTuple):
 class TextTokenizer:
     """Equal, id for id, to transformers' tokenizer of the same checkpoint."""
 
-    def __init__(self, path: str, config: Mapping[str, Any]) -> None:
+    def __init__(self, path: str, config: Mapping[str, Any], more: Iterable[str] = (), parts: str = "") -> None:
+        """`more`: texts that are one token whether the tokenizer has them or not, as `place_of` says. `parts`: those of the
+        file that are replaced, `ModelFacts.tokenizer_parts`."""
         try:
             self._tokenizer = Tokenizer.from_file(path)
         except Exception as error:  # the library raises plain Exception
             raise EngineError("The model's tokenizer.json cannot be read.") from error
+        if parts:
+            _replace(self._tokenizer, json.loads(parts))
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
+        self._own: dict[int, int] = {}
+        """Ids that the library gave to tokens of ours: they would be another's in the model. Ours are negative."""
+        self._have(more)
         self.special_texts: dict[str, str] = {}
         """What a template may name: bos_token, eos_token, image_token ..."""
         for name, value in config.items():
@@ -51,19 +64,38 @@ class TextTokenizer:
         self.longest: int = max(map(len, self._tokenizer.get_vocab()), default=1)
         """Characters that one token stands for, at most."""
 
+    def _have(self, texts: Iterable[str]) -> None:
+        added = {token.content for token in self._tokenizer.get_added_tokens_decoder().values()}
+        for text in dict.fromkeys(texts):
+            strange = self._tokenizer.token_to_id(text) is None
+            if text not in added:  # the vocabulary may have it as a word like others
+                self._tokenizer.add_special_tokens([AddedToken(text, normalized=False)])
+            if strange:
+                self._own[self._tokenizer.token_to_id(text)] = -1 - len(self._own)
+
     def token(self, token_id: int) -> str | None:
         text: str | None = self._tokenizer.id_to_token(token_id)
         return text
 
-    def token_id(self, token: str) -> int | None:
-        number: int | None = self._tokenizer.token_to_id(token)
-        return number
+    def place_of(self, text: str) -> int:
+        """The id of one of the tokens that were named at the beginning; negative where the tokenizer does not have it."""
+        number: int = self._tokenizer.token_to_id(text)
+        return self._own.get(number, number)
 
     def encode(self, text: str, add_special_tokens: bool) -> list[int]:
-        # Not `encode`: it keeps the interpreter's lock, and a megabyte of text would silence the heartbeats for a second.
-        (encoding,) = self._tokenizer.encode_batch_fast([text], add_special_tokens=add_special_tokens)
-        ids: list[int] = encoding.ids
+        (ids,) = self._encode_all([text], add_special_tokens)
         return ids
+
+    def encode_within(self, text: str) -> list[int]:
+        """As in the middle of a text."""
+        return self._after_newline(text)
+
+    def _encode_all(self, texts: list[str], add_special_tokens: bool = False) -> list[list[int]]:
+        # Not `encode`: it keeps the interpreter's lock, and a megabyte of text would silence the heartbeats for a second.
+        encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=add_special_tokens)
+        if self._own:
+            return [[self._own.get(number, number) for number in encoding.ids] for encoding in encodings]
+        return [encoding.ids for encoding in encodings]
 
     def spellings(self, words: Iterable[str]) -> tuple[tuple[int, ...], ...]:
         """The token sequences of words, at a beginning and after a space, each once."""
@@ -121,11 +153,11 @@ class TextTokenizer:
 
     def _after_newlines(self, pieces: list[str]) -> dict[str, list[int]]:
         """Each of them so, at once: one call for each would hold everybody up where a caller's words are full of marks."""
-        encodings = self._tokenizer.encode_batch_fast(["\n" + piece for piece in pieces], add_special_tokens=False)
+        encoded = self._encode_all(["\n" + piece for piece in pieces])
         start = len(self._newline)
         return {
-            piece: ids[start:] if (ids := encoding.ids)[:start] == self._newline else self._plain(piece)
-            for piece, encoding in zip(pieces, encodings, strict=True)
+            piece: ids[start:] if ids[:start] == self._newline else self._plain(piece)
+            for piece, ids in zip(pieces, encoded, strict=True)
         }
 
     def _frame(self) -> tuple[list[int], list[int]]:
@@ -135,6 +167,23 @@ class TextTokenizer:
             if framed[start : start + len(bare)] == bare:
                 return framed[:start], framed[start + len(bare) :]
         return [], []
+
+
+def _replace(tokenizer: Tokenizer, parts: dict[str, Any]) -> None:
+    """Its parts are set one by one: the file's vocabulary need not be written and read again."""
+    model = {"type": "BPE", "vocab": {}, "merges": []}
+    made = Tokenizer.from_str(json.dumps({"version": "1.0", "added_tokens": [], **parts, "model": model}))
+    for name in parts:
+        setattr(tokenizer, name, getattr(made, name))
+
+
+def read_tokenizer(model: ModelFacts) -> TextTokenizer:
+    """A model's, in which every placeholder is one token. Raises EngineError for files that cannot be read."""
+    folder = Path(model.path)
+    texts = [text for place in model.placeholders.values() for text in (place.token, place.embed_token)]
+    return TextTokenizer(
+        str(folder / "tokenizer.json"), read_json(folder, "tokenizer_config.json"), texts, model.tokenizer_parts
+    )
 
 
 def mark(value: Any, control: Control) -> Any:

@@ -11,7 +11,6 @@ from ...protocol.request import (
     ChatPrompt,
     Embeds,
     EmbedsPrompt,
-    Encoded,
     MediaItem,
     Modality,
     PackedEmbeds,
@@ -22,7 +21,6 @@ from ...protocol.request import (
     Url,
 )
 from ...protocol.roles import PreprocessorConfig
-from .families.base import Family
 from .media_options import MediaOptions
 
 ITEMS_PER_PROMPT = 999
@@ -34,12 +32,11 @@ MOST_BESIDE = 1 << 20
 class RequestValidator:
     """One engine's rules, its media options among them. Raises EngineError where the operator's own options break them."""
 
-    def __init__(self, config: PreprocessorConfig, family: Family, longest_token: int | None = None) -> None:
+    def __init__(self, config: PreprocessorConfig, longest_token: int | None = None) -> None:
         self._config = config
-        self._family = family
         self._most_text = None if longest_token is None else config.max_model_len * longest_token
         """Characters; more cannot fit whatever they are, and need not be tokenised to know it."""
-        self.options = MediaOptions(config, family)
+        self.options = MediaOptions(config)
 
     def check(self, request: Request) -> None:
         """Raises RequestError naming the part."""
@@ -63,7 +60,7 @@ class RequestValidator:
     def _check_items(self, request: Request) -> None:
         counts: dict[Modality, int] = {}
         for item in request.media:
-            if item.modality not in self._family.placeholders:
+            if item.modality not in self._config.model.placeholders:
                 raise refuse("unsupported", f"This model takes no {item.modality} input.", item.where)
             index = counts.get(item.modality, 0)
             counts[item.modality] = index + 1
@@ -138,20 +135,6 @@ def _length(value: Any) -> int:
             case list() | tuple() as inner:
                 waiting += inner
     return found
-
-
-def with_tracks(request: Request) -> tuple[Request, dict[int, int]]:
-    """The request with the sound of each of its clips as a further item of the same bytes; frames alone have none.
-
-    Also where they are: index of the clip, index of its sound.
-    """
-    media: list[MediaItem] = list(request.media)
-    tracks: dict[int, int] = {}
-    for index, item in enumerate(request.media):
-        if item.modality == "video" and (item.source is None or isinstance(item.source, Encoded)):
-            tracks[index] = len(media)
-            media.append(msgspec.structs.replace(item, modality="audio"))
-    return msgspec.structs.replace(request, media=tuple(media)), tracks
 
 
 def without_ids(request: Request) -> Request:

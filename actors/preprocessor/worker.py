@@ -3,32 +3,32 @@
 import logging
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from ...gpu_runtime.processing import load
 from ...protocol.blobs import Arena, BlobError, BlobReader, BlobRef
 from ...protocol.edges.control import Gone
-from ...protocol.edges.decode_worker_to_preprocessor import ChatRendered, Decoded, DecodeFailed, GuideChecked
+from ...protocol.edges.decode_worker_to_preprocessor import ChatRendered, Decoded, DecodeFailed, GuideChecked, Part
 from ...protocol.edges.preprocessor_to_decode_worker import CheckGuide, Decode, FreeFeatures, RenderChat
 from ...protocol.errors import Failure, RequestError
 from ...protocol.prepared import Timing
-from ...protocol.request import MediaItem
+from ...protocol.request import Frames, MediaItem
 from ...protocol.roles import PreprocessorConfig
 from ...protocol.shortage import NO_SPACE, SpaceError, shortage
 from ..blocking import BlockingActor
 from ..launch import Launch, give_way
-from .checkpoint import read_checkpoint
 from .decode.budget import BudgetError, CpuSpent, cpu_budget, memory_budget, too_slow
-from .decode.item import ItemDecoder
-from .families.base import MediaFeatures
-from .families.loading import load_family
+from .decode.item import ItemDecoder, Made
 from .guides import GUIDE_MEMORY, TOO_LARGE, GuideChecker
-from .identity import blob_of, content_digest, item_key
+from .identity import blob_of, content_digest, item_key, part_keys
 from .prompt import TEMPLATE_TOO_LARGE, PromptRenderer
-from .tokens import TextTokenizer
+from .splice import Splicer
+from .tokens import read_tokenizer
 
 T = TypeVar("T")
 
@@ -54,12 +54,11 @@ class DecodeWorker(BlockingActor):
 
         torch.set_num_threads(1)  # a pool of workers shares the cores with the runner
         self.config = msgspec.json.decode(config, type=PreprocessorConfig)
-        checkpoint = read_checkpoint(self.config.model)
-        tokenizer = TextTokenizer(checkpoint.tokenizer_file, checkpoint.tokenizer)
-        family = load_family(checkpoint, tokenizer)
-        self._renderer = PromptRenderer(checkpoint, tokenizer, family.placeholders, None, self.config.max_model_len)
-        self._decoder = ItemDecoder(family, self.config.media, self.config.max_model_len)
-        self._guides = GuideChecker(self.config.model, checkpoint.tokenizer_file)
+        model, context = self.config.model, self.config.max_model_len
+        tokenizer = read_tokenizer(model)
+        self._renderer = PromptRenderer(model, tokenizer, Splicer(model.placeholders, tokenizer), None, context)
+        self._decoder = ItemDecoder(load(model.path), model.embed_width, self.config.media, context)
+        self._guides = GuideChecker(model, str(Path(model.path) / "tokenizer.json"))
         # Room for what is kept, and for what is made while all that is kept is being read.
         limit = self.config.cache_bytes // self.config.workers + self.config.media.memory
         self._arena = Arena(self.launch.directory, f"{self.launch.role}.{self.launch.epoch}", limit)
@@ -102,7 +101,7 @@ class DecodeWorker(BlockingActor):
             media = tuple(MediaItem(modality, None, "") for modality in job.modalities)
             with memory_budget(TEMPLATE_MEMORY):
                 rendered = self._renderer.render(job.prompt, media)
-            return ChatRendered(job.job, rendered.token_ids, rendered.text, rendered.order)
+            return ChatRendered(job.job, rendered.token_ids, rendered.text, rendered.order, rendered.framed)
 
         return _answer(job.job, render, TEMPLATE_TOO_LARGE, "The conversation could not be rendered.")
 
@@ -135,36 +134,44 @@ class DecodeWorker(BlockingActor):
         start = time.monotonic()
         item = job.item
         assert item.source is not None
-        with self._reader.view(blob_of(item.source)) as view:
-            data = bytes(view)
+        with self._reader.view(blob_of(item.source)) as view:  # frames go to torch as they are, which wants to own them
+            data = bytearray(view) if isinstance(item.source, Frames) else bytes(view)
         digest = content_digest(self.config.hasher, item.source, data)
         with cpu_budget(self.config.media.cpu_seconds(item.modality)):
             made = self._decoder.features(item.modality, item.source, data, job.processor_kwargs, job.io_kwargs)
+        key = item_key(digest, item.modality, job.processor_kwargs, job.io_kwargs, job.key_salt)
         return Decoded(
             job=job.job,
             digest=digest,
-            key=item_key(digest, item.modality, job.processor_kwargs, job.io_kwargs, job.key_salt),
-            rows=made.rows,
-            tensors=self._keep(job.job, made),
-            grid=made.grid,
-            seconds_per_grid=made.seconds_per_grid,
+            key=key,
+            parts=self._keep(job, key, made),
+            text=made.item.text,
+            counts=made.item.counts,
+            number=made.item.number,
+            planes=None if made.item.planes is None else made.item.planes.astype("<i4").tobytes(),
+            anchors=None if made.item.anchors is None else made.item.anchors.astype(np.uint8).tobytes(),
+            advance=made.item.advance,
             timings=(Timing("decode", start, time.monotonic(), item.modality),),
         )
 
-    def _keep(self, job: int, made: MediaFeatures) -> dict[str, BlobRef]:
+    def _keep(self, job: Decode, key: str, made: Made) -> tuple[Part, ...]:
+        found = []
+        for part_key, part in zip(part_keys(key, len(made.item.parts)), made.item.parts, strict=True):
+            tensors = {name: self._put(job.job, array, made.dtype) for name, array in part.tensors.items()}
+            kind = "prompt" if job.item.modality == "prompt" else part.kind
+            found.append(Part(part_key, kind, part.rows, tensors, part.embed_token_id))
+        return tuple(found)
+
+    def _put(self, job: int, array: NDArray[Any], dtype: str | None) -> BlobRef:
         assert self._arena is not None
-        held = self._held.setdefault(job, [])
-        tensors: dict[str, BlobRef] = {}
-        for name, array in made.tensors.items():
-            try:
-                ref, view = self._arena.allocate(made.dtype or array.dtype.name, array.shape)
-            except SpaceError as error:
-                raise RequestError(shortage(error) or NO_SPACE) from error
-            held.append(ref)
-            target: NDArray[Any] = np.frombuffer(view, array.dtype).reshape(array.shape)
-            target[...] = array
-            tensors[name] = ref
-        return tensors
+        try:
+            ref, view = self._arena.allocate(dtype or array.dtype.name, array.shape)
+        except SpaceError as error:
+            raise RequestError(shortage(error) or NO_SPACE) from error
+        self._held.setdefault(job, []).append(ref)
+        target: NDArray[Any] = np.frombuffer(view, array.dtype).reshape(array.shape)
+        target[...] = array
+        return ref
 
     def _free(self, job: int) -> None:
         assert self._arena is not None

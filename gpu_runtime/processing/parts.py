@@ -24,8 +24,11 @@ def features_of(answer: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
     return {name: array for name, value in answer.items() if name not in _TEXT and (array := _array(name, value)) is not None}
 
 
-def choose(model: type[Any], modality: str, features: dict[str, NDArray[Any]]) -> tuple[Kind, dict[str, NDArray[Any]]]:
-    """(kind, its tensors) by the signature of `get_<kind>_features`; of a model without such a method, all of them."""
+def choose(
+    model: type[Any], modality: str, features: dict[str, NDArray[Any]], company: bool = False
+) -> tuple[Kind, dict[str, NDArray[Any]]]:
+    """(kind, its tensors) by the signature of `get_<kind>_features`; of a model without such a method, all of them.
+    `company`: some of `features` are another encoder's, the largest perhaps among them."""
     kinds = _CANDIDATES[modality]
     largest = max(features, key=lambda name: features[name].nbytes, default="")
     for kind in kinds:
@@ -33,7 +36,7 @@ def choose(model: type[Any], modality: str, features: dict[str, NDArray[Any]]) -
         if method is None:
             continue
         taken = {name: features[name] for name in signature(method).parameters if name in features}
-        if largest in taken:
+        if largest in taken or (company and any(array.dtype.kind == "f" for array in taken.values())):
             return kind, taken
     return kinds[0], features
 

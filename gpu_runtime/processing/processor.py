@@ -12,6 +12,7 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 from PIL.Image import Image
+from transformers import AutoTokenizer
 
 from ...protocol.errors import EngineError, RequestError, refuse
 from ...protocol.facts import PlaceholderFacts
@@ -19,7 +20,7 @@ from ...protocol.request import Modality
 from .. import hf
 from .calls import Answer, call, call_beside, call_in_pieces, small, sub_processor
 from .clips import choose_frames
-from .loading import load_processor
+from .loading import SAFE, load_processor
 from .options import as_called, options_of, size_of
 from .parts import choose, features_of
 from .placeholders import find_placeholders
@@ -46,6 +47,7 @@ class Processor:
     """Needs no device and no weights. Its answers do not depend on what it was asked before."""
 
     def __init__(self, folder: Path, overrides: Options) -> None:
+        self._folder = folder
         self._config = hf.load_config(folder)
         self._model = hf.model_class(self._config)
         self._overrides = overrides
@@ -58,6 +60,12 @@ class Processor:
         clips = sub_processor(self._processor, "video")
         if clips is not None and getattr(clips, "cap_pixels_per_frame", False) is None:
             clips.cap_pixels_per_frame = False  # what None comes to, without a warning
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """As transformers' class for the checkpoint makes it."""
+        own = getattr(self._processor, "tokenizer", None)
+        return AutoTokenizer.from_pretrained(self._folder, **SAFE) if own is None else own
 
     @cached_property
     def _named(self) -> dict[Modality, PlaceholderFacts]:
@@ -203,7 +211,7 @@ class Processor:
             return (Part(kind, tensors, run.rows(row), row),)
         found = []
         for part in ("video", "audio"):
-            kind, tensors = choose(self._model, part, features)
+            kind, tensors = choose(self._model, part, features, company=True)
             row = self._ids[kind]
             found.append(Part(kind, tensors, run.rows(row), row))
         return tuple(found)

@@ -1,5 +1,7 @@
 """decode worker -> preprocessor: features of one item, or why there are none."""
 
+import msgspec
+
 from ..blobs import BlobRef
 from ..errors import Failure
 from ..guide import Guide
@@ -8,20 +10,47 @@ from ..request import Modality
 from ..wire import Message
 
 
+class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    """What one encoder makes of an item; of a clip with its own sound there are two."""
+
+    key: str
+    """The identity of the embedding."""
+    kind: Modality
+    """Whose encoder takes it: some models see a clip as a row of pictures."""
+    rows: int
+    tensors: dict[str, BlobRef]
+    """In the worker's arena until `FreeFeatures`; by the names that the encoder takes them by."""
+    embed_token_id: int
+    """What stands for one row in the prompt."""
+
+
 class Decoded(Message, frozen=True):
     job: int
     digest: str
     """Of the content as it came in, hex."""
     key: str
-    """`digest` with every option that changes features or positions: the identity of the embedding."""
-    rows: int
-    tensors: dict[str, BlobRef]
-    """In the worker's arena until `FreeFeatures`; names as the family's encoder expects them."""
-    grid: tuple[int, int, int] | None
-    """(t, h, w) in patches, where the family has one."""
-    seconds_per_grid: float
-    """Of a clip: seconds between two temporal patches."""
+    """`digest` with every option that changes features or positions: the identity of the item."""
+    parts: tuple[Part, ...]
+    text: str
+    """What replaces the item's placeholder in a prompt's text; each run of rows is one token in it."""
+    counts: tuple[int, ...]
+    """Rows of each of these runs."""
+    number: str
+    """Written before `text`, where the model numbers its items: `{n}` is how many of its modality came before."""
+    planes: bytes | None
+    """Rotary positions of the tokens of `text` with all rows, int32 little endian [planes, tokens]; None: they count one by
+    one like text."""
+    anchors: bytes | None
+    """uint8, as `planes`: what each is counted from, 0 the first of these tokens, 1 nothing, 2 the number of items of the
+    modality before; None: all 0."""
+    advance: int
+    """Positions from the first of these tokens to what follows them."""
     timings: tuple[Timing, ...]
+
+    @property
+    def rows(self) -> int:
+        """Of all parts."""
+        return sum(part.rows for part in self.parts)
 
 
 class DecodeFailed(Message, frozen=True):
@@ -41,10 +70,14 @@ class ChatRendered(Message, frozen=True):
     """Why there is none, is a `DecodeFailed`."""
 
     job: int
-    token_ids: list[int]
+    token_ids: list[int] | None
+    """None: it is a text whose items go into it before it is tokenised."""
     text: str
+    """The caller's words that spell control tokens are marked."""
     order: dict[Modality, list[int]]
     """Per modality the indices of the request's items, in the order of the placeholders."""
+    framed: bool
+    """It gets the tokenizer's own beginning and end."""
 
 
 DecodeWorkerToPreprocessor = Decoded | DecodeFailed | GuideChecked | ChatRendered

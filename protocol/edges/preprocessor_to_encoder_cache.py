@@ -7,7 +7,7 @@ from ..wire import Message
 
 
 class Features(Message, frozen=True):
-    """What the encoder needs for one item. The blobs are leased until `FeaturesRead` names `key`."""
+    """What one encoder needs for one item. The blobs are leased until `FeaturesRead` names `key`."""
 
     request: str
     """For whom they were made: at its end they are given back unread."""
@@ -17,7 +17,7 @@ class Features(Message, frozen=True):
     rows: int
     """Rows of the embedding to come."""
     tensors: dict[str, BlobRef]
-    """By the name that the family's encoder expects: `pixel_values`, `image_grid_thw` ..."""
+    """By the names that the model's encoder takes them by: `pixel_values`, `image_grid_thw` ..."""
     ready: bool = False
     """True: `tensors["embeds"]` [rows, hidden] is the embedding itself."""
     timings: tuple[Timing, ...] = ()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from thespis.protocol.checkpoint import declared_model_types, demo_model, find_family, inspect, inspect_small_files
+from thespis.protocol.checkpoint import demo_model, inspect, inspect_small_files
 from thespis.protocol.errors import EngineError
 
 
@@ -86,14 +86,3 @@ def test_the_fingerprint_follows_weights_and_processor(folder: Path) -> None:
     assert after != before
     (folder / "processor_config.json").write_text("{}")
     assert inspect(folder).fingerprint != after
-
-
-def test_a_family_is_found_by_what_its_file_declares(tmp_path: Path) -> None:
-    (tmp_path / "one.py").write_text('MODEL_TYPES = ("a", "b")\nraise SystemExit("never imported")\n')
-    (tmp_path / "two.py").write_text('MODEL_TYPES: tuple[str, ...] = ("c",)\n')
-    (tmp_path / "base.py").write_text("import torch\n")
-    assert find_family(tmp_path, "b") == "one"
-    assert find_family(tmp_path, "c") == "two"
-    assert declared_model_types(tmp_path / "base.py") == ()
-    with pytest.raises(EngineError, match=r"'d' are not supported; known: a, b, c"):
-        find_family(tmp_path, "d")

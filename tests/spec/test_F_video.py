@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from transformers.video_utils import VideoMetadata
 
 from thespis import LLM, SamplingParams
+from thespis.gpu_runtime.processing.stand_in import find_class
 
 from ..helpers.checkpoints import Checkpoints
 from ..helpers.media import RATE, data_url, picture, sound
@@ -143,7 +145,7 @@ def test_S30_thirty_two_frames_unless_told_otherwise(face: Face, llm: LLM) -> No
 
 
 def test_S30_a_model_that_samples_by_rate_looks_twice_a_second(checkpoints: Checkpoints, tmp_path: Path) -> None:
-    """Unless the request says otherwise: of 4 s at 4 frames a second, 8 frames."""
+    """At the frames that transformers would choose, unless the request says otherwise: of 4 s at 4 a second, 8."""
     folder = shutil.copytree(checkpoints("qwen_omni"), tmp_path / "by-rate")
     for name in ("processor_config.json", "video_preprocessor_config.json"):
         if (file := folder / name).exists():
@@ -152,8 +154,13 @@ def test_S30_a_model_that_samples_by_rate_looks_twice_a_second(checkpoints: Chec
             own["do_sample_frames"] = True
             file.write_text(json.dumps(known))
     content = film("mp4", 16, seed=7, rate=4)
+    chooser = find_class("Qwen2VLVideoProcessor")
+    assert chooser is not None
+    source = VideoMetadata(total_num_frames=16, fps=4.0)
+    own = chooser.from_pretrained(folder).sample_frames(source, fps=2).tolist()
+    assert len(own) == 8
     with LLM(folder) as llm:
-        for options, chosen in (({}, [k * 15 // 7 for k in range(8)]), ({"num_frames": 3}, [0, 7, 15])):
+        for options, chosen in (({}, own), ({"num_frames": 3}, [0, 7, 15])):
             assert generated(llm, content, media_io_kwargs={"video": options}) == generated(llm, shown(content)[chosen])
 
 

@@ -1,67 +1,85 @@
 """One item from its source to features: the decode worker's work without its sockets."""
 
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ....gpu_runtime.processing import Clip, Part, ProcessedItem, Processor
 from ....protocol.blobs import ITEM_SIZE
 from ....protocol.errors import refuse
 from ....protocol.request import CLIP_FACTS, Embeds, Encoded, FrameList, Frames, Modality, PackedEmbeds, Pixels, Samples, Source
 from ....protocol.roles import MediaLimits
-from ..families.base import Clip, Family, MediaFeatures, without_grid
 from .audio import audio_of_samples, decode_audio
 from .embeds import check_embeds
 from .image import decode_image, image_of_pixels
-from .options import SOUND_TRACK, background_of
+from .options import MOST_FPS, SIBLINGS, SOUND_TRACK, background_of
 from .sampling import Sampling, sampling_of
 from .unpack import grid_of, unpack
 from .video import decode_video, frames_of_array, frames_of_pictures
 
 Options = dict[str, Any]
 Array = NDArray[Any]
+Data = bytes | bytearray
 
 DEFAULT_FRAMES = 32
 """Frames of a clip that are looked at where neither caller nor model says how many."""
+SAMPLING = frozenset({"fps", "num_frames", "min_frames", "max_frames", "do_sample_frames"})
+"""Options of which frames are looked at."""
 SHORTEST_TRACK_SECONDS = 1 / 20
 """A clip's sound that is shorter holds less than the smallest piece that an audio tower takes."""
 GRID_FILE_BYTES = 1 << 20
 """Of a file that holds a grid, three numbers; this leaves room for every format's header."""
 
 
-class ItemDecoder:
-    """Decodes what one family takes, under one set of limits. Raises RequestError for an item that is refused."""
+@dataclass(frozen=True)
+class Made:
+    """What became of one item."""
 
-    def __init__(self, family: Family, limits: MediaLimits, max_rows: int) -> None:
-        self._family = family
+    item: ProcessedItem
+    dtype: str | None = None
+    """Of the tensors where numpy has no such type: bfloat16, as its bits."""
+
+
+class ItemDecoder:
+    """Decodes what one model takes, under one set of limits. Raises RequestError for an item that is refused."""
+
+    def __init__(self, processor: Processor, width: int, limits: MediaLimits, max_rows: int) -> None:
+        """`width`: columns of an embedding."""
+        self._processor = processor
+        self._width = width
         self._limits = limits
         self._max_rows = max_rows
 
-    def features(self, modality: Modality, source: Source, data: bytes, processor: Options, io: Options) -> MediaFeatures:
-        """`data` is the source's blob, copied: nobody can change it any more."""
+    def features(self, modality: Modality, source: Source, data: Data, options: Options, io: Options) -> Made:
+        """`data` is the source's blob, copied: nobody can change it any more. `options`: of the model's processor."""
         if isinstance(source, Embeds):
             kind = np.uint16 if source.blob.dtype == "bfloat16" else source.blob.dtype  # numpy has no bfloat16: its bits
             given = np.frombuffer(data, kind).reshape(source.blob.shape)
-            return self._embeds(modality, source.blob.dtype, given, source.grid, processor)
+            return self._embeds(modality, source.blob.dtype, given, source.grid, options)
         if isinstance(source, PackedEmbeds):
-            return self._packed(modality, source, data, processor)
+            return self._packed(modality, source, data, options)
+        sound: Array | None = None
         match modality:
             case "image":
                 media: Any = self._image(source, data, io)
             case "video":
-                media = self._video(source, data, processor, io)
+                media = self._video(source, data, options, io)
+                sound = self._track(source, data) if SOUND_TRACK in io else None
             case "audio":
-                media = self._audio(source, data, io)
-                if SOUND_TRACK in io and len(media) < int(self._family.sampling_rate * SHORTEST_TRACK_SECONDS):
-                    return MediaFeatures({}, 0)
+                media = self._audio(source, data)
             case "prompt":
                 raise refuse("invalid_request", "A prompt of embeddings must be an array, a tensor, or a file of one.")
-        made = self._family.features(modality, media, processor, self._max_rows)
-        if made.rows < 1:
+        effective = _of_time(source, options, io) if modality == "video" else options
+        self._check_rows(self._processor.size(modality, _extent(media), effective) or 0)
+        made = self._processor.item(modality, media, effective, SIBLINGS in io, sound)
+        if any(part.rows < 1 for part in made.parts):
             raise refuse("unprocessable_media", f"The {modality} is too short to hold anything.")
-        return made
+        self._check_rows(made.rows)
+        return Made(made)
 
-    def _image(self, source: Source, data: bytes, io: Options) -> Any:
+    def _image(self, source: Source, data: Data, io: Options) -> Any:
         background = background_of(io)
         match source:
             case Encoded():
@@ -73,55 +91,63 @@ class ItemDecoder:
             case _:
                 raise refuse("invalid_request", "An image must be an encoded picture or pixels.")
 
-    def _video(self, source: Source, data: bytes, processor: Options, io: Options) -> Clip:
-        fps = processor.get("fps", io.get("fps"))
+    def _video(self, source: Source, data: Data, options: Options, io: Options) -> Clip:
         match source:
             case Encoded():
-                whole = self._sampling(processor, io, DEFAULT_FRAMES)
-                frames = decode_video(data, self._limits, whole, bool(io.get("frame_recovery", False)))
-                return Clip(frames, None if fps is None else whole.fps)
+                return decode_video(
+                    data, self._limits, self._sampling(options, io, DEFAULT_FRAMES), bool(io.get("frame_recovery"))
+                )
             case FrameList(sizes=sizes):
-                facts = {name: value for name in CLIP_FACTS if (value := getattr(source, name)) is not None}
-                return self._frame_list(data, sizes, {**io, **facts}, processor)
+                return self._frame_list(data, sizes, {**io, **_facts(source)}, options)
             case Frames(blob, rate):
                 frames = np.frombuffer(data, _numeric(blob.dtype, "uint8")).reshape(blob.shape)
-                asked = processor.keys() & {"num_frames", "fps"} or io.keys() & {"num_frames", "fps"}
-                wanted = asked and source.do_sample_frames and processor.get("do_sample_frames", True)
-                sampling = self._sampling(processor, io, None) if wanted else None
+                asked = options.keys() & {"num_frames", "fps"} or io.keys() & {"num_frames", "fps"}
+                wanted = asked and source.do_sample_frames and options.get("do_sample_frames", True)
+                sampling = self._sampling(options, io, None) if wanted else None
                 _check_facts(len(frames), source.frames_indices, source.total_num_frames)
-                return Clip(frames_of_array(frames, rate, self._limits, sampling), fps)
+                return _of_facts(*frames_of_array(frames, rate, self._limits, sampling), _facts(source), len(frames))
             case _:
                 raise refuse("invalid_request", "A video must be an encoded clip or frames.")
 
-    def _frame_list(self, data: bytes, sizes: tuple[int, ...], io: Options, processor: Options) -> Clip:
+    def _frame_list(self, data: Data, sizes: tuple[int, ...], io: Options, options: Options) -> Clip:
         """`fps` among `io` says how far apart the frames are; they are sampled only where `do_sample_frames` says so."""
         ends = np.cumsum(sizes).tolist()
         pictures = [data[end - size : end] for size, end in zip(sizes, ends, strict=True)]
         _check_facts(len(pictures), io.get("frames_indices"), io.get("total_num_frames"))
-        if processor.get("do_sample_frames", io.get("do_sample_frames", False)):
+        if options.get("do_sample_frames", io.get("do_sample_frames", False)):
             asked = {name: value for name, value in io.items() if name != "fps"}
-            sampling = self._sampling(processor, asked, DEFAULT_FRAMES)
+            sampling = self._sampling(options, asked, DEFAULT_FRAMES)
         else:
             sampling = Sampling(None, None, None, self._limits.video_seconds)
-        frames = frames_of_pictures(pictures, self._limits, sampling, io.get("fps"))
-        return Clip(frames, processor.get("fps", io.get("fps")))
+        return _of_facts(*frames_of_pictures(pictures, self._limits, sampling, io.get("fps")), io, len(pictures))
 
-    def _sampling(self, processor: Options, io: Options, default: int | None) -> Sampling:
-        family = self._family
-        return sampling_of(processor, io, default, family.sample_fps, family.max_frames, self._limits.video_seconds)
+    def _sampling(self, options: Options, io: Options, default: int | None) -> Sampling:
+        named = {name: value for name, value in options.items() if name != "do_sample_frames"}
 
-    def _audio(self, source: Source, data: bytes, io: Options) -> Any:
-        rate = self._family.sampling_rate
+        def choice(total: int, rate: float) -> list[int] | None:
+            return self._processor.frames(total, rate, named)
+
+        return sampling_of(options, io, default, choice, self._limits.video_seconds)
+
+    def _track(self, source: Source, data: Data) -> Array | None:
+        """A clip's own sound; None where it has none, or next to none."""
+        assert isinstance(source, Encoded)
+        rate = self._processor.sampling_rate
+        samples = decode_audio(data, rate, self._limits, True)
+        return samples if len(samples) >= int(rate * SHORTEST_TRACK_SECONDS) else None
+
+    def _audio(self, source: Source, data: Data) -> Array:
+        rate = self._processor.sampling_rate
         match source:
             case Encoded():
-                return decode_audio(data, rate, self._limits, SOUND_TRACK in io)
+                return decode_audio(data, rate, self._limits, False)
             case Samples(blob, own_rate):
                 samples = np.frombuffer(data, _numeric(blob.dtype, "float32")).reshape(blob.shape)
                 return audio_of_samples(samples, own_rate, rate, self._limits)
             case _:
                 raise refuse("invalid_request", "A sound must be an encoded file or samples.")
 
-    def _packed(self, modality: Modality, source: PackedEmbeds, data: bytes, processor: Options) -> MediaFeatures:
+    def _packed(self, modality: Modality, source: PackedEmbeds, data: Data, options: Options) -> Made:
         split = len(data) - source.grid_bytes
         packed = unpack(data[:split], self._limits.embeds_bytes)
         grid = source.grid or packed.grid
@@ -130,31 +156,66 @@ class ItemDecoder:
         values = packed.values
         if values.ndim == 3 and len(values) == 1:
             values = values[0]
-        return self._embeds(modality, packed.dtype, values, grid, processor)
+        return self._embeds(modality, packed.dtype, values, grid, options)
 
     def _embeds(
-        self, modality: Modality, dtype: str, given: Array, grid: tuple[int, int, int] | None, processor: Options
-    ) -> MediaFeatures:
+        self, modality: Modality, dtype: str, given: Array, grid: tuple[int, int, int] | None, options: Options
+    ) -> Made:
         """`dtype` is that of the values; bfloat16 comes as its bits."""
-        expected = self._rows_of(modality, grid)
         shape = tuple(given.shape)
-        rows = check_embeds(dtype, shape, given.data, self._family.embed_width, expected, self._limits)
+        rows = check_embeds(dtype, shape, given.data, self._width, self._limits)
+        self._check_rows(rows)  # before anything of their size is made
+        if modality == "prompt":
+            if grid is not None:
+                raise refuse("invalid_request", "Embeddings of prompt items have no grid with this model; leave it out.")
+            made = ProcessedItem("", (), (Part("image", {}, rows, 0),))
+        else:
+            made = self._processor.ready(modality, rows, grid, options)
+            if made.rows != rows:
+                raise refuse("invalid_request", f"Embeddings must have {made.rows} rows, got {rows}.")
+        part = replace(made.parts[0], tensors={"embeds": given})
+        return Made(replace(made, parts=(part,)), dtype)
+
+    def _check_rows(self, rows: int) -> None:
         if rows > self._max_rows:
             raise refuse(
                 "invalid_request",
                 f"The item takes {rows} tokens, the model's context is {self._max_rows}.",
                 code="context_length_exceeded",
             )
-        # As for a clip of unknown rate: two frames a patch, two frames a second.
-        seconds = 2 / processor.get("fps", 2.0) if modality == "video" else 0.0
-        return MediaFeatures({"embeds": given}, rows, grid, seconds, dtype)
 
-    def _rows_of(self, modality: Modality, grid: tuple[int, int, int] | None) -> int | None:
-        """Of a ready-made embedding; None: any number."""
-        if modality != "prompt":
-            return self._family.rows_of(modality, grid)
-        without_grid(modality, grid)
-        return None
+
+def _extent(media: Any) -> Any:
+    """(height, width), (frames, height, width) or samples."""
+    match media:
+        case Clip(frames=frames):
+            return frames.shape[:3]
+        case np.ndarray():
+            return len(media)
+        case _:
+            return media.height, media.width
+
+
+def _of_time(source: Source, options: Options, io: Options) -> Options:
+    """The options of a clip's processor, whose frames are chosen already. A rate that decoding was asked for says how time
+    runs in it, as one that the processor was asked for does, and so does the distance of a caller's own frames."""
+    left = {name: value for name, value in options.items() if name not in SAMPLING}
+    told = {**io, **_facts(source)} if isinstance(source, FrameList) else io
+    rate = options.get("fps", told.get("fps"))
+    if rate is None:
+        return left
+    return {**left, "fps": min(rate, io.get(MOST_FPS, rate)) if isinstance(source, Encoded) else rate}
+
+
+def _facts(source: Frames | FrameList) -> Options:
+    """What a caller says of the frames of a clip."""
+    return {name: value for name in CLIP_FACTS if (value := getattr(source, name)) is not None}
+
+
+def _of_facts(frames: Array, chosen: list[int], facts: Options, given: int) -> Clip:
+    """`chosen` of the `given` frames, with the places that they had in their source."""
+    places = facts.get("frames_indices") or range(given)
+    return Clip(frames, facts.get("fps"), tuple(places[at] for at in chosen), facts.get("total_num_frames") or max(places) + 1)
 
 
 def _check_facts(frames: int, indices: Any, total: Any) -> None:

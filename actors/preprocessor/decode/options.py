@@ -6,7 +6,9 @@ from ....protocol.errors import refuse
 
 WHITE = (255, 255, 255)
 SOUND_TRACK = "sound_track"
-"""Set by the shell alone: the item is the sound of a clip, which may have none."""
+"""Set by the shell alone: the clip's own sound goes with it, where it has one."""
+SIBLINGS = "siblings"
+"""Set by the shell alone: the prompt has more than one item of the modality, and the model looks at them otherwise then."""
 MOST_FRAMES, MOST_FPS = "most_frames", "most_fps"
 """Set by the shell alone: the operator's ceilings for the number of frames and for the rate of sampling. A rate may also say
 how far apart a caller's own frames are; to that no ceiling applies."""

@@ -1,45 +1,55 @@
 """Which frames of a clip are looked at: pure arithmetic."""
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any, NamedTuple
 
 from ....protocol.errors import refuse
 from .options import MOST_FPS, MOST_FRAMES
 
+ModelChoice = Callable[[int, float], list[int] | None]
+"""Which frames the model itself would look at, of so many at so many a second; None: it leaves that to others."""
+
 
 class Sampling(NamedTuple):
     """How a caller and a model want a clip's frames chosen."""
 
     num_frames: int | None
-    """Uniformly over the clip; None: all."""
+    """Uniformly over the clip; None: nobody says how many."""
     fps: float | None
     """Frames per second; with `num_frames`, whichever gives fewer."""
     max_frames: int | None
-    """The model's own bound, where it samples by rate and nobody asks for a number, and the operator's."""
+    """The operator's bound."""
     max_duration: float
+    max_fps: float | None = None
+    """The operator's bound of a rate that the model chose."""
+    default: int | None = None
+    """How many where neither caller nor model says it."""
+    model: ModelChoice | None = None
+    told: bool = False
+    """Decoding was told what to do: what the model would look at is not asked for."""
 
 
 def sampling_of(
-    processor: dict[str, Any], io: dict[str, Any], default_frames: int | None, model_fps: float | None, model_max: int | None,
-    max_duration: float,
-) -> Sampling:  # fmt: skip
+    processor: dict[str, Any], io: dict[str, Any], default: int | None, model: ModelChoice, max_duration: float
+) -> Sampling:
     """Options of the request before the operator's before the model's. -1 frames: all."""
     asked = processor.get("num_frames", io.get("num_frames"))
     fps = processor.get("fps", io.get("fps"))
-    if asked is None and fps is None:
-        fps = model_fps
-    by_rate = asked is None and model_fps is not None
-    num = asked if asked is not None else (None if fps is not None and model_fps is not None else default_frames)
-    if fps is not None:
-        fps = min(fps, io.get(MOST_FPS, fps))
-    bounds = [bound for bound in (model_max if by_rate else None, io.get(MOST_FRAMES)) if bound is not None]
+    most = io.get(MOST_FPS)
+    if fps is not None and most is not None:
+        fps = min(fps, most)
+    two = processor.keys() >= {"num_frames", "fps"}  # which the model's own processor would refuse
     return Sampling(
-        None if num == -1 else num,
+        None if asked == -1 else asked,
         fps,
-        min(bounds, default=None),
+        io.get(MOST_FRAMES),
         min(max_duration, io.get("max_duration", max_duration)),
+        most,
+        None if asked == -1 else default,
+        model,
+        bool(io.keys() & {"num_frames", "fps"}) or asked == -1 or two,
     )
 
 
@@ -60,14 +70,13 @@ def choose(total: int, rate: float | None, sampling: Sampling, times: Sequence[i
     """
     if total < 1:
         raise refuse("unprocessable_media", "The clip holds no frames.")
-    count = total
-    if sampling.num_frames is not None:
-        count = min(count, sampling.num_frames)
-    if sampling.fps is not None and rate:
-        seconds = min(total / rate, sampling.max_duration)
-        count = min(count, max(1, int(seconds * sampling.fps)))
-    if sampling.max_frames is not None:
-        count = min(count, sampling.max_frames)
+    own = sampling.model(total, rate) if sampling.model is not None and rate else None
+    if own is None or sampling.told:
+        count = _asked(total, rate, sampling, own is not None)
+    else:
+        count = _bounded(len(own), total, rate or 0.0, sampling)
+        if count == len(own):
+            return own
     if count >= total:
         return list(range(total))
     if count == 1:
@@ -77,3 +86,24 @@ def choose(total: int, rate: float | None, sampling: Sampling, times: Sequence[i
     first, last = times[0], times[-1]
     moments = (first + index * (last - first) // (count - 1) for index in range(count))
     return [bisect_right(times, moment) - 1 for moment in moments]
+
+
+def _asked(total: int, rate: float | None, sampling: Sampling, by_rate: bool) -> int:
+    """How many frames who asks for some comes to. `by_rate`: the model looks at as many as a rate gives."""
+    counts = [total, sampling.num_frames, sampling.max_frames]
+    if sampling.num_frames is None and not (by_rate and sampling.fps is not None):
+        counts.append(sampling.default)
+    if sampling.fps is not None and rate:
+        counts.append(max(1, int(min(total / rate, sampling.max_duration) * sampling.fps)))
+    return min(count for count in counts if count is not None)
+
+
+def _bounded(own: int, total: int, rate: float, sampling: Sampling) -> int:
+    """How many of the frames that the model would look at the operator lets it."""
+    seconds = min(total / rate, sampling.max_duration)
+    counts = [own, sampling.max_frames]
+    if seconds < total / rate and sampling.model is not None:
+        counts.append(len(sampling.model(max(1, int(seconds * rate)), rate) or ()) or None)
+    if sampling.max_fps is not None:
+        counts.append(max(1, int(seconds * sampling.max_fps)))
+    return min(count for count in counts if count is not None)

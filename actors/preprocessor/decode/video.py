@@ -9,6 +9,7 @@ import numpy as np
 from av.stream import Disposition
 from numpy.typing import NDArray
 
+from ....gpu_runtime.processing import Clip
 from ....protocol.errors import refuse
 from ....protocol.roles import MediaLimits
 from .animation import Animation, animation_of, frames_of
@@ -30,9 +31,9 @@ ANIMATION_WORK = 8
 Frames = NDArray[np.uint8]
 
 
-def decode_video(data: bytes, limits: MediaLimits, sampling: Sampling, recover: bool = False) -> Frames:
-    """[T, H, W, 3] uint8 of the frames that a player shows, evenly over them. `recover`: a chosen frame that cannot be
-    decoded is replaced by the next good one. Raises RequestError."""
+def decode_video(data: bytes, limits: MediaLimits, sampling: Sampling, recover: bool = False) -> Clip:
+    """Of the frames that a player shows those that are chosen. `recover`: one that cannot be decoded is replaced by the next
+    good one. Raises RequestError."""
     if (animation := animation_of(data)) is not None:
         return _animated(animation, limits, sampling)
     with open_container(data, VIDEO_FORMATS, NOT_DECODABLE) as container:
@@ -49,25 +50,29 @@ def decode_video(data: bytes, limits: MediaLimits, sampling: Sampling, recover: 
             shown = Shown(chosen, limits)
             shown.take(_decoded(container, stream, recover))
             if shown.over or shown.lost:
-                return shown.frames(recover)
-            truth = _choose(shown.times, stream, sampling)
+                return _clip(shown.frames(recover), chosen, times, stream)
+            times, truth = shown.times, _choose(shown.times, stream, sampling)
         if second or truth == chosen:
             break
         chosen = truth  # packets and frames are not the same: hidden frames, fields, lost references
-    return shown.frames(recover)
+    return _clip(shown.frames(recover), chosen, times, stream)
 
 
-def frames_of_array(frames: Frames, rate: float | None, limits: MediaLimits, sampling: Sampling | None) -> Frames:
-    """From [T, H, W, 3]; `sampling` None takes them as they are."""
+def frames_of_array(
+    frames: Frames, rate: float | None, limits: MediaLimits, sampling: Sampling | None
+) -> tuple[Frames, list[int]]:
+    """Those of [T, H, W, 3] that are chosen, and which they are; `sampling` None takes all."""
     if frames.ndim != 4 or frames.shape[3] != 3 or not frames.size:
         raise refuse("invalid_request", f"A video must be frames [T, H, W, 3], got shape {list(frames.shape)}.")
-    chosen = choose(len(frames), rate, sampling) if sampling is not None else range(len(frames))
+    chosen = choose(len(frames), rate, sampling) if sampling is not None else list(range(len(frames)))
     check_frames(len(chosen), frames.shape[2], frames.shape[1], limits)
-    return frames if len(chosen) == len(frames) else frames[list(chosen)]
+    return frames if len(chosen) == len(frames) else frames[chosen], chosen
 
 
-def frames_of_pictures(pictures: Sequence[bytes], limits: MediaLimits, sampling: Sampling, rate: float | None) -> Frames:
-    """[T, H, W, 3] of encoded pictures, one a frame; only the chosen ones are decoded."""
+def frames_of_pictures(
+    pictures: Sequence[bytes], limits: MediaLimits, sampling: Sampling, rate: float | None
+) -> tuple[Frames, list[int]]:
+    """[T, H, W, 3] of encoded pictures, one a frame, of which only the chosen ones are decoded; and which they are."""
     chosen = choose(len(pictures), rate, sampling)
     kept: list[Frames] = []
     for index in chosen:
@@ -76,7 +81,7 @@ def frames_of_pictures(pictures: Sequence[bytes], limits: MediaLimits, sampling:
         if kept and frame.shape != kept[0].shape:
             raise refuse("unprocessable_media", "All frames of a clip must have one size.")
         kept.append(frame)
-    return np.stack(kept)
+    return np.stack(kept), chosen
 
 
 def check_frames(count: int, width: int, height: int, limits: MediaLimits) -> None:
@@ -138,13 +143,14 @@ class Shown:
         return np.stack(kept)
 
 
-def _animated(animation: Animation, limits: MediaLimits, sampling: Sampling) -> Frames:
+def _animated(animation: Animation, limits: MediaLimits, sampling: Sampling) -> Clip:
     _check_length(animation.seconds, limits)
     count = len(animation.durations)
     check_work(count * ANIMATION_WORK, animation.width, animation.height, limits)
-    chosen = choose(count, count / animation.seconds, sampling, animation.times)
+    rate = count / animation.seconds
+    chosen = choose(count, rate, sampling, animation.times)
     check_frames(len(chosen), animation.width, animation.height, limits)
-    return frames_of(animation, chosen)
+    return Clip(frames_of(animation, chosen), rate, tuple(chosen), count)
 
 
 def _stream(container: Any) -> Any:
@@ -186,11 +192,22 @@ def _check_length(seconds: float, limits: MediaLimits) -> None:
 
 def _choose(times: Sequence[int | None], stream: Any, sampling: Sampling) -> list[int]:
     """Of frames shown at `times`, where they are known and rise."""
+    known = [time for time in times if time is not None]
+    return choose(len(times), _rate(times, stream), sampling, known if _rising(times) else None)
+
+
+def _rate(times: Sequence[int | None], stream: Any) -> float | None:
     stated = float(stream.average_rate) if stream.average_rate else None
     known = [time for time in times if time is not None]
-    if len(known) < len(times) or any(b < a for a, b in pairwise(known)):
-        return choose(len(times), stated, sampling)
-    return choose(len(known), rate_of(known, stream.time_base, stated), sampling, known)
+    return rate_of(known, stream.time_base, stated) if _rising(times) else stated
+
+
+def _rising(times: Sequence[int | None]) -> bool:
+    return None not in times and all(a <= b for a, b in pairwise(time for time in times if time is not None))
+
+
+def _clip(frames: Frames, chosen: list[int], times: Sequence[int | None], stream: Any) -> Clip:
+    return Clip(frames, _rate(times, stream), tuple(chosen), len(times))
 
 
 def _decoded(container: Any, stream: Any, recover: bool) -> Iterator[Any]:

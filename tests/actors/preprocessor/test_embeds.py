@@ -2,6 +2,8 @@
 
 import re
 from functools import cache
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,8 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from thespis.actors.preprocessor.decode.embeds import check_embeds
-from thespis.actors.preprocessor.decode.item import ItemDecoder
-from thespis.actors.preprocessor.families.base import PlacedItem
+from thespis.actors.preprocessor.decode.item import ItemDecoder, Made
 from thespis.frontends.embeds import read_embeds
 from thespis.protocol.blobs import BlobRef
 from thespis.protocol.errors import RequestError
@@ -18,33 +19,39 @@ from thespis.protocol.request import Embeds, Modality
 from thespis.protocol.roles import MediaLimits
 
 from ...helpers.checkpoints import Checkpoints, Family
-from .parts import load
+from .parts import chat, load, prepared, processor
 
 loaded = cache(load)
+
+
+def embedded(folder: Path, modality: Modality, rows: int, grid: Any) -> Made:
+    """What becomes of so many rows."""
+    decoder = ItemDecoder(processor(folder), 64, MediaLimits(), 1000)
+    values = np.ones((rows, 64), np.float32)
+    return decoder.features(modality, Embeds(BlobRef("none", 0, "float32", values.shape), grid), values.tobytes(), {}, {})
+
 
 LIMITS = MediaLimits(embeds_bytes=4096)
 
 
 @pytest.mark.parametrize(("dtype", "kind"), [("float32", "<f4"), ("float16", "<f2"), ("bfloat16", "<u2")])
 def test_good_ones(dtype: str, kind: str) -> None:
-    assert check_embeds(dtype, (3, 8), np.ones((3, 8), kind).tobytes(), 8, 3, LIMITS) == 3
-    assert check_embeds(dtype, (5, 8), np.ones((5, 8), kind).tobytes(), 8, None, LIMITS) == 5
+    assert check_embeds(dtype, (3, 8), np.ones((3, 8), kind).tobytes(), 8, LIMITS) == 3
 
 
 @pytest.mark.parametrize(
-    ("dtype", "shape", "rows", "said"),
+    ("dtype", "shape", "said"),
     [
-        ("int64", (3, 8), 3, "must be float32, float16 or bfloat16, got int64"),
-        ("float32", (3, 8, 1), 3, r"must be \[rows, 8\], got shape \[3, 8, 1\]"),
-        ("float32", (3, 9), 3, "hidden size 8, got 9"),
-        ("float32", (4, 8), 3, "must have 3 rows, got 4"),
-        ("float32", (0, 8), None, "at least 1 rows, got 0"),
-        ("float32", (999, 8), None, "at most 4096 are taken"),
+        ("int64", (3, 8), "must be float32, float16 or bfloat16, got int64"),
+        ("float32", (3, 8, 1), r"must be \[rows, 8\], got shape \[3, 8, 1\]"),
+        ("float32", (3, 9), "hidden size 8, got 9"),
+        ("float32", (0, 8), "at least 1 rows, got 0"),
+        ("float32", (999, 8), "at most 4096 are taken"),
     ],
 )
-def test_wrong_ones(dtype: str, shape: tuple[int, ...], rows: int | None, said: str) -> None:
+def test_wrong_ones(dtype: str, shape: tuple[int, ...], said: str) -> None:
     with pytest.raises(RequestError, match=said):
-        check_embeds(dtype, shape, b"", 8, rows, LIMITS)
+        check_embeds(dtype, shape, b"", 8, LIMITS)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +65,7 @@ def test_wrong_ones(dtype: str, shape: tuple[int, ...], rows: int | None, said: 
 )
 def test_values_that_are_no_numbers(dtype: str, data: bytes) -> None:
     with pytest.raises(RequestError, match="no finite numbers"):
-        check_embeds(dtype, (1, 2), data, 2, 1, LIMITS)
+        check_embeds(dtype, (1, 2), data, 2, LIMITS)
 
 
 # grids
@@ -74,37 +81,46 @@ def test_a_grid_has_a_place_for_each_row_or_is_refused(
     checkpoints: Checkpoints, family: Family, modality: Modality, grid: tuple[int, int, int]
 ) -> None:
     """B3: [1, 16, 1] with four rows has none."""
-    made = loaded(checkpoints(family)).family
-    if min(grid) < 1 or grid[1] % 2 or grid[2] % 2:
-        with pytest.raises(RequestError, match=re.escape(str(list(grid)))):
-            made.rows_of(modality, grid)
+    folder = checkpoints(family)
+    rows = max(1, grid[0] * grid[1] * grid[2] // 4)
+    if min(grid) < 1 or grid[1] % 2 or grid[2] % 2 or rows > 1000:
+        with pytest.raises(RequestError, match=re.escape(str(list(grid))) if rows <= 1000 else None):
+            embedded(folder, modality, min(rows, 1000), grid)
         return
-    rows = grid[0] * grid[1] * grid[2] // 4
-    assert made.rows_of(modality, grid) == rows
-    if rows <= 1000:
-        start = made.checkpoint.config["vision_start_token_id"]
-        token = made.placeholders[modality].token_id
-        ids = [start, *[token] * rows, 7]
-        placed = [PlacedItem(modality, 1, rows, grid, 0.5)]
-        positions, _ = made.positions(len(ids), ids, placed)
-        assert positions is not None
-        assert len(positions) == 3 * 4 * len(ids)
+    if modality == "image" and grid[0] > 1:  # no tower makes such a picture
+        with pytest.raises(RequestError, match=r"must have \d+ rows, got"):
+            embedded(folder, modality, rows, grid)
+        return
+    made = embedded(folder, modality, rows, grid)
+    assert (made.item.rows, made.item.counts) == (rows, (rows,))
+    whole = prepared(loaded(folder), chat(0, "?"), (modality, made.item))
+    assert [(item.rows, item.spans[0].length) for item in whole.items] == [(rows, rows)]
+    assert whole.positions is None or len(whole.positions) == 3 * 4 * len(whole.token_ids)
+    with pytest.raises(RequestError, match=rf"rows, got {rows + 1}\."):
+        embedded(folder, modality, rows + 1, grid)
 
 
 def test_the_case_of_the_list(checkpoints: Checkpoints) -> None:
-    decoder = ItemDecoder(loaded(checkpoints("qwen_omni")).family, MediaLimits(), 1000)
-    four = np.ones((4, 64), np.float32)
-    source = Embeds(BlobRef("none", 0, "float32", four.shape), (1, 16, 1))
     with pytest.raises(RequestError, match=r"must be multiples of 2, got \[1, 16, 1\]"):
-        decoder.features("image", source, four.tobytes(), {}, {})
+        embedded(checkpoints("qwen_omni"), "image", 4, (1, 16, 1))
 
 
 @pytest.mark.parametrize(("family", "modality"), [("qwen_omni", "audio"), ("llava", "image")])
 def test_a_grid_that_means_nothing_is_refused(checkpoints: Checkpoints, family: Family, modality: Modality) -> None:
-    made = loaded(checkpoints(family)).family
-    made.rows_of(modality, None)
+    made = embedded(checkpoints(family), modality, 16, None)
+    assert (made.item.rows, made.dtype) == (16, "float32")
     with pytest.raises(RequestError, match="have no grid with this model"):
-        made.rows_of(modality, (1, 2, 2))
+        embedded(checkpoints(family), modality, 16, (1, 2, 2))
+
+
+def test_pictures_of_one_size_have_one_number_of_rows(checkpoints: Checkpoints) -> None:
+    with pytest.raises(RequestError, match="must have 16 rows, got 15"):
+        embedded(checkpoints("llava"), "image", 15, None)
+
+
+def test_sounds_have_any_number_of_rows(checkpoints: Checkpoints) -> None:
+    made = embedded(checkpoints("qwen_omni"), "audio", 7, None)
+    assert prepared(loaded(checkpoints("qwen_omni")), chat(0, "?"), ("audio", made.item)).media_tokens == {"audio": 7}
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,11 @@ from thespis.protocol.errors import EngineError, RequestError
 from thespis.protocol.request import Encoded, Frames, MediaItem, Request, Source, TextPrompt
 
 from ...helpers.checkpoints import Checkpoints
-from .parts import NOWHERE, config_of, load, request
+from .parts import NOWHERE, config_of, request
 
 
 def rules_of(checkpoints: Checkpoints, family: Any = "qwen_omni", **engine: Any) -> MediaOptions:
-    folder = checkpoints(family)
-    return MediaOptions(config_of(folder, **engine), load(folder).family)
+    return MediaOptions(config_of(checkpoints(family), **engine))
 
 
 def asking(*media: MediaItem, **options: Any) -> Request:

@@ -10,10 +10,13 @@ import transformers
 
 from thespis.actors.preprocessor.template import compile_template
 from thespis.actors.preprocessor.tokens import Control, mark
+from thespis.gpu_runtime import hf
+from thespis.gpu_runtime.processing.loading import load_processor
 from thespis.protocol.errors import EngineError, RequestError
 from thespis.protocol.request import ChatMessage, ChatPrompt, Slot, Text, TextPrompt, TokenPrompt
 
 from ...helpers.checkpoints import FAMILIES, Checkpoints
+from ...zoo.catalog import Zoo
 from .parts import chat, item, load
 
 _hf: Any = transformers
@@ -51,11 +54,12 @@ def test_a_conversation(checkpoints: Checkpoints, family: Any, begin: bool) -> N
     folder = checkpoints(family)
     ours, theirs = _conversation()
     prompt = ChatPrompt(ours.messages, add_generation_prompt=begin)
-    made = _load(folder).renderer().render(prompt, (item(), item()))
+    renderer = _load(folder).renderer()
+    made = renderer.render(prompt, (item(), item()))
     tokenizer = _tokenizer(folder)
-    assert made.text == tokenizer.apply_chat_template(theirs, tokenize=False, add_generation_prompt=begin)
+    assert made.shown == tokenizer.apply_chat_template(theirs, tokenize=False, add_generation_prompt=begin)
     expected = tokenizer.apply_chat_template(theirs, tokenize=True, return_dict=True, add_generation_prompt=begin)
-    assert made.token_ids == expected["input_ids"]
+    assert renderer.tokens(made) == expected["input_ids"]
     assert made.order == {"image": [0, 1]}
 
 
@@ -63,26 +67,64 @@ def test_a_conversation(checkpoints: Checkpoints, family: Any, begin: bool) -> N
 def test_a_finished_text(checkpoints: Checkpoints, family: Any) -> None:
     folder = checkpoints(family)
     parts = _load(folder)
-    text = f"a {parts.family.placeholders['image'].text} b \u2603"
-    made = parts.renderer().render(TextPrompt(text), (item(),))
-    assert made.token_ids == _tokenizer(folder)(text)["input_ids"]
+    text = f"a {parts.model.placeholders['image'].text} b \u2603"
+    renderer = parts.renderer()
+    made = renderer.render(TextPrompt(text), (item(),))
+    assert renderer.tokens(made) == _tokenizer(folder)(text)["input_ids"]
+
+
+WITH_BOS = "{{ bos_token }}{% for m in messages %}{% for c in m['content'] %}{{ c['text'] }}{% endfor %}\n{% endfor %}"
+
+
+@pytest.mark.parametrize("name", ["llava", "llama", "llama_2", "mistral", "qwen3"])
+@pytest.mark.parametrize("template", [WITH_BOS, WITH_BOS.removeprefix("{{ bos_token }}")])
+def test_Q19_one_bos_or_none(zoo: Zoo, name: str, template: str) -> None:
+    """Whether the template writes it, or the tokenizer's own frame has it: as transformers has it, and never twice."""
+    renderer = _load(zoo(name)).renderer(template)
+    ours = renderer.tokens(renderer.render(chat("Hello."), ()))
+    theirs: Any = _tokenizer(zoo(name))
+    if _load(zoo(name)).model.placeholders:
+        theirs = load_processor(zoo(name), hf.load_config(zoo(name)))
+    said = [{"role": "user", "content": [{"type": "text", "text": "Hello."}]}]
+    expected = theirs.apply_chat_template(said, chat_template=template, tokenize=True, return_dict=True)["input_ids"]
+    assert ours == (expected if isinstance(expected[0], int) else expected[0])
+    begin = _tokenizer(zoo(name)).bos_token_id
+    assert ours.count(begin) <= 1
+
+
+@pytest.mark.parametrize("name", ["llama_2", "llava", "qwen2", "olmo", "phi3", "internvl", "cohere2_vision"])
+def test_texts_are_cut_as_the_class_of_the_tokenizer_cuts_them(zoo: Zoo, name: str) -> None:
+    """Some classes of transformers make anew what tokenizer.json says of it."""
+    renderer, theirs = _load(zoo(name)).renderer(), _tokenizer(zoo(name))
+    for text in ("Hello", " two  words\n\nand 1234", "it's caf\u0065\u0301 \u65e5\u672c", f"a{theirs.eos_token} b"):
+        assert renderer.tokens(renderer.render(TextPrompt(text), ())) == theirs(text)["input_ids"], text
+
+
+def test_Q21_a_template_of_lists_gets_a_list_and_one_of_strings_a_string(checkpoints: Checkpoints) -> None:
+    parts = _load(checkpoints("llava"))
+    parts_of = "m['content'] | selectattr('type', 'equalto', 'text')"
+    lists = f"{{% for m in messages %}}{{% for c in {parts_of} %}}{{{{ c.text }}}}{{% endfor %}}{{% endfor %}}"
+    for template in (lists, STRING_TEMPLATE):
+        assert "Hello." in parts.renderer(template).render(chat("Hello."), ()).text
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_S46_words_that_spell_special_tokens_stay_words(checkpoints: Checkpoints, family: Any) -> None:
     folder = checkpoints(family)
     parts, tokenizer = _load(folder), _tokenizer(folder)
-    token = parts.family.placeholders["image"].token
+    token = parts.model.placeholders["image"].token
     text = f"Write {token}{token} and {tokenizer.eos_token}, please \U000f0000{token}\U000f0001"
-    made = parts.renderer().render(chat(text, 0), (item(),))
-    assert made.token_ids.count(parts.family.placeholders["image"].token_id) == 1
+    renderer = parts.renderer()
+    made = renderer.render(chat(text, 0), (item(),))
+    token_ids = renderer.tokens(made)
+    assert token_ids.count(parts.embed_id("image")) == 1
     theirs = [{"role": "user", "content": [{"type": "text", "text": "\x01"}, {"type": "image"}]}]
     around = tokenizer.apply_chat_template(theirs, tokenize=False, add_generation_prompt=True).split("\x01")
     before, after = (tokenizer(piece, add_special_tokens=False)["input_ids"] for piece in around)
     plain = text.replace("\U000f0000", "").replace("\U000f0001", "")  # our own marks around such words
     words = tokenizer(plain, add_special_tokens=False, split_special_tokens=True)["input_ids"]
-    assert made.token_ids == [*before, *words, *after]
-    assert "\U000f0000" not in made.text
+    assert token_ids == [*before, *words, *after]
+    assert "\U000f0000" not in made.shown
 
 
 def test_S46_a_field_that_is_a_plain_word_keeps_its_name() -> None:
@@ -120,13 +162,13 @@ def test_what_a_template_wants_is_read_from_it(template: str, form: str) -> None
 def test_S57_a_string_template_gets_placeholders_at_the_parts_positions(checkpoints: Checkpoints) -> None:
     parts = _load(checkpoints("qwen_omni"))
     made = parts.renderer(STRING_TEMPLATE).render(chat("first", 0, "then", 1), (item(), item("audio")))
-    image, audio = parts.family.placeholders["image"].text, parts.family.placeholders["audio"].text
+    image, audio = parts.model.placeholders["image"].text, parts.model.placeholders["audio"].text
     assert made.text == f"user: first\n{image}\nthen\n{audio}\n"
 
 
 def test_S57_more_placeholders_than_items(checkpoints: Checkpoints) -> None:
     parts = _load(checkpoints("llava"))
-    token = parts.family.placeholders["image"].token
+    token = parts.model.placeholders["image"].token
     wanted = f"Found more '{token}' placeholders in input prompt than actual multimodal data items."
     with pytest.raises(RequestError) as refused:
         parts.renderer().render(TextPrompt(f"what is {token}"), ())

@@ -5,14 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from thespis.actors.preprocessor.assembly import assemble
 from thespis.actors.preprocessor.decode.item import ItemDecoder
-from thespis.actors.preprocessor.prompt import PromptRenderer
-from thespis.actors.preprocessor.store import FeatureEntry
-from thespis.actors.preprocessor.ticket import Ticket
 from thespis.actors.preprocessor.validation import RequestValidator
+from thespis.gpu_runtime.processing import Part, ProcessedItem
 from thespis.protocol.blobs import BlobRef
-from thespis.protocol.edges.decode_worker_to_preprocessor import Decoded
 from thespis.protocol.errors import Failure, RequestError
 from thespis.protocol.prepared import Prepared, Span
 from thespis.protocol.request import Embeds, EmbedsPrompt, Encoded, MediaItem, PackedEmbeds, TextPrompt
@@ -20,7 +16,8 @@ from thespis.protocol.roles import MediaLimits
 from thespis.protocol.sampling import SamplingParams
 
 from ...helpers.checkpoints import Checkpoints, Family
-from .parts import NOWHERE, config_of, item, load, request
+from .parts import NOWHERE, config_of, item, load, processor, request
+from .parts import prepared as prepared_of
 
 FAMILIES: tuple[Family, ...] = ("qwen_omni", "qwen_vl", "llava")
 CONTEXT = 32
@@ -31,8 +28,7 @@ def rows(source: Any = None, **fields: Any) -> MediaItem:
 
 
 def rules(checkpoints: Checkpoints, **engine: Any) -> RequestValidator:
-    folder = checkpoints("qwen_omni")
-    return RequestValidator(config_of(folder, **engine), load(folder).family)
+    return RequestValidator(config_of(checkpoints("qwen_omni"), **engine))
 
 
 def refused(validator: RequestValidator, *media: MediaItem, **fields: Any) -> Failure:
@@ -68,12 +64,8 @@ def test_it_has_one_item_and_media_have_no_such(checkpoints: Checkpoints) -> Non
 
 def prepared(checkpoints: Checkpoints, family: Family, count: int) -> Prepared:
     """Of a prompt of `count` rows."""
-    parts = load(checkpoints(family))
-    asked = request(EmbedsPrompt(), (rows(),))
-    renderer = PromptRenderer(parts.checkpoint, parts.tokenizer, parts.family.placeholders, None)
-    ticket = Ticket(asked, False, renderer.render(asked.prompt, asked.media), [], asked.sampling)
-    ticket.entries = [FeatureEntry(Decoded(1, "digest", "key", count, {}, None, 0.0, ()), "worker", True)]
-    return assemble(ticket, parts.family, CONTEXT, {})
+    made = ProcessedItem("", (), (Part("prompt", {}, count, 0),))  # type: ignore[arg-type]  # as a worker says it
+    return prepared_of(load(checkpoints(family)), EmbedsPrompt(), ("prompt", made), context=CONTEXT)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -113,17 +105,17 @@ def test_a_worker_checks_the_rows(
     checkpoints: Checkpoints, family: Family, shape: tuple[int, ...], grid: Any, value: float, said: str | None
 ) -> None:
     """Not against what a tower would make: LLaVA's pictures have sixteen rows, a prompt has any number."""
-    decoder = ItemDecoder(load(checkpoints(family)).family, MediaLimits(), CONTEXT)
+    decoder = ItemDecoder(processor(checkpoints(family)), 64, MediaLimits(), CONTEXT)
     array = np.full(shape, value, np.float32)
     source = Embeds(BlobRef("none", 0, "float32", shape), grid)
     if said is None:
-        assert decoder.features("prompt", source, array.tobytes(), {}, {}).rows == shape[0]
+        assert decoder.features("prompt", source, array.tobytes(), {}, {}).item.rows == shape[0]
         return
     with pytest.raises(RequestError, match=said):
         decoder.features("prompt", source, array.tobytes(), {}, {})
 
 
 def test_a_worker_takes_nothing_else_for_a_prompt(checkpoints: Checkpoints) -> None:
-    decoder = ItemDecoder(load(checkpoints("llava")).family, MediaLimits(), CONTEXT)
+    decoder = ItemDecoder(processor(checkpoints("llava")), 64, MediaLimits(), CONTEXT)
     with pytest.raises(RequestError, match="must be an array, a tensor, or a file"):
         decoder.features("prompt", Encoded(NOWHERE), b"\x89PNG", {}, {})

@@ -14,10 +14,11 @@ from thespis.actors.launch import Launch
 from thespis.actors.preprocessor import jobs
 from thespis.actors.preprocessor.actor import Preprocessor
 from thespis.actors.preprocessor.identity import content_digest, item_key
+from thespis.gpu_runtime import processing
 from thespis.protocol.blobs import Arena, BlobRef
 from thespis.protocol.edges.client_to_preprocessor import Prepare, Tokenize
 from thespis.protocol.edges.control import Excuse, Gone, Kill, Peer
-from thespis.protocol.edges.decode_worker_to_preprocessor import ChatRendered, Decoded, DecodeFailed
+from thespis.protocol.edges.decode_worker_to_preprocessor import ChatRendered, Decoded, DecodeFailed, Part
 from thespis.protocol.edges.encoder_cache_to_preprocessor import FeaturesRead
 from thespis.protocol.edges.fetcher_to_preprocessor import Fetched
 from thespis.protocol.edges.preprocessor_to_client import MediaDropped, PreparedCopy, PrepareFailed, Tokenized
@@ -33,7 +34,7 @@ from thespis.protocol.sampling import SamplingParams
 from ...helpers.checkpoints import Checkpoints
 from ...helpers.media import picture, png
 from ..shells import Sent, acting
-from .parts import chat, config_of, request
+from .parts import chat, config_of, decoded, request
 
 W = "decode-worker-0"
 
@@ -69,8 +70,13 @@ class Stage:
             digest = content_digest("blake3", job.item.source, view)
         key = item_key(digest, job.item.modality, job.processor_kwargs, job.io_kwargs, job.key_salt)
         blob = BlobRef(f"/dev/shm/{sender}", 64 * job.job, "float32", (16,))
-        timing = Timing("decode", 1.0, 2.0, "image")
-        return Decoded(job.job, digest, key, rows, {"pixel_values": blob}, (1, 4, 4), 0.0, (timing,))
+        place = self.actor.config.model.placeholders[job.item.modality]
+        part = Part(key, job.item.modality, rows, {"pixel_values": blob}, place.embed_token_id)
+        row = processing.Part("image", {}, rows, place.embed_token_id)
+        made = processing.ProcessedItem(place.token, (rows,), (row,), np.zeros((3, rows), np.int32), rows)
+        return msgspec.structs.replace(
+            decoded(made, key, job.job), digest=digest, parts=(part,), timings=(Timing("decode", 1.0, 2.0, "image"),)
+        )
 
     def answer(self, job: Decode, sender: str = W) -> Decoded:
         made = self.decoded(job, sender)
@@ -133,7 +139,7 @@ async def test_a_request_with_a_picture(stage: Stage) -> None:
     prepared = stage.sent.of(Submit)[0].prepared
     assert stage.sent.of(PreparedCopy)[0].prepared == prepared
     (item,) = prepared.items
-    token = stage.actor._family.placeholders["image"].token_id
+    token = stage.actor.config.model.placeholders["image"].embed_token_id
     assert (item.key, item.rows, item.modality) == (made.key, 4, "image")
     assert [i for i, t in enumerate(prepared.token_ids) if t == token] == list(range(item.spans[0].start, item.spans[0].end))
     assert item.spans[0] == Span(item.spans[0].start, 4)
@@ -554,8 +560,8 @@ async def test_a_callers_template_runs_in_a_worker_and_others_do_not_wait(stage:
     stage.prepare("other")
     assert [submit.prepared.id for submit in stage.sent.of(Submit)] == ["other"]
     assert not stage.jobs, "an item of it is decoded before its text is known"
-    image = stage.actor._family.placeholders["image"].token_id
-    stage.actor.on_message(W, ChatRendered(job.job, [1, image, 2], "text", {"image": [0]}))
+    image = stage.actor.config.model.placeholders["image"].token
+    stage.actor.on_message(W, ChatRendered(job.job, None, f"a{image}b", {"image": [0]}, False))
     stage.answer(stage.jobs[0])
     assert [submit.prepared.id for submit in stage.sent.of(Submit)] == ["other", "own"]
     assert stage.idle
@@ -573,7 +579,7 @@ async def test_a_template_that_is_refused_ends_its_request_alone(stage: Stage) -
 async def test_tokens_by_a_callers_template(stage: Stage) -> None:
     stage.actor.on_message("client-a", Tokenize(request(chat("x", template="{{ 1 }}"), id="t")))
     (job,) = stage.sent.of(RenderChat)
-    stage.actor.on_message(W, ChatRendered(job.job, [5, 6], "text", {}))
+    stage.actor.on_message(W, ChatRendered(job.job, [5, 6], "text", {}, False))
     assert stage.sent.of(Tokenized) == [Tokenized("t", (5, 6), "text")]
     assert stage.idle
 
@@ -607,7 +613,7 @@ async def test_a_rendering_that_nobody_waits_for_is_dropped(stage: Stage) -> Non
     stage.actor.on_message("client-a", Prepare(request(chat("x", template="{{ 2 }}"), id="second")))
     stage.actor.on_end(("second",))
     (job,) = stage.sent.of(RenderChat)
-    stage.actor.on_message(W, ChatRendered(job.job, [1], "text", {}))
+    stage.actor.on_message(W, ChatRendered(job.job, [1], "text", {}, False))
     assert [submit.prepared.id for submit in stage.sent.of(Submit)] == ["first"]
     assert len(stage.sent.of(RenderChat)) == 1
     assert stage.idle

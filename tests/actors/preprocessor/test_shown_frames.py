@@ -41,7 +41,7 @@ def index_of(frame: Any) -> int:
 
 
 def indices(data: bytes, sampling: Sampling = ALL) -> list[int]:
-    return [index_of(frame) for frame in decode_video(data, LIMITS, sampling)]
+    return [index_of(frame) for frame in decode_video(data, LIMITS, sampling).frames]
 
 
 @cache
@@ -194,8 +194,8 @@ def test_C1_a_clip_is_turned_and_mirrored_as_its_file_says(turn: tuple[int, int,
     data = film(times=range(3))
     a, b, c, d = (value << 16 for value in turn)
     matrix = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
-    plain = decode_video(data, LIMITS, ALL)
-    shown = decode_video(patched(data, b"tkhd", 40, matrix), LIMITS, ALL)
+    plain = decode_video(data, LIMITS, ALL).frames
+    shown = decode_video(patched(data, b"tkhd", 40, matrix), LIMITS, ALL).frames
     assert np.array_equal(shown, np.stack([TURNS[turn](frame) for frame in plain]))
 
 
@@ -306,7 +306,7 @@ def test_C5_every_format_of_the_page_is_decoded() -> None:
     }  # fmt: skip
     assert names == set(made) | {"OGV"}  # nothing installed here writes Theora
     for name, data in made.items():
-        assert len(decode_video(data, LIMITS, Sampling(3, None, None, 300))) == 3, name
+        assert len(decode_video(data, LIMITS, Sampling(3, None, None, 300)).frames) == 3, name
 
 
 # what a header promises
@@ -317,7 +317,7 @@ def test_A3_a_clip_that_is_too_much_work_is_refused_from_its_headers() -> None:
     with pytest.raises(RequestError, match=r"frames of 32x32 pixels, more work") as refused:
         decode_video(film(), limits, FIVE)
     assert (refused.value.status, refused.value.failure.code) == (413, "media_cost")
-    assert len(decode_video(film(times=range(39)), limits, FIVE)) == 5
+    assert len(decode_video(film(times=range(39)), limits, FIVE).frames) == 5
     for form in ("PNG", "WEBP"):
         with pytest.raises(RequestError, match=r"64 frames"):
             decode_video(animated(form), MediaLimits(video_pixels=8 * 8 * SIDE * SIDE - 1), FIVE)

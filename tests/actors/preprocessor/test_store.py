@@ -1,15 +1,20 @@
 """The books of features and ids: nothing that is read goes, nothing is counted twice."""
 
 import pytest
+from msgspec.structs import replace
 
 from thespis.actors.preprocessor.store import Bindings, FeatureEntry, FeatureStore
+from thespis.gpu_runtime.processing import Part, ProcessedItem
 from thespis.protocol.blobs import BlobRef
-from thespis.protocol.edges.decode_worker_to_preprocessor import Decoded
+
+from .parts import decoded
 
 
 def entry(key: str, nbytes: int = 10, worker: str = "decode-worker-0") -> FeatureEntry:
     blob = BlobRef("/dev/shm/x", 0, "uint8", (nbytes,))
-    return FeatureEntry(Decoded(1, "d", key, 4, {"pixel_values": blob}, None, 0.0, ()), worker)
+    made = decoded(ProcessedItem("<i>", (4,), (Part("image", {}, 4, 1),)), key)
+    (part,) = made.parts
+    return FeatureEntry(replace(made, parts=(replace(part, tensors={"pixel_values": blob}),)), worker)
 
 
 def store(*keys: str, limit: int = 25) -> tuple[FeatureStore, dict[str, FeatureEntry]]:
@@ -30,7 +35,7 @@ def test_the_least_recently_used_goes_first() -> None:
 def test_what_is_pinned_or_read_stays() -> None:
     books, entries = store("a", "b", "c", limit=0)
     entries["a"].pins = 1
-    entries["b"].leases = 2
+    entries["b"].leases["b"] = 2
     assert books.evict() == [entries["c"]]
     books.returned("b")
     assert books.evict() == []
@@ -38,12 +43,27 @@ def test_what_is_pinned_or_read_stays() -> None:
     assert books.evict() == [entries["b"]]
 
 
+def test_each_part_of_an_item_is_read_by_itself() -> None:
+    books = FeatureStore(-1)
+    film = ProcessedItem("<v><s>", (4, 2), (Part("video", {}, 4, 1), Part("audio", {}, 2, 2)))
+    clip = FeatureEntry(decoded(film, "clip"), "decode-worker-0")
+    picture, sound = (part.key for part in clip.decoded.parts)
+    books.add(clip)
+    clip.leases.update([picture, sound])
+    books.returned(sound)
+    books.returned(sound)  # said twice: the other's lease is not this one's
+    assert books.evict() == []
+    books.returned(picture)
+    assert books.evict() == [clip]
+    assert (books.leases, len(books)) == (0, 0)
+
+
 def test_a_dead_workers_leases_are_not_its_successors() -> None:
     books, entries = store("a", limit=0)
-    entries["a"].leases = 1
+    entries["a"].leases["a"] = 1
     assert books.worker_gone("decode-worker-0") == [entries["a"]]
     again = entry("a", worker="decode-worker-1")
-    again.leases = 1
+    again.leases["a"] = 1
     books.add(again)
     books.returned("a")  # of the dead one
     assert books.evict() == []
@@ -53,17 +73,17 @@ def test_a_dead_workers_leases_are_not_its_successors() -> None:
 
 def test_a_return_after_the_death_owes_nothing() -> None:
     books, entries = store("a", limit=0)
-    entries["a"].leases = 1
+    entries["a"].leases["a"] = 1
     books.worker_gone("decode-worker-0")
     books.returned("a")
     again = entry("a")
     books.add(again)
-    assert again.leases == 0
+    assert again.leased == 0
 
 
 def test_a_dead_reader_reads_nothing() -> None:
     books, entries = store("a", limit=0)
-    entries["a"].leases = 3
+    entries["a"].leases["a"] = 3
     books.reader_gone()
     assert books.evict() == [entries["a"]]
 
@@ -98,7 +118,7 @@ def test_so_many_small_entries_are_kept_and_no_more(monkeypatch: pytest.MonkeyPa
 def test_B14_a_reset_drops_what_nobody_needs_and_the_rest_when_nobody_needs_it() -> None:
     books, entries = store("a", "b", "c", limit=100)
     entries["a"].pins = 1
-    entries["b"].leases = 1
+    entries["b"].leases["b"] = 1
     assert books.reset() == [entries["c"]]
     books.add(later := entry("d"))
     assert books.evict() == []

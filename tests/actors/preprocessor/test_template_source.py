@@ -6,16 +6,17 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from transformers import ProcessorMixin
 
 from thespis.actors.preprocessor.template_source import built_in_names, chat_template_of, no_template, operator_template
-from thespis.protocol.checkpoint import inspect
 from thespis.protocol.errors import EngineError
 from thespis.protocol.request import Prompt
 
 from ...helpers.checkpoints import Checkpoints, Family
+from ...helpers.facts import facts_of
 from .parts import chat, item, load
 
-FILES = ("chat_template.jinja", "chat_template.json", "processor_config.json", "tokenizer_config.json")
+FILES = ("processor_config.json", "chat_template.json", "chat_template.jinja", "tokenizer_config.json")
 
 
 def write(folder: Path, name: str, template: object) -> None:
@@ -36,20 +37,22 @@ def bare(checkpoints: Checkpoints, tmp_path: Path) -> Path:
 
 
 def test_S42_the_files_of_a_checkpoint_in_their_order_then_the_built_in_one(bare: Path) -> None:
-    info = inspect(bare)
+    info = facts_of(bare)
     built_in = chat_template_of(info, None)
     assert built_in is not None
     assert "<|image_pad|>" in built_in
     for name in reversed(FILES):
         write(bare, name, f"{{{{ '{name}' }}}}")
         assert chat_template_of(info, None) == f"{{{{ '{name}' }}}}"
+        if name != "tokenizer_config.json":  # the order in which transformers looks for the processor's
+            assert ProcessorMixin.get_processor_dict(bare)[0]["chat_template"] == f"{{{{ '{name}' }}}}"
     assert chat_template_of(info, "{{ 'the operator' }}") == "{{ 'the operator' }}"
 
 
 def test_S42_of_several_named_templates_the_default_one(bare: Path) -> None:
     named = [{"name": "tool_use", "template": "{{ 1 }}"}, {"name": "default", "template": "{{ 2 }}"}]
     write(bare, "tokenizer_config.json", named)
-    assert chat_template_of(inspect(bare), None) == "{{ 2 }}"
+    assert chat_template_of(facts_of(bare), None) == "{{ 2 }}"
 
 
 def test_S42_the_operators_word_is_a_file_jinja_or_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,13 +79,10 @@ def test_S42_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
         operator_template(str(tmp_path / "picture"))
 
 
-def test_S42_a_type_without_a_built_in_one_has_none_and_is_told_how_to_give_one(bare: Path, tmp_path: Path) -> None:
-    from thespis.actors.preprocessor import template_source
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(template_source, "BUILT_IN", tmp_path / "nowhere")
-        assert chat_template_of(inspect(bare), None) is None
-    text = str(no_template(msgspec.structs.replace(inspect(bare), model_type="strange")))
+def test_S42_a_type_without_a_built_in_one_has_none_and_is_told_how_to_give_one(bare: Path) -> None:
+    strange = msgspec.structs.replace(facts_of(bare), model_type="strange")
+    assert chat_template_of(strange, None) is None
+    text = str(no_template(strange))
     assert "--chat-template" in text
     assert "'strange'" in text
     assert all(name in text for name in built_in_names())
@@ -120,4 +120,4 @@ def test_S42_what_the_built_in_templates_write(checkpoints: Checkpoints, family:
 
 
 def test_S42_every_built_in_template_is_tried() -> None:
-    assert built_in_names() == ["chatml", "llava", "qwen_omni", "qwen_vl"]
+    assert built_in_names() == ["chatml", "llava", "qwen2_audio", "qwen_omni", "qwen_vl"]

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from thespis.actors.preprocessor.prompt import PromptRenderer
 from thespis.actors.preprocessor.tokens import TextTokenizer, mark_texts
 from thespis.protocol.checkpoint import demo_model
 from thespis.protocol.errors import RequestError
@@ -57,9 +56,7 @@ def test_marked_words_cost_no_call_each(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_more_control_tokens_than_the_context_has_tokens_are_refused_unread() -> None:
     parts = load(demo_model())
-    renderer = PromptRenderer(
-        parts.checkpoint, parts.tokenizer, parts.family.placeholders, "{{ messages[0]['content'] }}", most_tokens=20
-    )
+    renderer = parts.renderer("{{ messages[0]['content'] }}", most_tokens=20)
     renderer.render(chat("<|im_end|>" * 20), ())
     with pytest.raises(RequestError, match="spells 21 control tokens as text") as error:
         renderer.render(chat("<|im_end|>" * 21), ())

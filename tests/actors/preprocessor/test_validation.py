@@ -15,8 +15,7 @@ from .parts import NOWHERE, chat, config_of, item, load, request
 
 
 def validator(checkpoints: Checkpoints, family: Any = "qwen_omni", **engine: Any) -> RequestValidator:
-    folder = checkpoints(family)
-    return RequestValidator(config_of(folder, **engine), load(folder).family)
+    return RequestValidator(config_of(checkpoints(family), **engine))
 
 
 def refused(rules: RequestValidator, *media: MediaItem, **fields: Any) -> Any:
@@ -54,7 +53,7 @@ def test_S19_neither_data_nor_id(checkpoints: Checkpoints) -> None:
 
 def test_a_text_that_no_context_holds_is_not_tokenised(checkpoints: Checkpoints) -> None:
     parts = load(checkpoints("qwen_omni"))
-    rules = RequestValidator(config_of(checkpoints("qwen_omni"), max_model_len=64), parts.family, parts.tokenizer.longest)
+    rules = RequestValidator(config_of(checkpoints("qwen_omni"), max_model_len=64), parts.tokenizer.longest)
     most = 64 * parts.tokenizer.longest
     for fits, prompt in (
         (True, TextPrompt("x" * most)),
@@ -90,7 +89,7 @@ def test_what_a_template_may_write_beside_messages_is_bounded(checkpoints: Check
 
 def test_the_arguments_of_earlier_calls_count_as_text(checkpoints: Checkpoints) -> None:
     parts = load(checkpoints("qwen_omni"))
-    rules = RequestValidator(config_of(checkpoints("qwen_omni"), max_model_len=64), parts.family, parts.tokenizer.longest)
+    rules = RequestValidator(config_of(checkpoints("qwen_omni"), max_model_len=64), parts.tokenizer.longest)
     call = {"function": {"name": "f", "arguments": {"text": "x" * 64 * parts.tokenizer.longest}}}
     prompt = ChatPrompt((ChatMessage("assistant", (), {"tool_calls": [call]}),))
     with pytest.raises(RequestError, match="far beyond the model's context"):

@@ -45,7 +45,7 @@ CONTAINERS = [("mp4", "libx264"), ("webm", "libvpx-vp9"), ("matroska", "libx264"
 
 @pytest.mark.parametrize(("form", "codec"), CONTAINERS)
 def test_S30_containers(form: str, codec: str) -> None:
-    made = decode_video(film(form, codec), LIMITS, ALL)
+    made = decode_video(film(form, codec), LIMITS, ALL).frames
     assert made.shape == (10, 64, 64, 3)
     assert greys(made) == list(range(10))
 
@@ -54,12 +54,12 @@ def test_S30_gif() -> None:
     file = io.BytesIO()
     pictures = [Image.new("RGB", (20, 10), (20 * k, 20 * k, 20 * k)) for k in range(6)]
     pictures[0].save(file, "GIF", save_all=True, append_images=pictures[1:], duration=100)
-    made = decode_video(file.getvalue(), LIMITS, ALL)
+    made = decode_video(file.getvalue(), LIMITS, ALL).frames
     assert greys(made) == list(range(6))
 
 
 def test_only_the_chosen_frames_come_back() -> None:
-    made = decode_video(film("mp4", "libx264", 12), LIMITS, Sampling(4, None, None, 300))
+    made = decode_video(film("mp4", "libx264", 12), LIMITS, Sampling(4, None, None, 300)).frames
     assert greys(made) == [0, 3, 7, 11]
 
 
@@ -81,18 +81,32 @@ def test_S30_which_frames(total: int, rate: float, sampling: Sampling, chosen: l
 
 
 @pytest.mark.parametrize(
-    ("processor", "io_options", "model_fps", "expected"),
+    ("processor", "io_options", "by_itself", "chosen"),
     [
-        ({}, {}, None, (32, None)),
-        ({}, {}, 2.0, (None, 2.0)),
-        ({"num_frames": 4}, {"num_frames": 8}, None, (4, None)),
-        ({}, {"num_frames": -1}, None, (None, None)),
-        ({"fps": 3}, {}, None, (32, 3)),
-        ({"num_frames": 4}, {}, 2.0, (4, None)),
+        ({}, {}, False, [index * 99 // 31 for index in range(32)]),
+        ({}, {}, True, [1, 2, 3]),
+        ({"num_frames": 4}, {"num_frames": 8}, False, [0, 33, 66, 99]),
+        ({"num_frames": 4}, {}, True, [1, 2, 3]),
+        ({"num_frames": 4, "fps": 1}, {}, True, [0, 33, 66, 99]),
+        ({}, {"num_frames": 4}, True, [0, 33, 66, 99]),
+        ({}, {"num_frames": -1}, True, list(range(100))),
+        ({}, {"num_frames": -1}, False, list(range(100))),
+        ({"fps": 0.4}, {}, False, [0, 33, 66, 99]),
+        ({}, {"fps": 5}, True, [index * 99 // 49 for index in range(50)]),
+        ({}, {"fps": 5}, False, [index * 99 // 31 for index in range(32)]),
+        ({}, {"most_frames": 2}, True, [0, 99]),
+        ({}, {"most_fps": 0.2}, True, [0, 99]),
+        ({}, {"max_duration": 1}, True, [0]),
     ],
 )
-def test_whose_sampling_counts(processor: Any, io_options: Any, model_fps: float | None, expected: Any) -> None:
-    assert sampling_of(processor, io_options, 32, model_fps, None, 300)[:2] == expected
+def test_whose_sampling_counts(processor: Any, io_options: Any, by_itself: bool, chosen: list[int]) -> None:
+    """Of a hundred frames in ten seconds, of which a model that chooses by itself looks at three, and at one of a second."""
+
+    def model(total: int, rate: float) -> list[int] | None:
+        assert rate == 10.0
+        return ([1, 2, 3] if total == 100 else [0]) if by_itself else None
+
+    assert choose(100, 10.0, sampling_of(processor, io_options, 32, model, 300)) == chosen
 
 
 def test_a_damaged_clip_is_an_error_unless_recovery_is_asked_for() -> None:
@@ -102,7 +116,7 @@ def test_a_damaged_clip_is_an_error_unless_recovery_is_asked_for() -> None:
     with pytest.raises(RequestError) as refused:
         decode_video(bytes(data), LIMITS, ALL)
     assert refused.value.failure.kind == "unprocessable_media"
-    assert len(decode_video(bytes(data), LIMITS, ALL, recover=True)) == 10
+    assert len(decode_video(bytes(data), LIMITS, ALL, recover=True).frames) == 10
 
 
 @pytest.mark.parametrize("data", [b"", b"junk", b"#EXTM3U\nfile:///etc/passwd", b"\x00\x00\x00\x18ftypmp42" + b"\x00" * 64])
@@ -129,7 +143,7 @@ def test_frames_that_take_too_much_memory_are_not_made() -> None:
 
 def test_frames_as_they_are_and_sampled() -> None:
     frames = np.arange(10, dtype=np.uint8).repeat(4 * 4 * 3).reshape(10, 4, 4, 3)
-    assert frames_of_array(frames, None, LIMITS, None) is frames
-    assert frames_of_array(frames, 2.0, LIMITS, Sampling(2, None, None, 300))[:, 0, 0, 0].tolist() == [0, 9]
+    assert frames_of_array(frames, None, LIMITS, None)[0] is frames
+    assert frames_of_array(frames, 2.0, LIMITS, Sampling(2, None, None, 300))[1] == [0, 9]
     with pytest.raises(RequestError, match=r"\[T, H, W, 3\]"):
         frames_of_array(frames[0], None, LIMITS, None)

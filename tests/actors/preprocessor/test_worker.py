@@ -24,6 +24,7 @@ from thespis.protocol.wire import Message
 
 from ...helpers.checkpoints import Checkpoints
 from ...helpers.media import RATE, clip, clip_frames, picture, png, sound, wav
+from ...spec.containers import film
 from .parts import chat, config_of
 
 
@@ -67,6 +68,11 @@ class Bench:
     def read(self, ref: BlobRef) -> Any:
         return np.frombuffer(bytes(self.reader.view(ref)), ref.dtype).reshape(ref.shape)
 
+    def tensor(self, made: Decoded, name: str) -> Any:
+        """Of the only part."""
+        (part,) = made.parts
+        return self.read(part.tensors[name])
+
     def close(self) -> None:
         self.worker.on_stop()
         self.worker.link.close()
@@ -85,11 +91,15 @@ def bench(checkpoints: Checkpoints, tmp_path: Path) -> Iterator[Bench]:
 def test_a_picture(bench: Bench) -> None:
     data = png(picture(1))
     made = bench.decoded("image", Encoded(bench.blob(data)))
-    assert (made.rows, made.grid) == (4, (1, 4, 4))
+    (part,) = made.parts
+    assert (part.kind, part.rows, part.key) == ("image", 4, made.key)
+    assert (made.text, made.counts, made.number) == ("<|IMAGE|>", (4,), "")
+    assert made.planes is not None
+    assert len(made.planes) == 3 * 4 * 4
     digest = content_digest("blake3", Encoded(bench.blob(data)), data)
     assert (made.digest, made.key) == (digest, item_key(digest, "image", {}, {}, "salt"))
-    assert bench.read(made.tensors["image_grid_thw"]).tolist() == [[1, 4, 4]]
-    assert made.tensors["pixel_values"].shape == (16, 1176)
+    assert bench.read(part.tensors["image_grid_thw"]).tolist() == [[1, 4, 4]]
+    assert part.tensors["pixel_values"].shape == (16, 1176)
     assert [(t.stage, t.detail) for t in made.timings] == [("decode", "image")]
 
 
@@ -97,7 +107,7 @@ def test_the_same_picture_as_file_and_as_pixels(bench: Bench) -> None:
     image = picture(1, 60, 80)
     file = bench.decoded("image", Encoded(bench.blob(png(image))))
     pixels = bench.decoded("image", Pixels(bench.blob(np.asarray(image)), "RGB"))
-    assert np.array_equal(bench.read(file.tensors["pixel_values"]), bench.read(pixels.tensors["pixel_values"]))
+    assert np.array_equal(*(bench.tensor(made, "pixel_values") for made in (file, pixels)))
     assert file.key != pixels.key
 
 
@@ -105,31 +115,55 @@ def test_the_same_clip_as_file_and_as_frames(bench: Bench) -> None:
     data = clip(2, 5)
     file = bench.decoded("video", Encoded(bench.blob(data)))
     frames = bench.decoded("video", Frames(bench.blob(clip_frames(data)), fps=2.0))
-    assert (file.grid, file.seconds_per_grid) == (frames.grid, frames.seconds_per_grid) == ((3, 4, 4), 1.0)
-    assert np.array_equal(bench.read(file.tensors["pixel_values_videos"]), bench.read(frames.tensors["pixel_values_videos"]))
+    assert bench.tensor(file, "video_grid_thw").tolist() == [[3, 4, 4]]
+    assert file.planes == frames.planes
+    assert np.array_equal(*(bench.tensor(made, "pixel_values_videos") for made in (file, frames)))
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation")  # in transformers' own code
+def test_a_clip_and_its_sound_are_one_item_of_two_parts(bench: Bench) -> None:
+    silent, with_sound = film("mkv", 4, seed=1), film("mkv", 4, seed=1, sound=sound(1, 1.0))
+    heard = bench.decoded("video", Encoded(bench.blob(with_sound)), io={"sound_track": True})
+    seen = bench.decoded("video", Encoded(bench.blob(with_sound)))
+    assert [(part.kind, part.rows) for part in heard.parts] == [("video", seen.rows), ("audio", 25)]
+    assert [set(part.tensors) for part in heard.parts] == [
+        {"pixel_values_videos", "video_grid_thw"},
+        {"input_features", "feature_attention_mask"},
+    ]
+    assert heard.parts[0].key == heard.key
+    assert len({heard.key, seen.key, heard.parts[1].key}) == 3
+    assert sum(heard.counts) == seen.rows + 25
+    plain = bench.decoded("video", Encoded(bench.blob(silent)), io={"sound_track": True})
+    assert [part.kind for part in plain.parts] == ["video"]
+    too_short = film("mkv", 4, seed=1, sound=sound(1, 0.02))
+    assert len(bench.decoded("video", Encoded(bench.blob(too_short)), io={"sound_track": True}).parts) == 1
 
 
 def test_frames_are_sampled_only_when_that_is_asked_for(bench: Bench) -> None:
     frames = bench.blob(clip_frames(clip(2, 8)))
-    assert bench.decoded("video", Frames(frames)).grid == (4, 4, 4)
-    assert bench.decoded("video", Frames(frames), processor={"num_frames": 4}).grid == (2, 4, 4)
-    assert bench.decoded("video", Frames(frames, do_sample_frames=False), processor={"num_frames": 4}).grid == (4, 4, 4)
+    for source, options, patches in (
+        (Frames(frames), {}, 4),
+        (Frames(frames), {"num_frames": 4}, 2),
+        (Frames(frames, do_sample_frames=False), {"num_frames": 4}, 4),
+    ):
+        made = bench.decoded("video", source, processor=options)
+        assert bench.tensor(made, "video_grid_thw").tolist() == [[patches, 4, 4]]
 
 
 def test_the_same_sound_as_file_and_as_samples(bench: Bench) -> None:
     file = bench.decoded("audio", Encoded(bench.blob(wav(sound(1, 1.0)))))
     samples = bench.decoded("audio", Samples(bench.blob(sound(1, 1.0)), RATE))
     assert file.rows == samples.rows == 25
-    assert np.array_equal(bench.read(file.tensors["input_features"]), bench.read(samples.tensors["input_features"]))
+    assert np.array_equal(*(bench.tensor(made, "input_features") for made in (file, samples)))
 
 
 def test_embeddings_pass_through(bench: Bench) -> None:
     hidden = bench.config.model.hidden
     rows = np.random.default_rng(0).standard_normal((4, hidden)).astype(np.float32)
     made = bench.decoded("image", Embeds(bench.blob(rows), (1, 4, 4)))
-    assert np.array_equal(bench.read(made.tensors["embeds"]), rows)
+    assert np.array_equal(bench.tensor(made, "embeds"), rows)
     bits = bench.arena.put(np.full((3, hidden), 0x3F80, np.uint16).tobytes(), "bfloat16", (3, hidden))
-    assert bench.decoded("audio", Embeds(bits)).tensors["embeds"].dtype == "bfloat16"
+    assert bench.decoded("audio", Embeds(bits)).parts[0].tensors["embeds"].dtype == "bfloat16"
     assert "must have 8 rows, got 4" in bench.failure("image", Embeds(bench.blob(rows), (2, 4, 4))).text
     assert "need their grid" in bench.failure("image", Embeds(bench.blob(rows))).text
 

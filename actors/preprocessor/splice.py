@@ -1,0 +1,217 @@
+"""Where the items of a prompt lie in it. Pure.
+
+The model's own processor says what stands for an item: a text in which each run of embedding rows is ONE token. That text takes
+the place of the item's placeholder before the prompt is tokenised, as there, so that what lies at its edges is tokenised with
+its neighbours; then each run gets its length.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
+
+from ...protocol.errors import RequestError, refuse
+from ...protocol.facts import PlaceholderFacts
+from ...protocol.prepared import Span
+from ...protocol.request import Modality
+from .tokens import MARKED, TextTokenizer
+
+T = TypeVar("T")
+
+
+class Run(NamedTuple):
+    """Rows of one part of an item that lie side by side in the prompt."""
+
+    mark: int
+    """The tokenizer's id of the one token that stands for it."""
+    token_id: int
+    """What stands for each row in the prompt: looked up nowhere, so any number."""
+    length: int
+    part: int = 0
+    """Index among the item's parts."""
+
+
+@dataclass(frozen=True)
+class Insert:
+    """What stands for one item in a prompt."""
+
+    index: int
+    """Of the item among the request's media."""
+    text: str
+    runs: tuple[Run, ...]
+    """In the order of their tokens in `text`."""
+    number: str = ""
+    """Written before `text` by models that number their items."""
+
+
+Queues = Mapping[Modality, Sequence[Insert]]
+"""Items of each modality, in the order of their placeholders."""
+
+
+class Laid(NamedTuple):
+    """A prompt with all its rows."""
+
+    token_ids: list[int]
+    placed: list[tuple[Insert, list[Span]]]
+    """The items as they follow each other, with the places of their runs; all offsets are left 0."""
+
+
+class Splicer:
+    """Knows the placeholders of one model, in texts and among token ids."""
+
+    def __init__(self, placeholders: Mapping[Modality, PlaceholderFacts], tokenizer: TextTokenizer) -> None:
+        self._facts = placeholders
+        self._tokenizer = tokenizer
+        self._modality = {facts.token: modality for modality, facts in placeholders.items()}
+        longest_first = sorted(self._modality, key=len, reverse=True)
+        self._places = re.compile("|".join([MARKED, *map(re.escape, longest_first)]))
+        self._embed_texts = {facts.embed_token_id: facts.embed_token for facts in placeholders.values()}
+        self.marks = {number: tokenizer.place_of(text) for number, text in self._embed_texts.items()}
+        """Of each embedding token the id that this tokenizer has for its text."""
+        self.ids = {modality: _spoken(facts, tokenizer) for modality, facts in placeholders.items()}
+        """How a caller's token ids name an item; None: they cannot."""
+        named = {number for number in self.ids.values() if number is not None}
+        self.spoken_ids = frozenset({*self._embed_texts, *named})
+        """Ids that stand for items or their rows, wherever the model's table ends."""
+
+    def runs(self, text: str, counts: Sequence[int], embed_token_ids: Sequence[int]) -> tuple[Run, ...]:
+        """Of an item's `text`, whose parts have these embedding tokens. Raises ValueError where the two do not fit."""
+        part_of = {self._embed_texts[number]: (number, part) for part, number in enumerate(embed_token_ids)}
+        longest_first = sorted(part_of, key=len, reverse=True)
+        found = [part_of[match[0]] for match in re.finditer("|".join(map(re.escape, longest_first)), text)]
+        return tuple(Run(self.marks[number], number, count, part) for (number, part), count in zip(found, counts, strict=True))
+
+    def in_text(self, text: str) -> Counter[Modality]:
+        """Placeholders in a text, without those that a caller's words spell."""
+        return Counter(self._modality[match[0]] for match in self._places.finditer(text) if match[0] in self._modality)
+
+    def in_ids(self, ids: Sequence[int], wanted: Collection[Modality]) -> Counter[Modality]:
+        """Names of items among a caller's token ids; where there are none, the rows of items that he has expanded himself."""
+        found: Counter[Modality] = Counter()
+        for modality, facts in self._facts.items():
+            found[modality] = self._named(modality, ids)
+            if not found[modality] and (modality in wanted or self._own_embeds(modality)):
+                found[modality] = ids.count(facts.embed_token_id)
+        return found
+
+    def spoken(self, ids: list[int]) -> list[int]:
+        """What a text became, as a caller may see it: ids of the model's for tokens that its tokenizer does not have."""
+        strange = {mark: number for number, mark in self.marks.items() if mark < 0}
+        return [strange.get(token, token) for token in ids] if strange else ids
+
+    def lay_text(self, text: str, marked: bool, framed: bool, queues: Queues) -> Laid:
+        """Of a text with one placeholder for each item. `marked`: callers' words in it are; `framed`: it gets the tokenizer's
+        own beginning and end."""
+        order: list[Insert] = []
+        waiting = {modality: iter(queue) for modality, queue in queues.items()}
+
+        def take(match: re.Match[str]) -> str:
+            modality = self._modality.get(match[0])
+            insert = None if modality is None else next(waiting[modality], None)
+            if insert is None:
+                return match[0]
+            order.append(insert)
+            return insert.number + insert.text
+
+        spliced = self._places.sub(take, text)
+        encode = self._tokenizer.encode_marked if marked else self._tokenizer.encode
+        return self._expand(encode(spliced, framed), order)
+
+    def lay_ids(self, ids: Sequence[int], queues: Queues) -> Laid:
+        """Of a caller's token ids, in which an item is named by its placeholder or by its whole run."""
+        names: dict[int, Iterator[Insert]] = {}
+        whole: dict[int, list[tuple[Insert, Run]]] = {}
+        for modality, queue in queues.items():
+            if self._whole(modality, ids, len(queue)):
+                whole.setdefault(self._facts[modality].embed_token_id, []).extend(_runs_of(queue))
+            elif (number := self.ids[modality]) is not None:
+                names[number] = iter(queue)
+        for number, found in whole.items():
+            if number not in names and ids.count(number) != sum(run.length for _, run in found):
+                raise too_many(self._embed_texts[number])
+        runs = {number: iter(found) for number, found in whole.items()}
+        out: list[int] = []
+        order: list[Insert] = []
+        at = 0
+        while at < len(ids):
+            token, length = ids[at], 1
+            if token in names:
+                order.append(insert := self._next(names[token], token))
+                out += self._tokenizer.encode_within(insert.number + insert.text)
+            elif token in runs:
+                insert, run = self._next(runs[token], token)
+                if list(ids[at : at + run.length]) != [token] * run.length:
+                    raise _wrong_run(self._embed_texts[token], run.length)
+                if not order or order[-1] is not insert:
+                    order.append(insert)
+                out.append(run.mark)
+                length = run.length
+            else:
+                out.append(token)
+            at += length
+        for insert in (insert for queue in queues.values() for insert in queue if insert not in order):
+            raise _wrong_run(self._embed_texts[insert.runs[0].token_id], insert.runs[0].length)
+        return self._expand(out, order)
+
+    def _next(self, waiting: Iterator[T], token: int) -> T:
+        found = next(waiting, None)
+        if found is None:
+            raise too_many(self._embed_texts.get(token) or self._tokenizer.token(token) or "")
+        return found
+
+    def lead(self, insert: Insert) -> int:
+        """Tokens of the item's own text before its first run."""
+        return self._tokenizer.encode_within(insert.text).index(insert.runs[0].mark)
+
+    def _expand(self, ids: list[int], order: list[Insert]) -> Laid:
+        """Give each run its length. Raises RequestError where the prompt has embedding tokens that are no item's."""
+        runs = [(number, run) for number, insert in enumerate(order) for run in insert.runs]
+        marks = {run.mark for _, run in runs}
+        places = [at for at, token in enumerate(ids) if token in marks]
+        if [ids[at] for at in places] != [run.mark for _, run in runs]:
+            raise too_many(self._embed_texts[runs[0][1].token_id])
+        out: list[int] = []
+        placed: list[tuple[Insert, list[Span]]] = [(insert, []) for insert in order]
+        done = 0
+        for at, (number, run) in zip(places, runs, strict=True):
+            out += ids[done:at]
+            placed[number][1].append(Span(len(out), run.length))
+            out += [run.token_id] * run.length
+            done = at + 1
+        return Laid(out + ids[done:], placed)
+
+    def _named(self, modality: Modality, ids: Sequence[int]) -> int:
+        number = self.ids[modality]
+        return 0 if number is None else ids.count(number)
+
+    def _own_embeds(self, modality: Modality) -> bool:
+        """Its rows have a token that names no item of any modality."""
+        return self._facts[modality].embed_token_id not in self.ids.values()
+
+    def _whole(self, modality: Modality, ids: Sequence[int], items: int) -> bool:
+        """The caller has expanded its items himself."""
+        expanded = self._own_embeds(modality) and self._facts[modality].embed_token_id in ids
+        return expanded or self._named(modality, ids) != items
+
+
+def _runs_of(queue: Sequence[Insert]) -> list[tuple[Insert, Run]]:
+    """For items that a caller has expanded himself. Raises RequestError."""
+    if any(run.part for insert in queue for run in insert.runs):
+        raise refuse("invalid_request", "A clip with its sound is named by one placeholder.")
+    return [(insert, run) for insert in queue for run in insert.runs]
+
+
+def _spoken(facts: PlaceholderFacts, tokenizer: TextTokenizer) -> int | None:
+    if facts.token == facts.embed_token:
+        return facts.embed_token_id
+    number = tokenizer.place_of(facts.token)
+    return number if number >= 0 else None
+
+
+def too_many(token: str) -> RequestError:
+    return refuse("invalid_request", f"Found more '{token}' placeholders in input prompt than actual multimodal data items.")
+
+
+def _wrong_run(token: str, length: int) -> RequestError:
+    return refuse("invalid_request", f"A run of '{token}' has not the length of its item, {length}.")
