@@ -23,6 +23,8 @@ CLOSE = 1e-4
 TOP = 20
 BLOCK = 4
 """Tokens: an answer crosses many, so that those that run outgrow the cache."""
+STEPS = 150
+"""In about so many the prompts of a batch are computed."""
 COLUMNS = (
     *("text", "one picture", "several", "clip", "sound", "embeddings in", "chunked", "preempted", "prefix hit"),
     "killed and resumed",
@@ -74,7 +76,7 @@ def _pressure(folder: Path, solved: Sequence[Solved]) -> dict[str, Any]:
         "enable_mm_embeds": True,
         "kv_cache_gb": (blocks + 0.5) * BLOCK * model_facts(folder).kv_bytes(4) / (1 << 30),
         "max_model_len": max(lengths) + 1,
-        "max_num_batched_tokens": max(24, min(256, max(lengths) // 4)),
+        "max_num_batched_tokens": max(24, min(256, sum(lengths) // STEPS)),
         "max_num_seqs": 16,
         "runner_threads": 1,
         "encoder_threads": 1,
