@@ -19,7 +19,7 @@ class HashChain:
     def __init__(self, prepared: Prepared, placements: tuple[Placement, ...], block_size: int) -> None:
         self._size = block_size
         self._placements = placements
-        self._planes = _planes(prepared.positions)
+        self._planes = _planes(prepared.positions, len(prepared.token_ids))
         self._delta = prepared.position_delta
         self._parent = sha256(b"thespis blocks " + prepared.tenant.encode()).digest()
         self.hashes: list[bytes] = []
@@ -46,10 +46,9 @@ class HashChain:
             self.hashes.append(self._parent)
 
 
-def _planes(positions: bytes | None) -> "tuple[array[int], array[int], array[int]] | None":
-    """int32 [3, tokens] as three arrays."""
+def _planes(positions: bytes | None, tokens: int) -> "list[array[int]] | None":
+    """int32 [planes, tokens] as an array per plane."""
     if positions is None:
         return None
-    third = len(positions) // 3
-    planes = tuple(array("i", positions[plane * third : (plane + 1) * third]) for plane in range(3))
-    return planes[0], planes[1], planes[2]
+    width = 4 * tokens
+    return [array("i", positions[start : start + width]) for start in range(0, len(positions), width)]

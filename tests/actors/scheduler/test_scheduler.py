@@ -1,5 +1,7 @@
 """What the policy does, by example."""
 
+import msgspec
+import numpy as np
 import pytest
 
 from thespis.protocol.edges.client_to_scheduler import ChoiceSoFar
@@ -87,6 +89,19 @@ def test_equal_token_ids_of_different_content_share_nothing(difference: str) -> 
     bench.submit(prepared("two", tokens, (other,), tenant="other" if difference == "tenant" else ""))
     bench.run()
     assert bench.policy.tally.prefix_hit_tokens == 0
+
+
+@pytest.mark.parametrize("planes", [3, 4])
+def test_equal_tokens_at_other_rotary_positions_share_nothing_from_there_on(planes: int) -> None:
+    """Positions of as many planes as the model has: the last plane of the last block but one differs."""
+    tokens = LONG[:16]
+    positions = np.tile(np.arange(len(tokens), dtype="<i4"), (planes, 1))
+    bench = Bench()
+    for name in ("one", "two"):
+        bench.submit(msgspec.structs.replace(prepared(name, tokens), positions=positions.tobytes()))
+        bench.run()
+        positions[-1, 8] += 1
+    assert bench.closed["two"].usage.cached_tokens == 8
 
 
 def test_the_prefix_cache_can_be_switched_off() -> None:
