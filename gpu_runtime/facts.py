@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig
 
 from ..protocol.checkpoint import inspect
 from ..protocol.end_tokens import end_tokens
@@ -77,9 +77,9 @@ def decoder_facts(folder: str | Path) -> ModelFacts:
     )
 
 
-def _vocab(model: PreTrainedModel) -> int:
+def _vocab(model: Any) -> int:
     """Tokens that the head scores. Raises EngineError for more of them than the embedding table has rows."""
-    head: Any = model.get_output_embeddings()
+    head = model.get_output_embeddings()
     rows = int(model.get_input_embeddings().weight.shape[0])
     scored = rows if head is None else int(head.weight.shape[0])
     if scored > rows:
@@ -94,7 +94,7 @@ def _context(text: PreTrainedConfig) -> int:
     return min(context, int(text.attention_chunk_size)) if chunked else context
 
 
-def _is_tied(checkpoint: Checkpoint, model: PreTrainedModel) -> bool:
+def _is_tied(checkpoint: Checkpoint, model: Any) -> bool:
     """A head that is stored is the head, whatever the configuration says.
 
     Raises EngineError for a model without any, and for other weights that are not there.

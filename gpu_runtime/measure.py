@@ -46,12 +46,12 @@ def _hear(module: nn.Module, query: Any, key: Any, value: Any, mask: Any, **give
 AttentionInterface.register(NAME, _hear)
 
 
-def measure_layers(model: PreTrainedModel, context: int) -> Layers:
+def measure_layers(model: PreTrainedModel, context: int | None = None) -> Layers:
     """Of a whole model on meta, which is of no further use for computing. A window of the whole `context` is none.
 
     Raises EngineError for layers that keep neither keys and values, as transformers' attention gets them, nor a known state.
     """
-    decoder: Any = model.get_decoder()
+    decoder = decoder_of(model)
     layers = decoder_layers(model)
     _simplify(decoder)
     cache = DynamicCache(config=text_config(model.config))
@@ -68,7 +68,7 @@ def measure_layers(model: PreTrainedModel, context: int) -> Layers:
             what = "attends twice" if kept else "neither attends through transformers' interface nor keeps a known state"
             raise EngineError(_cannot(model, f"its layer {number} ({type(layers[number]).__name__}) {what}"))
         for one in kept:
-            whole = one.window is None or one.window >= context
+            whole = one.window is not None and context is not None and one.window >= context
             groups.setdefault(one._replace(window=None) if whole else one, []).append(number)
         if state != ((), ()):
             states.setdefault(state, []).append(number)
@@ -78,9 +78,14 @@ def measure_layers(model: PreTrainedModel, context: int) -> Layers:
     )
 
 
+def decoder_of(model: Any) -> Any:
+    """The part of a model that writes text."""
+    return model.get_decoder()
+
+
 def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
     """The layers of the part that writes text. Raises EngineError where there is no such list."""
-    decoder, count = model.get_decoder(), text_config(model.config).num_hidden_layers
+    decoder, count = decoder_of(model), text_config(model.config).num_hidden_layers
     lists = (part for part in decoder.modules() if isinstance(part, nn.ModuleList)) if decoder is not None else ()
     found = next((part for part in lists if len(part) == count), None)
     if found is None:
@@ -134,7 +139,7 @@ def span_layers(model: PreTrainedModel) -> tuple[int, ...]:
 
 def deepstack_levels(model: PreTrainedModel) -> int:
     """Layers of the decoder that add further rows of an item's embedding: as many as a tower makes."""
-    if "deepstack_visual_embeds" not in inspect.signature(model.get_decoder().forward).parameters:
+    if "deepstack_visual_embeds" not in inspect.signature(decoder_of(model).forward).parameters:
         return 0
     lists = ((name, part) for name, part in model.named_modules() if isinstance(part, nn.ModuleList))
     return next((len(part) for name, part in lists if name.rpartition(".")[2].startswith("deepstack_merger")), 0)
@@ -142,7 +147,7 @@ def deepstack_levels(model: PreTrainedModel) -> int:
 
 def per_layer_width(model: PreTrainedModel) -> int:
     """Of the inputs that each layer gets of its own beside the hidden states; 0: none."""
-    takes = "per_layer_inputs" in inspect.signature(model.get_decoder().forward).parameters
+    takes = "per_layer_inputs" in inspect.signature(decoder_of(model).forward).parameters
     return int(getattr(text_config(model.config), "hidden_size_per_layer_input", 0) or 0) if takes else 0
 
 

@@ -30,7 +30,7 @@ from thespis.protocol.errors import EngineError
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
-    logging.set_verbosity_error()
+    logging.set_verbosity(logging.ERROR)
     wrong = [folder.name for folder in parser.parse_args().folders if not report(folder)]
     sys.exit(f"found and stated differ: {', '.join(wrong)}" if wrong else None)
 
@@ -80,7 +80,7 @@ def contradictions(stated: Json, text: Any, layers: Layers) -> Iterator[str]:
     for key in ("num_hidden_layers", "hidden_size", "vocab_size", "max_position_embeddings"):
         if isinstance(stated.get(key), int) and stated[key] != getattr(text, key):
             yield f"{key}: stated {stated[key]}, found {getattr(text, key)}"
-    covered = {number for group in (*layers.kv, *layers.recurrent) for number in group.layers}
+    covered = {number for kind in (layers.kv, layers.recurrent) for group in kind for number in group.layers}
     if covered != set(range(text.num_hidden_layers)):
         yield f"{text.num_hidden_layers} layers, found {len(covered)}"
     latent = stated.get("kv_lora_rank") is not None

@@ -167,7 +167,7 @@ def test_tied_when_either_part_says_so(tmp_path: Path, top: bool | None, text: b
 
 
 def test_the_whole_model_costs_no_memory(tmp_path: Path) -> None:
-    model = build_on_meta(write(tmp_path, model_type="qwen3", head_dim=24, **TEXT))
+    model: Any = build_on_meta(write(tmp_path, model_type="qwen3", head_dim=24, **TEXT))
     assert {parameter.device for parameter in model.parameters()} == {torch.device("meta")}
     assert model.get_output_embeddings().weight.shape == (96, 32)
     assert model.model.layers[0].self_attn.k_proj.weight.shape == (2 * 24, 32)
