@@ -90,6 +90,10 @@ def test_a_clip_with_its_sound_is_what_it_is_in_a_conversation(name: str, zoo: Z
     assert np.array_equal(compose(len(ids), runs, items, len(whole.positions)), whole.positions)
     for item in items:
         assert [part.kind for part in item.parts] == ["video", "audio"]
+        assert [sorted(part.tensors) for part in item.parts] == [
+            ["pixel_values_videos", "video_grid_thw"],
+            ["feature_attention_mask", "input_features"],
+        ]
         assert [part.rows for part in item.parts] == [
             sum(count for count, kind in zip(item.counts, kinds(item.text, ours), strict=True) if kind == part.kind)
             for part in item.parts
