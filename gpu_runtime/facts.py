@@ -64,6 +64,7 @@ def decoder_facts(folder: str | Path) -> ModelFacts:
         hidden=int(text.hidden_size),
         vocab=vocab,
         context=_context(text),
+        rope_bound=_rope_bound(text),
         kv_groups=layers.kv,
         recurrent=layers.recurrent,
         position_planes=position_planes(model),
@@ -75,6 +76,17 @@ def decoder_facts(folder: str | Path) -> ModelFacts:
         dtype=stated_dtype(stated) or stored_dtype(path),
         fingerprint=checkpoint.fingerprint,
     )
+
+
+def _rope_bound(text: PreTrainedConfig) -> int | None:
+    """Up to which length all prompts are turned alike, by the kinds of rotary embedding that look at lengths."""
+    ropes = getattr(text, "rope_parameters", None) or {}
+    each = [rope for rope in ropes.values() if isinstance(rope, dict)] or [ropes]
+    own = getattr(text, "original_max_position_embeddings", None) or text.max_position_embeddings
+    bounds = [
+        rope.get("original_max_position_embeddings") or own for rope in each if rope.get("rope_type") in ("dynamic", "longrope")
+    ]
+    return min(map(int, bounds), default=None)
 
 
 def _vocab(model: Any) -> int:

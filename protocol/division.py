@@ -236,6 +236,7 @@ def _scheduler(engine: EngineConfig, model: ModelFacts, sizes: _Sizes) -> Schedu
         block_size=engine.block_size,
         num_blocks=sizes.num_blocks,
         prefix_caching=engine.enable_prefix_caching,
+        rope_bound=model.rope_bound,
         hidden_bytes=model.embed_width * sizes.itemsize,
         store_bytes=_bytes(engine.encoder_cache_gb),
     )

@@ -61,6 +61,8 @@ class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Rows of the embedding table, and tokens that the head scores; a tokenizer may know fewer."""
     context: int
     """Positions that the model was made for, tokens."""
+    rope_bound: int | None = None
+    """Tokens: the keys of a prompt that is longer are turned by frequencies that depend on its length; None: none's are."""
     kv_groups: tuple[KvGroup, ...]
     recurrent: tuple[RecurrentGroup, ...] = ()
     position_planes: int = 1

@@ -101,6 +101,8 @@ class SchedulerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     num_blocks: int
     """KV blocks; 0: as many as the runner reports in its Ready."""
     prefix_caching: bool
+    rope_bound: int | None
+    """Tokens: longer prompts share their beginnings with those of their own length alone."""
     hidden_bytes: int
     """Bytes of one embedding row."""
     store_bytes: int

@@ -45,6 +45,7 @@ def measure(sequences: int, steps: int, waiting: int) -> dict[str, float]:
         block_size=16,
         num_blocks=(sequences + waiting) * (steps + 64) // 16 + 64,
         prefix_caching=True,
+        rope_bound=None,
         hidden_bytes=4,
         store_bytes=1 << 20,
     )

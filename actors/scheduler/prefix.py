@@ -13,15 +13,20 @@ class HashChain:
     """The hashes of one sequence's full blocks, made as its tokens become known.
 
     A block's hash covers its parent's, its token ids, key and place of every item that it overlaps (equal placeholders of
-    different pictures are different content) and its rotary positions; the chain begins with the tenant.
+    different pictures are different content) and its rotary positions; the chain begins with the tenant, and with the prompt's
+    length where that is above `rope_bound`: its keys are turned as those of no other length.
     """
 
-    def __init__(self, prepared: Prepared, placements: tuple[Placement, ...], block_size: int) -> None:
+    def __init__(
+        self, prepared: Prepared, placements: tuple[Placement, ...], block_size: int, rope_bound: int | None = None
+    ) -> None:
         self._size = block_size
         self._placements = placements
         self._planes = _planes(prepared.positions, len(prepared.token_ids))
         self._delta = prepared.position_delta
-        self._parent = sha256(b"thespis blocks " + prepared.tenant.encode()).digest()
+        length = len(prepared.token_ids)
+        turned = f" {length}" if rope_bound is not None and length > rope_bound else ""
+        self._parent = sha256(f"thespis blocks{turned} {prepared.tenant}".encode()).digest()
         self.hashes: list[bytes] = []
 
     def extend(self, prompt: tuple[int, ...], output: list[int], tokens: int) -> None:

@@ -271,7 +271,7 @@ class Scheduler:
         share = self.config.prefix_caching and prepared.sampling.prompt_logprobs is None
         for choice in range(prepared.sampling.n):
             order = (prepared.priority, prepared.arrival, self.tally.requests, choice)
-            chain = HashChain(prepared, placements, self.config.block_size)
+            chain = HashChain(prepared, placements, self.config.block_size, self.config.rope_bound)
             leader = request.sequences[0] if choice and share else None
             request.sequences.append(Sequence(request, choice, order, chain, leader))
         for seq, choice_had in zip(request.sequences, had, strict=False):

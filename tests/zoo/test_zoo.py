@@ -8,6 +8,8 @@ import pytest
 import torch
 import transformers
 
+from thespis.gpu_runtime.facts import model_facts
+
 from .catalog import NAMES, Zoo, animal, build
 from .writing import true_config
 
@@ -41,3 +43,8 @@ def test_shards_are_listed_and_what_is_tied_is_stored_once(zoo: Zoo) -> None:
     assert len(set(index["weight_map"].values())) == 2
     assert "model.embed_tokens.weight" in index["weight_map"]
     assert "lm_head.weight" not in index["weight_map"]
+
+
+@pytest.mark.parametrize(("name", "bound"), [("phi3", 256), ("internvl", 32768), ("llama", None), ("qwen2_vl", None)])
+def test_lengths_that_turn_keys_are_told(name: str, bound: int | None, zoo: Zoo) -> None:
+    assert model_facts(zoo(name)).rope_bound == bound

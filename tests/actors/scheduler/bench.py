@@ -26,6 +26,7 @@ def config(**changes: object) -> SchedulerConfig:
         "block_size": 4,
         "num_blocks": 33,
         "prefix_caching": True,
+        "rope_bound": None,
         "hidden_bytes": 4,
         "store_bytes": 1 << 20,
     }

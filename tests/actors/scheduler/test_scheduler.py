@@ -104,6 +104,16 @@ def test_equal_tokens_at_other_rotary_positions_share_nothing_from_there_on(plan
     assert bench.closed["two"].usage.cached_tokens == 8
 
 
+@pytest.mark.parametrize(("lengths", "shared"), [((12, 15), 12), ((12, 17), 0), ((17, 16), 0), ((17, 17), 16)])
+def test_prompts_that_are_turned_by_their_length_share_with_that_length_alone(lengths: tuple[int, int], shared: int) -> None:
+    """Sixteen tokens and less are turned alike."""
+    bench = Bench(config(rope_bound=16))
+    for name, length in zip(("one", "two"), lengths, strict=True):
+        bench.submit(prepared(name, LONG[:length]))
+        bench.run()
+    assert bench.closed["two"].usage.cached_tokens == shared
+
+
 def test_the_prefix_cache_can_be_switched_off() -> None:
     bench = Bench(config(prefix_caching=False))
     for id in ("one", "two"):
