@@ -25,7 +25,7 @@ class Block(NamedTuple):
 
     @property
     def end(self) -> int:
-        return self.start + self.planes.shape[1]
+        return self.start + int(self.planes.shape[1])
 
 
 def compose(length: int, blocks: Sequence[Block]) -> tuple[bytes | None, int]:
@@ -47,7 +47,6 @@ def compose(length: int, blocks: Sequence[Block]) -> tuple[bytes | None, int]:
 
 
 def _placed(block: Block, position: int) -> NDArray[np.int64]:
-    planes = block.planes.astype(np.int64)
-    if block.anchors is None:
-        return planes + position
-    return planes + np.choose(block.anchors, (position, 0, block.ordinal))
+    planes: NDArray[np.int64] = block.planes.astype(np.int64)
+    planes += position if block.anchors is None else np.choose(block.anchors, (position, 0, block.ordinal))
+    return planes

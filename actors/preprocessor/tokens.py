@@ -71,7 +71,7 @@ class TextTokenizer:
             if text not in added:  # the vocabulary may have it as a word like others
                 self._tokenizer.add_special_tokens([AddedToken(text, normalized=False)])
             if strange:
-                self._own[self._tokenizer.token_to_id(text)] = -1 - len(self._own)
+                self._own[self._number(text)] = -1 - len(self._own)
 
     def token(self, token_id: int) -> str | None:
         text: str | None = self._tokenizer.id_to_token(token_id)
@@ -79,8 +79,13 @@ class TextTokenizer:
 
     def place_of(self, text: str) -> int:
         """The id of one of the tokens that were named at the beginning; negative where the tokenizer does not have it."""
-        number: int = self._tokenizer.token_to_id(text)
+        number = self._number(text)
         return self._own.get(number, number)
+
+    def _number(self, text: str) -> int:
+        number: int | None = self._tokenizer.token_to_id(text)
+        assert number is not None, f"{text!r} was not named"
+        return number
 
     def encode(self, text: str, add_special_tokens: bool) -> list[int]:
         (ids,) = self._encode_all([text], add_special_tokens)

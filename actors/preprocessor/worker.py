@@ -17,7 +17,7 @@ from ...protocol.edges.decode_worker_to_preprocessor import ChatRendered, Decode
 from ...protocol.edges.preprocessor_to_decode_worker import CheckGuide, Decode, FreeFeatures, RenderChat
 from ...protocol.errors import Failure, RequestError
 from ...protocol.prepared import Timing
-from ...protocol.request import Frames, MediaItem
+from ...protocol.request import MediaItem
 from ...protocol.roles import PreprocessorConfig
 from ...protocol.shortage import NO_SPACE, SpaceError, shortage
 from ..blocking import BlockingActor
@@ -134,8 +134,8 @@ class DecodeWorker(BlockingActor):
         start = time.monotonic()
         item = job.item
         assert item.source is not None
-        with self._reader.view(blob_of(item.source)) as view:  # frames go to torch as they are, which wants to own them
-            data = bytearray(view) if isinstance(item.source, Frames) else bytes(view)
+        with self._reader.view(blob_of(item.source)) as view:
+            data = bytes(view)
         digest = content_digest(self.config.hasher, item.source, data)
         with cpu_budget(self.config.media.cpu_seconds(item.modality)):
             made = self._decoder.features(item.modality, item.source, data, job.processor_kwargs, job.io_kwargs)

@@ -1,32 +1,28 @@
 """The oracle: what transformers itself says to one request alone, in float32, one thread, greedy.
 
-Nothing of the engine is used here. Transformers' own processors expand the prompt; the one thing they cannot do without
-torchvision, preparing a clip for the Qwen families, is written out below from their description.
+Nothing of the engine is used here but the loader of processors, which finds transformers' own classes where torchvision is
+not installed.
 """
 
 import copy
 import functools
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 import transformers
 from PIL import Image
-from transformers import processing_utils
-from transformers.image_processing_base import ImageProcessingMixin
-from transformers.models.qwen2_vl import image_processing_pil_qwen2_vl as qwen_pixels
+
+from thespis.gpu_runtime import hf
+from thespis.gpu_runtime.processing.loading import load_processor
 
 from .media import RATE, Pixels, Sound
 
 SAFE_GAP = 1e-3
 """Of the best logit before the second. Recomputing moves logits by up to 5e-5; below 1e-4 a difference would be a tie."""
 _hf: Any = transformers
-_qwen_pixels: Any = qwen_pixels
-_Base: Any = ImageProcessingMixin
 
 
 class Media(NamedTuple):
@@ -60,7 +56,7 @@ class Reference:
     def __init__(self, folder: Path) -> None:
         torch.set_num_threads(1)
         self.tokenizer: Any = _hf.AutoTokenizer.from_pretrained(folder)
-        self._processor = _processor(folder, self.tokenizer)
+        self._processor = load_processor(folder, hf.load_config(folder))
         loaded = _hf.AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")
         self.model: Any = loaded.eval()
 
@@ -116,7 +112,7 @@ class Reference:
         if media.images:
             given["images"] = [list(media.images)]
         if media.videos:
-            given["videos"] = [list(media.videos)]
+            given["videos"] = [np.ascontiguousarray(clip) for clip in media.videos]
         if media.audio:
             given["audio"] = list(media.audio)
             given["sampling_rate"] = RATE
@@ -131,68 +127,3 @@ def rope_owner(model: Any) -> Any | None:
 @functools.cache
 def reference_for(folder: Path) -> Reference:
     return Reference(folder)
-
-
-def _processor(folder: Path, tokenizer: Any) -> Any:
-    """The family's HF processor. Built by hand: its own loader asks for torchvision as soon as clips are possible."""
-    family = _hf.AutoConfig.from_pretrained(folder).model_type
-    if family == "llava":
-        own = json.loads((folder / "processor_config.json").read_text())
-        settings = {name: own[name] for name in ("patch_size", "vision_feature_select_strategy", "num_additional_image_tokens")}
-        images = _hf.CLIPImageProcessorPil.from_pretrained(folder)
-        return _hf.LlavaProcessor(
-            image_processor=images, tokenizer=tokenizer, chat_template=tokenizer.chat_template, **settings
-        )
-    images = _hf.Qwen2VLImageProcessorPil.from_pretrained(folder)
-    # The class that this check looks for is not exported without torchvision; its base is.
-    processing_utils.MODALITY_TO_BASE_CLASS_MAPPING["video_processor"] = "ImageProcessingMixin"
-    clips = ClipProcessor(_clip_settings(folder))
-    parts = {"image_processor": images, "tokenizer": tokenizer, "video_processor": clips}
-    if family == "qwen2_vl":
-        return _hf.Qwen2VLProcessor(**parts)
-    return _hf.Qwen2_5OmniProcessor(**parts, feature_extractor=_hf.AutoFeatureExtractor.from_pretrained(folder))
-
-
-def _clip_settings(folder: Path) -> dict[str, Any]:
-    """The checkpoint's own, from the one or the other file that published models have."""
-    alone = folder / "video_preprocessor_config.json"
-    if alone.exists():
-        return dict(json.loads(alone.read_text()))
-    return dict(json.loads((folder / "processor_config.json").read_text())["video_processor"])
-
-
-class ClipProcessor(_Base):  # type: ignore[misc]
-    """Qwen's clip processor without torchvision; no sampling of frames."""
-
-    patch_size = 14
-    merge_size = 2
-    temporal_patch_size = 2
-
-    def __init__(self, settings: dict[str, Any]) -> None:
-        """`settings`: the checkpoint's own, as its file has them."""
-        super().__init__()
-        self._mean, self._std = (torch.tensor(settings[name]).view(3, 1, 1) for name in ("image_mean", "image_std"))
-        self._least, self._most = settings["size"]["shortest_edge"], settings["size"]["longest_edge"]
-
-    def __call__(self, videos: Any, **_: Any) -> Any:
-        groups = [self._patches(clip) for batch in videos for clip in (batch if isinstance(batch, list) else [batch])]
-        return _hf.BatchFeature(
-            {
-                "pixel_values_videos": torch.cat([patches for patches, _ in groups]),
-                "video_grid_thw": torch.tensor([grid for _, grid in groups]),
-            }
-        )
-
-    def _patches(self, clip: Pixels) -> tuple[torch.Tensor, tuple[int, int, int]]:
-        """[frames, height, width, 3] to [patches, 3 * 2 * 14 * 14] and the grid in patches."""
-        frames = torch.from_numpy(np.ascontiguousarray(clip)).permute(0, 3, 1, 2).float()
-        block = self.patch_size * self.merge_size
-        height, width = _qwen_pixels.smart_resize(*clip.shape[1:3], block, self._least, self._most)
-        if (height, width) != clip.shape[1:3]:
-            frames = F.interpolate(frames, (height, width), mode="bicubic", antialias=True).round().clamp(0, 255)
-        frames = (frames / 255 - self._mean) / self._std
-        if len(frames) % 2:
-            frames = torch.cat([frames, frames[-1:]])
-        grid = (len(frames) // 2, height // self.patch_size, width // self.patch_size)
-        cut = frames.view(grid[0], 2, 3, grid[1] // 2, 2, self.patch_size, grid[2] // 2, 2, self.patch_size)
-        return cut.permute(0, 3, 6, 4, 7, 2, 1, 5, 8).reshape(-1, 3 * 2 * self.patch_size**2), grid

@@ -275,7 +275,7 @@ def test_S32_a_damaged_frame(face: Face, llm: LLM) -> None:
 def answer_with_sound(reference: Reference, frames: Any, samples: Any) -> tuple[list[int], list[int], list[float]]:
     """Of transformers: its own processor lays the sound between the frames, its own model counts the positions."""
     made: Any = reference._processor
-    seen = made(text=["<|vision_bos|><|VIDEO|><|vision_eos|>"], videos=[[frames]], return_tensors="pt")
+    seen = made(text=["<|vision_bos|><|VIDEO|><|vision_eos|>"], videos=[frames], return_tensors="pt")
     ear = made(text=["<|audio_bos|><|AUDIO|><|audio_eos|>"], audio=[samples], sampling_rate=RATE, return_tensors="pt")
     rows = int((ear["input_ids"] == made.tokenizer.convert_tokens_to_ids(made.audio_token)).sum())
     second_per_grid = seen["video_second_per_grid"]

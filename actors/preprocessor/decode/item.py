@@ -1,5 +1,6 @@
 """One item from its source to features: the decode worker's work without its sockets."""
 
+import warnings
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,7 +22,6 @@ from .video import decode_video, frames_of_array, frames_of_pictures
 
 Options = dict[str, Any]
 Array = NDArray[Any]
-Data = bytes | bytearray
 
 DEFAULT_FRAMES = 32
 """Frames of a clip that are looked at where neither caller nor model says how many."""
@@ -52,7 +52,7 @@ class ItemDecoder:
         self._limits = limits
         self._max_rows = max_rows
 
-    def features(self, modality: Modality, source: Source, data: Data, options: Options, io: Options) -> Made:
+    def features(self, modality: Modality, source: Source, data: bytes, options: Options, io: Options) -> Made:
         """`data` is the source's blob, copied: nobody can change it any more. `options`: of the model's processor."""
         if isinstance(source, Embeds):
             kind = np.uint16 if source.blob.dtype == "bfloat16" else source.blob.dtype  # numpy has no bfloat16: its bits
@@ -73,13 +73,15 @@ class ItemDecoder:
                 raise refuse("invalid_request", "A prompt of embeddings must be an array, a tensor, or a file of one.")
         effective = _of_time(source, options, io) if modality == "video" else options
         self._check_rows(self._processor.size(modality, _extent(media), effective) or 0)
-        made = self._processor.item(modality, media, effective, SIBLINGS in io, sound)
+        with warnings.catch_warnings():  # frames may lie in `data` itself
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+            made = self._processor.item(modality, media, effective, SIBLINGS in io, sound)
         if any(part.rows < 1 for part in made.parts):
             raise refuse("unprocessable_media", f"The {modality} is too short to hold anything.")
         self._check_rows(made.rows)
         return Made(made)
 
-    def _image(self, source: Source, data: Data, io: Options) -> Any:
+    def _image(self, source: Source, data: bytes, io: Options) -> Any:
         background = background_of(io)
         match source:
             case Encoded():
@@ -91,7 +93,7 @@ class ItemDecoder:
             case _:
                 raise refuse("invalid_request", "An image must be an encoded picture or pixels.")
 
-    def _video(self, source: Source, data: Data, options: Options, io: Options) -> Clip:
+    def _video(self, source: Source, data: bytes, options: Options, io: Options) -> Clip:
         match source:
             case Encoded():
                 return decode_video(
@@ -109,7 +111,7 @@ class ItemDecoder:
             case _:
                 raise refuse("invalid_request", "A video must be an encoded clip or frames.")
 
-    def _frame_list(self, data: Data, sizes: tuple[int, ...], io: Options, options: Options) -> Clip:
+    def _frame_list(self, data: bytes, sizes: tuple[int, ...], io: Options, options: Options) -> Clip:
         """`fps` among `io` says how far apart the frames are; they are sampled only where `do_sample_frames` says so."""
         ends = np.cumsum(sizes).tolist()
         pictures = [data[end - size : end] for size, end in zip(sizes, ends, strict=True)]
@@ -129,14 +131,14 @@ class ItemDecoder:
 
         return sampling_of(options, io, default, choice, self._limits.video_seconds)
 
-    def _track(self, source: Source, data: Data) -> Array | None:
+    def _track(self, source: Source, data: bytes) -> Array | None:
         """A clip's own sound; None where it has none, or next to none."""
         assert isinstance(source, Encoded)
         rate = self._processor.sampling_rate
         samples = decode_audio(data, rate, self._limits, True)
         return samples if len(samples) >= int(rate * SHORTEST_TRACK_SECONDS) else None
 
-    def _audio(self, source: Source, data: Data) -> Array:
+    def _audio(self, source: Source, data: bytes) -> Array:
         rate = self._processor.sampling_rate
         match source:
             case Encoded():
@@ -147,7 +149,7 @@ class ItemDecoder:
             case _:
                 raise refuse("invalid_request", "A sound must be an encoded file or samples.")
 
-    def _packed(self, modality: Modality, source: PackedEmbeds, data: Data, options: Options) -> Made:
+    def _packed(self, modality: Modality, source: PackedEmbeds, data: bytes, options: Options) -> Made:
         split = len(data) - source.grid_bytes
         packed = unpack(data[:split], self._limits.embeds_bytes)
         grid = source.grid or packed.grid

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 
-from thespis.actors.preprocessor.splice import Insert, Laid, Run, Splicer
+from thespis.actors.preprocessor.splice import Insert, Laid, Queues, Run, Splicer
 from thespis.actors.preprocessor.tokens import TextTokenizer, mark_texts
 from thespis.protocol.errors import RequestError
 from thespis.protocol.facts import PlaceholderFacts
@@ -103,7 +103,7 @@ def test_Q10_a_token_outside_of_every_table(file: Path, token: str) -> None:
     places: dict[Modality, PlaceholderFacts] = {"audio": one(token, OUTSIDE)}
     splicer = splicer_of(file, places)
     run = splicer.runs(f"see {token} b", [3], [OUTSIDE])
-    queues = {"audio": [Insert(0, f"see {token} b", run)]}
+    queues: Queues = {"audio": [Insert(0, f"see {token} b", run)]}
     for laid in (splicer.lay_text(f"a {token} c", False, False, queues), splicer.lay_ids([1, OUTSIDE, 3], queues)):
         assert laid.token_ids == [1, 5, OUTSIDE, OUTSIDE, OUTSIDE, 2, 3]
         assert spans(laid) == {0: [(2, 3)]}

@@ -68,7 +68,7 @@ def check_positions(parts: Parts, made: Prepared, truth: Any) -> None:
     if parts.model.position_planes == 1:
         assert (made.positions, made.position_delta) == (None, 0)
         return
-    owner = rope_owner(hf.build_on_meta(parts.model.path))
+    owner: Any = rope_owner(hf.build_on_meta(parts.model.path))
     told = {**truth, "second_per_grids": truth.get("video_second_per_grid")}
     if "feature_attention_mask" in truth:
         told["audio_seqlens"] = truth["feature_attention_mask"].sum(-1)
