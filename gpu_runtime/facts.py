@@ -51,6 +51,7 @@ def decoder_facts(folder: str | Path) -> ModelFacts:
     path = Path(checkpoint.path)
     stated = unwrap(read_config(path))
     config = load_config(path)
+    _refuse_marks(config)
     model = build_on_meta(config)
     text = text_config(config)
     vocab = _vocab(model)
@@ -76,6 +77,15 @@ def decoder_facts(folder: str | Path) -> ModelFacts:
         dtype=stated_dtype(stated) or stored_dtype(path),
         fingerprint=checkpoint.fingerprint,
     )
+
+
+def _refuse_marks(config: PreTrainedConfig) -> None:
+    """Raises EngineError where tokens of a prompt are looked up in the tower's table as soon as there is a picture."""
+    if getattr(config, "visual_indicator_token_ids", None):
+        raise EngineError(
+            f"Models of type {config.model_type!r} mark a picture's tiles with tokens whose embeddings are the tower's, which "
+            "is not built. Choose another model."
+        )
 
 
 def _rope_bound(text: PreTrainedConfig) -> int | None:

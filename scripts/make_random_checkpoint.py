@@ -1,4 +1,7 @@
-"""Random checkpoints: the smallest models that are real. `python scripts/make_random_checkpoint.py FAMILY FOLDER`
+"""Random checkpoints: the smallest models that are real. `python -m thespis.scripts.make_random_checkpoint NAME FOLDER`
+
+With `--published` NAME is one of the zoo (`tests/zoo`), written in its published form. The three families below are written by
+transformers in its form of today, with small pictures and short sounds: for measurements, and tests of other things than forms.
 
 Each is a whole Hugging Face checkpoint folder (legacy weight names, byte-level tokenizer, chat template, processors), so
 whatever reads a published one reads these. Weights are drawn wide and the head is not tied: greedy output of the usual
@@ -311,13 +314,21 @@ def _llava(folder: Path, shape: Shape) -> Any:
 
 
 def main() -> None:
+    from thespis.tests.zoo.catalog import NAMES, build
+
     parser = argparse.ArgumentParser(description="Write a random checkpoint for tests and measurements.")
-    parser.add_argument("family", choices=FAMILIES)
+    parser.add_argument("name", choices=sorted({*FAMILIES, *NAMES}))
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--published", action="store_true", help="the checkpoint of tests/zoo")
     parser.add_argument("--shape", choices=sorted(SHAPES), default="tiny")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    print(make_checkpoint(arguments.family, arguments.folder, arguments.seed, arguments.shape))
+    if arguments.name not in (NAMES if arguments.published else FAMILIES):
+        parser.error(f"there is no {arguments.name} of this kind")
+    if arguments.published:
+        print(build(arguments.name, arguments.folder))
+    else:
+        print(make_checkpoint(arguments.name, arguments.folder, arguments.seed, arguments.shape))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 import transformers
 
+from thespis.tests.zoo.catalog import animal
+
 from .row import COLUMNS, EQUAL, NOT_ASKED, Row
 
 HEAD = """# Models
@@ -40,7 +42,9 @@ def page(rows: Sequence[Row], least: int, tokens: int, close: float) -> str:
         if row.reason:
             remarks.append(f"- **{row.name}**: {row.reason}")
         elif said:
-            remarks.append(f"- **{row.name}**: " + "; ".join(f"{column}: {text}" for text, column in said.items()))
+            why = animal(row.name).remark
+            differ = "; ".join(f"{column}: {text}" for text, column in said.items())
+            remarks.append(f"- **{row.name}**: {differ}{' (' + why + ')' if why else ''}.")
     whole = sum(all(cell in (EQUAL, NOT_ASKED) for cell in row.cells.values()) and not row.reason for row in rows)
     end = f"\n{whole} of {len(rows)} are equal in every cell.\n"
     return head + "\n".join(lines) + "\n" + end + ("\n" + "\n".join(remarks) + "\n" if remarks else "")

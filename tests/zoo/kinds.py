@@ -51,3 +51,5 @@ class Animal:
     """A picture's rows depend on how many pictures its prompt has."""
     sounds_a_prompt: int | None = None
     """How many its own processor takes; None: any number."""
+    remark: str = ""
+    """Why it is not equal in every situation, where that is known."""

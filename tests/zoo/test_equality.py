@@ -5,6 +5,9 @@ from random import Random
 
 import pytest
 
+from thespis.gpu_runtime.facts import model_facts
+from thespis.protocol.errors import EngineError
+
 from .catalog import NAMES, Zoo, animal
 from .composing import ask_all, run_all
 from .reference import reference_for
@@ -16,16 +19,10 @@ pytestmark = [
 ]
 TOKENS = 10
 PRESENT = [name for name in NAMES if animal(name).native]
-MENDED_FAILS = {
-    name: pytest.mark.xfail(strict=True, reason=reason)
-    for name, reason in {
-        "ovis2": "its marks between tiles have embeddings of their own",
-    }.items()
-}
-"""What docs/models.md says of them too. Who mends one takes it out."""
+REFUSED = ("ovis2",)
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=MENDED_FAILS.get(name, ())) for name in PRESENT])
+@pytest.mark.parametrize("name", [name for name in PRESENT if name not in REFUSED])
 def test_greedy_tokens_are_those_of_transformers(name: str, zoo: Zoo) -> None:
     """A text, and a prompt of each modality, all in one batch and in pieces."""
     asked = ask_all(zoo(name), reference_for(name, zoo(name)), TOKENS)
@@ -34,6 +31,12 @@ def test_greedy_tokens_are_those_of_transformers(name: str, zoo: Zoo) -> None:
         assert answer.safe >= 2, "draw another"
     for output, (_, answer) in zip(run_all(zoo(name), asked, TOKENS), asked, strict=True):
         assert output[: answer.safe] == answer.token_ids[: answer.safe]
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_would_come_out_otherwise_is_refused_by_name(name: str, zoo: Zoo) -> None:
+    with pytest.raises(EngineError, match=f"Models of type '{name}' .* not built"):
+        model_facts(zoo(name))
 
 
 def test_fresh_shapes_give_transformers_tokens(tmp_path: Path) -> None:

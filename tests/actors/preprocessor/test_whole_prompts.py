@@ -28,7 +28,6 @@ PICTURES = (
     "hunyuan_vl",
     "idefics3",
     "internvl",
-    "ovis2",
     "pixtral",
 )
 """One of each kind of run: rows alone, rows that depend on company, three and four planes of positions, marks, tiles, rows

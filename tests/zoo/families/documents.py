@@ -425,6 +425,10 @@ def phi4_multimodal() -> Animal:
             ),
         },
         takes=("image", "audio"),
+        remark=(
+            "a sound beside a picture has other rows than one alone (the model has two projections), which its item here does "
+            "not know; and transformers' own rows of a square picture differ by whether others stand beside it"
+        ),
     )
 
 
