@@ -16,7 +16,7 @@ class NewSequence(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
     """Prompt and, after a preemption, the output so far."""
     prompt_tokens: int
     positions: bytes | None
-    """int32 [3, prompt_tokens]; None: single plane 0, 1, 2 ..."""
+    """int32 little endian [planes, prompt_tokens]; None: single plane 0, 1, 2 ..."""
     position_delta: int
     sampling: SamplingParams
     choice: int
