@@ -19,7 +19,7 @@ class Features(Message, frozen=True):
     tensors: dict[str, BlobRef]
     """By the names that the model's encoder takes them by: `pixel_values`, `image_grid_thw` ..."""
     ready: bool = False
-    """True: `tensors["embeds"]` [rows, hidden] is the embedding itself."""
+    """True: `tensors["embeds"]` [rows, embed_width] is the embedding itself."""
     timings: tuple[Timing, ...] = ()
 
 

@@ -11,6 +11,7 @@ from thespis.gpu_runtime.adapter.rope import fix_lengths
 from thespis.gpu_runtime.adapter.towers import find_towers
 from thespis.gpu_runtime.hf import build_on_meta
 from thespis.gpu_runtime.runner import Runner
+from thespis.protocol.facts import PlaceholderFacts
 from thespis.protocol.request import MODALITIES
 from thespis.protocol.sampling import SamplingParams
 
@@ -159,3 +160,22 @@ def test_towers_lie_beside_the_decoder(tmp_path: Path) -> None:
         found.encoder("audio")
     with pytest.raises(ValueError, match="does not take pixels"):
         found.encoder("image")({"pixels": torch.zeros(1)}, 1)
+
+
+def test_a_placeholder_beyond_the_table_is_never_looked_up(tmp_path: Path) -> None:
+    model = make(tf.LlamaForCausalLM, config_of("Llama"), tmp_path)
+    beyond = TEXT["vocab_size"] + 7
+    mark = PlaceholderFacts(token="<audio>", text="<audio>", embed_token="<audio>", embed_token_id=beyond)
+    rows = torch.randn(4, 64, generator=torch.Generator().manual_seed(1))
+    ids = [*prompt_of(5), *[beyond] * 4, *prompt_of(6, 1)]
+    known = [min(token, TEXT["vocab_size"] - 1) for token in ids]
+    embeds = model.get_input_embeddings()(torch.tensor(known)).detach()
+    embeds[5:9] = rows
+    wanted = expected(model, embeds, known)
+    runner = runner_for(facts_of(tmp_path, placeholders={"audio": mark}), fused=False)
+    found = logprobs(runner, Prompt(ids, embeds=[(5, rows)]), 4)
+    torch.testing.assert_close(found, wanted, atol=1e-4, rtol=0)
+    driver = Driver(runner)
+    assert driver.step([(driver.start(Prompt([1, beyond + 1])), 2)]).faults
+    penalised = SamplingParams(temperature=0.0, repetition_penalty=1.2)
+    assert len(driver.finish(driver.start(Prompt(ids, embeds=[(5, rows)])), 3, sampling=penalised)) == 3

@@ -1,15 +1,25 @@
 """The towers alone give what the whole model gives, batched or not."""
 
+import inspect
+from typing import Any
+
 import pytest
 import torch
+import transformers
 
 from thespis.gpu_runtime.encoder import Encoder, load_encoder
+from thespis.gpu_runtime.facts import model_facts
+from thespis.gpu_runtime.processing import load
 from thespis.protocol.request import Modality
 
 from ..helpers.checkpoints import Checkpoints, Family
 from ..helpers.environment import DEVICE
 from ..helpers.facts import facts_of
+from ..helpers.media import picture
+from ..helpers.media import sound as tone
 from ..helpers.reference import reference_for
+from ..zoo.catalog import Zoo, animal
+from ..zoo.writing import true_config
 
 Tensors = dict[str, torch.Tensor]
 
@@ -88,3 +98,48 @@ def test_B12_towers_of_what_never_comes_are_not_loaded(
 ) -> None:
     encoder = load_encoder(facts_of(checkpoints(family)), "float32", "cpu", 1, modalities)
     assert loaded(encoder) == kept
+
+
+TOWERS: list[tuple[str, Modality]] = [
+    ("qwen3_vl", "image"),
+    ("idefics3", "image"),
+    ("llava_next", "image"),
+    ("internvl", "image"),
+    ("qwen3_omni_moe", "audio"),
+    ("qwen2_audio", "audio"),
+    ("phi4_multimodal", "audio"),
+]
+"""Rows of further layers, masks, tiles, and the two without `get_audio_features`."""
+
+
+@pytest.mark.parametrize(("name", "modality"), TOWERS)
+def test_any_tower_gives_what_the_models_own_forward_puts_in_its_first_layer(name: str, modality: Modality, zoo: Zoo) -> None:
+    folder, described = zoo(name), animal(name)
+    processor, encoder = load(folder), load_encoder(model_facts(folder), "float32", DEVICE, 1)
+    media = [picture(1), picture(2)] if modality == "image" else [tone(1), tone(2)]
+    parts = [processor.item(modality, one, {}).parts[0] for one in media]
+    items = [{key: torch.from_numpy(value.copy()) for key, value in part.tensors.items()} for part in parts]
+    together = encoder.encode(modality, items, [part.rows for part in parts])
+    config = true_config(described, folder)
+    model: Any = getattr(transformers, described.model).from_pretrained(folder, config=config, dtype=torch.float32)
+    for part, item, rows in zip(parts, items, together, strict=True):
+        wanted = first_layer(model, torch.full((1, part.rows), part.embed_token_id), item)
+        torch.testing.assert_close(rows, wanted, atol=1e-4, rtol=1e-4)
+
+
+def first_layer(model: Any, ids: torch.Tensor, features: Tensors) -> torch.Tensor:
+    """[rows, embed_width]: the hidden states that the first layer gets, and what the decoder is to add further on."""
+    found: list[torch.Tensor] = []
+    decoder = model.get_decoder()
+    layer = decoder.layers[0].register_forward_pre_hook(lambda _, args: found.append(args[0][0]))
+    whole = decoder.register_forward_pre_hook(
+        lambda _, args, given: found.extend(given.get("deepstack_visual_embeds") or ()), with_kwargs=True
+    )
+    kinds = {"mm_token_type_ids": torch.ones_like(ids)}
+    taken = inspect.signature(type(model).forward).parameters
+    with torch.inference_mode():
+        model(input_ids=ids, **features, **{key: value for key, value in kinds.items() if key in taken})
+    layer.remove()
+    whole.remove()
+    *deep, hidden = found
+    return torch.cat([hidden, *deep], dim=-1)

@@ -58,7 +58,7 @@ def facts_of(folder: Path, **changes: Any) -> ModelFacts:
     model, text = build_on_meta(config), text_config(config)
     planes, spans, levels = position_planes(model), span_layers(model), deepstack_levels(model)
     width, vocab = per_layer_width(model), model.get_output_embeddings().weight.shape[0]
-    layers = measure_layers(model)
+    layers = measure_layers(model, int(text.max_position_embeddings))
     known = {
         "path": str(folder),
         "model_type": config.model_type,
