@@ -76,11 +76,11 @@ def forms_of(raw: Json) -> Iterator[Json]:
 
 def _spelled(part: Json) -> Json:
     """The same in the spelling that every class of today understands: names of rope kinds and dtypes have changed."""
-    spelled = {key: _spelled(value) if isinstance(value, dict) else value for key, value in part.items()}
+    spelled: Json = {key: _spelled(value) if isinstance(value, dict) else value for key, value in part.items()}
     for key in ("rope_scaling", "rope_parameters"):
         rope = spelled.get(key)
         kind = (rope.get("rope_type") or rope.get("type")) if isinstance(rope, dict) else None
-        if kind in _ROPES:
+        if isinstance(rope, dict) and kind in _ROPES:
             spelled[key] = {**rope, "type": _ROPES[kind], "rope_type": _ROPES[kind]}
     for key in ("dtype", "torch_dtype"):
         if isinstance(spelled.get(key), str):

@@ -88,7 +88,7 @@ def model_class(config: PreTrainedConfig) -> type[PreTrainedModel]:
     for mapping in ("MULTIMODAL_LM", "IMAGE_TEXT_TO_TEXT", "CAUSAL_LM"):
         found = getattr(modeling_auto, f"MODEL_FOR_{mapping}_MAPPING_NAMES").get(config.model_type)
         answering = None if found is None else class_called(found if isinstance(found, str) else found[0])
-        if answering is not None and isinstance(config, answering.config_class):
+        if answering is not None and answering.config_class is not None and isinstance(config, answering.config_class):
             return answering
     raise EngineError(
         f"transformers {transformers.__version__} has no class that writes text for models of type {config.model_type!r}."
@@ -101,10 +101,11 @@ def build_on_meta(source: str | Path | PreTrainedConfig) -> PreTrainedModel:
     Raises EngineError where its class cannot be built from the configuration.
     """
     config = source if isinstance(source, PreTrainedConfig) else load_config(source)
-    kind = model_class(config)
+    kind: Any = model_class(config)
     try:
         with torch.device("meta"):
-            return kind._from_config(config).eval()
+            model: PreTrainedModel = kind._from_config(config).eval()
+            return model
     except Exception as error:  # whatever a class says of numbers that do not fit each other
         raise EngineError(f"{kind.__name__} of transformers cannot be built from config.json: {_said(error)}") from error
 

@@ -7,12 +7,13 @@ there. One line a folder; exits with 1 where something that is found contradicts
 """
 
 import argparse
+import logging
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from transformers.utils import logging
+from transformers.utils import logging as library_logging
 
 from thespis.gpu_runtime.facts import end_ids, stated_dtype
 from thespis.gpu_runtime.hf import Json, build_on_meta, load_config, read_config, text_config, text_part, unwrap
@@ -30,7 +31,7 @@ from thespis.protocol.errors import EngineError
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
-    logging.set_verbosity(logging.ERROR)
+    library_logging.set_verbosity(logging.ERROR)
     wrong = [folder.name for folder in parser.parse_args().folders if not report(folder)]
     sys.exit(f"found and stated differ: {', '.join(wrong)}" if wrong else None)
 
