@@ -59,6 +59,7 @@ def run(types: list[str] | None, out: Path, budget: float | None) -> int:
                 row = make_row(name, place, Reference(animal(name), place))
             else:
                 row = Row(name, animal(name).config["model_type"], reason=refusal(place))
+            row.reason = row.reason.replace(str(place), name)
         rows[name] = row
         bad = {column: text for column, text in row.cells.items() if text not in (EQUAL, NOT_ASKED)}
         print(f"{name:20} {row.seconds:6.1f} s {row.distance:.0e} {row.reason or bad or 'equal'}", flush=True)
@@ -75,7 +76,7 @@ def refusal(folder: Path) -> str:
     try:
         LLM(str(folder), dtype="float32", device="cpu", kv_cache_gb=0.01).close()
     except EngineError as error:
-        return str(error).replace(f"{str(folder)!r}", "the folder")
+        return str(error)
     return "It starts, and nothing says whether it is right: transformers does not load this form."
 
 

@@ -79,7 +79,8 @@ class Solved(NamedTuple):
 def solve_all(reference: Reference) -> list[Solved]:
     """At least sixteen mixed requests, the last three of them whole repetitions."""
     kinds = _kinds(reference.animal)
-    solved = [_solve(reference, media, place) for place, media in enumerate(kinds)]
+    solved = [found for place, media in enumerate(kinds) if (found := _solve(reference, media, place)) is not None]
+    solved += [found for place in range(len(solved), LEAST - 3) if (found := _solve(reference, (), 50 + place)) is not None]
     return solved + solved[:: max(1, len(solved) // 3)][:3]
 
 
@@ -94,8 +95,12 @@ def _kinds(animal: Animal) -> list[tuple[str, ...]]:
     return [*wanted, *[() for _ in range(LEAST - 3 - len(wanted))]]
 
 
-def _solve(reference: Reference, media: tuple[str, ...], place: int) -> Solved:
-    """The wording under which the first near tie comes last."""
+def _solve(reference: Reference, media: tuple[str, ...], place: int) -> Solved | None:
+    """The wording under which the first near tie comes last. None: transformers itself takes none of them.
+
+    (GLM's classes count a clip's rows among the pictures' of the same prompt; Phi-4's look for the picture of a mark that the
+    model has said itself.)
+    """
     best: Solved | None = None
     for again in range(WORDINGS):
         words = f"{LONG * LENGTHS.get(place, 0)}What is it, number {place}{'?' * (again + 1)}"
@@ -103,11 +108,10 @@ def _solve(reference: Reference, media: tuple[str, ...], place: int) -> Solved:
         text = reference.text(question.messages(reference.animal, bare=True))
         try:
             answer = reference.answer(text, question.shown, question.tokens)
-        except AttributeError:  # Phi-4 looks for the picture of a mark that it has itself said
+        except (AttributeError, ValueError):
             continue
         if best is None or answer.safe > best.answer.safe:
             best = Solved(question, text, answer)
         if best.answer.safe == question.tokens:
             break
-    assert best is not None
     return best
