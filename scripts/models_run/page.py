@@ -13,7 +13,7 @@ HEAD = """# Models
 
 Written by `scripts/models_table` with transformers {transformers} and torch {torch}. Each row is a checkpoint of random
 weights in exactly the form in which its type is published (`tests/zoo`), run by a real engine in float32 on a CPU, {least}
-or more mixed requests at a time in a KV cache that holds a quarter of them. **=** means that it was run and that every
+or more mixed requests at a time in a KV cache that holds a sixth of them. **=** means that it was run and that every
 answer was equal to transformers' own `generate()` for that request alone: the prompt's tokens, the answer's tokens ({tokens}
 and more, up to the first place where two tokens are tied), and the log-probabilities of the first, which lie at most {close:g}
 apart.

@@ -69,7 +69,7 @@ def _pressure(folder: Path, solved: Sequence[Solved]) -> dict[str, Any]:
     """So little room that prompts are cut, running requests are put back, and beginnings are found again."""
     lengths = [len(one.answer.prompt_token_ids) + one.question.tokens for one in solved]
     needed = [-(-length // BLOCK) + 1 for length in lengths]
-    blocks = max(max(needed) + 2, sum(needed) // 4)
+    blocks = max(max(needed) + 2, sum(needed) // 6)
     return {
         "dtype": "float32",
         "device": "cpu",

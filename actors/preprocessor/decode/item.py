@@ -45,10 +45,11 @@ class Made:
 class ItemDecoder:
     """Decodes what one model takes, under one set of limits. Raises RequestError for an item that is refused."""
 
-    def __init__(self, processor: Processor, width: int, limits: MediaLimits, max_rows: int) -> None:
-        """`width`: columns of an embedding."""
+    def __init__(self, processor: Processor, width: int, limits: MediaLimits, max_rows: int, hidden: int | None = None) -> None:
+        """`width`: columns of an item's embedding; `hidden`: of a token's, where they are fewer."""
         self._processor = processor
         self._width = width
+        self._hidden = hidden or width
         self._limits = limits
         self._max_rows = max_rows
 
@@ -165,11 +166,13 @@ class ItemDecoder:
     ) -> Made:
         """`dtype` is that of the values; bfloat16 comes as its bits."""
         shape = tuple(given.shape)
-        rows = check_embeds(dtype, shape, given.data, self._width, self._limits)
+        columns = self._hidden if modality == "prompt" else self._width
+        rows = check_embeds(dtype, shape, given.data, columns, self._limits)
         self._check_rows(rows)  # before anything of their size is made
         if modality == "prompt":
             if grid is not None:
                 raise refuse("invalid_request", "Embeddings of prompt items have no grid with this model; leave it out.")
+            given = np.pad(given, ((0, 0), (0, self._width - columns)))  # text adds nothing in deeper layers
             made = ProcessedItem("", (), (Part("image", {}, rows, 0),))
         else:
             made = self._processor.ready(modality, rows, grid, options)

@@ -115,6 +115,15 @@ def test_a_worker_checks_the_rows(
         decoder.features("prompt", source, array.tobytes(), {}, {})
 
 
+def test_rows_of_a_prompt_add_nothing_where_items_have_further_rows(checkpoints: Checkpoints) -> None:
+    """A token's embedding is as wide as the model; of a picture there are as many columns again per deepstack level."""
+    decoder = ItemDecoder(processor(checkpoints("llava")), 192, MediaLimits(), CONTEXT, 64)
+    array = np.ones((5, 64), np.float32)
+    made = decoder.features("prompt", Embeds(BlobRef("none", 0, "float32", (5, 64))), array.tobytes(), {}, {})
+    (part,) = made.item.parts
+    assert np.array_equal(part.tensors["embeds"], np.pad(array, ((0, 0), (0, 128))))
+
+
 def test_a_worker_takes_nothing_else_for_a_prompt(checkpoints: Checkpoints) -> None:
     decoder = ItemDecoder(processor(checkpoints("llava")), 64, MediaLimits(), CONTEXT)
     with pytest.raises(RequestError, match="must be an array, a tensor, or a file"):
