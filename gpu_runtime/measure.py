@@ -141,8 +141,8 @@ def deepstack_levels(model: PreTrainedModel) -> int:
     """Layers of the decoder that add further rows of an item's embedding: as many as a tower makes."""
     if "deepstack_visual_embeds" not in inspect.signature(decoder_of(model).forward).parameters:
         return 0
-    lists = ((name, part) for name, part in model.named_modules() if isinstance(part, nn.ModuleList))
-    return next((len(part) for name, part in lists if name.rpartition(".")[2].startswith("deepstack_merger")), 0)
+    named = (getattr(part, name, None) for part in model.modules() for name in ("deepstack_merger_list", "deepstack_mergers"))
+    return next((len(found) for found in named if isinstance(found, nn.ModuleList)), 0)
 
 
 def per_layer_width(model: PreTrainedModel) -> int:
