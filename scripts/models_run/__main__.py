@@ -43,12 +43,14 @@ def run(types: list[str] | None, out: Path, budget: float | None) -> int:
     from thespis.tests.zoo.reference import Reference
 
     from .page import page
-    from .questions import LEAST, TOKENS
-    from .row import CLOSE, EQUAL, NOT_ASKED, Row, make_row
+    from .row import EQUAL, NOT_ASKED, Row, Table, make_row
 
     transformers.logging.set_verbosity_error()
     kept = out.with_suffix(".json")
-    rows = {row.name: row for row in msgspec.json.decode(kept.read_bytes(), type=list[Row])} if kept.exists() else {}
+    table = msgspec.json.decode(kept.read_bytes(), type=Table) if kept.exists() else None
+    if table is None or table.transformers != transformers.__version__:
+        table = Table(transformers.__version__, str(torch.__version__))
+    rows = {row.name: row for row in table.rows}
     began = time.monotonic()
     for name in types or [name for name in NAMES if name not in rows]:
         if budget is not None and time.monotonic() - began > budget:
@@ -63,8 +65,9 @@ def run(types: list[str] | None, out: Path, budget: float | None) -> int:
         rows[name] = row
         bad = {column: text for column, text in row.cells.items() if text not in (EQUAL, NOT_ASKED)}
         print(f"{name:20} {row.seconds:6.1f} s {row.distance:.0e} {row.reason or bad or 'equal'}", flush=True)
-        kept.write_bytes(msgspec.json.format(msgspec.json.encode(sorted(rows.values(), key=lambda row: row.name)), indent=1))
-    out.write_text(page(list(rows.values()), LEAST, TOKENS, CLOSE))
+        table.rows = sorted(rows.values(), key=lambda row: row.name)
+        kept.write_bytes(msgspec.json.format(msgspec.json.encode(table), indent=1))
+    out.write_text(page(table))
     return 0
 
 

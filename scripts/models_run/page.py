@@ -1,13 +1,9 @@
 """The rows as a page of the documentation."""
 
-from collections.abc import Sequence
-
-import torch
-import transformers
-
 from thespis.tests.zoo.catalog import animal
 
-from .row import COLUMNS, EQUAL, NOT_ASKED, Row
+from .questions import LEAST, TOKENS
+from .row import CLOSE, COLUMNS, EQUAL, NOT_ASKED, Row, Table
 
 HEAD = """# Models
 
@@ -27,8 +23,9 @@ apart.
 """
 
 
-def page(rows: Sequence[Row], least: int, tokens: int, close: float) -> str:
-    head = HEAD.format(transformers=transformers.__version__, torch=torch.__version__, least=least, tokens=tokens, close=close)
+def page(table: Table) -> str:
+    rows = table.rows
+    head = HEAD.format(transformers=table.transformers, torch=table.torch, least=LEAST, tokens=TOKENS, close=CLOSE)
     lines = [
         "| checkpoint | model type | " + " | ".join(COLUMNS) + " | distance |",
         "|---|---|" + ":-:|" * len(COLUMNS) + "---|",

@@ -49,6 +49,14 @@ class Row(msgspec.Struct):
     seconds: float = 0.0
 
 
+class Table(msgspec.Struct):
+    """What is kept between runs."""
+
+    transformers: str
+    torch: str
+    rows: list[Row] = []
+
+
 def make_row(name: str, folder: Path, reference: Reference) -> Row:
     """Ask everything. What the engine refuses or answers otherwise becomes part of the row, never an exception."""
     began = time.monotonic()
@@ -158,7 +166,10 @@ class _Examiner:
         if not prompts:
             return NOT_ASKED
         asked = [_greedy(one) for _, one in prompts]
-        outputs = self.llm.generate([prompt for prompt, _ in prompts], asked, use_tqdm=False)
+        try:
+            outputs = self.llm.generate([prompt for prompt, _ in prompts], asked, use_tqdm=False)
+        except RequestError as error:
+            return str(error)
         for output, (_, one) in zip(outputs, prompts, strict=True):
             if (text := self._difference(output, one)) is not None:
                 return text
