@@ -196,7 +196,7 @@ def test_S42_a_model_without_any_is_not_served_and_is_told_how_to_give_one(
     checkpoints: Checkpoints, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = without_template(checkpoints, tmp_path)
-    monkeypatch.setattr(template_source, "BUILT_IN", tmp_path)  # as for a type that has none
+    monkeypatch.setattr(template_source, "BUILT_IN_OF", {})  # as for a type that has none
     with pytest.raises(EngineError, match="give one with --chat-template"), served(folder):
         pass
     engine = start_engine(  # completions need none
