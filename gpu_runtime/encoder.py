@@ -39,7 +39,7 @@ class Encoder:
         placed = [{name: self._place(tensor) for name, tensor in item.items()} for item in items]
         if len(placed) > 1 and _may_join(kind, placed):
             joined = {name: torch.cat([item[name] for item in placed]) for name in placed[0]}
-            return list(self._wide(encode, joined, sum(rows)).split(list(rows)))
+            return list(torch.split(self._wide(encode, joined, sum(rows)), list(rows)))
         return [self._wide(encode, item, count) for item, count in zip(placed, rows, strict=True)]
 
     def _place(self, tensor: torch.Tensor) -> torch.Tensor:

@@ -42,15 +42,15 @@ class Parts(NamedTuple):
 
 def take_apart(whole: PreTrainedModel) -> Parts:
     """Raises EngineError for a model that is no decoder with embeddings and a head."""
-    embedding, head = whole.get_input_embeddings(), whole.get_output_embeddings()
-    decoder: Any = whole.get_decoder()
-    if isinstance(decoder, PreTrainedModel) and decoder.get_output_embeddings() is not None:  # itself a model with a head
+    model: Any = whole  # half of what is asked of it has no types
+    embedding, head, decoder = model.get_input_embeddings(), model.get_output_embeddings(), model.get_decoder()
+    if hasattr(decoder, "get_output_embeddings") and decoder.get_output_embeddings() is not None:  # itself a model with a head
         inner = decoder.get_decoder() if decoder is not whole else decoder
-        decoder = inner if inner is not decoder else getattr(decoder, "model", None)
+        decoder = inner if inner is not decoder else getattr(inner, "model", None)
     if embedding is None or head is None or decoder is None:
         raise EngineError(f"{type(whole).__name__} of transformers is no decoder with embeddings and a head: it cannot be run.")
     return Parts(whole, decoder, embedding, head)
 
 
 def path_of(whole: nn.Module, part: nn.Module) -> str:
-    return next(path for path, module in whole.named_modules(remove_duplicate=False) if module is part)
+    return str(next(path for path, module in whole.named_modules(remove_duplicate=False) if module is part))

@@ -72,10 +72,11 @@ def find_towers(whole: PreTrainedModel, modalities: Sequence[Modality]) -> Tower
     path = path_of(whole, body)
     if row is not None and row.inside:
         return Towers(body, [f"{path}.{part}" for part in row.inside], [], own)
-    without: list[nn.Module] = [whole.get_decoder(), whole.get_input_embeddings(), whole.get_output_embeddings()]
+    model: Any = whole  # half of what is asked of it has no types
+    without: list[nn.Module | None] = [model.get_decoder(), model.get_input_embeddings(), model.get_output_embeddings()]
     needed = [_encoder(body, kind) for kind in kept]
     unneeded = [_encoder(body, kind) for kind in kinds if kind not in kept]
-    without += [module for module in unneeded if module is not None and module not in needed]
+    without += [module for module in unneeded if module not in needed]
     return Towers(body, [path], [path_of(whole, module) for module in without if module is not None], own)
 
 

@@ -108,7 +108,7 @@ class Checkpoint:
         if source.converter is None:
             return self._stored.read(source.tensors[0][0])
         if name not in self._made:
-            converter = copy.deepcopy(source.converter)
+            converter: Any = copy.deepcopy(source.converter)
             for stored, pattern in source.tensors:
                 converter.add_tensor(source.first, stored, pattern, lambda stored=stored: self._stored.read(stored))
             try:

@@ -40,7 +40,7 @@ def fill(
                 kind = dtype if buffer.is_floating_point() else buffer.dtype
                 owner._buffers[name] = checkpoint.read(_join(path, name), buffer.shape, kind, device)
     _take_out(model, {path for path, _ in kept}, Absent(dtype, device))
-    model.eval()
+    model.train(False)
 
 
 class Absent(nn.Module):

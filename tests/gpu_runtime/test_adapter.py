@@ -82,7 +82,7 @@ def expected(model: Any, embeds: torch.Tensor, ids: list[int], **how: Any) -> to
     """The same by the decoder of transformers, in one piece."""
     with torch.inference_mode():
         hidden = model.get_decoder()(inputs_embeds=embeds[None], use_cache=False, **how).last_hidden_state
-        table = model.get_output_embeddings()(hidden)[0].float().log_softmax(-1)
+        table: torch.Tensor = model.get_output_embeddings()(hidden)[0].float().log_softmax(-1)
     return table[:-1].gather(-1, torch.tensor(ids)[1:, None])[:, 0]
 
 

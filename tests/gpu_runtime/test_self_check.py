@@ -56,7 +56,8 @@ def test_so_does_what_is_wrong_in_later_pieces_only(tmp_path: Path, monkeypatch:
 
     def forgetful(self: PagedAttention, layer: int, query: Any, kv: Any, chunk: Any, how: How) -> torch.Tensor:
         chunk.start = 0
-        return prefill(self, layer, query, kv, chunk, how)
+        out: torch.Tensor = prefill(self, layer, query, kv, chunk, how)
+        return out
 
     monkeypatch.setattr(PagedAttention, "_prefill", forgetful)
     with pytest.raises(EngineError, match="its logits for a prompt computed in pieces differ"):
