@@ -85,11 +85,15 @@ def _fuse_layer(layer: Any, config: Any) -> Layer:
         norm2=layer.post_attention_layernorm.weight.detach(),
         gate_up=Linear(torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]).detach(), _joined_bias(mlp)),
         down=_linear(mlp.down_proj),
-        how=How(
-            scale=float(attention.scaling),
-            window=getattr(attention, "sliding_window", getattr(config, "sliding_window", None)),  # Mistral: one for all layers
-        ),
+        how=How(scale=float(attention.scaling), window=_window(attention, config)),
     )
+
+
+def _window(attention: Any, config: Any) -> int | None:
+    """As the layer's own class has it: a configuration may state a window that its class does not look at."""
+    if type(attention).__name__ == "MistralAttention":  # one for all layers
+        return getattr(config, "sliding_window", None)
+    return getattr(attention, "sliding_window", None)
 
 
 def _linear(module: nn.Linear) -> Linear:

@@ -101,9 +101,10 @@ class Runner:
             raise ValueError("it has no prompt.")
         planes = None
         if new.positions is not None:
-            planes = np.frombuffer(new.positions, dtype="<i4").reshape(-1, new.prompt_tokens)
-            if planes.shape[1] != new.prompt_tokens:
-                raise ValueError("its rotary positions are not as many as its prompt tokens.")
+            flat = np.frombuffer(new.positions, dtype="<i4")
+            if len(flat) != self._facts.position_planes * new.prompt_tokens:
+                raise ValueError("its rotary positions are not as many as its prompt tokens have.")
+            planes = flat.reshape(-1, new.prompt_tokens)
         prompt, output = new.token_ids[: new.prompt_tokens], new.token_ids[new.prompt_tokens :]
         sayable = [token for token in prompt if token < vocab]
         guide = new.sampling.structured_outputs

@@ -25,8 +25,8 @@ class HashChain:
         self._planes = _planes(prepared.positions, len(prepared.token_ids))
         self._delta = prepared.position_delta
         length = len(prepared.token_ids)
-        turned = f" {length}" if rope_bound is not None and length > rope_bound else ""
-        self._parent = sha256(f"thespis blocks{turned} {prepared.tenant}".encode()).digest()
+        turned = length if rope_bound is not None and length > rope_bound else 0
+        self._parent = sha256(f"thespis blocks {turned} {prepared.tenant}".encode()).digest()
         self.hashes: list[bytes] = []
 
     def extend(self, prompt: tuple[int, ...], output: list[int], tokens: int) -> None:

@@ -122,28 +122,38 @@ def _run(served: Model, tokens: torch.Tensor, attention: PagedAttention, model: 
 
 
 class _Watched(PagedAttention):
-    """Counts which layers call."""
+    """Which layers call, and how far back each looks: a short prompt does not show that."""
 
     def __init__(self, pool: KvPool) -> None:
         super().__init__(pool)
         self.layer = -1
         """The last that called."""
         self._calls: Counter[int] = Counter()
+        self._windows: dict[int, int | None] = {}
 
     def __call__(self, layer: int, query: torch.Tensor, kv: torch.Tensor, how: How) -> torch.Tensor:
         self.layer = layer
         self._calls[layer] += 1
+        self._windows[layer] = how.window
         return super().__call__(layer, query, kv, how)
 
     def judge(self, model: ModelFacts, steps: int) -> None:
-        """Raises EngineError where a layer did not call once a step."""
+        """Raises EngineError where a layer did not call once a step, or with another window than the facts say."""
         for group in model.kv_groups:
             for layer in group.layers:
                 calls = self._calls.pop(layer, 0)
                 if calls != steps:
                     raise _refusal(model, f"its layer {layer} calls its attention {calls} times in {steps} steps")
+                window = self._windows[layer]
+                if _bounded(window, model) != _bounded(group.window, model):
+                    raise _refusal(model, f"its layer {layer} has a window of {window} tokens; its facts say {group.window}")
         if self._calls:
             raise _refusal(model, f"its layer {min(self._calls)} is not among its facts")
+
+
+def _bounded(window: int | None, model: ModelFacts) -> int | None:
+    """A window of the whole context is none."""
+    return None if window is None or window >= model.context else window
 
 
 def _refusal(model: ModelFacts, why: str) -> EngineError:

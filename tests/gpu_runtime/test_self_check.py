@@ -84,6 +84,22 @@ def test_a_mask_of_another_kind_is_found_though_no_short_prompt_shows_it(tmp_pat
     load(msgspec.structs.replace(facts, context=64))  # within one chunk it is causal
 
 
+def test_a_layer_that_looks_back_otherwise_than_the_facts_say(tmp_path: Path) -> None:
+    """Twelve tokens reach no edge of a window: the logits cannot show it."""
+    facts = tiny(tmp_path)
+    (group,) = facts.kv_groups
+    windowed = msgspec.structs.replace(facts, kv_groups=(msgspec.structs.replace(group, window=64),))
+    with pytest.raises(EngineError, match="its layer 0 has a window of None tokens; its facts say 64"):
+        load(windowed)
+
+
+def test_a_window_that_a_class_does_not_look_at_is_none_when_fused(tmp_path: Path) -> None:
+    """Texts of Mistral were published as Llama's, with the window still in the file."""
+    facts = tiny(tmp_path, sliding_window=64)
+    assert [group.window for group in facts.kv_groups] == [None]
+    load_language_model(facts, torch.float32, CPU)
+
+
 def test_a_state_beside_keys_and_values(tmp_path: Path) -> None:
     facts = tiny(tmp_path, "Lfm2", num_hidden_layers=2, layer_types=["conv", "full_attention"])
     with pytest.raises(EngineError, match="Models of type 'lfm2' keep a state beside keys and values, which is not built"):

@@ -28,3 +28,12 @@ def test_every_plane_counts_from_the_block_in_which_it_differs(count: int, plane
     other = hashes(planes)
     assert [a == b for a, b in zip(same, other, strict=True)] == [True, False, False]
     assert hashes(None) != same
+
+
+def test_no_tenant_is_named_like_another_with_a_length() -> None:
+    def of(tenant: str, rope_bound: int | None) -> list[bytes]:
+        chain = HashChain(msgspec.structs.replace(prepared("r", TOKENS), tenant=tenant), (), 4, rope_bound)
+        chain.extend(TOKENS, [], len(TOKENS))
+        return chain.hashes
+
+    assert of("12 a", None) != of("a", 8) != of("a", None)
