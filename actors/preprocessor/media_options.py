@@ -22,8 +22,12 @@ NESTED: dict[Modality, str] = {"image": "images_kwargs", "video": "videos_kwargs
 """Processor options of one modality alone, as transformers' processors take them; they go before those of all."""
 SOUND_SWITCH = "use_audio_in_video"
 """A processor option of the whole prompt, to which it adds items."""
-COSTLY = ("max_pixels", "num_frames", "fps", "max_duration")
-"""Options of which the operator's own value is a ceiling; the first of them of pictures too."""
+COSTLY: dict[Modality, tuple[str, ...]] = {
+    "image": ("max_pixels", "max_patches", "max_slice_nums", "max_image_tokens", "max_soft_tokens", "max_crops"),
+    "video": ("max_pixels", "num_frames", "fps", "max_duration", "max_frames", "max_slice_nums", "max_soft_tokens"),
+    "audio": (),
+}
+"""Options of which the operator's own value is a ceiling."""
 
 
 class MediaOptions:
@@ -192,7 +196,7 @@ def _ceilings(config: PreprocessorConfig, modality: Modality) -> Options:
         if "width" in limit and "height" in limit:
             sources.append({"max_pixels": limit["width"] * limit["height"]})
     found: Options = {}
-    for name in COSTLY if modality == "video" else COSTLY[:1]:
+    for name in COSTLY[modality]:
         values = [value for source in sources if isinstance(value := source.get(name), int | float) and value > 0]
         if values:
             found[name] = min(values)

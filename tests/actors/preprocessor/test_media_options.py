@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from thespis.actors.preprocessor.media_options import MediaOptions
@@ -106,6 +107,16 @@ def test_S50_pixels_are_clamped(checkpoints: Checkpoints, operator: Any, asked: 
     """The tiny model's own range is 3136 to 9408."""
     rules = rules_of(checkpoints, mm_processor_kwargs=operator)
     assert rules.of(asking(IMAGE, mm_processor_kwargs=asked), 0) == (effective, {})
+
+
+def test_S50_pieces_and_frames_are_clamped(checkpoints: Checkpoints) -> None:
+    """Whatever a model's processor calls what costs."""
+    config = config_of(checkpoints("qwen_omni"), mm_processor_kwargs={"max_patches": 4, "max_frames": 8})
+    names = {"image": ("max_patches",), "video": ("max_frames",)}
+    rules = MediaOptions(msgspec.structs.replace(config, model=msgspec.structs.replace(config.model, media_options=names)))
+    asked = asking(IMAGE, VIDEO, mm_processor_kwargs={"max_patches": 12, "max_frames": 768})
+    assert rules.of(asked, 0)[0] == {"max_patches": 4}
+    assert rules.of(asked, 1)[0] == {"max_frames": 8}
 
 
 @pytest.mark.parametrize(
