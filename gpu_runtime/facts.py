@@ -1,6 +1,5 @@
 """The facts of a checkpoint: what its files state, what transformers fills in, and what its modules show on meta."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +22,13 @@ DEFAULT_CONTEXT = 2048
 """Of a model that states none."""
 
 
-def model_facts(folder: str | Path, overrides: Mapping[str, Any] | None = None) -> ModelFacts:
+def model_facts(folder: str | Path) -> ModelFacts:
     """Everything that more than one process needs of the checkpoint in `folder`; takes a second or two, and no weights.
 
-    `overrides`: the processor's options that the operator has set. Raises EngineError that says what is missing, broken or not
-    supported, and what to do.
+    Raises EngineError that says what is missing, broken or not supported, and what to do.
     """
     facts = decoder_facts(folder)
-    processor = load(facts.path, overrides)
+    processor = load(facts.path)
     placeholders = processor.placeholders()
     ranges = {modality: processor.pixel_range(modality) for modality in placeholders}
     return msgspec.structs.replace(

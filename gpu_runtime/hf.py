@@ -19,6 +19,9 @@ from ..protocol.errors import EngineError
 from .config_forms import Json, class_called, forms_of, lost_of, text_config, text_part, unwrap
 from .weights.checkpoint import Checkpoint
 
+MOST_LAYERS = 4096
+"""Of any part of a model: each is built, even on meta, and a file may state any number."""
+
 __all__ = ["Json", "build_on_meta", "load_config", "model_class", "read_config", "text_config", "text_part", "unwrap"]
 
 
@@ -32,6 +35,7 @@ def load_config(folder: str | Path) -> PreTrainedConfig:
     stated = unwrap(raw).get("model_type")
     if stated not in CONFIG_MAPPING:
         raise EngineError(_unknown(stated, raw, name))
+    _refuse_endless(raw, name)
     lost, fitting = "", list[PreTrainedConfig]()
     for form in forms_of(raw):
         config = _from_dict(form, name)
@@ -119,6 +123,14 @@ def _unknown(kind: Any, raw: Json, name: str) -> str:
             "is never run: give a checkpoint that was converted for transformers."
         )
     return f"Models of type {kind!r} are not supported: transformers {transformers.__version__} has no such type."
+
+
+def _refuse_endless(part: Json, name: str) -> None:
+    for key, value in part.items():
+        if isinstance(value, dict):
+            _refuse_endless(value, name)
+        elif isinstance(value, int) and value > MOST_LAYERS and (key.endswith("layers") or key == "depth"):
+            raise EngineError(f"The config.json of {name!r} is broken: {key}={value} is beyond all measure.")
 
 
 def _from_dict(form: Json, name: str) -> PreTrainedConfig:

@@ -16,7 +16,6 @@ class FactsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """The checkpoint's folder."""
     cuda: bool
     """The model will be on a GPU."""
-    processor_kwargs: dict[str, Any]
 
 
 class FetcherConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

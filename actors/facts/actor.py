@@ -37,7 +37,7 @@ def main(launch: Launch) -> None:
     link.start_heartbeats()
     config = msgspec.json.decode(welcome.config, type=FactsConfig)
     try:
-        facts = model_facts(config.model, config.processor_kwargs)
+        facts = model_facts(config.model)
         link.send(Facts(launch.role, launch.epoch, facts, _gpu_bytes() if config.cuda else None))
     except EngineError as error:
         link.send(Fatal(launch.role, launch.epoch, str(error)))

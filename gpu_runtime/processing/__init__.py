@@ -4,7 +4,8 @@
 item in a prompt, and the rotary positions of its tokens, all independent of what else the prompt holds.
 """
 
+from .options import SAMPLING
 from .processor import Processor, load
 from .types import Clip, Kind, Part, ProcessedItem
 
-__all__ = ["Clip", "Kind", "Part", "ProcessedItem", "Processor", "load"]
+__all__ = ["SAMPLING", "Clip", "Kind", "Part", "ProcessedItem", "Processor", "load"]

@@ -10,7 +10,8 @@ from ...protocol.request import Modality
 from .types import Clip, Options
 
 _ARGUMENT = {"image": "images", "video": "videos", "audio": "audio"}
-_OPTIONS = {"image": "images_kwargs", "video": "videos_kwargs", "audio": "audio_kwargs"}
+NESTED: dict[str, str] = {"image": "images_kwargs", "video": "videos_kwargs", "audio": "audio_kwargs"}
+"""Under which name a processor's call takes the options of one modality."""
 SUB_PROCESSORS = {
     "image": ("image_processor",),
     "video": ("video_processor",),
@@ -52,7 +53,7 @@ def call(
         more["audio_kwargs"] = {"sampling_rate": rate}
     if sound is not None:
         more.update(audio=[sound], audio_from_video_indices=[0], load_audio_from_video=True)
-    key = _OPTIONS[modality]
+    key = NESTED[modality]
     more[key] = {**more.get(key, {}), **own}
     given = [[media]] if modality == "image" else [media]
     return _asked(processor, placeholder, {_ARGUMENT[modality]: given, **more})

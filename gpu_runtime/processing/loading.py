@@ -123,9 +123,11 @@ def _family_video_class(kind: type[Any], folder: Path) -> type[Any]:
 
 
 def _class(name: str, folder: Path) -> type[Any]:
+    """A file may name anything: what makes no features is not called."""
     found = find_class(name)
-    if found is None:
-        text = f"{name!r}, which a file in {str(folder)!r} names, is not in transformers {transformers.__version__}."
+    if found is None or not issubclass(found, (ImageProcessingMixin, FeatureExtractionMixin)):
+        kind = f"no class of transformers {transformers.__version__} that makes features"
+        text = f"{name!r}, which a file in {str(folder)!r} names, is {kind}."
         raise EngineError(f"{text} Give a checkpoint that was converted for it.")
     return found
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from ...protocol.errors import refuse
 from ...protocol.request import Modality
-from .calls import sub_processor
+from .calls import NESTED, sub_processor
 from .types import Options
 
 BOUNDS = {"min_pixels": "shortest_edge", "max_pixels": "longest_edge"}
@@ -53,7 +53,7 @@ def size_of(processor: Any, modality: Modality) -> dict[str, int] | None:
     part = sub_processor(processor, modality)
     if part is None or "min_pixels" not in getattr(getattr(part, "valid_kwargs", None), "__annotations__", {}):
         return None
-    size = getattr(processor, {"image": "images_kwargs", "video": "videos_kwargs"}[modality], {}).get("size") or part.size
+    size = getattr(processor, NESTED[modality], {}).get("size") or part.size
     found = {name: value for name in BOUNDS.values() if isinstance(value := _value(size, name), int)}
     return found if len(found) == len(BOUNDS) else None
 

@@ -3,12 +3,11 @@
 from typing import Any
 
 from ...protocol.request import Modality
-from .calls import sub_processor
+from .calls import NESTED, sub_processor
 from .options import BOUNDS
 from .types import Options
 
 _ARGUMENT: dict[str, str] = {"image": "image_sizes", "video": "video_sizes", "audio": "audio_lengths"}
-_OPTIONS: dict[str, str] = {"image": "images_kwargs", "video": "videos_kwargs", "audio": "audio_kwargs"}
 
 Extent = tuple[int, int] | tuple[int, int, int] | int
 """(height, width) of a picture; (frames, height, width) of a clip; samples of a sound."""
@@ -23,7 +22,7 @@ def preview(processor: Any, modality: Modality, extent: Extent, options: Options
     size = options.get("size", {})
     bounds = {name: size[edge] for name, edge in BOUNDS.items() if edge in size}  # some classes read one form, some the other
     try:
-        made = count(**{_ARGUMENT[modality]: extents, _OPTIONS[modality]: {**options, **bounds}})
+        made = count(**{_ARGUMENT[modality]: extents, NESTED[modality]: {**options, **bounds}})
         (tokens,) = made[f"num_{modality}_tokens"]
     except (ValueError, TypeError, KeyError, AttributeError, IndexError, ArithmeticError):
         return None

@@ -1,7 +1,6 @@
 """One checkpoint's processor: features, run and positions of one item at a time."""
 
 import warnings
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -35,22 +34,21 @@ from .types import Clip, Kind, Options, Part, ProcessedItem
 Samples = NDArray[np.float32]
 
 
-def load(folder: str | Path, overrides: Mapping[str, Any] | None = None) -> "Processor":
-    """The processor of the checkpoint in `folder`; `overrides` are options of every item that has none of its own.
+def load(folder: str | Path) -> "Processor":
+    """The processor of the checkpoint in `folder`.
 
     Raises EngineError naming what the folder lacks, or what transformers does not have.
     """
-    return Processor(Path(folder), dict(overrides or {}))
+    return Processor(Path(folder))
 
 
 class Processor:
     """Needs no device and no weights. Its answers do not depend on what it was asked before."""
 
-    def __init__(self, folder: Path, overrides: Options) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._config = hf.load_config(folder)
         self._model = hf.model_class(self._config)
-        self._overrides = overrides
         self._processor = load_processor(folder, self._config)
         self._rules = rules_of(type(self._processor))
         self._ids = embedding_ids(self._config, self._processor)
@@ -135,7 +133,7 @@ class Processor:
         """Indices, never falling, of the frames of a clip that the checkpoint's own processor looks at: no other need be
         decoded. `total` frames at `fps` a second. None: it does not choose by itself."""
         clips = sub_processor(self._processor, "video")
-        return None if clips is None else choose_frames(clips, total, fps, {**self._overrides, **options})
+        return None if clips is None else choose_frames(clips, total, fps, options)
 
     def size(self, modality: Modality, extent: Extent, options: Options, siblings: bool = False) -> int | None:
         """At least so many tokens an item takes, known before any work on it; None: its class does not say."""
@@ -169,8 +167,7 @@ class Processor:
         """Options in effect for one item, as the processor's call takes them. RequestError for a modality that is not taken."""
         if modality not in self._named:
             raise refuse("unsupported", f"This model takes no {modality} items.")
-        given = {**self._overrides, **options}
-        known = {name: value for name, value in given.items() if name in self.options(modality) and value is not None}
+        known = {name: value for name, value in options.items() if name in self.options(modality) and value is not None}
         return as_called(self._processor, modality, known)
 
     def _item(self, modality: Modality, media: Any, called: Options, siblings: bool, sound: Samples | None) -> ProcessedItem:

@@ -139,6 +139,7 @@ def test_what_is_refused_says_what_and_why(tmp_path: Path) -> None:
     assert "model_type is missing" in refusal(write(tmp_path, hidden_size=3))
     assert "encoder" in refusal(write(tmp_path, model_type="whisper"))
     assert "broken" in refusal(write(tmp_path, model_type="qwen3", hidden_size="many"))
+    assert "num_layers=1000000000 is beyond" in refusal(write(tmp_path, model_type="qwen3", vision={"num_layers": 10**9}))
     (tmp_path / "config.json").write_text("[1]")
     assert "no JSON object" in refusal(tmp_path)
 

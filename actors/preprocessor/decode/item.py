@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ....gpu_runtime.processing import Clip, Part, ProcessedItem, Processor
+from ....gpu_runtime.processing import SAMPLING, Clip, Part, ProcessedItem, Processor
 from ....protocol.blobs import ITEM_SIZE
 from ....protocol.errors import refuse
 from ....protocol.request import CLIP_FACTS, Embeds, Encoded, FrameList, Frames, Modality, PackedEmbeds, Pixels, Samples, Source
@@ -25,8 +25,6 @@ Array = NDArray[Any]
 
 DEFAULT_FRAMES = 32
 """Frames of a clip that are looked at where neither caller nor model says how many."""
-SAMPLING = frozenset({"fps", "num_frames", "min_frames", "max_frames", "do_sample_frames"})
-"""Options of which frames are looked at."""
 SHORTEST_TRACK_SECONDS = 1 / 20
 """A clip's sound that is shorter holds less than the smallest piece that an audio tower takes."""
 GRID_FILE_BYTES = 1 << 20

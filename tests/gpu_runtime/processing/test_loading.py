@@ -35,8 +35,8 @@ def test_pictures_are_pillows_whatever_the_folder_calls_their_class(name: str, t
     assert type(parts_of(folder).image_processor).__name__ == "Qwen2VLImageProcessorPil"
 
 
-@pytest.mark.parametrize("name", ["CLIPFeatureExtractor", "NoSuchImageProcessor"])
-def test_a_class_that_is_gone_is_named_at_the_start(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["CLIPFeatureExtractor", "NoSuchImageProcessor", "GenerationConfig"])
+def test_a_class_that_is_gone_or_makes_no_features_is_named_at_the_start(name: str, tmp_path: Path) -> None:
     folder = rewritten(build("llava", tmp_path), "preprocessor_config.json", image_processor_type=name)
     with pytest.raises(EngineError, match=name):
         load(folder)

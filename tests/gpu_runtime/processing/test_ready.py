@@ -96,11 +96,6 @@ def test_a_modality_that_the_model_has_not_is_refused(qwen: Processor) -> None:
         qwen.item("audio", np.zeros(16000, np.float32), {})
 
 
-def test_options_of_the_start_hold_where_an_item_has_none(zoo: Zoo) -> None:
-    small, picture = load(zoo("qwen2_vl"), {"max_pixels": 6272}), Image.new("RGB", (200, 200))
-    assert small.item("image", picture, {}).rows < small.item("image", picture, {"max_pixels": 50_000}).rows
-
-
 @pytest.mark.parametrize(("name", "option"), [("internvl", "max_patches"), ("ovis2", "max_patches")])
 def test_a_number_of_pieces_beyond_all_measure_is_refused(name: str, option: str, zoo: Zoo) -> None:
     ours, picture = load(zoo(name)), Image.new("RGB", (100, 60))
