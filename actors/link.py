@@ -53,10 +53,10 @@ class DirectorLink:
         socket.connect(self._endpoint)
         return socket
 
-    def hello(self, seconds: float = HELLO_SECONDS) -> Welcome | Refused:
-        """Introduce this process. Raises TimeoutError where no director answers within `seconds`."""
+    def hello(self, seconds: float | None = None) -> Welcome | Refused:
+        """Introduce this process. Raises TimeoutError where no director answers within `seconds`, or `HELLO_SECONDS`."""
         self.send(Hello(self.role, self.epoch, os.getpid(), VERSION))
-        if not self.socket.poll(int(seconds * 1000)):
+        if not self.socket.poll(int((HELLO_SECONDS if seconds is None else seconds) * 1000)):
             raise TimeoutError("no director answers in the run directory")
         answer = self._decoder.decode(self.socket.recv())
         assert isinstance(answer, Welcome | Refused)  # the director knows this identity from the Hello only
