@@ -8,7 +8,7 @@ import transformers
 from transformers import GenerationMixin, PreTrainedConfig, PreTrainedModel
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-Json = dict[str, Any]
+from ..protocol.json_files import Json
 
 WRAPPER = "thinker_config"
 """The part that reads and answers, of a model which also speaks."""

@@ -10,8 +10,9 @@ from ..protocol.checkpoint import inspect
 from ..protocol.end_tokens import end_tokens
 from ..protocol.errors import EngineError
 from ..protocol.facts import ModelFacts
+from ..protocol.json_files import Json
 from ..protocol.weight_files import stored_dtype
-from .hf import Json, build_on_meta, load_config, read_config, text_config, text_part, unwrap
+from .hf import build_on_meta, load_config, read_config, text_config, text_part, unwrap
 from .measure import deepstack_levels, measure_layers, per_layer_width, position_planes, span_layers
 from .processing import load
 from .tokenizer_parts import tokenizer_parts

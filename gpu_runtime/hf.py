@@ -4,7 +4,6 @@
 where a file's form, flat or nested, is not its class's. So each form is tried, and what the file states must come out of it.
 """
 
-import json
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,14 @@ from transformers.models.auto import modeling_auto
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from ..protocol.errors import EngineError
-from .config_forms import Json, class_called, forms_of, lost_of, text_config, text_part, unwrap
+from ..protocol.json_files import Json, read_object
+from .config_forms import class_called, forms_of, lost_of, text_config, text_part, unwrap
 from .weights.checkpoint import Checkpoint
 
 MOST_LAYERS = 4096
 """Of any part of a model: each is built, even on meta, and a file may state any number."""
 
-__all__ = ["Json", "build_on_meta", "load_config", "model_class", "read_config", "text_config", "text_part", "unwrap"]
+__all__ = ["build_on_meta", "load_config", "model_class", "read_config", "text_config", "text_part", "unwrap"]
 
 
 def load_config(folder: str | Path) -> PreTrainedConfig:
@@ -69,14 +69,9 @@ def _of_the_weights(folder: Path, configs: list[PreTrainedConfig]) -> PreTrained
 
 def read_config(folder: str | Path) -> Json:
     """config.json as it stands. Raises EngineError where there is none, or no object in it."""
-    try:
-        raw = json.loads((Path(folder) / "config.json").read_bytes())
-    except OSError as error:
-        raise EngineError(f"config.json in {str(folder)!r} cannot be read: {error.strerror}.") from None
-    except (ValueError, RecursionError):
-        raise EngineError(f"config.json in {str(folder)!r} cannot be read as JSON.") from None
-    if not isinstance(raw, dict):
-        raise EngineError(f"config.json in {str(folder)!r} holds no JSON object.")
+    raw = read_object(Path(folder), "config.json")
+    if not raw:
+        raise EngineError(f"{str(folder)!r} has no config.json, or one that states nothing.")
     return raw
 
 

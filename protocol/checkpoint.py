@@ -4,9 +4,9 @@ from pathlib import Path
 
 import msgspec
 
-from .end_tokens import Json, read_object
 from .errors import EngineError
 from .foreign import foreign_file, foreign_folder, foreign_name
+from .json_files import Json, read_object
 from .weight_files import fingerprint
 
 

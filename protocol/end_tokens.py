@@ -1,6 +1,5 @@
 """Which tokens end an answer. Published checkpoints name them in up to five places that do not agree: all of them count."""
 
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -8,8 +7,7 @@ from typing import Any
 import msgspec
 
 from .errors import EngineError
-
-Json = dict[str, Any]
+from .json_files import Json, read_object
 
 
 class _Added(msgspec.Struct):
@@ -74,18 +72,3 @@ def token_id(folder: Path, text: str) -> int | None:
         id = vocabulary.get(text)
         return id if isinstance(id, int) else None
     return next((id for id, entry in enumerate(vocabulary) if entry[:1] == [text]), None)
-
-
-def read_object(folder: Path, name: str) -> Json:
-    """A file's JSON object; {}: there is no such file. Raises EngineError for one that cannot be read, or holds no object."""
-    try:
-        value = json.loads((folder / name).read_bytes())
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        raise EngineError(f"{name} in {str(folder)!r} cannot be read: {error.strerror}.") from None
-    except (ValueError, RecursionError):
-        raise EngineError(f"{name} in {str(folder)!r} cannot be read as JSON.") from None
-    if not isinstance(value, dict):
-        raise EngineError(f"{name} in {str(folder)!r} holds no JSON object.")
-    return value

@@ -16,7 +16,7 @@ from typing import Any
 from transformers.utils import logging as library_logging
 
 from thespis.gpu_runtime.facts import end_ids, stated_dtype
-from thespis.gpu_runtime.hf import Json, build_on_meta, load_config, read_config, text_config, text_part, unwrap
+from thespis.gpu_runtime.hf import build_on_meta, load_config, read_config, text_config, text_part, unwrap
 from thespis.gpu_runtime.measure import (
     Layers,
     deepstack_levels,
@@ -26,6 +26,7 @@ from thespis.gpu_runtime.measure import (
     span_layers,
 )
 from thespis.protocol.errors import EngineError
+from thespis.protocol.json_files import Json
 
 
 def main() -> None:

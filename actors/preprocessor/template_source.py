@@ -8,7 +8,7 @@ from pathlib import Path
 from ...protocol.checkpoint import CheckpointFolder
 from ...protocol.errors import EngineError
 from ...protocol.facts import ModelFacts
-from .files import read_json
+from ...protocol.json_files import read_object
 
 BUILT_IN = Path(__file__).parent / "chat_templates"
 BUILT_IN_OF = {
@@ -90,7 +90,7 @@ def _of_processor(folder: Path) -> str | None:
 
 
 def _template_in(folder: Path, name: str) -> str | None:
-    template = read_json(folder, name).get("chat_template")
+    template = read_object(folder, name).get("chat_template")
     if isinstance(template, list) and template:  # several named ones
         named = {entry["name"]: entry["template"] for entry in template}
         return str(named.get("default") or next(iter(named.values())))

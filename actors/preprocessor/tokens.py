@@ -11,7 +11,7 @@ from tokenizers import AddedToken, Tokenizer
 
 from ...protocol.errors import EngineError
 from ...protocol.facts import ModelFacts
-from .files import read_json
+from ...protocol.json_files import read_object
 
 _OPEN, _CLOSE = "\U000f0000", "\U000f0001"
 """Private-use characters around a special token's spelling in somebody's text; never in a prompt otherwise."""
@@ -187,7 +187,7 @@ def read_tokenizer(model: ModelFacts) -> TextTokenizer:
     folder = Path(model.path)
     texts = [text for place in model.placeholders.values() for text in (place.token, place.embed_token)]
     return TextTokenizer(
-        str(folder / "tokenizer.json"), read_json(folder, "tokenizer_config.json"), texts, model.tokenizer_parts
+        str(folder / "tokenizer.json"), read_object(folder, "tokenizer_config.json"), texts, model.tokenizer_parts
     )
 
 

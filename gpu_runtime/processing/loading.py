@@ -1,6 +1,5 @@
 """A checkpoint's own processor, from its folder alone: no code of the checkpoint runs, no address is opened."""
 
-import json
 from importlib import import_module
 from importlib.util import find_spec
 from inspect import signature
@@ -15,10 +14,10 @@ from transformers.processing_utils import ProcessorMixin
 from transformers.video_processing_utils import VideoProcessorMixin
 
 from ...protocol.errors import EngineError
+from ...protocol.json_files import Json, read_object
 from .rules import rules_of
 from .stand_in import find_class
 
-Json = dict[str, Any]
 _hf: Any = transformers  # untyped where it loads
 _auto: Any = transformers.models.auto
 
@@ -32,7 +31,7 @@ def load_processor(folder: Path, config: PreTrainedConfig) -> Any:
 
     Raises EngineError naming what the folder lacks, or what transformers does not have.
     """
-    files = {name: _json(folder / name) for name in _FILES}
+    files = {name: read_object(folder, name) for name in _FILES}
     name = next((str(found) for file in files.values() if (found := file.get("processor_class"))), None)
     name = name or _auto.processing_auto.PROCESSOR_MAPPING_NAMES.get(config.model_type)
     if name is None:
@@ -64,7 +63,7 @@ def _build(kind: type[Any], folder: Path, config: PreTrainedConfig) -> Any:
 
 
 def _says_size_of_clips(folder: Path) -> bool:
-    own = _json(folder / _FILES[0]).get("video_processor") or _json(folder / _FILES[2])
+    own = read_object(folder, _FILES[0]).get("video_processor") or read_object(folder, _FILES[2])
     return any(own.get(name) is not None for name in ("size", "min_pixels", "max_pixels"))
 
 
@@ -144,16 +143,6 @@ def _derived(kind: type[Any], config: PreTrainedConfig, said: Json) -> Json:
     if "vision_feature_select_strategy" not in wanted or "num_additional_image_tokens" not in wanted:
         return {}
     return {name: value for name, value in known.items() if said.get(name) is None and value is not None}
-
-
-def _json(path: Path) -> Json:
-    try:
-        value = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, RecursionError) as error:
-        raise EngineError(f"{path.name} in {str(path.parent)!r} cannot be read as JSON.") from error
-    return value if isinstance(value, dict) else {}
 
 
 def _said(error: Exception) -> str:

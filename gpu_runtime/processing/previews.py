@@ -31,8 +31,8 @@ def preview(processor: Any, modality: Modality, extent: Extent, options: Options
 
 def _fewest(part: Any, options: Options) -> int | None:
     """Rows of the smallest area that a caller asks for, of a class that says nothing."""
-    side = getattr(part, "patch_size", None), getattr(part, "merge_size", None)
+    patch, merge = getattr(part, "patch_size", None), getattr(part, "merge_size", None)
     least = options.get("size", {}).get("shortest_edge")
-    if least is None or not all(isinstance(length, int) for length in side):
+    if least is None or not isinstance(patch, int) or not isinstance(merge, int):
         return None
-    return int(least) // (side[0] * side[1]) ** 2
+    return int(least) // (patch * merge) ** 2
