@@ -5,6 +5,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import torch
@@ -12,8 +13,8 @@ import torch
 from thespis.tests.zoo.catalog import NAMES, animal, build
 
 ROOT = Path(__file__).parents[2]
-SCHEMAS = torch.library.Library("torchvision", "FRAGMENT")
-"""Kept, since what it defines goes with it."""
+KEPT: list[Any] = []
+"""Of torch's libraries: what one defines goes with it."""
 
 
 def main() -> int:
@@ -31,10 +32,10 @@ def main() -> int:
 def lend(folder: Path) -> None:
     """Let the oracle's transformers find torchvision, which beside a torch for CPUs lacks the schema of two operators."""
     sys.path.append(str(folder))
-    library = torch.library.Library("torchvision", "DEF")
+    library: Any = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
     for name in ("nms", "qnms"):
         library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    lend.library = library  # type: ignore[attr-defined]
+    KEPT.append(library)
 
 
 def run(types: list[str] | None, out: Path, budget: float | None) -> int:
@@ -45,7 +46,7 @@ def run(types: list[str] | None, out: Path, budget: float | None) -> int:
     from .page import page
     from .row import EQUAL, NOT_ASKED, Row, Table, make_row
 
-    transformers.logging.set_verbosity_error()
+    transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     kept = out.with_suffix(".json")
     table = msgspec.json.decode(kept.read_bytes(), type=Table) if kept.exists() else None
     if table is None or table.transformers != transformers.__version__:

@@ -66,7 +66,7 @@ def test_so_does_what_is_wrong_in_later_pieces_only(tmp_path: Path, monkeypatch:
 
 def test_what_our_attention_does_not_do_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     facts = tiny(tmp_path)
-    plain = ours.attention
+    plain: Any = ours.attention
 
     def asking(module: Any, *tensors: Any, **given: Any) -> Any:
         return plain(module, *tensors, **given, **({"position_bias": 1} if module.layer_idx == 1 else {}))

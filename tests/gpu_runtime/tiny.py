@@ -55,7 +55,8 @@ def make(kind: Any, config: Any, folder: Path, seed: int = 0) -> Any:
 def facts_of(folder: Path, **changes: Any) -> ModelFacts:
     """As `model_facts` finds them, for a folder without a tokenizer."""
     config = load_config(folder)
-    model, text = build_on_meta(config), text_config(config)
+    model: Any = build_on_meta(config)
+    text = text_config(config)
     planes, spans, levels = position_planes(model), span_layers(model), deepstack_levels(model)
     width, vocab = per_layer_width(model), model.get_output_embeddings().weight.shape[0]
     layers = measure_layers(model, int(text.max_position_embeddings))

@@ -185,9 +185,10 @@ def qwen2_5_omni() -> Animal:
         },
         model="Qwen2_5OmniThinkerForConditionalGeneration",
         tokens=tokens,
-        tokenizer=chatml_tokenizer(
-            special=OMNI[1:], extra_special_tokens=NAMES, processor_class="Qwen2_5OmniProcessor", **NAMES
-        ),
+        tokenizer={
+            **chatml_tokenizer(special=OMNI[1:], extra_special_tokens=NAMES, processor_class="Qwen2_5OmniProcessor"),
+            **NAMES,
+        },
         files={
             "preprocessor_config.json": {
                 **sounds(300, "Qwen2_5OmniProcessor"),
