@@ -27,7 +27,8 @@ class LengthRope(nn.Module):
         self._turn: Any = inspect.unwrap(type(rotary).forward)
         """Cosines and sines by the module's frequencies as they are: without its look at the lengths."""
         self._lengths: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
-        self._chosen: OrderedDict[int, Any] = OrderedDict()
+        self._chosen: OrderedDict[tuple[int, *tuple[Any, ...]], Any] = OrderedDict()
+        """By length and what else the module is asked for: the frequencies of some differ from layer type to layer type."""
         self._distinct: dict[bytes, Any] = {}
 
     def begin(self, lengths: NDArray[np.int64]) -> None:
@@ -52,16 +53,17 @@ class LengthRope(nn.Module):
 
     def _for(self, length: int, x: torch.Tensor, position_ids: torch.Tensor, more: dict[str, Any]) -> Any:
         """A copy of the module with the frequencies that it chooses for one sequence of `length` positions."""
-        if length not in self._chosen:
+        asked = (length, *more.values())
+        if asked not in self._chosen:
             rotary: Any = copy.copy(self._rotary)
             rotary._buffers = {name: buffer.clone() for name, buffer in self._rotary._buffers.items() if buffer is not None}
             rotary(x, position_ids.new_full((*position_ids.shape[:-1], 1), length - 1), **more)
             key = b"".join(buffer.cpu().numpy().tobytes() for buffer in rotary._buffers.values())
-            self._chosen[length] = self._distinct.setdefault(key, rotary)
+            self._chosen[asked] = self._distinct.setdefault(key, rotary)
             if len(self._chosen) > KEPT:
                 self._chosen.popitem(last=False)
                 self._distinct = {key: one for key, one in self._distinct.items() if one in self._chosen.values()}
-        return self._chosen[length]
+        return self._chosen[asked]
 
 
 def fix_lengths(decoder: nn.Module) -> list[LengthRope]:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import transformers
@@ -149,6 +150,21 @@ def test_frequencies_that_grow_with_a_prompt_are_those_of_each_prompt_alone() ->
     rope.begin(torch.full((3,), 64).numpy())  # a later step of one of them
     cos, _ = decoder.rotary_emb(torch.zeros(1), torch.tensor([[5, 6, 70]]))
     torch.testing.assert_close(cos[0, :2], wanted[2][5:7])
+
+
+def test_each_kind_of_layer_has_its_own_frequencies() -> None:
+    """Those of the first kind that is asked for must not stand for those of a kind that grows with lengths."""
+    kinds = ["sliding_attention", "full_attention"]
+    ropes = {kinds[0]: {"rope_type": "default"}, kinds[1]: {"rope_type": "dynamic", "factor": 4.0}}
+    ropes = {kind: {**rope, "rope_theta": 10000.0} for kind, rope in ropes.items()}
+    changes = {"num_hidden_layers": 2, "layer_types": kinds, "max_position_embeddings": 32, "rope_parameters": ropes}
+    config = tf.Gemma3TextConfig(**{**TEXT, **changes})
+    decoder, own = tf.Gemma3TextModel(config), tf.Gemma3TextModel(config).rotary_emb
+    (rope,) = fix_lengths(decoder)
+    rope.begin(np.full(100, 100))
+    for kind in kinds:
+        given = torch.zeros(1), torch.arange(100)[None]
+        torch.testing.assert_close(rope(*given, layer_type=kind)[0], own(*given, layer_type=kind)[0])
 
 
 def test_towers_lie_beside_the_decoder(tmp_path: Path) -> None:
