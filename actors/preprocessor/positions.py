@@ -6,9 +6,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-BASE, NOTHING, ORDINAL = 0, 1, 2
-"""What a position is counted from: where its item begins, nothing (it stands as it is), the item's number in the prompt."""
-
 
 class Block(NamedTuple):
     """An item in the prompt, from token `start` on."""
@@ -19,7 +16,7 @@ class Block(NamedTuple):
     advance: int
     """How far the next token's position lies behind the block's first."""
     anchors: NDArray[np.uint8] | None = None
-    """[P, tokens]; None: all BASE."""
+    """[P, tokens], as in `Decoded`; None: all RUN."""
     ordinal: int = 0
     """How many items of its modality come before it."""
 

@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 from torch import nn
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
+from ...protocol.edges.decode_worker_to_preprocessor import NOTHING, ORDINAL, RUN
 from ...protocol.errors import EngineError
 
-RUN, NOTHING, ORDINAL = 0, 1, 2
-"""Anchors of a position: the run's first position; nothing; how many items of the modality came before."""
 _FAR = 7
 """Tokens that a run is moved by, to see which of its positions go along."""
 _RULE = "get_rope_index"

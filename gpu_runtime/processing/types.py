@@ -53,8 +53,7 @@ class ProcessedItem:
     advance: int = 0
     """Positions from the run's first to what follows it; with `planes` alone."""
     anchors: NDArray[np.uint8] | None = None
-    """[planes, run tokens]: what each entry of `planes` is counted from. 0: the run's first position. 1: nothing.
-    2: how many items of the modality came before. None: all 0."""
+    """[planes, run tokens]: what each entry of `planes` is counted from, as in `Decoded`; None: the run's first position."""
     number: str = ""
     """Goes before `text`, with `{n}`: how many items of the modality came before."""
 

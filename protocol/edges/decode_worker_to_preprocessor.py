@@ -9,6 +9,10 @@ from ..prepared import Timing
 from ..request import Modality
 from ..wire import Message
 
+RUN, NOTHING, ORDINAL = 0, 1, 2
+"""What a rotary position is counted from: where its item begins, nothing (it stands as it is), how many items of the modality
+came before."""
+
 
 class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
     """What one encoder makes of an item; of a clip with its own sound there are two."""
@@ -41,8 +45,7 @@ class Decoded(Message, frozen=True):
     """Rotary positions of the tokens of `text` with all rows, int32 little endian [planes, tokens]; None: they count one by
     one like text."""
     anchors: bytes | None
-    """uint8, as `planes`: what each is counted from, 0 the first of these tokens, 1 nothing, 2 the number of items of the
-    modality before; None: all 0."""
+    """uint8, as `planes`: RUN, NOTHING or ORDINAL of each; None: all RUN."""
     advance: int
     """Positions from the first of these tokens to what follows them."""
     timings: tuple[Timing, ...]

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from thespis.actors.preprocessor.positions import BASE, NOTHING, ORDINAL, Block, compose
+from thespis.actors.preprocessor.positions import Block, compose
+from thespis.protocol.edges.decode_worker_to_preprocessor import NOTHING, ORDINAL, RUN
 
 
 def planes(*rows: list[int]) -> np.ndarray[tuple[int, int], np.dtype[np.int32]]:
@@ -42,7 +43,7 @@ def test_the_delta_continues_the_greatest_position_of_all() -> None:
 
 @pytest.mark.parametrize(("ordinal", "base"), [(0, 3), (2, 0)])
 def test_some_positions_do_not_move_with_their_item(ordinal: int, base: int) -> None:
-    anchors = np.array([[BASE, BASE], [NOTHING, BASE], [ORDINAL, BASE]], np.uint8)
+    anchors = np.array([[RUN, RUN], [NOTHING, RUN], [ORDINAL, RUN]], np.uint8)
     block = Block(base, planes([0, 1], [7, 1], [0, 1]), 2, anchors, ordinal)
     made, _ = composed(base + 2, block)
     assert [row[base:] for row in made] == [[base, base + 1], [7, base + 1], [ordinal, base + 1]]
