@@ -111,6 +111,8 @@ def _vocab(model: Any) -> int:
 def _context(text: PreTrainedConfig) -> int:
     """Positions that the model was made for. Within one chunk of chunked attention everything sees everything before it."""
     context = int(getattr(text, "max_position_embeddings", None) or DEFAULT_CONTEXT)
+    if context < 1:
+        raise EngineError(f"The config.json is broken: max_position_embeddings={context}, which no prompt fits into.")
     chunked = "chunked_attention" in (getattr(text, "layer_types", None) or ())
     return min(context, int(text.attention_chunk_size)) if chunked else context
 
@@ -118,7 +120,7 @@ def _context(text: PreTrainedConfig) -> int:
 def _is_tied(checkpoint: Checkpoint, model: Any) -> bool:
     """A head that is stored is the head, whatever the configuration says.
 
-    Raises EngineError for a model without any, and for other weights that are not there.
+    Raises EngineError for a model without any, and for other weights that are not there, or of another shape.
     """
     head = f"{next(name for name, part in model.named_modules() if part is model.get_output_embeddings())}.weight"
     missing = [name for name in checkpoint.missing() if name != head]
@@ -128,6 +130,7 @@ def _is_tied(checkpoint: Checkpoint, model: Any) -> bool:
             f"The checkpoint {checkpoint.name!r} lacks the weight {missing[0]}{more}: is it whole, and of the type its "
             "config.json says?"
         )
+    checkpoint.check_shapes()
     if checkpoint.holds(head):
         return False
     if any(getattr(part, "tie_word_embeddings", False) for part in (model.config, text_config(model.config))):

@@ -36,6 +36,7 @@ def load_config(folder: str | Path) -> PreTrainedConfig:
     if stated not in CONFIG_MAPPING:
         raise EngineError(_unknown(stated, raw, name))
     _refuse_endless(raw, name)
+    _refuse_nameless(unwrap(raw), name)
     lost, fitting = "", list[PreTrainedConfig]()
     for form in forms_of(raw):
         config = _from_dict(form, name)
@@ -118,6 +119,12 @@ def _unknown(kind: Any, raw: Json, name: str) -> str:
             "is never run: give a checkpoint that was converted for transformers."
         )
     return f"Models of type {kind!r} are not supported: transformers {transformers.__version__} has no such type."
+
+
+def _refuse_nameless(part: Json, name: str) -> None:
+    named = part.get("architectures") or []
+    if not isinstance(named, list) or not all(isinstance(one, str) for one in named):
+        raise EngineError(f"The config.json of {name!r} is broken: architectures={named!r} is no list of names.")
 
 
 def _refuse_endless(part: Json, name: str) -> None:

@@ -188,6 +188,8 @@ def weights_in_memory(model: ModelFacts, itemsize: int) -> int:
 
 def _num_blocks(engine: EngineConfig, model: ModelFacts, sizes: _Sizes) -> int:
     block_bytes = engine.block_size * model.kv_bytes(sizes.itemsize)
+    if not block_bytes:
+        raise EngineError(f"Models of type {model.model_type!r} keep no keys and values of their tokens, which is not built.")
     per_sequence = -(-sizes.context // engine.block_size)
     if engine.kv_cache_gb is not None:
         blocks = _bytes(engine.kv_cache_gb) // block_bytes

@@ -7,12 +7,14 @@ from typing import Any
 from .errors import EngineError
 
 Json = dict[str, Any]
+DEEPEST = 100
+"""Objects and lists in each other: whoever reads a file goes down its parts by recursion."""
 
 
 def read_object(folder: Path, name: str) -> Json:
     """A file's JSON object; {}: there is no such file. Raises EngineError for one that cannot be read, or holds no object."""
     try:
-        value = json.loads((folder / name).read_bytes())
+        value = json.loads((folder / name).read_bytes(), parse_constant=_constant)
     except FileNotFoundError:
         return {}
     except OSError as error:
@@ -21,4 +23,22 @@ def read_object(folder: Path, name: str) -> Json:
         raise EngineError(f"{name} in {str(folder)!r} cannot be read as JSON.") from None
     if not isinstance(value, dict):
         raise EngineError(f"{name} in {str(folder)!r} holds no JSON object.")
+    if _is_deep(value):
+        raise EngineError(f"{name} in {str(folder)!r} is broken: it is nested more than {DEEPEST} levels deep.")
     return value
+
+
+def _constant(word: str) -> float:
+    """An endless number is a limit that somebody lifted; what is no number at all equals nothing, itself included."""
+    if word == "NaN":
+        raise ValueError(word)
+    return float(word)
+
+
+def _is_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [
+            part for one in level if isinstance(one, dict | list) for part in (one.values() if isinstance(one, dict) else one)
+        ]
+    return bool(level)

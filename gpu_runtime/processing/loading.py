@@ -15,6 +15,9 @@ from transformers.video_processing_utils import VideoProcessorMixin
 
 from ...protocol.errors import EngineError
 from ...protocol.json_files import Json, read_object
+from ...protocol.request import Modality
+from .calls import sub_processor
+from .options import size_of, value_of
 from .rules import rules_of
 from .stand_in import find_class
 
@@ -24,6 +27,8 @@ _auto: Any = transformers.models.auto
 SAFE: Json = {"trust_remote_code": False, "local_files_only": True}
 _FILES = ("processor_config.json", "preprocessor_config.json", "video_preprocessor_config.json", "tokenizer_config.json")
 """In the order in which they may name the processor's class."""
+MOST_EDGE = 1 << 14
+"""Pixels."""
 
 
 def load_processor(folder: Path, config: PreTrainedConfig) -> Any:
@@ -57,9 +62,24 @@ def _build(kind: type[Any], folder: Path, config: PreTrainedConfig) -> Any:
         raise
     except Exception as error:  # whatever a class says of values that do not fit: there are a hundred classes
         raise EngineError(f"{kind.__name__} cannot be built from {str(folder)!r}: {_said(error)}") from error
+    _refuse_endless(made, folder)
     if _says_size_of_clips(folder):  # some classes have bounds of their own, which would go before the folder's
         made.videos_kwargs = {name: value for name, value in getattr(made, "videos_kwargs", {}).items() if name != "size"}
     return made
+
+
+def _refuse_endless(processor: Any, folder: Path) -> None:
+    """Raises EngineError for a size that every item would be brought to, however small, and that no memory holds."""
+    modalities: tuple[Modality, ...] = ("image", "video")
+    for modality in modalities:
+        part = sub_processor(processor, modality)
+        most = MOST_EDGE if size_of(processor, modality) is None else MOST_EDGE**2
+        for field in ("size", "crop_size"):
+            for name in ("height", "width", "shortest_edge"):
+                edge = value_of(getattr(part, field, None) or {}, name)
+                if isinstance(edge, int) and edge > most:
+                    text = f"its {field} has {name}={edge}, which is beyond all measure."
+                    raise EngineError(f"The {type(part).__name__} of {str(folder)!r} is broken: {text}")
 
 
 def _says_size_of_clips(folder: Path) -> bool:

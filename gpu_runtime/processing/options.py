@@ -54,7 +54,7 @@ def size_of(processor: Any, modality: Modality) -> dict[str, int] | None:
     if part is None or "min_pixels" not in getattr(getattr(part, "valid_kwargs", None), "__annotations__", {}):
         return None
     size = getattr(processor, NESTED[modality], {}).get("size") or part.size
-    found = {name: value for name in BOUNDS.values() if isinstance(value := _value(size, name), int)}
+    found = {name: value for name in BOUNDS.values() if isinstance(value := value_of(size, name), int)}
     return found if len(found) == len(BOUNDS) else None
 
 
@@ -78,5 +78,5 @@ def as_called(processor: Any, modality: Modality, options: Options) -> Options:
     return {**called, "size": size}
 
 
-def _value(size: Any, name: str) -> Any:
+def value_of(size: Any, name: str) -> Any:
     return size.get(name) if isinstance(size, dict) else getattr(size, name, None)

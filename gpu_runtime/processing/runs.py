@@ -33,7 +33,7 @@ def embedding_ids(config: Any, processor: Any) -> dict[Kind, int]:
     for kind in _KINDS:
         places = [*((config, f"{kind}_{name}") for name in _FIELDS), (processor, f"{kind}_token_id")]
         values = (getattr(place, name, None) for place, name in places)
-        number = next((value for value in values if isinstance(value, int)), None)
+        number = next((value for value in values if isinstance(value, int) and 0 <= value < 2**31), None)
         if number is not None:
             found[kind] = number
     return found

@@ -6,7 +6,7 @@ renames, and converters that stack the experts of a layer, or cut and turn a ten
 
 import copy
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -76,6 +76,13 @@ class Checkpoint:
         """Weights of the model that nothing stored makes, itself or by a tie."""
         return [name for name in self._expected if self._source(name) is None]
 
+    def check_shapes(self) -> None:
+        """Before any is read. Raises EngineError for the first weight that is stored in another shape than the model's."""
+        for name, wanted in self._expected.items():
+            source = self._source(name)
+            if source is not None and self._sources[source].converter is None:
+                self._check_shape(source, self._stored.shape(self._sources[source].tensors[0][0]), wanted.shape)
+
     def read(self, name: str, shape: torch.Size, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
         """A copy of the weight `name`, of `dtype` where it is a floating one and the model does not ask for float32.
 
@@ -88,15 +95,18 @@ class Checkpoint:
                 "is it whole, and of the type its config.json says?"
             )
         tensor = self._tensor(source)
-        if tensor.shape != shape:
-            raise EngineError(
-                f"The weight {self._sources[source].tensors[0][0]} of the checkpoint {self.name!r} is {list(tensor.shape)}; "
-                f"its config.json asks for {list(shape)}."
-            )
+        self._check_shape(source, tensor.shape, shape)
         kind = torch.float32 if dtype != torch.float32 and any(p.search(name) for p in self._precise) else dtype
         if not tensor.is_floating_point():
             kind = tensor.dtype
         return tensor.to(device=device, dtype=kind, copy=True)  # never the mapping itself: the file may be replaced
+
+    def _check_shape(self, source: str, stored: Sequence[int], wanted: Sequence[int]) -> None:
+        if list(stored) != list(wanted):
+            raise EngineError(
+                f"The weight {self._sources[source].tensors[0][0]} of the checkpoint {self.name!r} is {list(stored)}; "
+                f"its config.json asks for {list(wanted)}."
+            )
 
     def _source(self, name: str) -> str | None:
         """The weight itself, or else one that it is tied to, whichever is stored."""

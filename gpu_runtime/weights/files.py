@@ -34,6 +34,10 @@ class StoredTensors:
     def names(self) -> list[str]:
         return list(self._where)
 
+    def shape(self, name: str) -> list[int]:
+        shape: list[int] = self._files[self._where[name]].get_slice(name).get_shape()
+        return shape
+
     def read(self, name: str) -> torch.Tensor:
         """The tensor as it is on disk, perhaps a view of the mapping: the caller copies. Raises EngineError."""
         try:

@@ -326,6 +326,20 @@ def test_impossible_numbers_are_refused_with_a_sentence(tmp_path: Path, changes:
     assert "config.json" in refusal(folder) or "not supported" in refusal(folder)
 
 
+@pytest.mark.parametrize(
+    "changes", [{"hidden_size": 10**9}, {"vocab_size": 10**12}, {"head_dim": 10**8}, {"intermediate_size": 10**12}]
+)
+def test_sizes_that_the_weights_do_not_have_are_refused_before_anything_is_loaded(tmp_path: Path, changes: Any) -> None:
+    folder = make(tmp_path, {"model_type": "llama", **TEXT, "tie_word_embeddings": True})
+    write(folder, "config.json", {"model_type": "llama", **TEXT, "tie_word_embeddings": True, **changes})
+    assert "its config.json asks for" in refusal(folder)
+
+
+def test_a_context_that_no_prompt_fits_into_is_refused(tmp_path: Path) -> None:
+    folder = make(tmp_path, {"model_type": "llama", **TEXT, "tie_word_embeddings": True, "max_position_embeddings": -1})
+    assert "max_position_embeddings=-1" in refusal(folder)
+
+
 @pytest.mark.parametrize("names", ["mistral3", "lighton_ocr"])
 def test_where_type_and_class_disagree_the_weights_decide(tmp_path: Path, names: str) -> None:
     """LightOnOCR-2 was published with the names of either."""

@@ -142,6 +142,21 @@ def test_what_is_refused_says_what_and_why(tmp_path: Path) -> None:
     assert "num_layers=1000000000 is beyond" in refusal(write(tmp_path, model_type="qwen3", vision={"num_layers": 10**9}))
     (tmp_path / "config.json").write_text("[1]")
     assert "no JSON object" in refusal(tmp_path)
+    for named in (["Qwen3ForCausalLM", 5], [None], "Qwen3ForCausalLM", {"a": 1}):
+        assert "no list of names" in refusal(write(tmp_path, model_type="qwen3", architectures=named, **TEXT))
+
+
+def test_a_file_of_strange_json_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    assert "cannot be read as JSON" in refusal(write(tmp_path, model_type="qwen3", **{**TEXT, "rope_theta": float("nan")}))
+    for opened, closed in (('{"a":', "}"), ("[", "]")):
+        nested = opened * 900 + "1" + closed * 900
+        (tmp_path / "config.json").write_text(f'{{"model_type": "qwen3", "deep": {nested}}}')
+        assert "nested more than 100 levels deep" in refusal(tmp_path)
+
+
+def test_an_endless_number_is_one(tmp_path: Path) -> None:
+    """Published files have limits that are lifted."""
+    assert load_config(write(tmp_path, model_type="qwen3", time_step_limit=[0.0, float("inf")], **TEXT)).model_type == "qwen3"
 
 
 def test_what_no_form_of_the_class_keeps_is_refused_by_name(tmp_path: Path) -> None:

@@ -50,6 +50,12 @@ def test_kv_blocks_follow_from_the_memory_given() -> None:
         part("gpu-runner", kv_cache_gb=block / (1 << 30))
 
 
+def test_a_model_that_keeps_nothing_of_its_tokens_is_refused_by_name() -> None:
+    """As one whose every layer has a state."""
+    with pytest.raises(EngineError, match="'mamba' keep no keys and values"):
+        divide(EngineConfig(), msgspec.structs.replace(MODEL, model_type="mamba", kv_groups=()))
+
+
 def test_a_context_beyond_the_model_is_refused() -> None:
     assert divide(EngineConfig(max_model_len=512), MODEL).max_model_len == 512
     with pytest.raises(EngineError, match="513"):

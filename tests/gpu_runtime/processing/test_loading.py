@@ -42,6 +42,28 @@ def test_a_class_that_is_gone_or_makes_no_features_is_named_at_the_start(name: s
         load(folder)
 
 
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("llava", {"size": {"shortest_edge": 10**7}, "crop_size": {"height": 10**7, "width": 10**7}}),
+        ("llava", {"crop_size": {"height": 10**6, "width": 10**6}}),
+        ("llava", {"size": {"height": 10**6, "width": 10**6}}),
+        ("qwen2_vl", {"min_pixels": 10**12, "max_pixels": 10**12}),
+    ],
+)
+def test_a_size_that_no_memory_holds_is_refused_before_it_is_tried(name: str, changes: Any, tmp_path: Path) -> None:
+    folder = rewritten(build(name, tmp_path), "preprocessor_config.json", **changes)
+    with pytest.raises(EngineError, match=r"=10+, which is beyond all measure"):
+        load(folder)
+
+
+@pytest.mark.parametrize("number", [-1, 10**20])
+def test_a_number_that_is_no_token_id_counts_as_left_out(number: int, tmp_path: Path) -> None:
+    stated = load(build("llava", tmp_path)).placeholders()["image"]
+    folder = rewritten(tmp_path, "config.json", image_token_index=number)
+    assert load(folder).placeholders()["image"] == stated
+
+
 def test_a_processor_of_the_checkpoints_own_code_is_refused(tmp_path: Path) -> None:
     folder = rewritten(build("llava", tmp_path), "processor_config.json", processor_class="OwnProcessor")
     with pytest.raises(EngineError, match="OwnProcessor"):
