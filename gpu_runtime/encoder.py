@@ -47,7 +47,14 @@ class Encoder:
 
     def _wide(self, encode: Callable[..., Any], tensors: Tensors, rows: int) -> torch.Tensor:
         """[rows, embed_width]: the embedding, and beside it what further layers add, zeros where this kind adds nothing."""
-        levels = encode(tensors, rows)
+        try:
+            levels = encode(tensors, rows)
+        except RuntimeError:
+            if rows != 1:
+                raise
+            # Some models take the dimension of a single row for that of a batch of one: of a pair each has its own.
+            pair = {name: torch.cat([tensor, tensor]) for name, tensor in tensors.items()}
+            levels = [level[:1] for level in encode(pair, 2)]
         wide = torch.cat(levels, dim=-1)
         wide = F.pad(wide, (0, max(0, self._width - wide.shape[-1])))
         return wide.to(device="cpu", dtype=self.dtype)

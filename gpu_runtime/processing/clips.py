@@ -1,5 +1,7 @@
 """Which frames of a clip a checkpoint's own video processor looks at."""
 
+from copy import copy
+from inspect import signature
 from typing import Any
 
 from transformers.video_utils import VideoMetadata
@@ -9,6 +11,7 @@ from .types import Options
 FASTEST = 4
 """Times the source's rate: at a higher one, too, no class sees more than every frame, though some count longer."""
 _NOT_OF_SAMPLING = ("input_data_format", "do_convert_rgb", "do_sample_frames", "device", "video_metadata")
+_BOUNDS = frozenset({"min_frames", "max_frames"})
 _EITHER = {"num_frames": "fps", "fps": "num_frames"}
 
 
@@ -24,8 +27,7 @@ def choose_frames(processor: Any, total: int, fps: float | None, options: Option
         return list(range(total))
     if fps and "fps" in asked:
         asked["fps"] = min(asked["fps"], FASTEST * fps)
-    if "num_frames" in asked:
-        asked["num_frames"] = min(asked["num_frames"], total)
+    asked |= {name: min(asked[name], total) for name in ("num_frames", *_BOUNDS) if name in asked}
     own = {name: getattr(processor, name, None) for name in processor.valid_kwargs.__annotations__}
     given = {name: value for name, value in {**own, **asked}.items() if name not in _NOT_OF_SAMPLING}
     found = _sampled(processor, total, fps, given)
@@ -35,6 +37,9 @@ def choose_frames(processor: Any, total: int, fps: float | None, options: Option
 
 
 def _sampled(processor: Any, total: int, fps: float | None, given: Options) -> list[int] | None:
+    if bounds := _BOUNDS & given.keys() - signature(processor.sample_frames).parameters.keys():  # it has them from itself
+        processor = copy(processor)
+        vars(processor).update({name: given[name] for name in bounds})
     metadata = VideoMetadata(total_num_frames=total, fps=fps, duration=total / fps if fps else None)
     try:
         indices = [int(index) for index in processor.sample_frames(metadata=metadata, **given)]

@@ -145,3 +145,17 @@ def first_layer(model: Any, ids: torch.Tensor, features: Tensors) -> torch.Tenso
     whole.remove()
     *deep, hidden = found
     return torch.cat([hidden, *deep], dim=-1)
+
+
+def test_a_picture_of_a_single_row_gets_it(zoo: Zoo) -> None:
+    """transformers' own forward fails with one such picture, and answers for two."""
+    folder = zoo("mistral3")
+    made = load(folder).item("image", picture(1, 1, 1), {}).parts[0]
+    assert made.rows == 1
+    tensors = {name: torch.from_numpy(value) for name, value in made.tensors.items()}
+    [row] = load_encoder(model_facts(folder), "float32", DEVICE, 1).encode("image", [tensors], [1])
+    config = true_config(animal("mistral3"), folder)
+    model = transformers.Mistral3ForConditionalGeneration.from_pretrained(folder, config=config, dtype=torch.float32)
+    with torch.inference_mode():
+        both = model.model.get_image_features(**{name: torch.cat([tensor] * 2) for name, tensor in tensors.items()})
+    torch.testing.assert_close(row.cpu(), both.pooler_output[0], rtol=1e-5, atol=1e-6)

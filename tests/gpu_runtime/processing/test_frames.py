@@ -52,6 +52,14 @@ def test_the_frames_are_those_that_the_class_takes(name: str, total: int, fps: f
     assert choose_frames(made(name), total, fps, {}) == taken(made(name), total, fps)
 
 
+@pytest.mark.parametrize("asked", [{"max_frames": 3}, {"min_frames": 30}, {"max_frames": 10**12, "min_frames": 10**12}])
+@pytest.mark.parametrize("name", ["Qwen2VLVideoProcessor", "Qwen3VLVideoProcessor"])
+def test_bounds_that_a_caller_asks_are_as_if_the_checkpoint_said_them(name: str, asked: dict[str, Any]) -> None:
+    processor = made(name)
+    assert choose_frames(processor, 100, 24.0, asked) == taken(made(name, **asked), 100, 24.0)
+    assert choose_frames(processor, 100, 24.0, {}) == taken(made(name), 100, 24.0), "nothing of it stays"
+
+
 @pytest.mark.parametrize("asked", [{"fps": 1.0}, {"fps": 4}, {"num_frames": 6}])
 @pytest.mark.parametrize("name", ["Qwen3VLVideoProcessor", "InternVLVideoProcessor"])
 def test_what_a_caller_asks_goes_before_what_the_checkpoint_says(name: str, asked: dict[str, Any]) -> None:
