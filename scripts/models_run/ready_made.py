@@ -20,8 +20,15 @@ def ready_made(reference: Reference, solved: Sequence[Solved]) -> list[tuple[dic
                 ids = torch.tensor(one.answer.prompt_token_ids)
                 found.append(({"prompt_embeds": reference.model.get_input_embeddings()(ids)}, one))
             elif one.question.media == ("image",) and (given := _picture(reference, one)) is not None:
-                found.append(({"prompt": one.text, "multi_modal_data": {"image": given}}, one))
+                found.append(({"prompt": _once_begun(reference, one.text), "multi_modal_data": {"image": given}}, one))
     return found
+
+
+def _once_begun(reference: Reference, text: str) -> str:
+    """Without the BOS that the template has written, where the tokenizer writes one before every prompt."""
+    tokenizer = reference.tokenizer
+    writes = tokenizer.bos_token_id is not None and tokenizer("")["input_ids"][:1] == [tokenizer.bos_token_id]
+    return text.removeprefix(tokenizer.bos_token) if writes else text
 
 
 def _picture(reference: Reference, one: Solved) -> dict[str, Any] | None:
