@@ -44,7 +44,7 @@ def run(types: list[str] | None, out: Path, budget: float | None) -> int:
     from thespis.tests.zoo.reference import Reference
 
     from .page import page
-    from .row import EQUAL, NOT_ASKED, Row, Table, make_row
+    from .row import EQUAL, NOT_ASKED, Table, make_row
 
     transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     kept = out.with_suffix(".json")
@@ -58,10 +58,9 @@ def run(types: list[str] | None, out: Path, budget: float | None) -> int:
             break
         with tempfile.TemporaryDirectory(prefix="zoo-") as folder:
             place = build(name, Path(folder) / name)
-            if animal(name).native:
-                row = make_row(name, place, Reference(animal(name), place))
-            else:
-                row = Row(name, animal(name).config["model_type"], reason=refusal(place))
+            twin = animal(name).twin
+            oracle = build(twin, Path(folder) / "twin") if twin else place
+            row = make_row(name, place, Reference(animal(twin or name), oracle))
             row.reason = row.reason.replace(str(place), name)
         rows[name] = row
         bad = {column: text for column, text in row.cells.items() if text not in (EQUAL, NOT_ASKED)}
@@ -70,18 +69,6 @@ def run(types: list[str] | None, out: Path, budget: float | None) -> int:
         kept.write_bytes(msgspec.json.format(msgspec.json.encode(table), indent=1))
     out.write_text(page(table))
     return 0
-
-
-def refusal(folder: Path) -> str:
-    """What the engine says of a form that transformers itself cannot load."""
-    from thespis import LLM
-    from thespis.protocol.errors import EngineError
-
-    try:
-        LLM(str(folder), dtype="float32", device="cpu", kv_cache_gb=0.01).close()
-    except EngineError as error:
-        return str(error)
-    return "It starts, and nothing says whether it is right: transformers does not load this form."
 
 
 if __name__ == "__main__":

@@ -45,11 +45,15 @@ class Animal:
     """Of the drawn matrices: narrower and every answer is the same, wider and attention looks at single tokens."""
     tied_spread: float = 0.15
     """Of a table that is the head too: were it wide, the token said last would be the clear winner for ever."""
-    native: bool = True
-    """transformers knows the published names of the weights."""
+    twin: str = ""
+    """The name of the checkpoint with the same weights that transformers loads, where it does not know the published names."""
     company: bool = False
     """A picture's rows depend on how many pictures its prompt has."""
     sounds_a_prompt: int | None = None
     """How many its own processor takes; None: any number."""
     remark: str = ""
     """Why it is not equal in every situation, where that is known."""
+
+    @property
+    def native(self) -> bool:
+        return not self.twin

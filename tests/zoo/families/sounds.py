@@ -197,7 +197,7 @@ def _asr(native: bool) -> Animal:
     return Animal(
         config=_asr_native(tokens) if native else _asr_published(tokens),
         truth=_asr_native(tokens),
-        native=native,
+        twin="" if native else "qwen3_asr",
         model="Qwen3ASRForConditionalGeneration",
         tokens=tokens,
         tokenizer=chatml_tokenizer(
