@@ -32,6 +32,7 @@ COLUMNS = (
     "killed and resumed",
 )
 EQUAL, NOT_ASKED = "equal", "-"
+TOO_LATE = "the batch was over before the kill"
 
 
 class Row(msgspec.Struct):
@@ -124,7 +125,10 @@ class _Examiner:
         self.row.cells["preempted"] = worst if grown["preemptions"] else "none was preempted"
         self.row.cells["prefix hit"] = self._prefix()
         self.row.cells["embeddings in"] = self._embeddings()
-        self.row.cells["killed and resumed"] = self._killed()
+        for _ in range(1 + AGAIN):
+            self.row.cells["killed and resumed"] = self._killed()
+            if self.row.cells["killed and resumed"] != TOO_LATE:
+                break
 
     def _ask(self, solved: Sequence[Solved]) -> list[RequestOutput]:
         conversations = [one.question.messages(self.reference.animal, bare=False) for one in solved]
@@ -199,7 +203,7 @@ class _Examiner:
         if failed:
             return str(failed[0])
         if not alive or self.llm.status().restarts.get("gpu-runner", 0) <= status.restarts.get("gpu-runner", 0):
-            return "the batch was over before the kill"
+            return TOO_LATE
         return next(iter(self._wrong(said, self.solved).values()), EQUAL)
 
     def _counters(self) -> Mapping[str, float]:
