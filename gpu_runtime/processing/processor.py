@@ -197,7 +197,7 @@ class Processor:
             if siblings and modality in self.siblings:
                 return call_beside(self._processor, media, text, called)
             return call(self._processor, modality, media, text, called, self._rules.call, self.sampling_rate, sound)
-        except (ValueError, TypeError, IndexError, ArithmeticError) as error:
+        except (ValueError, TypeError, IndexError, ArithmeticError, RuntimeError) as error:
             raise refuse("unprocessable_media", f"The model's processor does not take this {modality}.") from error
 
     def _parts(self, modality: Modality, answer: Answer, run: Run, heard: bool) -> tuple[Part, ...]:

@@ -76,7 +76,9 @@ class ItemDecoder:
             warnings.filterwarnings("ignore", "The given NumPy array is not writable")
             made = self._processor.item(modality, media, effective, SIBLINGS in io, sound)
         if any(part.rows < 1 for part in made.parts):
-            raise refuse("unprocessable_media", f"The {modality} is too short to hold anything.")
+            raise refuse(
+                "unprocessable_media", f"The {modality} is too {'small' if modality == 'image' else 'short'} to hold anything."
+            )
         self._check_rows(made.rows)
         return Made(made)
 

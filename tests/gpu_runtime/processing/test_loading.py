@@ -4,12 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from thespis.gpu_runtime import hf
 from thespis.gpu_runtime.processing import load
 from thespis.gpu_runtime.processing.loading import load_processor
-from thespis.protocol.errors import EngineError
+from thespis.protocol.errors import EngineError, RequestError
 from thespis.tests.zoo.catalog import Zoo, build
 
 from .families import write
@@ -154,3 +155,11 @@ MARKED = {
         "audio": "<|audio_bos|><|AUDIO|><|audio_eos|>",
     },
 }
+
+
+@pytest.mark.parametrize("name", ["phi4_multimodal", "granite_speech"])
+def test_a_sound_shorter_than_one_window_is_the_callers(name: str, tmp_path: Path) -> None:
+    """What torch says of shapes, too, is said of the item."""
+    processor = load(build(name, tmp_path))
+    with pytest.raises(RequestError, match="does not take this audio"):
+        processor.item("audio", np.zeros(160, np.float32), {})
