@@ -155,7 +155,7 @@ def test_frequencies_that_grow_with_a_prompt_are_those_of_each_prompt_alone() ->
 def test_each_kind_of_layer_has_its_own_frequencies() -> None:
     """Those of the first kind that is asked for must not stand for those of a kind that grows with lengths."""
     kinds = ["sliding_attention", "full_attention"]
-    ropes = {kinds[0]: {"rope_type": "default"}, kinds[1]: {"rope_type": "dynamic", "factor": 4.0}}
+    ropes: dict[str, dict[str, Any]] = {kinds[0]: {"rope_type": "default"}, kinds[1]: {"rope_type": "dynamic", "factor": 4.0}}
     ropes = {kind: {**rope, "rope_theta": 10000.0} for kind, rope in ropes.items()}
     changes = {"num_hidden_layers": 2, "layer_types": kinds, "max_position_embeddings": 32, "rope_parameters": ropes}
     config = tf.Gemma3TextConfig(**{**TEXT, **changes})
