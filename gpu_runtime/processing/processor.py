@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import PIL.Image
 from numpy.typing import NDArray
 from PIL.Image import Image
 from transformers import AutoTokenizer
@@ -25,7 +24,7 @@ from .parts import choose, features_of
 from .placeholders import find_placeholders
 from .positions import Planes, Prompt, rule_of
 from .previews import Extent, preview
-from .ready import Grid, blank, check_grid
+from .ready import Grid, blank, check_grid, unlike
 from .rules import rules_of
 from .runs import Run, embedding_ids, take_apart
 from .sounds import unpadded
@@ -144,7 +143,8 @@ class Processor:
     def ready(self, modality: Modality, rows: int, grid: Grid | None, options: Options) -> ProcessedItem:
         """The run of an embedding of `rows` rows that the caller made: without tensors, and with the rows that it must have.
 
-        Raises RequestError for a grid that is missing, that the tower never makes, or that does not fit the rows.
+        Raises RequestError for a grid that is missing, that the tower never makes, or that does not fit the rows, and where
+        the model divides items in ways that rows alone do not tell.
         """
         called = self._called(modality, options)
         check_grid(self._processor, modality, grid, rows)
@@ -152,16 +152,15 @@ class Processor:
         made = self._item(modality, media, {**called, **kept}, False, None)
         (part,) = made.parts
         made = replace(made, parts=(replace(part, tensors={}),))
-        if grid is None and len(made.counts) == 1 and self._any_length(modality, part.rows):
+        if grid is not None:
+            return made
+        other = self._item(modality, unlike(modality, self.sampling_rate), called, False, None)
+        if len(made.counts) != 1 or other.text != made.text:
+            text = f"This model divides {modality} items by their size, which rows do not tell; send the {modality} itself."
+            raise refuse("unsupported", text)
+        if other.rows != made.rows:  # items of the modality are not all equally long
             made = replace(made, counts=(rows,), parts=(replace(part, tensors={}, rows=rows),), advance=rows)
         return made
-
-    def _any_length(self, modality: Modality, rows: int) -> bool:
-        """Items of the modality are not all as long as one that has `rows` rows."""
-        if modality != "image":
-            return True
-        other = self._item(modality, PIL.Image.new("RGB", (640, 64)), self._called(modality, {}), False, None)
-        return other.rows != rows
 
     def _called(self, modality: Modality, options: Options) -> Options:
         """Options in effect for one item, as the processor's call takes them. RequestError for a modality that is not taken."""

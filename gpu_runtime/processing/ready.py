@@ -14,6 +14,8 @@ from .types import Clip, Options
 Grid = tuple[int, int, int]
 """(t, h, w) in patches, before merging."""
 
+LONG_SECONDS = 31
+"""Of a sound that is longer than the piece in which any tower takes sounds."""
 USUAL_RATE = 2.0
 """Frames a second of a clip of which nobody says it."""
 
@@ -53,3 +55,14 @@ def blank(processor: Any, modality: Modality, grid: Grid | None, options: Option
         return Image.new("RGB", (width, height)), {"do_resize": False}
     frames = np.zeros((grid[0] * int(part.temporal_patch_size), height, width, 3), np.uint8)
     return Clip(frames, float(options.get("fps") or USUAL_RATE)), {"do_resize": False}
+
+
+def unlike(modality: Modality, rate: int) -> Any:
+    """Media without content, of another shape and length than `blank` makes without a grid."""
+    match modality:
+        case "audio":
+            return np.zeros(LONG_SECONDS * rate, np.float32)
+        case "video":
+            return Clip(np.zeros((8, 64, 64, 3), np.uint8), 8.0)
+        case _:
+            return Image.new("RGB", (640, 64))

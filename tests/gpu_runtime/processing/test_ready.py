@@ -8,6 +8,7 @@ from PIL import Image
 
 from thespis.gpu_runtime.processing import Clip, Processor, load
 from thespis.protocol.errors import RequestError
+from thespis.protocol.request import Modality
 from thespis.tests.zoo.catalog import Zoo
 
 
@@ -52,6 +53,15 @@ def test_pictures_that_are_all_equally_long_have_that_many_rows(zoo: Zoo) -> Non
 
 def test_pictures_of_many_lengths_have_as_many_rows_as_they_are_given(zoo: Zoo) -> None:
     assert load(zoo("llava_next")).ready("image", 41, None, {}).counts == (41,)
+
+
+@pytest.mark.parametrize(
+    ("name", "modality"), [("idefics3", "image"), ("mistral3", "image"), ("pixtral", "image"), ("internvl", "video")]
+)
+def test_rows_that_do_not_tell_how_an_item_was_divided_are_refused(zoo: Zoo, name: str, modality: Modality) -> None:
+    """A layout that is guessed gave answers other than transformers'."""
+    with pytest.raises(RequestError, match=f"divides {modality} items by their size"):
+        load(zoo(name)).ready(modality, 12, None, {})
 
 
 @pytest.mark.parametrize(
