@@ -73,10 +73,12 @@ def _refuse_endless(processor: Any, folder: Path) -> None:
     modalities: tuple[Modality, ...] = ("image", "video")
     for modality in modalities:
         part = sub_processor(processor, modality)
-        most = MOST_EDGE if size_of(processor, modality) is None else MOST_EDGE**2
         for field in ("size", "crop_size"):
+            size = getattr(part, field, None) or {}
+            bounded = value_of(size, "longest_edge") is not None  # then the edges are bounds, of areas or of volumes
+            most = MOST_EDGE**2 if bounded or size_of(processor, modality) is not None else MOST_EDGE
             for name in ("height", "width", "shortest_edge"):
-                edge = value_of(getattr(part, field, None) or {}, name)
+                edge = value_of(size, name)
                 if isinstance(edge, int) and edge > most:
                     text = f"its {field} has {name}={edge}, which is beyond all measure."
                     raise EngineError(f"The {type(part).__name__} of {str(folder)!r} is broken: {text}")

@@ -1,8 +1,10 @@
 """Connections: who gets one, for how long without asking, and what everybody else hears. By hand, over real sockets."""
 
 import asyncio
+import itertools
 import json
 import logging
+import os
 import resource
 import socket
 import struct
@@ -197,8 +199,9 @@ def test_each_v4_address_is_one_in_both_spellings(ip: IPv4Address, other: IPv4Ad
 async def with_files(spare: int) -> AsyncIterator[None]:
     """So many more descriptors than are open, for this process."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with socket.socket() as lowest:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest.fileno() + spare, hard))
+    taken = {int(name) for name in os.listdir("/proc/self/fd")}  # by other tests too, and not without gaps
+    free = (number for number in itertools.count() if number not in taken)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (next(itertools.islice(free, spare, None)), hard))
     try:
         yield
     finally:
