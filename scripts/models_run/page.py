@@ -7,18 +7,22 @@ from .row import CLOSE, COLUMNS, EQUAL, NOT_ASKED, Row, Table
 
 HEAD = """# Models
 
-Written by `scripts/models_table` with transformers {transformers} and torch {torch}. Each row is a checkpoint of random
-weights in exactly the form in which its type is published (`tests/zoo`), run by a real engine in float32 on a CPU, {least}
-or more mixed requests at a time in a KV cache that holds a sixth of them. **=** means that it was run and that every
-answer was equal to transformers' own `generate()` for that request alone: the prompt's tokens, the answer's tokens ({tokens}
-and more, up to the first place where two tokens are tied), and the log-probabilities of the first, which lie at most {close:g}
-apart.
+Written by `scripts/models_table` with transformers {transformers} and torch {torch}. Each row is a checkpoint of
+random weights in exactly the form in which its type is published (`tests/zoo`), run by a real engine in float32 on a
+CPU, {least} or more mixed requests at a time in a KV cache that holds a fourth to a sixth of them. **=** means that
+it was run and that every answer was equal to transformers' own `generate()` for that request alone: the prompt's
+tokens, the answer's tokens ({tokens} and more, up to the first place where two tokens are tied), and the
+log-probabilities of the first, which lie at most {close:g} apart.
 
 - **chunked**: prompts were computed in pieces, and media spans cut. **preempted**: running requests were put back and computed
   anew. **prefix hit**: the beginning of a prompt was found in the cache. **killed and resumed**: the runner was ended by
   `kill -9` in the middle of the batch.
-- **embeddings in**: prompts as embeddings, and pictures as rows of the tower where one call of the model gives them.
+- **embeddings in**: prompts as embeddings, and pictures as rows of the tower where rows alone, or with a grid, tell how a
+  picture was divided; other models' rows are refused.
 - **-** does not apply. What is not equal is said in words below the table.
+- The media of one prompt do not change each other here. In transformers they do in three families, as it pads them together:
+  two sounds of different length of Granite speech, two pictures of different size of Phi-4 multimodal, two clips of different
+  length of SmolVLM. Such prompts are not in the table; each item is then what transformers makes of it alone.
 
 """
 
