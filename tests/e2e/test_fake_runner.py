@@ -11,6 +11,7 @@ from thespis.protocol.config import EngineConfig
 
 from ..fakes.fake_runner import expected
 from ..helpers.engines import FAKES
+from ..helpers.facts import DEMO
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(60)]
 TORCHLESS = {"gpu-runner": "fake_runner", "encoder-cache": "fake_encoder_cache", "decode-worker": "plain"}
@@ -22,7 +23,7 @@ def maps(pid: int) -> str:
 
 
 async def test_text_goes_through_the_whole_engine_and_no_process_has_torch() -> None:
-    engine = await asyncio.to_thread(start_engine, EngineConfig(), modules=TORCHLESS, python_path=[str(FAKES)])
+    engine = await asyncio.to_thread(start_engine, EngineConfig(), modules=TORCHLESS, python_path=[str(FAKES)], facts=DEMO)
     with engine:
         async with AsyncLLM(run_dir=engine.run_dir) as llm:
             params = SamplingParams(max_tokens=40, temperature=0.0, n=2, ignore_eos=True)

@@ -27,6 +27,7 @@ from thespis.protocol.errors import RequestError
 from thespis.scripts.chaos_run.holding import held
 
 from ..helpers.engines import FAKES
+from ..helpers.facts import DEMO
 from ..helpers.media import clip, data_url, picture, png
 from ..helpers.serving import Server
 from ..spec.web import Site
@@ -185,6 +186,7 @@ def house() -> Iterator[House]:
             },
             forked=("decode-worker", "encoder-cache"),
             python_path=[str(FAKES)],
+            facts=DEMO,
         )
         program = subprocess.Popen(
             [sys.executable, "-P", "-c", PROGRAM, str(engine.run_dir)],

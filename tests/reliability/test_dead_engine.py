@@ -16,6 +16,7 @@ from thespis.protocol.config import EngineConfig
 from thespis.protocol.errors import EngineError, RequestError
 
 from ..helpers.engines import FAKES, assert_nothing_left
+from ..helpers.facts import DEMO
 from ..helpers.serving import served
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(60)]
@@ -25,7 +26,7 @@ FAKE = {"gpu-runner": "fake_runner", "encoder-cache": "fake_encoder_cache", "dec
 async def test_who_runs_and_who_queues_at_the_door_hear_of_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAKE_STEP_SECONDS", "0.05")
     config = EngineConfig(max_requests=1)
-    engine = await asyncio.to_thread(start_engine, config, modules=FAKE, python_path=[str(FAKES)])
+    engine = await asyncio.to_thread(start_engine, config, modules=FAKE, python_path=[str(FAKES)], facts=DEMO)
     with engine:
         async with AsyncLLM(run_dir=engine.run_dir) as llm:
             params = SamplingParams(max_tokens=1000, temperature=0.0, ignore_eos=True)

@@ -14,6 +14,7 @@ from thespis.protocol.errors import RequestError
 
 from ..fakes.fake_runner import expected
 from ..helpers.engines import FAKES
+from ..helpers.facts import DEMO
 
 pytestmark = pytest.mark.process
 POISON = [88, 87, 88, 87, 90]
@@ -22,7 +23,7 @@ LONG = SamplingParams(max_tokens=200, temperature=0, ignore_eos=True)
 
 async def test_a_request_that_ends_the_runner_each_time_is_refused_and_its_neighbours_go_on() -> None:
     engine = await asyncio.to_thread(
-        start_engine, EngineConfig(), modules={"gpu-runner": "poisoned_runner"}, python_path=[str(FAKES)]
+        start_engine, EngineConfig(), modules={"gpu-runner": "poisoned_runner"}, python_path=[str(FAKES)], facts=DEMO
     )
     with engine:
         async with AsyncLLM(run_dir=engine.run_dir) as llm:
@@ -45,7 +46,7 @@ async def test_a_request_that_ends_the_runner_each_time_is_refused_and_its_neigh
 async def test_several_poisons_at_once_do_not_use_up_the_restart_budget() -> None:
     """Each of the three costs two deaths of its own, which is one more than the budget."""
     modules = {"gpu-runner": "poisoned_runner", "encoder-cache": "fake_encoder_cache", "decode-worker": "plain"}
-    engine = await asyncio.to_thread(start_engine, EngineConfig(), modules=modules, python_path=[str(FAKES)])
+    engine = await asyncio.to_thread(start_engine, EngineConfig(), modules=modules, python_path=[str(FAKES)], facts=DEMO)
     with engine:
         async with AsyncLLM(run_dir=engine.run_dir) as llm:
             neighbour = asyncio.create_task(llm.generate({"prompt_token_ids": [70, 71]}, LONG))
@@ -64,6 +65,7 @@ async def test_kills_from_outside_refuse_nobody() -> None:
         EngineConfig(),
         modules={"gpu-runner": "fake_runner", "encoder-cache": "fake_encoder_cache", "decode-worker": "plain"},
         python_path=[str(FAKES)],
+        facts=DEMO,
     )
     with engine:
         async with AsyncLLM(run_dir=engine.run_dir) as llm:
@@ -90,6 +92,7 @@ async def test_a_picture_that_ends_the_encoder_each_time_is_refused_and_others_a
         modules={"encoder-cache": "poisoned_encoder"},
         forked=("decode-worker", "encoder-cache", "gpu-runner"),
         python_path=[str(FAKES)],
+        facts=DEMO,
     )
     short = SamplingParams(max_tokens=4, temperature=0)
 
@@ -118,7 +121,9 @@ async def test_a_picture_that_ends_the_encoder_each_time_is_refused_and_others_a
 async def test_many_bad_pictures_in_a_row_do_not_end_the_engine() -> None:
     """Each costs two workers; more than the restart budget of a role allows without an explanation."""
     modules = {"gpu-runner": "fake_runner", "encoder-cache": "fake_encoder_cache", "decode-worker": "poisoned_worker"}
-    engine = await asyncio.to_thread(start_engine, EngineConfig(decode_workers=1), modules=modules, python_path=[str(FAKES)])
+    engine = await asyncio.to_thread(
+        start_engine, EngineConfig(decode_workers=1), modules=modules, python_path=[str(FAKES)], facts=DEMO
+    )
     async with AsyncLLM(run_dir=engine.run_dir) as llm:
         for brightness in range(5):
             shown = {"type": "image_pil", "image_pil": Image.new("L", (56, 56), brightness)}

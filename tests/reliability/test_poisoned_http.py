@@ -13,6 +13,7 @@ from thespis.protocol.config import EngineConfig, ServerConfig
 
 from ..fakes.poisoned_http import INLINE, TAKEN
 from ..helpers.engines import FAKES
+from ..helpers.facts import DEMO
 
 pytestmark = pytest.mark.process
 BUDGET = 5
@@ -25,7 +26,9 @@ def port() -> Iterator[int]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         server = ServerConfig(port=port, listen_fd=listener.fileno(), api_key=("bad", "good"))
-        engine = start_engine(EngineConfig(), server, modules=modules, forked=("decode-worker",), python_path=[str(FAKES)])
+        engine = start_engine(
+            EngineConfig(), server, modules=modules, forked=("decode-worker",), python_path=[str(FAKES)], facts=DEMO
+        )
         yield port
         assert engine.running
         engine.terminate()

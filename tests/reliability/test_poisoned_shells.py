@@ -20,6 +20,7 @@ from thespis.protocol.request import TextPrompt
 from ..fakes.fake_runner import expected
 from ..fakes.poisoned_actors import PAGE, POISON, TEXT
 from ..helpers.engines import FAKES, fake_engine
+from ..helpers.facts import DEMO
 from ..spec.web import Site
 
 pytestmark = [pytest.mark.process, pytest.mark.asyncio(loop_scope="module")]
@@ -42,7 +43,7 @@ def run_dir() -> Iterator[Path]:
         modules = dict.fromkeys(("fetcher", "preprocessor", "scheduler", "detokenizer"), "poisoned_actors")
         modules |= {"gpu-runner": "fake_runner", "encoder-cache": "fake_encoder_cache"}
         config = EngineConfig(allow_private_media=True)
-        engine = start_engine(config, modules=modules, forked=("decode-worker",), python_path=[str(FAKES)])
+        engine = start_engine(config, modules=modules, forked=("decode-worker",), python_path=[str(FAKES)], facts=DEMO)
     yield engine.run_dir
     engine.terminate()
 

@@ -16,6 +16,7 @@ from thespis.frontends.engine import start_engine
 from thespis.protocol.config import EngineConfig
 
 from ..helpers.engines import FAKES, assert_nothing_left, processes_of, segments_of
+from ..helpers.facts import DEMO
 from .test_drain import FAKE, begin, bodies, thespis_serve
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(120)]
@@ -46,7 +47,7 @@ async def test_a_signal_to_every_process_of_the_unit_drains() -> None:
 
 def test_what_a_kill_of_the_whole_unit_leaves_the_next_start_removes() -> None:
     """Nobody outlives TimeoutStopSec, not even the janitor: files stay, and no process."""
-    handle = start_engine(EngineConfig(), modules=FAKE, python_path=[str(FAKES)])
+    handle = start_engine(EngineConfig(), modules=FAKE, python_path=[str(FAKES)], facts=DEMO)
     director, run_dir = handle.process.pid, handle.run_dir
     left = Path(f"/dev/shm/thespis-{run_dir.name}-fetcher.1-1")
     left.write_bytes(b"an arena")

@@ -13,6 +13,7 @@ from thespis.protocol.errors import RequestError
 from thespis.protocol.request import TextPrompt
 
 from ..helpers.engines import FAKES
+from ..helpers.facts import DEMO
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(90)]
 MODULES = {"gpu-runner": "fake_runner", "encoder-cache": "fake_encoder_cache", "decode-worker": "plain"}
@@ -23,7 +24,7 @@ MANY = 12_000
 
 async def test_a_stopped_preprocessor_is_replaced_when_its_edge_is_full() -> None:
     config = EngineConfig(lease_seconds=LEASE_SECONDS)
-    engine = await asyncio.to_thread(start_engine, config, modules=MODULES, python_path=[str(FAKES)])
+    engine = await asyncio.to_thread(start_engine, config, modules=MODULES, python_path=[str(FAKES)], facts=DEMO)
     with engine:
         async with await Client.connect(engine.run_dir) as client:
             stopped = (await client.status()).pids["preprocessor"]
