@@ -206,6 +206,7 @@ HOSTILE = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # time that ends in a finalizer is told again
 @pytest.mark.parametrize("source", HOSTILE)
 def test_a_callers_template_harms_nobody_whatever_it_does(bench: Bench, monkeypatch: pytest.MonkeyPatch, source: str) -> None:
     monkeypatch.setattr(templates, "CPU_SECONDS", 0.3)
