@@ -10,6 +10,9 @@ from transformers import PreTrainedModel
 from ...protocol.errors import EngineError
 from .checkpoint import Checkpoint
 
+MOST_COMPUTED = 1 << 30
+"""Bytes of all tables of one model that are computed."""
+
 
 def fill(
     model: PreTrainedModel,
@@ -97,8 +100,10 @@ def _compute_buffers(model: nn.Module, kept: set[str], device: torch.device) -> 
     """Compute what is not stored (rotary frequencies, position tables) with the model's own initialisation.
 
     Runs before the weights are read: what `_init_weights` would draw for parameters falls on meta tensors and costs nothing.
+    Raises EngineError for more than MOST_COMPUTED, before any memory is taken for it.
     """
     owner: dict[str, PreTrainedModel] = {}
+    left = MOST_COMPUTED
     for name, part in model.named_modules():
         parent = owner.get(name.rpartition(".")[0])
         if isinstance(part, PreTrainedModel):
@@ -111,6 +116,12 @@ def _compute_buffers(model: nn.Module, kept: set[str], device: torch.device) -> 
         hollow = [key for key in part._non_persistent_buffers_set if getattr(part, key) is not None]
         for key in hollow:
             buffer = getattr(part, key)
+            left -= buffer.nbytes
+            if left < 0:  # of the size that config.json states: no weight on disk bounds it
+                raise EngineError(
+                    f"The config.json asks for {name}.{key} of {list(buffer.shape)}, which is computed and not stored: "
+                    "a table of that size is beyond all measure."
+                )
             blank = torch.nan if buffer.is_floating_point() else -1
             setattr(part, key, torch.full(buffer.shape, blank, dtype=buffer.dtype, device=device))
         if hollow:

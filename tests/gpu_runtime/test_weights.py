@@ -107,6 +107,20 @@ def test_the_thinker_is_found_in_a_whole_omni_checkpoint(tmp_path: Path, checkpo
     load_both(made)
 
 
+def test_a_computed_table_beyond_all_measure_is_refused_before_memory_is_taken(
+    tmp_path: Path, checkpoints: Checkpoints
+) -> None:
+    """No weight on disk bounds it: the audio tower's positions are as many as config.json says."""
+    folder = checkpoints("qwen_omni")
+    made = copied(folder, tmp_path, keep)
+    config = json.loads((made / "config.json").read_text())
+    config["audio_config"]["max_source_positions"] = 10**12
+    (made / "config.json").write_text(json.dumps(config))
+    facts = msgspec.structs.replace(facts_of(folder), path=str(made))
+    with pytest.raises(EngineError, match=r"positional_embedding of \[1000000000000, \d+\], which is computed and not stored"):
+        load_encoder(facts, "float32", "cpu", 1)
+
+
 def test_a_tied_head_is_the_embedding(tmp_path: Path, checkpoints: Checkpoints) -> None:
     made = copied(checkpoints("qwen_vl"), tmp_path, lose_head)
     config = json.loads((made / "config.json").read_text())
