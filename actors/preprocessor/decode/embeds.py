@@ -10,14 +10,21 @@ from ....protocol.roles import MediaLimits
 _FLOATS = ("float32", "float16", "bfloat16")
 
 
-def check_embeds(dtype: str, shape: tuple[int, ...], data: bytes | memoryview, hidden: int, limits: MediaLimits) -> int:
-    """Rows of a valid embedding [rows, hidden]. Raises RequestError with got and expected."""
+def check_embeds(
+    dtype: str,
+    shape: tuple[int, ...],
+    data: bytes | memoryview,
+    width: int,
+    limits: MediaLimits,
+    what: str = "the model's hidden size",
+) -> int:
+    """Rows of a valid embedding [rows, width]. `what`: the width's name. Raises RequestError with got and expected."""
     if dtype not in _FLOATS:
         raise refuse("invalid_request", f"Embeddings must be float32, float16 or bfloat16, got {dtype}.")
     if len(shape) != 2:
-        raise refuse("invalid_request", f"Embeddings must be [rows, {hidden}], got shape {list(shape)}.")
-    if shape[1] != hidden:
-        raise refuse("invalid_request", f"Embeddings must have the model's hidden size {hidden}, got {shape[1]}.")
+        raise refuse("invalid_request", f"Embeddings must be [rows, {width}], got shape {list(shape)}.")
+    if shape[1] != width:
+        raise refuse("invalid_request", f"Embeddings must have {what} {width}, got {shape[1]}.")
     if shape[0] < 1:
         raise refuse("invalid_request", f"Embeddings must have at least 1 rows, got {shape[0]}.")
     nbytes = shape[0] * shape[1] * ITEM_SIZE[dtype]

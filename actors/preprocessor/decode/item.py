@@ -167,7 +167,8 @@ class ItemDecoder:
         """`dtype` is that of the values; bfloat16 comes as its bits."""
         shape = tuple(given.shape)
         columns = self._hidden if modality == "prompt" else self._width
-        rows = check_embeds(dtype, shape, given.data, columns, self._limits)
+        what = "the model's hidden size" if columns == self._hidden else f"the width of this model's {modality} items,"
+        rows = check_embeds(dtype, shape, given.data, columns, self._limits, what)
         self._check_rows(rows)  # before anything of their size is made
         if modality == "prompt":
             if grid is not None:

@@ -68,6 +68,17 @@ def test_values_that_are_no_numbers(dtype: str, data: bytes) -> None:
         check_embeds(dtype, (1, 2), data, 2, LIMITS)
 
 
+def test_items_that_are_wider_than_a_token_are_called_so(checkpoints: Checkpoints) -> None:
+    """Models whose further layers add rows of their own (deepstack) take those beside the embedding."""
+    decoder = ItemDecoder(processor(checkpoints("qwen_vl")), 192, MediaLimits(), 1000, 64)
+    values = np.ones((4, 64), np.float32)
+    with pytest.raises(RequestError, match=r"^Embeddings must have the width of this model's image items, 192, got 64\.$"):
+        decoder.features("image", Embeds(BlobRef("none", 0, "float32", values.shape), (1, 4, 4)), values.tobytes(), {}, {})
+    wide = np.ones((4, 192), np.float32)
+    with pytest.raises(RequestError, match=r"^Embeddings must have the model's hidden size 64, got 192\.$"):
+        decoder.features("prompt", Embeds(BlobRef("none", 0, "float32", wide.shape)), wide.tobytes(), {}, {})
+
+
 # grids
 
 
