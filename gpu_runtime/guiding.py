@@ -6,7 +6,6 @@ here, so that building it is known to be cheap; limits hold all the same.
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +15,8 @@ from numpy.typing import NDArray
 from ..protocol.facts import ModelFacts
 from ..protocol.grammar import GuideError, grammar_of
 from ..protocol.guide import Guide
+from ..protocol.tokenizer_file import tokenizer_text
+from .unrunnable import Unrunnable
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
@@ -70,7 +71,7 @@ class Guides:
         self._built: OrderedDict[Guide, LLMatcher] = OrderedDict()
 
     def start(self, guide: Guide, output: Sequence[int], eos_token_ids: Sequence[int]) -> Matcher:
-        """A matcher that has taken in `output`. Raises ValueError where the guide cannot be built."""
+        """A matcher that has taken in `output`. Raises Unrunnable where the guide cannot be built."""
         tokenizer = self._vocabulary()
         built = self._built.get(guide)
         if built is None:
@@ -91,21 +92,21 @@ class Guides:
         try:
             matcher = LLMatcher(tokenizer, grammar_of(guide), log_level=0)
         except GuideError:
-            raise ValueError("its grammar is not valid.") from None
+            raise Unrunnable("its grammar is not valid.") from None
         if matcher.is_error():
-            raise ValueError("its grammar is not valid.")
+            raise Unrunnable("its grammar is not valid.")
         return matcher
 
     def _vocabulary(self) -> "LLTokenizer":
         if self._tokenizer is None:
             from llguidance import LLTokenizer
 
-            text = (Path(self._info.path) / "tokenizer.json").read_text(encoding="utf-8")
             try:
+                text = tokenizer_text(self._info.path, self._info.tokenizer_parts)
                 eos = list(self._info.eos_token_ids)
                 self._tokenizer = LLTokenizer(text, n_vocab=self._info.vocab, eos_token=eos or None)
             except Exception as error:  # the library raises plain Exception
-                raise ValueError("the tokenizer does not support structured output.") from error
+                raise Unrunnable("the tokenizer does not support structured output.") from error
         return self._tokenizer
 
 

@@ -1,5 +1,6 @@
 """The runner: executes step plans strictly in order. What belongs to one sequence fails alone; the step goes on."""
 
+import logging
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -24,8 +25,12 @@ from .memory import blocks_that_fit
 from .overlay import Rows, lay_over
 from .sampling import SamplerState, choose, chosen_logprobs
 from .sequences import RunnerSequence, SequenceTable
+from .unrunnable import Unrunnable
+
+log = logging.getLogger(__name__)
 
 Read = Callable[[BlobRef], memoryview]
+CANNOT_RUN = "The sequence cannot be run"
 NO_TOKEN = "The model's scores leave no token to choose for this request."
 DEAD_END = "The request's constraints leave no token to choose."
 
@@ -71,8 +76,11 @@ class Runner:
         for new in plan.new:
             try:
                 self._add(new)
-            except ValueError as error:
-                faults[new.seq] = f"The sequence cannot be run: {error}"
+            except Unrunnable as error:
+                faults[new.seq] = f"{CANNOT_RUN}: {error}"
+            except ValueError:  # of a library, in words that are not for a caller
+                log.exception("sequence %d", new.seq)
+                faults[new.seq] = f"{CANNOT_RUN}."
         embeds = self._read_embeds(plan.embeds, read, faults)
         entries = self._admit(plan.work, faults)
         sampled: tuple[Sampled, ...] = ()
@@ -96,14 +104,14 @@ class Runner:
         vocab = self._facts.vocab
         outside = {token for token in new.token_ids if not 0 <= token < vocab} - self._beyond
         if not new.token_ids or outside:
-            raise ValueError(f"its token ids are not all between 0 and {vocab - 1}.")
+            raise Unrunnable(f"its token ids are not all between 0 and {vocab - 1}.")
         if not 0 < new.prompt_tokens <= len(new.token_ids):
-            raise ValueError("it has no prompt.")
+            raise Unrunnable("it has no prompt.")
         planes = None
         if new.positions is not None:
             flat = np.frombuffer(new.positions, dtype="<i4")
             if len(flat) != self._facts.position_planes * new.prompt_tokens:
-                raise ValueError("its rotary positions are not as many as its prompt tokens have.")
+                raise Unrunnable("its rotary positions are not as many as its prompt tokens have.")
             planes = flat.reshape(-1, new.prompt_tokens)
         prompt, output = new.token_ids[: new.prompt_tokens], new.token_ids[new.prompt_tokens :]
         sayable = [token for token in prompt if token < vocab]
@@ -136,8 +144,8 @@ class Runner:
         if work.new_blocks:
             try:
                 self._table.append_blocks(row, work.new_blocks)
-            except ValueError as error:
-                return f"The sequence cannot be run: {error}."
+            except Unrunnable as error:
+                return f"{CANNOT_RUN}: {error}"
         length = int(self._table.lengths[row])
         if work.start < 0 or work.count < 1 or end > length or (work.sample and end != length):
             return "The plan asks for tokens that the sequence does not have."

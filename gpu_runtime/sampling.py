@@ -14,6 +14,7 @@ from . import filters
 from .guiding import Matcher, keep_allowed
 from .logprobs import token_logprobs
 from .philox import uniform
+from .unrunnable import Unrunnable
 
 
 class SamplerState:
@@ -33,7 +34,7 @@ class SamplerState:
     ) -> None:
         """`fallback_seed` serves where the request carries no seed; `guide` stands behind `output` already.
 
-        Raises ValueError for token ids outside the vocabulary.
+        Raises Unrunnable for token ids outside the vocabulary.
         """
         self.params = params
         self.choice = choice
@@ -190,5 +191,5 @@ def _bias(params: SamplingParams, vocab: int, device: torch.device) -> torch.Ten
 def _checked(tokens: Sequence[int], vocab: int, name: str) -> Sequence[int]:
     for token in tokens:
         if not 0 <= token < vocab:
-            raise ValueError(f"{name} names the token {token}; the model has tokens 0 to {vocab - 1}.")
+            raise Unrunnable(f"{name} names the token {token}; the model has tokens 0 to {vocab - 1}.")
     return tokens

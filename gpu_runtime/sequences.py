@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .sampling import SamplerState
+from .unrunnable import Unrunnable
 
 
 class RunnerSequence:
@@ -57,9 +58,9 @@ class SequenceTable:
         sampler: SamplerState,
         blocks: Sequence[int],
     ) -> None:
-        """Replaces a sequence of the same number. Raises ValueError where it does not fit."""
+        """Replaces a sequence of the same number. Raises Unrunnable where it does not fit."""
         if len(token_ids) > self._max_tokens:
-            raise ValueError("more tokens than the context")
+            raise Unrunnable("it has more tokens than the context.")
         self.drop(seq)
         if not self._free:
             self._double()
@@ -74,9 +75,9 @@ class SequenceTable:
     def append_blocks(self, row: int, blocks: Sequence[int]) -> None:
         first = int(self.block_counts[row])
         if first + len(blocks) > self._max_blocks:
-            raise ValueError("more blocks than the context")
+            raise Unrunnable("it has more blocks than the context.")
         if blocks and not (min(blocks) >= 0 and max(blocks) < self._padding):
-            raise ValueError("a block outside the cache")
+            raise Unrunnable("it has a block outside the cache.")
         self.blocks[row, first : first + len(blocks)] = blocks
         self.block_counts[row] = first + len(blocks)
 

@@ -1,4 +1,4 @@
-"""What transformers' own tokenizer classes make other than tokenizer.json says: some build anew how a text is cut."""
+"""What transformers' tokenizer classes make other than tokenizer.json says: some build anew how texts are cut and joined."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase
 
-PARTS = ("normalizer", "pre_tokenizer", "post_processor")
+PARTS = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
 
 
 def tokenizer_parts(folder: Path, tokenizer: PreTrainedTokenizerBase) -> str:

@@ -20,7 +20,7 @@ class Detokenizer(Actor):
 
     async def on_start(self, config: bytes) -> dict[str, int]:
         settings = msgspec.json.decode(config, type=DetokenizerConfig)
-        self.sessions = Sessions(load(settings.model.path), settings.model.eos_token_ids)
+        self.sessions = Sessions(load(settings.model.path, settings.model.tokenizer_parts), settings.model.eos_token_ids)
         gc.freeze()  # the vocabulary lives as long as the process
         return {}
 

@@ -1,12 +1,12 @@
 """The tokenizer as the detokenizer needs it: ids to text, and each token's own bytes."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer
 
 from ...protocol.errors import EngineError
+from ...protocol.tokenizer_file import tokenizer_text
 
 
 class Vocabulary:
@@ -43,10 +43,10 @@ class Vocabulary:
         return written.replace("\u2581", " ").encode()
 
 
-def load(folder: str) -> Vocabulary:
-    """Raises EngineError where the checkpoint has no readable tokenizer.json."""
+def load(folder: str, parts: str = "") -> Vocabulary:
+    """`parts`: `ModelFacts.tokenizer_parts`. Raises EngineError where the checkpoint has no readable tokenizer.json."""
     try:
-        return Vocabulary(Tokenizer.from_file(str(Path(folder) / "tokenizer.json")))
+        return Vocabulary(Tokenizer.from_str(tokenizer_text(folder, parts)))
     except Exception as error:  # tokenizers raises bare Exception
         raise EngineError(f"tokenizer.json in {folder!r} cannot be read as a tokenizer.") from error
 

@@ -14,6 +14,7 @@ from ...protocol.errors import Failure, RequestError, refuse
 from ...protocol.facts import ModelFacts
 from ...protocol.grammar import GuideError, grammar_of, lark_of, schemas_of
 from ...protocol.guide import Guide, checked
+from ...protocol.tokenizer_file import tokenizer_text
 from .decode.budget import CpuSpent, cpu_budget
 
 REMEMBERED = 1024
@@ -60,8 +61,8 @@ class KnownGuides:
 class GuideChecker:
     """The worker's side: builds each guide as the runner will."""
 
-    def __init__(self, info: ModelFacts, tokenizer_file: str) -> None:
-        self._info, self._file = info, tokenizer_file
+    def __init__(self, info: ModelFacts) -> None:
+        self._info = info
         self._tokenizer: Any = None
 
     def check(self, guide: Guide) -> Guide:
@@ -112,8 +113,7 @@ class GuideChecker:
             from llguidance import LLTokenizer
 
             try:
-                with open(self._file, encoding="utf-8") as file:
-                    text = file.read()
+                text = tokenizer_text(self._info.path, self._info.tokenizer_parts)
                 eos = list(self._info.eos_token_ids)
                 self._tokenizer = LLTokenizer(text, n_vocab=self._info.vocab, eos_token=eos or None)
             except Exception as error:  # the library raises plain Exception

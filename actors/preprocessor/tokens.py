@@ -1,6 +1,5 @@
 """Text to token ids by the checkpoint's tokenizer.json, with words that must not become special tokens marked."""
 
-import json
 import re
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -12,6 +11,7 @@ from tokenizers import AddedToken, Tokenizer
 from ...protocol.errors import EngineError
 from ...protocol.facts import ModelFacts
 from ...protocol.json_files import read_object
+from ...protocol.tokenizer_file import tokenizer_text
 
 _OPEN, _CLOSE = "\U000f0000", "\U000f0001"
 """Private-use characters around a special token's spelling in somebody's text; never in a prompt otherwise."""
@@ -35,15 +35,9 @@ class Control(NamedTuple):
 class TextTokenizer:
     """Equal, id for id, to transformers' tokenizer of the same checkpoint."""
 
-    def __init__(self, path: str, config: Mapping[str, Any], more: Iterable[str] = (), parts: str = "") -> None:
-        """`more`: texts that are one token whether the tokenizer has them or not, as `place_of` says. `parts`: those of the
-        file that are replaced, `ModelFacts.tokenizer_parts`."""
-        try:
-            self._tokenizer = Tokenizer.from_file(path)
-        except Exception as error:  # the library raises plain Exception
-            raise EngineError("The model's tokenizer.json cannot be read.") from error
-        if parts:
-            _replace(self._tokenizer, json.loads(parts))
+    def __init__(self, tokenizer: Tokenizer, config: Mapping[str, Any], more: Iterable[str] = ()) -> None:
+        """`more`: texts that are one token whether the tokenizer has them or not, as `place_of` says."""
+        self._tokenizer = tokenizer
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self._own: dict[int, int] = {}
@@ -174,21 +168,14 @@ class TextTokenizer:
         return [], []
 
 
-def _replace(tokenizer: Tokenizer, parts: dict[str, Any]) -> None:
-    """Its parts are set one by one: the file's vocabulary need not be written and read again."""
-    model = {"type": "BPE", "vocab": {}, "merges": []}
-    made = Tokenizer.from_str(json.dumps({"version": "1.0", "added_tokens": [], **parts, "model": model}))
-    for name in parts:
-        setattr(tokenizer, name, getattr(made, name))
-
-
 def read_tokenizer(model: ModelFacts) -> TextTokenizer:
     """A model's, in which every placeholder is one token. Raises EngineError for files that cannot be read."""
-    folder = Path(model.path)
+    try:
+        tokenizer = Tokenizer.from_str(tokenizer_text(model.path, model.tokenizer_parts))
+    except Exception as error:  # the library raises plain Exception
+        raise EngineError("The model's tokenizer.json cannot be read.") from error
     texts = [text for place in model.placeholders.values() for text in (place.token, place.embed_token)]
-    return TextTokenizer(
-        str(folder / "tokenizer.json"), read_object(folder, "tokenizer_config.json"), texts, model.tokenizer_parts
-    )
+    return TextTokenizer(tokenizer, read_object(Path(model.path), "tokenizer_config.json"), texts)
 
 
 def mark(value: Any, control: Control) -> Any:

@@ -3,7 +3,6 @@
 import logging
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
@@ -58,7 +57,7 @@ class DecodeWorker(BlockingActor):
         tokenizer = read_tokenizer(model)
         self._renderer = PromptRenderer(model, tokenizer, Splicer(model.placeholders, tokenizer), None, context)
         self._decoder = ItemDecoder(load(model.path), model.embed_width, self.config.media, context, model.hidden)
-        self._guides = GuideChecker(model, str(Path(model.path) / "tokenizer.json"))
+        self._guides = GuideChecker(model)
         # Room for what is kept, and for what is made while all that is kept is being read.
         limit = self.config.cache_bytes // self.config.workers + self.config.media.memory
         self._arena = Arena(self.launch.directory, f"{self.launch.role}.{self.launch.epoch}", limit)

@@ -116,6 +116,12 @@ def test_a_broken_plan_faults_its_sequence_alone(runner: Runner, name: str) -> N
     assert [(one.seq, one.token_id) for one in result.sampled] == [(good.seq, wanted[1])]
 
 
+def test_a_library_s_own_words_are_not_the_caller_s(runner: Runner) -> None:
+    """Bytes that are no whole numbers: numpy's ValueError."""
+    result = runner.execute(BROKEN["positions ragged"](), lambda _: memoryview(b""))
+    assert [fault.text for fault in result.faults] == ["The sequence cannot be run."]
+
+
 def test_a_faulted_sequence_stays_faulted_until_dropped(runner: Runner) -> None:
     """A plan sent ahead still holds it."""
     driver = Driver(runner)

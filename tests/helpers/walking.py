@@ -18,7 +18,7 @@ MOST_TOKENS = 1500
 
 @cache
 def checker() -> GuideChecker:
-    return GuideChecker(INFO, f"{INFO.path}/tokenizer.json")
+    return GuideChecker(INFO)
 
 
 @cache

@@ -16,7 +16,7 @@ from ...helpers.facts import DEMO
 @pytest.fixture(scope="module")
 def checker() -> GuideChecker:
     info = DEMO
-    return GuideChecker(info, f"{info.path}/tokenizer.json")
+    return GuideChecker(info)
 
 
 def words(checker: GuideChecker, guide: Guide) -> str:

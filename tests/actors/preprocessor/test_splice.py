@@ -38,7 +38,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def splicer_of(file: Path, placeholders: dict[Modality, PlaceholderFacts] = PLAIN) -> Splicer:
     texts = [text for place in placeholders.values() for text in (place.token, place.embed_token)]
-    return Splicer(placeholders, TextTokenizer(str(file), {}, texts))
+    return Splicer(placeholders, TextTokenizer(Tokenizer.from_file(str(file)), {}, texts))
 
 
 def insert(index: int, token: int, *lengths: int, text: str = "", number: str = "") -> Insert:
