@@ -208,9 +208,23 @@ async def with_files(spare: int) -> AsyncIterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-async def crowd(port: int, callers: int, silent: int = 0) -> list[Answer]:
-    """So many callers at once, the first `silent` of which ask nothing. They have a process of their own, as their descriptors
-    are not the server's."""
+class Crowd:
+    """Callers at once, in a process of their own, as their descriptors are not the server's. It is started before files are
+    few: starting one takes some."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._asks, self._says = process.stdin, process.stdout
+
+    async def calls(self, port: int, callers: int, silent: int = 0) -> list[Answer]:
+        """So many callers, the first `silent` of which ask nothing."""
+        self._asks.write(f"{port} {callers} {silent}\n".encode())
+        return [read(text.encode()) for text in json.loads(await self._says.readline())]
+
+
+@asynccontextmanager
+async def crowd() -> AsyncIterator[Crowd]:
     program = (
         "import asyncio, json, resource, sys\n"
         "hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]\n"
@@ -218,18 +232,19 @@ async def crowd(port: int, callers: int, silent: int = 0) -> list[Answer]:
         "async def one(port, asks):\n"
         "    reader, writer = await asyncio.open_connection('127.0.0.1', port)\n"
         "    if asks: writer.write(b'GET /v1/models HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n')\n"
-        "    return (await reader.read()).decode()\n"
+        "    try: return (await reader.read()).decode()\n"
+        "    finally: writer.close()\n"
         "async def main(port, callers, silent):\n"
         "    said = await asyncio.gather(*(one(port, number >= silent) for number in range(callers)), return_exceptions=True)\n"
-        "    print(json.dumps([one if isinstance(one, str) else repr(one) for one in said]))\n"
-        "asyncio.run(main(*map(int, sys.argv[1:])))\n"
+        "    print(json.dumps([one if isinstance(one, str) else repr(one) for one in said]), flush=True)\n"
+        "for line in sys.stdin: asyncio.run(main(*map(int, line.split())))\n"
     )
-
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", program, str(port), str(callers), str(silent), stdout=asyncio.subprocess.PIPE
-    )
-    said, _ = await process.communicate()
-    return [read(text.encode()) for text in json.loads(said)]
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", program, stdin=pipe, stdout=pipe, limit=1 << 24)
+    try:
+        yield Crowd(process)
+    finally:
+        await process.communicate(b"")  # the end of its input
 
 
 @pytest.mark.parametrize("spare", [100, 40, 24, 20])
@@ -241,21 +256,21 @@ def test_beyond_its_files_every_caller_hears_503(run: Run, spare: int, monkeypat
 
 
 async def _beyond_its_files(spare: int) -> None:
-    async with served(FakeClient()) as url:
+    async with served(FakeClient()) as url, crowd() as many:
         port = int(url.rpartition(":")[2])
         async with AsyncExitStack() as stack, with_files(spare):
             for _ in range(max(0, spare - 40) // 2):  # these are served, and stay; both their ends are in this process
                 reader, writer = await stack.enter_async_context(connected(url))
                 writer.write(MODELS)
                 assert (await answer(reader)).status == 200
-            answers = await crowd(port, 200)
+            answers = await many.calls(port, 200)
             assert {one.status for one in answers} <= {200, 503}
             assert all(one.code == "too_many_open_files" for one in answers if one.status == 503)
             assert any(one.status == 503 for one in answers)
             if spare < 40:  # not one of these is served: each makes room when it has heard so
-                answers = await crowd(port, 60, silent=40)
+                answers = await many.calls(port, 60, silent=40)
                 assert {one.status for one in answers} == {503}
-        assert {one.status for one in await crowd(port, 50)} == {200}
+        assert {one.status for one in await many.calls(port, 50)} == {200}
 
 
 # Leaving (E5)
