@@ -24,6 +24,7 @@ class Batch:
     rows: Ints
     tokens: Ints
     slots: Ints
+    """[tables, tokens]: where each token's key and value go."""
     positions: Ints
     """[tokens], or [planes, tokens] where a prompt brings its own."""
     lengths: Ints
@@ -45,7 +46,7 @@ def build_batch(entries: list[tuple[Work, RunnerSequence]], table: SequenceTable
         row = rows.repeat(counts)
         index = np.arange(offsets[-1]) + (starts - offsets[:-1]).repeat(counts)
     tokens = table.tokens[row, index].astype(np.int64)
-    slots = table.blocks[row, index // block_size].astype(np.int64) * block_size + index % block_size
+    slots = table.blocks[:, row, index // block_size].astype(np.int64) * block_size + index % block_size
     positions = _positions(works, sequences, offsets, index + table.deltas[row])
     return Batch(works, sequences, starts, counts, offsets, rows, tokens, slots, positions, table.extents[row])
 

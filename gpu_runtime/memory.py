@@ -21,8 +21,8 @@ def blocks_that_fit(config: RunnerConfig, dtype: torch.dtype) -> int:
         step = config.max_batched_tokens * model.hidden * dtype.itemsize * ACTIVATIONS_PER_TOKEN
         room = int(free - total * (1.0 - config.gpu_memory_utilization)) - step
     wanted = -(-config.max_model_len // config.block_size) * config.max_num_seqs
-    blocks = min(room // block_bytes - 1, wanted)
-    if blocks * config.block_size < config.max_model_len:
+    blocks = min(room // block_bytes, wanted + 1)  # one of them is padding
+    if (blocks - 1) * config.block_size < config.max_model_len:
         need = -(-config.max_model_len // config.block_size) * block_bytes
         raise EngineError(
             f"A context of {config.max_model_len} tokens needs {need >> 20} MiB of KV cache "

@@ -14,7 +14,7 @@ from ..protocol.edges.scheduler_to_gpu_runner import Embed, NewSequence, StepPla
 from ..protocol.roles import RunnerConfig
 from .adapter.step import StepInputs
 from .attention.paged import PagedAttention
-from .attention.step import CPU_CACHE_BYTES, lay_out
+from .attention.step import CPU_CACHE_BYTES, StepLayout, lay_out
 from .batch import Batch, build_batch
 from .device import prepare
 from .guiding import Guides
@@ -51,11 +51,15 @@ class Runner:
         """Ids that a prompt may hold although the vocabulary may not."""
         self._model = load_language_model(self._facts, self._dtype, self._device, fused)
         self.num_blocks = config.num_blocks or blocks_that_fit(config, self._dtype)
-        self._pool = KvPool(self._facts.kv_groups, self.num_blocks, config.block_size, self._dtype, self._device)
+        tables = self._facts.tables
+        blocks = (self.num_blocks,) * len(tables)
+        self._pool = KvPool(tables, blocks, config.block_size, self._dtype, self._device)
+        self._at_once = self._pool.blocks_in(CPU_CACHE_BYTES if self._device.type == "cpu" else None)
+        """By table: blocks that decode rows gather at once."""
         self._attention = PagedAttention(self._pool)
         self._guides = Guides(self._facts)
         # One step ahead, a sequence may be computed one token past its end.
-        self._table = SequenceTable(config.max_num_seqs, config.max_model_len + 2, config.block_size, self._pool.padding)
+        self._table = SequenceTable(config.max_num_seqs, config.max_model_len + 2, config.block_size, blocks)
 
     @property
     def sequences(self) -> int:
@@ -121,7 +125,9 @@ class Runner:
             new.sampling, new.choice, sayable, output, new.eos_token_ids, vocab, self._device, new.seq, matcher
         )
         delta = new.position_delta if planes is not None else 0
-        self._table.add(new.seq, new.token_ids, new.prompt_tokens, planes, delta, sampler, new.block_table)
+        self._table.add(
+            new.seq, new.token_ids, new.prompt_tokens, planes, delta, sampler, [new.block_table] * len(self._pool.tables)
+        )
 
     def _admit(self, works: Sequence[Work], faults: dict[int, str]) -> list[tuple[Work, RunnerSequence]]:
         """The works that can be computed. The others are faults: said once per work, never a crash."""
@@ -143,13 +149,13 @@ class Runner:
         row, end = sequence.row, work.start + work.count
         if work.new_blocks:
             try:
-                self._table.append_blocks(row, work.new_blocks)
+                self._table.append_blocks(row, [work.new_blocks] * len(self._pool.tables))
             except Unrunnable as error:
                 return f"{CANNOT_RUN}: {error}"
         length = int(self._table.lengths[row])
         if work.start < 0 or work.count < 1 or end > length or (work.sample and end != length):
             return "The plan asks for tokens that the sequence does not have."
-        if end > int(self._table.block_counts[row]) * self._block_size:
+        if end > self._table.capacity(row) * self._block_size:
             return "The plan gives the sequence too few blocks."
         return None
 
@@ -178,16 +184,24 @@ class Runner:
 
     def _forward(self, batch: Batch, embeds: Rows) -> torch.Tensor:
         """Hidden states [tokens, hidden]."""
-        widest = -(-int((batch.starts + batch.counts).max()) // self._block_size)
-        tables = self._table.blocks[:, :widest][batch.rows]
-        most = self._pool.blocks_in(CPU_CACHE_BYTES) if self._device.type == "cpu" else None
-        layout = lay_out(batch.starts, batch.counts, tables, batch.slots, self._block_size, self._device, most)
-        self._attention.begin(layout)
+        self._attention.begin(self._layouts(batch))
         tokens = torch.from_numpy(batch.tokens).to(self._device)
         x = self._model.embed(tokens)
         items = lay_over(x, batch, embeds) if embeds else None
         positions = torch.from_numpy(batch.positions).to(self._device)
         return self._model.decoder(StepInputs(tokens, x, positions, batch.lengths, items), self._attention)
+
+    def _layouts(self, batch: Batch) -> list[StepLayout]:
+        """Of each table."""
+        widest = -(-int((batch.starts + batch.counts).max()) // self._block_size)
+        blocks = self._table.blocks[:, batch.rows, :widest]
+        works = batch.starts, batch.counts
+        return [
+            lay_out(
+                *works, blocks[number], batch.slots[number], self._block_size, self._device, self._at_once[number], table.window
+            )
+            for number, table in enumerate(self._pool.tables)
+        ]
 
     def _fault_non_finite(self, batch: Batch, hidden: torch.Tensor, faults: dict[int, str]) -> None:
         """Works with a NaN or infinity anywhere: their sequences fault and what they wrote is cleared (see KvPool)."""
@@ -198,7 +212,8 @@ class Runner:
             part = slice(int(batch.offsets[index]), int(batch.offsets[index + 1]))
             if bad[part].any():
                 faults[work.seq] = "The model computed a number that is not finite for this request."
-                self._pool.clear(torch.from_numpy(batch.slots[part]).to(self._device))
+                for table, slots in enumerate(batch.slots[:, part]):
+                    self._pool.clear(table, torch.from_numpy(slots).to(self._device))
 
     def _sample(self, batch: Batch, hidden: torch.Tensor, faults: dict[int, str]) -> tuple[Sampled, ...]:
         chosen = [i for i, work in enumerate(batch.works) if work.sample and work.seq not in faults]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from .kv_pool import PADDING
 from .sampling import SamplerState
 from .unrunnable import Unrunnable
 
@@ -25,10 +26,11 @@ class RunnerSequence:
 class SequenceTable:
     """Rows are handed out from a free list; the arrays double when it is empty."""
 
-    def __init__(self, rows: int, max_tokens: int, block_size: int, padding: int) -> None:
+    def __init__(self, rows: int, max_tokens: int, block_size: int, blocks: Sequence[int]) -> None:
+        """`blocks`: how many each table has."""
         self._max_tokens = max_tokens
         self._max_blocks = -(-max_tokens // block_size)
-        self._padding = padding
+        self._limits = tuple(blocks)
         self._free = list(range(rows - 1, -1, -1))
         self._known: dict[int, RunnerSequence] = {}
         self.tokens = np.zeros((rows, max_tokens), dtype=np.int32)
@@ -38,9 +40,9 @@ class SequenceTable:
         """Rotary position of an output token minus its index."""
         self.extents = np.zeros(rows, dtype=np.int64)
         """Positions that the prompt takes: one more than the largest of them."""
-        self.blocks = np.full((rows, self._max_blocks), padding, dtype=np.int32)
-        """Block tables; unused places name the padding block."""
-        self.block_counts = np.zeros(rows, dtype=np.int64)
+        self.blocks = np.full((len(blocks), rows, self._max_blocks), PADDING, dtype=np.int32)
+        """By table: blocks by position // block size; unused places name the padding block."""
+        self.block_counts = np.zeros((len(blocks), rows), dtype=np.int64)
 
     def __len__(self) -> int:
         return len(self._known)
@@ -56,7 +58,7 @@ class SequenceTable:
         planes: NDArray[np.int32] | None,
         delta: int,
         sampler: SamplerState,
-        blocks: Sequence[int],
+        blocks: Sequence[Sequence[int]],
     ) -> None:
         """Replaces a sequence of the same number. Raises Unrunnable where it does not fit."""
         if len(token_ids) > self._max_tokens:
@@ -72,14 +74,22 @@ class SequenceTable:
         self.extents[row] = prompt_tokens if planes is None else int(planes.max()) + 1
         self.append_blocks(row, blocks)
 
-    def append_blocks(self, row: int, blocks: Sequence[int]) -> None:
-        first = int(self.block_counts[row])
-        if first + len(blocks) > self._max_blocks:
-            raise Unrunnable("it has more blocks than the context.")
-        if blocks and not (min(blocks) >= 0 and max(blocks) < self._padding):
-            raise Unrunnable("it has a block outside the cache.")
-        self.blocks[row, first : first + len(blocks)] = blocks
-        self.block_counts[row] = first + len(blocks)
+    def append_blocks(self, row: int, blocks: Sequence[Sequence[int]]) -> None:
+        """`blocks`: of each table. Raises Unrunnable where they do not fit."""
+        if len(blocks) != len(self._limits):
+            raise Unrunnable("it has other block tables than the model.")
+        for table, more in enumerate(blocks):
+            first = int(self.block_counts[table, row])
+            if first + len(more) > self._max_blocks:
+                raise Unrunnable("it has more blocks than the context.")
+            if more and not (min(more) >= 0 and max(more) < self._limits[table]):
+                raise Unrunnable("it has a block outside the cache.")
+            self.blocks[table, row, first : first + len(more)] = more
+            self.block_counts[table, row] = first + len(more)
+
+    def capacity(self, row: int) -> int:
+        """Blocks that it has in every table; a model without tables needs none."""
+        return int(self.block_counts[:, row].min(initial=self._max_blocks))
 
     def append_token(self, row: int, token: int) -> None:
         """A token past the context is not kept: the scheduler ends the sequence there."""
@@ -92,8 +102,8 @@ class SequenceTable:
         """Forget it; idempotent."""
         known = self._known.pop(seq, None)
         if known is not None:
-            self.blocks[known.row] = self._padding
-            self.block_counts[known.row] = 0
+            self.blocks[:, known.row] = PADDING
+            self.block_counts[:, known.row] = 0
             self._free.append(known.row)
 
     def clear(self) -> None:
@@ -106,6 +116,6 @@ class SequenceTable:
         self.lengths = np.concatenate((self.lengths, np.zeros_like(self.lengths)))
         self.deltas = np.concatenate((self.deltas, np.zeros_like(self.deltas)))
         self.extents = np.concatenate((self.extents, np.zeros_like(self.extents)))
-        self.blocks = np.concatenate((self.blocks, np.full_like(self.blocks, self._padding)))
-        self.block_counts = np.concatenate((self.block_counts, np.zeros_like(self.block_counts)))
+        self.blocks = np.concatenate((self.blocks, np.full_like(self.blocks, PADDING)), axis=1)
+        self.block_counts = np.concatenate((self.block_counts, np.zeros_like(self.block_counts)), axis=1)
         self._free = list(range(2 * rows - 1, rows - 1, -1))

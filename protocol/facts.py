@@ -1,7 +1,8 @@
 """What a model is, as its own classes in transformers say: found once at a start, by the process that has them; every other
 process gets its part of these facts and reads no config.json for numbers."""
 
-from typing import Literal
+import math
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -25,6 +26,18 @@ class KvGroup(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         return max(self.key_dim, self.value_dim)
 
 
+class KvTable(NamedTuple):
+    """Layers that look equally far back: one block table of a sequence serves them all, whatever the shapes of their keys."""
+
+    window: int | None
+    """Tokens that its layers look back, their own included; None: all."""
+    groups: tuple[KvGroup, ...]
+
+    def token_bytes(self, itemsize: int) -> int:
+        """Of one token's keys and values, over the table's layers."""
+        return sum(2 * len(group.layers) * group.kv_heads * group.width for group in self.groups) * itemsize
+
+
 class RecurrentGroup(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Layers that keep a state for each sequence in place of keys and values."""
 
@@ -33,6 +46,11 @@ class RecurrentGroup(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """Shape of the convolution's state, (channels, kernel); (): none."""
     state: tuple[int, ...] = ()
     """Shape of the recurrent state, float32; (): none."""
+
+    def sequence_bytes(self, itemsize: int) -> int:
+        """Of one sequence's states, over the group's layers; convolutions' have the model's own `itemsize`."""
+        sizes = (math.prod(self.conv) * itemsize if self.conv else 0, math.prod(self.state) * 4 if self.state else 0)
+        return len(self.layers) * sum(sizes)
 
 
 class PlaceholderFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -104,6 +122,19 @@ class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         """Columns of an item's embedding."""
         return self.hidden * (1 + self.deepstack_levels)
 
+    @property
+    def tables(self) -> tuple[KvTable, ...]:
+        """One per distinct window; that of the layers that see everything, if there are any, is the first."""
+        reaches = sorted({group.window or 0 for group in self.kv_groups})
+        return tuple(
+            KvTable(reach or None, tuple(group for group in self.kv_groups if (group.window or 0) == reach))
+            for reach in reaches
+        )
+
     def kv_bytes(self, itemsize: int) -> int:
         """Of one token's keys and values, over all layers."""
-        return sum(2 * len(group.layers) * group.kv_heads * group.width for group in self.kv_groups) * itemsize
+        return sum(table.token_bytes(itemsize) for table in self.tables)
+
+    def state_bytes(self, itemsize: int) -> int:
+        """Of one sequence's recurrent states, over all layers."""
+        return sum(group.sequence_bytes(itemsize) for group in self.recurrent)

@@ -78,7 +78,8 @@ def ask(parts: Parts, model: ModelFacts, device: torch.device) -> Expected:
 @torch.inference_mode()
 def check(served: Model, expected: Expected, model: ModelFacts, dtype: torch.dtype, device: torch.device) -> None:
     """Raises EngineError that says in what, and in which layer, the model is another one here."""
-    pool = KvPool(model.kv_groups, 2 * TOKENS // BLOCK_SIZE, BLOCK_SIZE, dtype, device)
+    tables = model.tables
+    pool = KvPool(tables, (1 + 2 * TOKENS // BLOCK_SIZE,) * len(tables), BLOCK_SIZE, dtype, device)
     attention = _Watched(pool)
     try:
         steps = _run(served, expected.tokens, attention, model)
@@ -101,7 +102,7 @@ def check(served: Model, expected: Expected, model: ModelFacts, dtype: torch.dty
 def _run(served: Model, tokens: torch.Tensor, attention: PagedAttention, model: ModelFacts) -> list[torch.Tensor]:
     """Logits [TOKENS, vocab] of both sequences."""
     blocks = TOKENS // BLOCK_SIZE
-    tables = np.arange(2 * blocks, dtype=np.int32)[::-1].reshape(2, blocks)
+    tables = np.arange(1, 1 + 2 * blocks, dtype=np.int32)[::-1].reshape(2, blocks)
     found: list[list[torch.Tensor]] = [[], []]
     done = [0, 0]
     for counts in PIECES:
@@ -110,7 +111,12 @@ def _run(served: Model, tokens: torch.Tensor, attention: PagedAttention, model: 
         owner = np.repeat(rows, [counts[row] for row in rows])
         slots = tables[owner, index // BLOCK_SIZE].astype(np.int64) * BLOCK_SIZE + index % BLOCK_SIZE
         starts, sizes = (np.array([each[row] for row in rows], dtype=np.int64) for each in (done, counts))
-        attention.begin(lay_out(starts, sizes, tables[rows], slots, BLOCK_SIZE, tokens.device))
+        attention.begin(
+            [
+                lay_out(starts, sizes, tables[rows], slots, BLOCK_SIZE, tokens.device, window=table.window)
+                for table in model.tables
+            ]
+        )
         positions = torch.from_numpy(index).to(tokens.device)
         ids = tokens[positions]
         step = StepInputs(ids, served.embed(ids), positions, np.full(len(index), TOKENS))

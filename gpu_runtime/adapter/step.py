@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ..attention.paged import PagedAttention
 from ..overlay import Items
+from ..state_pool import RecurrentStep
 
 
 @dataclass
@@ -25,6 +26,8 @@ class StepInputs:
     """[tokens]: positions that the prompt of each token's sequence takes."""
     items: Items | None = None
     """None: no item's tokens are in the step."""
+    recurrent: RecurrentStep | None = None
+    """None: the model keeps nothing but keys and values."""
 
 
 class Decoder(Protocol):

@@ -4,6 +4,7 @@ Decode rows go through one padded attention per group over whole gathered blocks
 chunks go one by one. All of it is plain torch and runs on any device.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -18,7 +19,7 @@ class How(NamedTuple):
 
     scale: float
     window: int | None = None
-    """Tokens that it looks back, its own included."""
+    """Tokens that it looks back, its own included, as the layer says; its table has the same, which the self-check sees to."""
     softcap: float | None = None
     """Scores are bent to stay below it: softcap * tanh(score / softcap)."""
     sinks: torch.Tensor | None = None
@@ -30,19 +31,25 @@ class PagedAttention:
 
     def __init__(self, pool: KvPool) -> None:
         self._pool = pool
-        self._layout: StepLayout | None = None
+        self._layouts: Sequence[StepLayout] = ()
         self._kept: dict[torch.Size, torch.Tensor] = {
             whole.shape[1:]: whole.new_empty((0, *whole.shape[1:])) for whole in pool.blocks.values()
         }
         """Gathered blocks, by their shape; kept between steps, because fresh megabytes fault in page by page at every step."""
+        self._shapes = [
+            {pool.blocks[layer].shape[1:] for group in table.groups for layer in group.layers} for table in pool.tables
+        ]
+        """Of the blocks of each table."""
 
-    def begin(self, layout: StepLayout) -> None:
-        self._layout = layout
-        lists = [group.blocks for group in layout.groups] + [chunk.blocks for chunk in layout.chunks]
-        wanted = max(map(len, lists), default=0)
-        for shape, kept in self._kept.items():
-            if wanted > len(kept):
-                self._kept[shape] = kept.new_empty((max(wanted, 2 * len(kept)), *shape))
+    def begin(self, layouts: Sequence[StepLayout]) -> None:
+        """`layouts`: of each table."""
+        self._layouts = layouts
+        for shapes, layout in zip(self._shapes, layouts, strict=True):
+            wanted = max((len(part.blocks) for part in (*layout.groups, *layout.chunks)), default=0)
+            for shape in shapes:
+                kept = self._kept[shape]
+                if wanted > len(kept):
+                    self._kept[shape] = kept.new_empty((max(wanted, 2 * len(kept)), *shape))
 
     def width(self, layer: int) -> int:
         """Columns of the layer's keys, and of its values."""
@@ -50,8 +57,7 @@ class PagedAttention:
 
     def __call__(self, layer: int, query: torch.Tensor, kv: torch.Tensor, how: How) -> torch.Tensor:
         """`query` [tokens, heads, width] and `kv` [tokens, 2, kv_heads, width] to [tokens, heads * width]."""
-        layout = self._layout
-        assert layout is not None
+        layout = self._layouts[self._pool.table_of[layer]]
         self._pool.slots[layer].index_copy_(0, layout.slots, kv)
         if not layout.chunks and len(layout.groups) == 1:
             return self._decode(layer, query, layout.groups[0], how)
@@ -76,11 +82,11 @@ class PagedAttention:
         rows = group.last - group.first
         keys, values = self._gather(layer, group.blocks, rows)
         mask = None
-        if rows == 1 and how.window is None:
-            length = int(group.lengths[0])
-            keys, values = keys[:, :, :length], values[:, :, :length]
+        if rows == 1:
+            seen = group.columns()
+            keys, values = keys[:, :, seen], values[:, :, seen]
         else:
-            mask = group.mask(how.window, self._pool.block_size, query)
+            mask = group.mask(self._pool.block_size, query)
         folded = query.reshape(rows, keys.shape[1], -1, query.shape[-1])
         sinks = None if how.sinks is None else how.sinks.view(1, keys.shape[1], -1, 1)
         return attend(folded, keys, values, mask, how.scale, softcap=how.softcap, sinks=sinks).reshape(rows, -1)
@@ -88,11 +94,11 @@ class PagedAttention:
     def _prefill(self, layer: int, query: torch.Tensor, kv: torch.Tensor, chunk: Chunk, how: How) -> torch.Tensor:
         heads = query.transpose(0, 1)[None]  # [1, heads, tokens, width]
         sinks = None if how.sinks is None else how.sinks.view(1, -1, 1, 1)
-        if chunk.whole(how.window):
+        if chunk.whole:
             keys, values = kv[:, 0].transpose(0, 1)[None], kv[:, 1].transpose(0, 1)[None]
             out = attend(heads, keys, values, None, how.scale, causal=True, softcap=how.softcap, sinks=sinks)
         else:
             keys, values = self._gather(layer, chunk.blocks, 1)
-            mask = chunk.mask(how.window, self._pool.block_size, query)
+            mask = chunk.mask(self._pool.block_size, query)
             out = attend(heads, keys, values, mask, how.scale, softcap=how.softcap, sinks=sinks)
         return out[0].transpose(0, 1).reshape(query.shape[0], -1)

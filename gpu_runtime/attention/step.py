@@ -3,12 +3,14 @@
 The step is one flat batch: first the rows of one token each, sorted by context, then the chunks of several tokens.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+
+from ..kv_pool import PADDING
 
 Ints = NDArray[np.int64]
 WASTE = 2
@@ -22,26 +24,36 @@ attention's time, measured at contexts of 100 to 500 tokens."""
 
 @dataclass
 class DecodeGroup:
-    """Rows [first, last) of the batch: one token each, contexts padded to whole blocks and to the longest."""
+    """Rows [first, last) of the batch: one token each, what they see padded to whole blocks and to the longest."""
 
     first: int
     last: int
     lengths: Ints
     """Context of each row, its own token included."""
+    begins: Ints
+    """The position that each row's first column stands for: a window is read from its first block on."""
     blocks: torch.Tensor
     """int64 [rows * blocks], the padded block tables, flat."""
-    masks: dict[int | None, torch.Tensor | None] = field(default_factory=dict)
-    """By sliding window: 0 or -inf, [rows, 1, 1, tokens]; None where every row sees everything."""
+    window: int | None
+    _mask: torch.Tensor | None = None
+    _masked: bool = False
 
-    def mask(self, window: int | None, block_size: int, like: torch.Tensor) -> torch.Tensor | None:
-        if window not in self.masks:
+    def columns(self) -> slice:
+        """What the only row of a group sees."""
+        start = 0 if self.window is None else max(0, int(self.lengths[0]) - self.window)
+        return slice(start - int(self.begins[0]), int(self.lengths[0] - self.begins[0]))
+
+    def mask(self, block_size: int, like: torch.Tensor) -> torch.Tensor | None:
+        """0 or -inf, [rows, 1, 1, tokens]; None where every row sees everything."""
+        if not self._masked:
             rows = self.last - self.first
-            columns = np.arange(len(self.blocks) // rows * block_size)
-            seen = columns < self.lengths[:, None]
-            if window is not None:
-                seen &= columns >= self.lengths[:, None] - window
-            self.masks[window] = None if seen.all() else _additive(seen, like)[:, None, None, :]
-        return self.masks[window]
+            positions = np.arange(len(self.blocks) // rows * block_size) + self.begins[:, None]
+            seen = positions < self.lengths[:, None]
+            if self.window is not None:
+                seen &= positions >= self.lengths[:, None] - self.window
+            self._mask = None if seen.all() else _additive(seen, like)[:, None, None, :]
+            self._masked = True
+        return self._mask
 
 
 @dataclass
@@ -51,29 +63,33 @@ class Chunk:
     first: int
     last: int
     start: int
+    begin: int
+    """The position that the first column stands for."""
     blocks: torch.Tensor
-    """int64, the sequence's blocks up to the chunk's end."""
-    masks: dict[int | None, torch.Tensor] = field(default_factory=dict)
-    """By sliding window: 0 or -inf, [tokens of the chunk, tokens of the blocks]."""
+    """int64, the sequence's blocks from `begin` up to the chunk's end."""
+    window: int | None
+    _mask: torch.Tensor | None = None
 
-    def whole(self, window: int | None) -> bool:
+    @property
+    def whole(self) -> bool:
         """Nothing is cached before it and no window cuts it: plain causal attention over its own keys."""
-        return self.start == 0 and (window is None or self.last - self.first <= window)
+        return self.start == 0 and (self.window is None or self.last - self.first <= self.window)
 
-    def mask(self, window: int | None, block_size: int, like: torch.Tensor) -> torch.Tensor:
-        if window not in self.masks:
-            columns = np.arange(len(self.blocks) * block_size)
+    def mask(self, block_size: int, like: torch.Tensor) -> torch.Tensor:
+        """0 or -inf, [tokens of the chunk, tokens of the blocks]."""
+        if self._mask is None:
+            columns = np.arange(len(self.blocks) * block_size) + self.begin
             rows = np.arange(self.start, self.start + self.last - self.first)[:, None]
             seen = columns <= rows
-            if window is not None:
-                seen &= columns > rows - window
-            self.masks[window] = _additive(seen, like)
-        return self.masks[window]
+            if self.window is not None:
+                seen &= columns > rows - self.window
+            self._mask = _additive(seen, like)
+        return self._mask
 
 
 @dataclass
 class StepLayout:
-    """Everything attention needs to know of one step."""
+    """Everything the attention of one table's layers needs to know of one step."""
 
     slots: torch.Tensor
     """int64 [tokens]: where each token's key and value go."""
@@ -84,30 +100,48 @@ class StepLayout:
 def lay_out(
     starts: Ints,
     counts: Ints,
-    tables: NDArray[np.int32],
+    blocks: NDArray[np.int32],
     slots: Ints,
     block_size: int,
     device: torch.device,
     most: int | None = None,
+    window: int | None = None,
 ) -> StepLayout:
-    """`starts`, `counts` per work; `tables` [works, blocks], padded; works of one token first, by falling `starts`.
+    """`starts`, `counts` per work; `blocks` [works, blocks] of one table, padded; works of one token first, by falling
+    `starts`.
 
-    `most`: blocks that decode rows may gather at once, where that is limited.
+    `most`: blocks that decode rows may gather at once, where that is limited. `window`: tokens that the table's layers look
+    back; blocks behind it are not read, whatever `blocks` says of them.
     """
-    needed = (starts + counts + block_size - 1) // block_size
+    ends = (starts + counts + block_size - 1) // block_size
+    begins = np.zeros_like(starts) if window is None else np.maximum(starts - window + 1, 0) // block_size
     singles = int((counts == 1).sum())
+    widths = ends[:singles] - begins[:singles]
+    if window is not None:  # where a window begins in its block makes a difference of one
+        widths = np.maximum.accumulate(widths[::-1])[::-1]
     groups: list[DecodeGroup] = []
-    for first, last in group_rows(needed[:singles], most):
-        blocks = tables[first:last, : needed[first]].astype(np.int64).ravel()
-        groups.append(DecodeGroup(first, last, starts[first:last] + 1, torch.from_numpy(blocks).to(device)))
+    for first, last in group_rows(widths, most):
+        part = _columns(blocks[first:last], begins[first:last], ends[first:last], int(widths[first]))
+        lengths, begin = starts[first:last] + 1, begins[first:last] * block_size
+        groups.append(DecodeGroup(first, last, lengths, begin, torch.from_numpy(part.ravel()).to(device), window))
     chunks: list[Chunk] = []
     position = singles
     for work in range(singles, len(counts)):
-        end = position + int(counts[work])
-        blocks = tables[work, : needed[work]].astype(np.int64)
-        chunks.append(Chunk(position, end, int(starts[work]), torch.from_numpy(blocks).to(device)))
+        end, begin = position + int(counts[work]), int(begins[work])
+        part = blocks[work, begin : ends[work]].astype(np.int64)
+        start = int(starts[work])
+        chunks.append(Chunk(position, end, start, begin * block_size, torch.from_numpy(part).to(device), window))
         position = end
     return StepLayout(torch.from_numpy(slots).to(device), groups, chunks)
+
+
+def _columns(blocks: NDArray[np.int32], begins: Ints, ends: Ints, width: int) -> Ints:
+    """[rows, width]: of each row the blocks [begin, end), then padding."""
+    if not begins.any():
+        return blocks[:, :width].astype(np.int64)
+    columns = begins[:, None] + np.arange(width)
+    found = np.take_along_axis(blocks, columns.clip(max=blocks.shape[1] - 1), axis=1)
+    return np.where(columns < ends[:, None], found, PADDING).astype(np.int64)
 
 
 def group_rows(blocks: Ints, most: int | None = None) -> list[tuple[int, int]]:

@@ -114,7 +114,7 @@ class Driver:
         runner.reset()
         self.runner = runner
         self.random = Random(seed)
-        self.free = list(range(runner.num_blocks))
+        self.free = list(range(1, runner.num_blocks))
         self.random.shuffle(self.free)
         self._seqs = 0
         self._steps = 0

@@ -11,7 +11,7 @@ import torch
 from thespis.gpu_runtime.kv_pool import KvPool
 from thespis.gpu_runtime.runner import Runner
 from thespis.protocol.edges.gpu_runner_to_scheduler import TokenLogprobs
-from thespis.protocol.facts import KvGroup
+from thespis.protocol.facts import KvGroup, KvTable
 from thespis.protocol.sampling import SamplingParams
 
 from ..helpers.checkpoints import FAMILIES, Checkpoints, Family
@@ -128,7 +128,7 @@ def test_unused_cache_costs_no_memory() -> None:
 
     before = resident()
     group = KvGroup(layers=(0, 1, 2, 3), kv_heads=2, key_dim=64, value_dim=64)
-    pool = KvPool([group], 16384, 16, torch.float32, torch.device("cpu"))
+    pool = KvPool([KvTable(None, (group,))], [16385], 16, torch.float32, torch.device("cpu"))
     assert sum(layer.nbytes for layer in pool.blocks.values()) > 1 << 30
     pool.slots[3].index_copy_(0, torch.tensor([5]), torch.ones(1, 2, 2, 64))
     assert resident() - before < 16 << 20

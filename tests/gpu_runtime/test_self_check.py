@@ -15,7 +15,7 @@ from thespis.gpu_runtime.attention.paged import How, PagedAttention
 from thespis.gpu_runtime.kv_pool import KvPool
 from thespis.gpu_runtime.language_model import load_language_model
 from thespis.protocol.errors import EngineError
-from thespis.protocol.facts import KvGroup, ModelFacts
+from thespis.protocol.facts import KvGroup, KvTable, ModelFacts
 
 from .tiny import TEXT, facts_of, make
 
@@ -122,7 +122,8 @@ def test_tokens_of_an_item_that_see_each_other_both_ways(tmp_path: Path) -> None
     ],
 )
 def test_no_keyword_is_swallowed(given: dict[str, Any], text: str) -> None:
-    pool = KvPool([KvGroup(layers=(0,), kv_heads=1, key_dim=4, value_dim=4)], 2, 4, torch.float32, CPU)
+    table = KvTable(None, (KvGroup(layers=(0,), kv_heads=1, key_dim=4, value_dim=4),))
+    pool = KvPool([table], [2], 4, torch.float32, CPU)
     module = SimpleNamespace(layer_idx=0, thespis_attention=PagedAttention(pool))
     heads = torch.zeros(1, 1, 2, 4)
     with pytest.raises(Unsupported, match=text):
