@@ -15,7 +15,7 @@ from ...protocol.errors import EngineError
 from .cache import CachedModel
 from .choice import HubFile
 from .meter import Meter
-from .words import LASTING, broken, size
+from .words import BUGS, LASTING, broken, size
 
 log = logging.getLogger(__name__)
 
@@ -188,4 +188,6 @@ def _is_final(error: Exception) -> bool:
 
     if isinstance(error, HfHubHTTPError):
         return error.response.status_code < 500 and error.response.status_code not in (408, 429)
-    return isinstance(error, Stopped | EngineError | ValueError) or (isinstance(error, OSError) and error.errno in LASTING)
+    return isinstance(error, (Stopped, EngineError, ValueError, *BUGS)) or (
+        isinstance(error, OSError) and error.errno in LASTING
+    )

@@ -22,7 +22,11 @@ def ask(wanted: HubId) -> Listing:
 
     constants.HF_HUB_DISABLE_TELEMETRY = True  # it asks the hub for a list of programs, which would be a second request
     api = HfApi(library_name="thespis", library_version=version())
-    info = api.model_info(wanted.name, revision=wanted.revision, files_metadata=True, timeout=ANSWER_SECONDS)
+    try:
+        info = api.model_info(wanted.name, revision=wanted.revision, files_metadata=True, timeout=ANSWER_SECONDS)
+    except (AttributeError, LookupError, TypeError) as error:  # what the library takes out of an answer is not in it
+        text = f"{endpoint()} does not answer as a hub of models does: see to the network, or to HF_ENDPOINT."
+        raise EngineError(text) from error
     commit = info.sha
     if commit is None or not is_commit(commit):
         raise EngineError(f"{endpoint()} names no commit of {wanted.name!r}: is HF_ENDPOINT a hub of models?")

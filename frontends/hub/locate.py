@@ -17,7 +17,7 @@ from .choice import HubFile, Listing, small_files, weight_files
 from .fetch import Fetch, Stopped
 from .listing import ask
 from .meter import Meter
-from .words import no_room, sentence, shown
+from .words import BUGS, no_room, sentence, shown
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,9 @@ def _as_on_the_hub(wanted: HubId, cached: CachedModel, known: Path | None, stop:
 
     try:
         listing = ask(wanted)
-    except Exception as error:
+    except BUGS:
+        raise
+    except Exception as error:  # of huggingface_hub and its HTTP client, whichever that is
         text = sentence(error, wanted, cached.root)
         if known is None or isinstance(error, RevisionNotFoundError):
             raise EngineError(text) from None
@@ -59,7 +61,7 @@ def _as_on_the_hub(wanted: HubId, cached: CachedModel, known: Path | None, stop:
         return known
     try:
         _complete(wanted, cached, listing, stop)
-    except Stopped:
+    except (Stopped, *BUGS):
         raise
     except Exception as error:
         raise EngineError(sentence(error, wanted, cached.root)) from None

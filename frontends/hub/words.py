@@ -12,6 +12,8 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 LASTING = (*_FULL, *_FORBIDDEN)
 """Errors of the disk that another try meets again."""
+BUGS = (AssertionError, AttributeError, LookupError, NameError, TypeError)
+"""What neither a network nor a disk raises: ours, which nobody is to look for in theirs."""
 OTHER_CACHE = "give another folder with --download-dir or HF_HUB_CACHE"
 
 

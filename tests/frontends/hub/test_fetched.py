@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from huggingface_hub import constants
 
-from thespis.frontends.hub import fetch, listing
+from thespis.frontends.hub import fetch, listing, locate
 from thespis.frontends.hub.fetch import Stopped
 from thespis.frontends.hub.locate import fetched, located
 from thespis.protocol.config import EngineConfig
@@ -154,6 +154,19 @@ def test_what_answers_and_is_no_hub(hub: FakeHub, model: Repository, cache: Path
         text = told(MAIN, cache)
         assert hub.url in text
         assert "see to the network, or to HF_ENDPOINT" in text or "names no commit" in text
+
+
+def test_a_bug_of_ours_is_no_trouble_of_the_network(
+    hub: FakeHub, model: Repository, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(*_: Any) -> Any:
+        return {}["absent"]
+
+    for module, name in ((locate, "ask"), (locate, "small_files"), (fetch.Fetch, "_transfer")):
+        with monkeypatch.context() as patched:
+            patched.setattr(module, name, wrong)
+            with pytest.raises(KeyError, match="absent"):
+                fetched(MAIN, str(cache))
 
 
 @pytest.mark.parametrize(
