@@ -21,6 +21,8 @@ from .weights.checkpoint import Checkpoint
 DTYPES = ("float32", "bfloat16", "float16")
 DEFAULT_CONTEXT = 2048
 """Of a model that states none."""
+MOST_CONTEXT = 1 << 30
+"""Positions: a prompt's are numbers of 32 bits wherever they are kept."""
 
 
 def model_facts(folder: str | Path) -> ModelFacts:
@@ -113,6 +115,8 @@ def _context(text: PreTrainedConfig) -> int:
     context = int(getattr(text, "max_position_embeddings", None) or DEFAULT_CONTEXT)
     if context < 1:
         raise EngineError(f"The config.json is broken: max_position_embeddings={context}, which no prompt fits into.")
+    if context > MOST_CONTEXT:
+        raise EngineError(f"The config.json is broken: max_position_embeddings={context} is beyond all measure.")
     chunked = "chunked_attention" in (getattr(text, "layer_types", None) or ())
     return min(context, int(text.attention_chunk_size)) if chunked else context
 

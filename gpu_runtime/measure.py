@@ -68,6 +68,8 @@ def measure_layers(model: PreTrainedModel, context: int | None = None) -> Layers
             what = "attends twice" if kept else "neither attends through transformers' interface nor keeps a known state"
             raise EngineError(_cannot(model, f"its layer {number} ({type(layers[number]).__name__}) {what}"))
         for one in kept:
+            if one.window is not None and one.window < 1:
+                raise EngineError(_cannot(model, f"its layer {number} looks back through a window of {one.window} tokens"))
             whole = one.window is not None and context is not None and one.window >= context
             groups.setdefault(one._replace(window=None) if whole else one, []).append(number)
         if state != ((), ()):

@@ -56,6 +56,9 @@ class Checkpoint:
         self._expected: dict[str, torch.Tensor] = model.state_dict()
         self._ties: dict[str, str] = dict(model.all_tied_weights_keys)
         """Weight -> the weight that it is, where only one of the two is stored."""
+        decoder: Any = model.get_decoder()
+        self._layers = [part for part in decoder.children() if isinstance(part, nn.ModuleList)] if decoder is not None else []
+        """Of the part that writes text."""
         self._precise = [re.compile(_as_pattern(name)) for name in _kept_precise(model)]
         self._sources: dict[str, _Source] = {}
         self._made: dict[str, torch.Tensor] = {}
@@ -165,15 +168,16 @@ class Checkpoint:
         patterns = [*_UNUSED, *(self._model._keys_to_ignore_on_load_unexpected or ())]
         if any(re.search(pattern, key) for pattern in patterns for key in (name, stored)):
             return True
-        return self._is_foreign(name) or self._is_further_layer(name)
+        return self._is_foreign(name) or self._is_further_layer(name, stored)
 
     def _is_foreign(self, name: str) -> bool:
         """Of a part that this model does not have at all, such as what speaks."""
         parts = name.removeprefix(f"{self._model.base_model_prefix}.").split(".")
         return parts[0] not in _children(self._model)
 
-    def _is_further_layer(self, name: str) -> bool:
-        """Of a layer behind the model's last one: it guesses the tokens after the next."""
+    def _is_further_layer(self, name: str, stored: str) -> bool:
+        """Of a layer behind the last one: of a tower that is cut where its features are taken, or of a decoder, where it
+        guesses the tokens after the next. A decoder that has lost its last layers would be another model."""
         found = _LAYER.match(name)
         while found is not None:
             try:
@@ -181,9 +185,16 @@ class Checkpoint:
             except AttributeError:
                 layers = None
             if isinstance(layers, nn.ModuleList):
-                return int(found[2]) >= len(layers)
+                further = int(found[2]) >= len(layers)
+                return further and (layers not in self._layers or self._guesses(stored, int(found[2])))
             found = _LAYER.match(found[1] + ".")
         return False
+
+    def _guesses(self, stored: str, layer: int) -> bool:
+        """The layer of this weight joins the last state with the next token's embedding."""
+        before, number, _ = stored.partition(f".{layer}.")
+        marks = tuple(f"{before}{number}{mark}." for mark in ("eh_proj", "enorm", "hnorm"))
+        return any(name.startswith(marks) for name in self._stored.names())
 
 
 def _children(model: PreTrainedModel) -> Collection[str]:

@@ -335,9 +335,24 @@ def test_sizes_that_the_weights_do_not_have_are_refused_before_anything_is_loade
     assert "its config.json asks for" in refusal(folder)
 
 
-def test_a_context_that_no_prompt_fits_into_is_refused(tmp_path: Path) -> None:
-    folder = make(tmp_path, {"model_type": "llama", **TEXT, "tie_word_embeddings": True, "max_position_embeddings": -1})
-    assert "max_position_embeddings=-1" in refusal(folder)
+def test_layers_that_the_weights_have_and_the_configuration_has_not_are_named(tmp_path: Path) -> None:
+    """transformers warns and answers as another model."""
+    config = {"model_type": "llama", **TEXT, "tie_word_embeddings": True}
+    folder = make(tmp_path, {**config, "num_hidden_layers": 4})
+    write(folder, "config.json", {**config, "num_hidden_layers": 3})
+    assert "holds the weight model.layers.3.input_layernorm.weight, which a model of its config.json" in refusal(folder)
+
+
+@pytest.mark.parametrize("context", [-1, 10**15])
+def test_a_context_that_no_prompt_fits_into_or_no_engine_counts_to_is_refused(tmp_path: Path, context: int) -> None:
+    folder = make(tmp_path, {"model_type": "llama", **TEXT, "tie_word_embeddings": True, "max_position_embeddings": context})
+    assert f"max_position_embeddings={context}" in refusal(folder)
+
+
+@pytest.mark.parametrize("window", [0, -1])
+def test_a_window_that_shows_nothing_is_refused(tmp_path: Path, window: int) -> None:
+    folder = make(tmp_path, {"model_type": "mistral", **TEXT, "tie_word_embeddings": True, "sliding_window": window})
+    assert f"a window of {window} tokens" in refusal(folder)
 
 
 @pytest.mark.parametrize("names", ["mistral3", "lighton_ocr"])
