@@ -6,6 +6,7 @@ from typing import Any
 
 import transformers
 from transformers import GenerationMixin, PreTrainedConfig, PreTrainedModel
+from transformers.integrations.heterogeneity import AmbiguousGlobalPerLayerAttributeError
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from ..protocol.json_files import Json
@@ -156,14 +157,14 @@ def _value(config: Any, key: str) -> Any:
     """None also for what differs from layer to layer, of which configurations tell no single value."""
     try:
         return getattr(config, key, None)
-    except Exception:
+    except AmbiguousGlobalPerLayerAttributeError:
         return None
 
 
 def _has(config: Any, key: str) -> bool:
     try:
         return hasattr(config, key)
-    except Exception:
+    except AmbiguousGlobalPerLayerAttributeError:
         return True
 
 

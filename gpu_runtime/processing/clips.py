@@ -43,6 +43,10 @@ def _sampled(processor: Any, total: int, fps: float | None, given: Options) -> l
     metadata = VideoMetadata(total_num_frames=total, fps=fps, duration=total / fps if fps else None)
     try:
         indices = [int(index) for index in processor.sample_frames(metadata=metadata, **given)]
-    except (ValueError, TypeError, ArithmeticError, RuntimeError):  # too short a clip, or of an unknown rate
+    except (ValueError, ArithmeticError):  # too short a clip
         return None
+    except TypeError:
+        if fps is None:  # it counts with the rate
+            return None
+        raise
     return indices if indices and indices[0] >= 0 and indices[-1] < total else None

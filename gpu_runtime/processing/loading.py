@@ -15,7 +15,8 @@ from transformers.video_processing_utils import VideoProcessorMixin
 
 from ...protocol.errors import EngineError
 from ...protocol.json_files import Json, read_object
-from ...protocol.request import Modality
+from ...protocol.request import MODALITIES, Modality
+from .. import hf
 from .calls import sub_processor
 from .options import size_of, value_of
 from .rules import rules_of
@@ -37,20 +38,34 @@ def load_processor(folder: Path, config: PreTrainedConfig) -> Any:
     Raises EngineError naming what the folder lacks, or what transformers does not have.
     """
     files = {name: read_object(folder, name) for name in _FILES}
-    name = next((str(found) for file in files.values() if (found := file.get("processor_class"))), None)
-    name = name or _auto.processing_auto.PROCESSOR_MAPPING_NAMES.get(config.model_type)
-    if name is None:
-        return None
-    kind = find_class(name)
+    named = next((str(found) for file in files.values() if (found := file.get("processor_class"))), None)
+    kind = _processor_class(named, folder, config)
     if kind is None:
-        raise EngineError(
-            f"The processor {name!r} that {str(folder)!r} names is not in transformers {transformers.__version__}."
-        )
-    if not issubclass(kind, ProcessorMixin):
-        return None  # of a model of text alone, its tokenizer
+        return None
     if "audio_tokenizer" in files[_FILES[0]]:
         raise EngineError(f"The processor of {str(folder)!r} needs a second model for sounds, which is not supported.")
     return _build(kind, folder, config)
+
+
+def _processor_class(named: str | None, folder: Path, config: PreTrainedConfig) -> type[Any] | None:
+    """The one that the folder names, where that is no tokenizer's; else its type's; None of a model of text alone."""
+    for name in (named, _auto.processing_auto.PROCESSOR_MAPPING_NAMES.get(config.model_type)):
+        if name is None:
+            continue
+        kind = find_class(name)
+        if kind is None:
+            raise EngineError(
+                f"The processor {name!r} that {str(folder)!r} names is not in transformers {transformers.__version__}."
+            )
+        if issubclass(kind, ProcessorMixin):
+            return kind
+    if any(hasattr(hf.model_class(config), f"get_{modality}_features") for modality in MODALITIES):
+        said = "No file" if named is None else f"{named!r}, which is no processor, is all that a file"
+        raise EngineError(
+            f"{said} in {str(folder)!r} names as what makes its items: models of type {config.model_type!r} take more than "
+            "text. Write the processor's class into its processor_config.json (processor_class)."
+        )
+    return None
 
 
 def _build(kind: type[Any], folder: Path, config: PreTrainedConfig) -> Any:

@@ -21,12 +21,13 @@ def preview(processor: Any, modality: Modality, extent: Extent, options: Options
     extents = [list(extent)] if isinstance(extent, tuple) else [extent]
     size = options.get("size", {})
     bounds = {name: size[edge] for name, edge in BOUNDS.items() if edge in size}  # some classes read one form, some the other
+    asked = {_ARGUMENT[modality]: extents, NESTED[modality]: {**options, **bounds}}
     try:
-        made = count(**{_ARGUMENT[modality]: extents, NESTED[modality]: {**options, **bounds}})
-        (tokens,) = made[f"num_{modality}_tokens"]
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError, ArithmeticError):
+        made = count(**asked)
+    except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError):  # the class's own: of what it has no rule for
         return None
-    return int(tokens)
+    found = getattr(made, f"num_{modality}_tokens", None)
+    return int(found[0]) if found else None
 
 
 def _fewest(part: Any, options: Options) -> int | None:

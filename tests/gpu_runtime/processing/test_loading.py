@@ -71,6 +71,22 @@ def test_a_processor_of_the_checkpoints_own_code_is_refused(tmp_path: Path) -> N
         load(folder)
 
 
+def test_a_class_that_is_no_processor_leaves_it_to_the_type(tmp_path: Path) -> None:
+    """Some folders name their tokenizer or their image processor there: the model is not one of text alone for that."""
+    folder = rewritten(build("llava", tmp_path), "processor_config.json", processor_class="LlamaTokenizer")
+    assert type(parts_of(folder)).__name__ == "LlavaProcessor"
+
+
+@pytest.mark.parametrize("named", ["Qwen2Tokenizer", None])
+def test_a_model_of_more_than_text_without_a_processor_is_refused(named: str | None, tmp_path: Path) -> None:
+    """Of a type that has none in transformers' table: it would be served without its towers, and nobody told."""
+    folder = build("glm_ocr", tmp_path)
+    for file in ("preprocessor_config.json", "tokenizer_config.json"):
+        rewritten(folder, file, processor_class=named)
+    with pytest.raises(EngineError, match=r"models of type 'glm_ocr' take more than text"):
+        load(folder)
+
+
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     folder = build("llava", tmp_path)
     (folder / "preprocessor_config.json").write_text("{")
