@@ -4,7 +4,8 @@ import difflib
 from collections.abc import Iterable
 
 _ONE_DEVICE = "One engine runs on one device: for more, run several engines behind a load balancer."
-_QUANTIZED = "Quantised weights and caches are not built: the dtype is float32, bfloat16 or float16."
+_QUANTIZED = "Quantised weights are recognised by what the checkpoint says of them, and unpacked at load."
+_CACHE = "Quantised caches are not built: the dtype is float32, bfloat16 or float16."
 _NO_LORA = "LoRA adapters are not built: merge one into its base model and serve that."
 _NO_DRAFT = "Speculative decoding is not built: answers are the same without it, one token at a time."
 _NO_CODE = "No code from a checkpoint is ever run."
@@ -28,8 +29,8 @@ UNBUILT: dict[str, str] = {
     "headless": _ONE_DEVICE,
     "mm_encoder_tp_mode": _ONE_DEVICE,
     "quantization": _QUANTIZED,
-    "kv_cache_dtype": _QUANTIZED,
-    "calculate_kv_scales": _QUANTIZED,
+    "kv_cache_dtype": _CACHE,
+    "calculate_kv_scales": _CACHE,
     "load_format": "Weights are read from *.safetensors alone.",
     "enable_lora": _NO_LORA,
     "lora_modules": _NO_LORA,

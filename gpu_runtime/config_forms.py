@@ -36,7 +36,7 @@ def unwrap(raw: Json) -> Json:
     inner = raw.get(WRAPPER)
     if not isinstance(inner, dict):
         return raw
-    outer = {key: raw[key] for key in ("architectures", "dtype", "torch_dtype", "quantization_config") if key in raw}
+    outer = {key: raw[key] for key in ("architectures", "dtype", "torch_dtype") if key in raw}
     return {**outer, **inner, "model_type": _first_known(inner, raw)}
 
 

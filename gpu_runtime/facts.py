@@ -11,6 +11,7 @@ from ..protocol.end_tokens import end_tokens
 from ..protocol.errors import EngineError
 from ..protocol.facts import ModelFacts
 from ..protocol.json_files import Json
+from ..protocol.quantization import quantization_of
 from ..protocol.weight_files import stored_dtype
 from .hf import build_on_meta, load_config, read_config, text_config, text_part, unwrap
 from .measure import deepstack_levels, measure_layers, per_layer_width, position_planes, span_layers
@@ -76,6 +77,8 @@ def decoder_facts(folder: str | Path) -> ModelFacts:
         tied=tied,
         eos_token_ids=_ends(path, stated, config, vocab),
         dtype=stated_dtype(stated) or stored_dtype(path),
+        quantization=quantization_of(read_config(path), str(folder)),
+        parameters=sum(weight.numel() for weight in model.parameters()),
         fingerprint=checkpoint.fingerprint,
     )
 

@@ -16,6 +16,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from ..protocol.errors import EngineError
 from ..protocol.json_files import Json, read_object
+from ..protocol.quantization import without_quantization
 from .config_forms import class_called, forms_of, lost_of, text_config, text_part, unwrap
 from .weights.checkpoint import Checkpoint
 
@@ -31,7 +32,7 @@ def load_config(folder: str | Path) -> PreTrainedConfig:
     Raises EngineError for a type that transformers does not have, and for a file whose numbers no form of the class keeps.
     """
     name = str(folder)
-    raw = read_config(folder)
+    raw = without_quantization(read_config(folder))
     stated = unwrap(raw).get("model_type")
     if stated not in CONFIG_MAPPING:
         raise EngineError(_unknown(stated, raw, name))

@@ -6,7 +6,8 @@ import msgspec
 
 from .errors import EngineError
 from .foreign import foreign_file, foreign_folder, foreign_name
-from .json_files import Json, read_object
+from .json_files import read_object
+from .quantization import quantization_of, refuse_foreign
 from .weight_files import fingerprint
 
 
@@ -40,7 +41,8 @@ def inspect_small_files(path: str | Path) -> tuple[Path, str]:
     config = read_object(folder, "config.json")
     if not (folder / "config.json").exists():
         raise EngineError(f"{name!r} is no checkpoint folder: it has no config.json.")
-    _refuse_quantized(config, name)
+    quantization_of(config, name)
+    refuse_foreign(folder, config, name)
     if not isinstance(config.get("model_type"), str):
         raise EngineError(f"The config.json of {name!r} is broken: model_type is missing.")
     _check_tokenizer(folder, name)
@@ -60,19 +62,6 @@ def _folder(name: str) -> Path:
     if other is not None:
         raise EngineError(other)
     return folder
-
-
-def _refuse_quantized(config: Json, name: str) -> None:
-    """Whichever part says so: of the whole, of its thinker, of the text model alone."""
-    inner = config.get("thinker_config")
-    parts = [config, inner, *(part.get("text_config") for part in (config, inner) if isinstance(part, dict))]
-    for part in parts:
-        given = part.get("quantization_config") if isinstance(part, dict) else None
-        if given:
-            method = given.get("quant_method", "unknown") if isinstance(given, dict) else "unknown"
-            raise EngineError(
-                f"The weights of {name!r} are quantised ({method}), which is not built: give the model unquantised."
-            )
 
 
 def _check_tokenizer(folder: Path, name: str) -> None:

@@ -39,7 +39,6 @@ from .topology import (
     SCHEDULER,
     kind_of,
 )
-from .weight_files import weight_bytes
 
 MIB, GIB = 1 << 20, 1 << 30
 ENCODER_BATCH_ROWS = 4096
@@ -182,8 +181,8 @@ def _context_that_fits(engine: EngineConfig, model: ModelFacts, itemsize: int, m
 
 
 def weights_in_memory(model: ModelFacts, itemsize: int) -> int:
-    """Bytes of the weights as numbers of `itemsize` bytes."""
-    return weight_bytes(Path(model.path)) * itemsize // (4 if model.dtype == "float32" else 2)
+    """Bytes of the weights as numbers of `itemsize` bytes, in however few they are stored."""
+    return model.parameters * itemsize
 
 
 def _num_blocks(engine: EngineConfig, model: ModelFacts, sizes: _Sizes) -> int:

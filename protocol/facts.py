@@ -111,9 +111,12 @@ class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     eos_token_ids: tuple[int, ...]
     """Those that the model can say: one beyond its vocabulary is never chosen, and ends nothing."""
     dtype: str
-    """Of the weights on disk: float32, bfloat16, float16."""
+    """Of the weights on disk: float32, bfloat16, float16; of quantised ones, the type that they were made from."""
     quantization: str | None = None
-    """The method by which the weights are quantised."""
+    """In which form of few bits the weights are stored: fp8, compressed-tensors, awq; None: as numbers of `dtype`. They are
+    numbers in memory, whichever it is."""
+    parameters: int = 0
+    """Numbers in the weights that a process may keep: what is tied counts once, what is stored and not used does not count."""
     fingerprint: str
     """Hex digest of configuration and weights: part of every item key."""
 

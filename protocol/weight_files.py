@@ -50,11 +50,6 @@ def weight_files(folder: Path) -> list[Path]:
     return weights
 
 
-def weight_bytes(folder: Path) -> int:
-    """Of all weight files, on disk."""
-    return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
-
-
 def stored_dtype(folder: Path) -> str:
     """The name of the floating type that most of the weights' bytes have; float32 where there is none that is known."""
     sizes = dict.fromkeys(_DTYPES, 0)

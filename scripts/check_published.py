@@ -27,6 +27,7 @@ from thespis.gpu_runtime.measure import (
 )
 from thespis.protocol.errors import EngineError
 from thespis.protocol.json_files import Json
+from thespis.protocol.quantization import stated_quantization
 
 
 def main() -> None:
@@ -53,6 +54,7 @@ def report(folder: Path) -> bool:
         print(f"{folder.name}: refused: {error}")
         return True
     stated = unwrap(read_config(folder))
+    quantization = stated_quantization(read_config(folder))
     found = [
         type(model).__name__,
         f"{text.num_hidden_layers} x {text.hidden_size}, vocabulary {text.vocab_size}, context {context}",
@@ -65,7 +67,7 @@ def report(folder: Path) -> bool:
         f"ends {end_ids(folder, stated, config) or 'unknown'}",
         f"tied by its files: {any(getattr(part, 'tie_word_embeddings', False) for part in (config, text))}",
         stated_dtype(stated) or "dtype of its weights",
-        *([f"quantised: {stated['quantization_config'].get('quant_method')}"] if stated.get("quantization_config") else []),
+        *([f"quantised: {quantization.get('quant_method')}"] if quantization else []),
     ]
     differing = list(contradictions(text_part(stated), text, layers))
     print(f"{folder.name}: {'; '.join(found)}; {', '.join(differing) or 'as stated'}")

@@ -17,8 +17,8 @@ from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.core_model_loading import WeightConverter, WeightRenaming, dot_natural_key, rename_source_key
 
 from ...protocol.errors import EngineError
-from .files import StoredTensors
-from .published import current
+from .published import current, experts_one_by_one
+from .sources import open_weights
 
 _UNUSED = (
     r"rotary_emb\.inv_freq$",
@@ -50,7 +50,7 @@ class Checkpoint:
     """
 
     def __init__(self, folder: str, model: PreTrainedModel) -> None:
-        self._stored = StoredTensors(folder)
+        self._stored = open_weights(folder)
         self.name = self._stored.checkpoint
         self._model = model
         self._expected: dict[str, torch.Tensor] = model.state_dict()
@@ -97,9 +97,9 @@ class Checkpoint:
                 f"The checkpoint {self.name!r} lacks the weight {name}, and its config.json ties it to no other: "
                 "is it whole, and of the type its config.json says?"
             )
-        tensor = self._tensor(source)
-        self._check_shape(source, tensor.shape, shape)
         kind = torch.float32 if dtype != torch.float32 and any(p.search(name) for p in self._precise) else dtype
+        tensor = self._tensor(source, kind)
+        self._check_shape(source, tensor.shape, shape)
         if not tensor.is_floating_point():
             kind = tensor.dtype
         return tensor.to(device=device, dtype=kind, copy=True)  # never the mapping itself: the file may be replaced
@@ -116,14 +116,14 @@ class Checkpoint:
         same = [name, *(other for pair in self._ties.items() if name in pair for other in pair)]
         return next((one for one in same if one in self._sources), None)
 
-    def _tensor(self, name: str) -> torch.Tensor:
+    def _tensor(self, name: str, dtype: torch.dtype) -> torch.Tensor:
         source = self._sources[name]
         if source.converter is None:
-            return self._stored.read(source.tensors[0][0])
+            return self._stored.read(source.tensors[0][0], dtype)
         if name not in self._made:
             converter: Any = copy.deepcopy(source.converter)
             for stored, pattern in source.tensors:
-                converter.add_tensor(source.first, stored, pattern, lambda stored=stored: self._stored.read(stored))
+                converter.add_tensor(source.first, stored, pattern, lambda stored=stored: self._stored.read(stored, dtype))
             try:
                 made = converter.convert(source.first, model=self._model, config=self._model.config)
             except EngineError:
@@ -138,6 +138,7 @@ class Checkpoint:
     def _match(self) -> list[str]:
         """Fill `_sources`; the stored names that belong to nothing and are not known to be of no use."""
         mapping = get_model_conversion_mapping(self._model)
+        mapping += experts_one_by_one(self._stored.names(), mapping)
         renamings = [entry for entry in mapping if isinstance(entry, WeightRenaming)]
         converters = [entry for entry in mapping if isinstance(entry, WeightConverter)]
         by_pattern = {pattern: converter for converter in converters for pattern in converter.source_patterns}

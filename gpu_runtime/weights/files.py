@@ -10,6 +10,8 @@ from safetensors import SafetensorError, safe_open
 from ...protocol.errors import EngineError
 
 INDEX = "model.safetensors.index.json"
+_PACKED = ("F8_E4M3", "F8_E5M2", "I8")
+"""Types of the safetensors format."""
 
 
 class StoredTensors:
@@ -38,8 +40,15 @@ class StoredTensors:
         shape: list[int] = self._files[self._where[name]].get_slice(name).get_shape()
         return shape
 
-    def read(self, name: str) -> torch.Tensor:
-        """The tensor as it is on disk, perhaps a view of the mapping: the caller copies. Raises EngineError."""
+    def is_packed(self, name: str) -> bool:
+        """Its numbers mean something only with a scale that is stored beside them."""
+        return self._files[self._where[name]].get_slice(name).get_dtype() in _PACKED
+
+    def read(self, name: str, dtype: torch.dtype) -> torch.Tensor:
+        """The tensor as it is on disk, whatever `dtype` is, perhaps a view of the mapping: the caller copies.
+
+        Raises EngineError.
+        """
         try:
             tensor: torch.Tensor = self._files[self._where[name]].get_tensor(name)
         except SafetensorError as error:

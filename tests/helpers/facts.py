@@ -40,6 +40,7 @@ DEMO = ModelFacts(
     hears_clips=True,
     eos_token_ids=(468,),
     dtype="float32",
+    parameters=1_797_216,
     fingerprint=inspect(demo_model()).fingerprint,
 )
 

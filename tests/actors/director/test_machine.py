@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from thespis.actors.director import machine
 from thespis.actors.director.machine import Machine, refuse_impossible, refuse_too_large
-from thespis.protocol import division
 from thespis.protocol.config import EngineConfig
 from thespis.protocol.division import GIB, divide
 from thespis.protocol.errors import EngineError
@@ -63,14 +63,14 @@ def test_a_gpu_holds_its_own_cache() -> None:
     check(Machine(no_cuda=None, memory=2 * GIB), kv_cache_gb=60.0, device="cuda")
 
 
-def test_weights_beyond_the_memory_are_refused_with_a_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    for size, words in ((3 * GIB, "dtype='bfloat16'"), (30 * GIB, "a smaller model")):
-        monkeypatch.setattr(division, "weight_bytes", lambda folder, size=size: size)
+def test_weights_beyond_the_memory_are_refused_with_a_way_out() -> None:
+    """Counted as the numbers that they are in memory, in however few bits they are stored."""
+    large, huge = (msgspec.structs.replace(MODEL, parameters=size * GIB // 4, quantization="awq") for size in (3, 30))
+    for model, words in ((large, "dtype='bfloat16'"), (huge, "a smaller model")):
         with pytest.raises(EngineError) as refused:
-            check()
+            check(model=model)
         assert words in str(refused.value)
-    monkeypatch.setattr(division, "weight_bytes", lambda folder: 3 * GIB)
-    check(dtype="bfloat16")
+    check(model=large, dtype="bfloat16")
 
 
 def test_why_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         (["--tensor_parallel_size", "2"], "One engine runs on one device"),
         (["-tp", "2"], "One engine runs on one device"),
         (["--quantization", "awq", "folder"], "Quantised weights"),
-        (["--kv-cache-dtype", "fp8"], "Quantised weights"),
+        (["--kv-cache-dtype", "fp8"], "Quantised caches"),
         (["--enable-lora"], "LoRA adapters are not built"),
         (["--speculative-config", "{}"], "Speculative decoding is not built"),
         (["--model", "folder"], "given without a flag"),

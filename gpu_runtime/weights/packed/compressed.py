@@ -1,0 +1,86 @@
+"""The forms of compressed-tensors, unpacked by that library: FP8, INT8, and INT4 packed into words."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from ....protocol.errors import EngineError
+from .form import WEIGHT, BrokenParts
+
+PACKED, SCALE, ZERO, SHAPE = "weight_packed", "weight_scale", "weight_zero_point", "weight_shape"
+_PARTS = (PACKED, SCALE, ZERO, SHAPE, "weight_g_idx")
+_ACTIVATIONS = re.compile(r"\.(input|output|k|v|q)_(scale|zero_point|global_scale)$")
+"""Scales of what is computed, which is computed in full here."""
+_PACKED_FORMAT = "pack-quantized"
+_WORD_BITS = 32
+
+
+class CompressedTensors:
+    """`stated`: the quantization_config of config.json."""
+
+    def __init__(self, stated: Mapping[str, Any]) -> None:
+        from compressed_tensors.quantization import QuantizationConfig
+
+        try:
+            self._config: Any = QuantizationConfig.model_validate(dict(stated))
+        except ValueError as error:
+            raise EngineError(
+                "What config.json says of its quantised weights is not understood by compressed-tensors."
+            ) from error
+
+    def part_of(self, name: str) -> tuple[str, str] | None:
+        if _ACTIVATIONS.search(name):
+            return None
+        module, _, part = name.rpartition(".")
+        return (f"{module}.{WEIGHT}", part) if part in _PARTS else (name, WEIGHT)
+
+    def shape(self, weight: str, parts: Mapping[str, list[int]]) -> list[int]:
+        args = self._scheme(weight, parts).weights
+        made = parts[WEIGHT] if PACKED not in parts else [parts[PACKED][0], _columns(parts, args)]
+        wanted = _scales(made, args)
+        if parts[SCALE] not in (wanted, [*wanted, 1]) and not (wanted == [1, 1] and parts[SCALE] in ([], [1])):
+            raise BrokenParts(f"its scales are {parts[SCALE]} and should be {wanted}")
+        return made
+
+    def unpack(self, weight: str, parts: Mapping[str, torch.Tensor], dtype: torch.dtype) -> torch.Tensor:
+        """As numbers of the scales' own type, in which the library computes, and then of `dtype`."""
+        from compressed_tensors.compressors import BaseCompressor
+
+        scheme = self._scheme(weight, parts)
+        kind: Any = BaseCompressor.get_value_from_registry(scheme.format or self._config.format)
+        made: torch.Tensor = kind.decompress(dict(parts), scheme)[WEIGHT]
+        return made.to(dtype)
+
+    def _scheme(self, weight: str, parts: Mapping[str, Any]) -> Any:
+        """Of the groups that fit what is stored, the one that names the module; else the one for all modules of a class."""
+        from compressed_tensors.utils.match import match_name
+
+        module = weight.removesuffix(f".{WEIGHT}")
+        fitting = [
+            scheme
+            for scheme in self._config.config_groups.values()
+            if ((scheme.format or self._config.format) == _PACKED_FORMAT) == (PACKED in parts) and scheme.weights is not None
+        ]
+        named = [scheme for scheme in fitting if any(match_name(module, target) for target in scheme.targets)]
+        general = [scheme for scheme in fitting if any(not target.startswith("re:") for target in scheme.targets)]
+        if not fitting:
+            raise BrokenParts("no group of config.json is stored like that")
+        return (named or general or fitting)[0]
+
+
+def _columns(parts: Mapping[str, list[int]], args: Any) -> int:
+    if args.group_size and args.group_size > 0:
+        return int(parts[SCALE][-1] * args.group_size)
+    return int(parts[PACKED][1] * _WORD_BITS // args.num_bits)
+
+
+def _scales(weight: list[int], args: Any) -> list[int]:
+    """The shape of the scales of a weight [outputs, inputs]."""
+    rows, columns = weight
+    if args.strategy == "block":
+        return [-(-size // block) for size, block in zip(weight, args.block_structure, strict=True)]
+    if args.strategy == "group":
+        return [rows, -(-columns // args.group_size)]
+    return [rows, 1] if args.strategy == "channel" else [1, 1]

@@ -1,0 +1,48 @@
+"""Where a checkpoint's weights come from: its safetensors as they are, or unpacked from few bits."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from ...protocol.errors import EngineError
+from ...protocol.json_files import Json, read_object
+from ...protocol.quantization import quantization_of, stated_quantization
+from .files import StoredTensors
+from .packed.awq import awq
+from .packed.compressed import CompressedTensors
+from .packed.form import Form, UnpackedTensors
+from .packed.fp8 import fp8
+
+_FORMS: dict[str, Callable[[Json], Form]] = {"fp8": fp8, "awq": awq, "compressed-tensors": CompressedTensors}
+
+
+class WeightSource(Protocol):
+    """Named tensors of plain numbers, each read when it is asked for."""
+
+    checkpoint: str
+    """For messages."""
+
+    def names(self) -> list[str]: ...
+
+    def shape(self, name: str) -> list[int]:
+        """Raises EngineError for what is stored in parts that do not fit together."""
+        ...
+
+    def read(self, name: str, dtype: torch.dtype) -> torch.Tensor:
+        """`dtype`: of the numbers, where they are made here; what is stored as numbers keeps its own. Raises EngineError."""
+        ...
+
+
+def open_weights(folder: str) -> WeightSource:
+    """Raises EngineError for a file that cannot be read, and for a form that is not."""
+    stored = StoredTensors(folder)
+    config = read_object(Path(folder), "config.json")
+    method = quantization_of(config, folder)
+    if method is None:
+        return stored
+    try:
+        return UnpackedTensors(stored, _FORMS[method](stated_quantization(config) or {}))
+    except (TypeError, ValueError) as error:
+        raise EngineError(f"The config.json of {stored.checkpoint!r} is broken: of its quantised weights.") from error

@@ -1,0 +1,158 @@
+"""Checkpoints of the zoo in few bits, each by the library of its form where there is one, and the same as plain numbers."""
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors.torch import load_file, save_file
+
+Weights = dict[str, torch.Tensor]
+Packing = Callable[[Weights], tuple[Weights, Weights]]
+"""From plain weights to (stored tensors, the same as that form's library unpacks them)."""
+_KEPT = ("visual", "vision", "lm_head", "embed_tokens", "norm", "mlp.gate.", "router", "patch_embed")
+BLOCK = 16
+
+
+class Packed(NamedTuple):
+    """One model in two folders."""
+
+    folder: Path
+    plain: Path
+
+
+def pack(source: Path, to: Path, packing: Packing, stated: Mapping[str, Any]) -> Packed:
+    """`source`: a folder of plain safetensors; `stated`: what the packed one's config.json says of its weights."""
+    weights = {
+        name: tensor.float() for file in sorted(source.glob("*.safetensors")) for name, tensor in load_file(file).items()
+    }
+    stored, plain = packing(weights)
+    for folder, tensors, said in ((to / "packed", stored, {"quantization_config": dict(stated)}), (to / "plain", plain, {})):
+        shutil.copytree(source, folder, ignore=shutil.ignore_patterns("*.safetensors", "*.index.json"))
+        save_file(
+            {name: tensor.contiguous() for name, tensor in tensors.items()}, folder / "model.safetensors", {"format": "pt"}
+        )
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(config | said))
+    return Packed(to / "packed", to / "plain")
+
+
+def is_packed(name: str, tensor: torch.Tensor) -> bool:
+    """As the tools do it: matrices of the language model, its table, head and router excepted."""
+    return tensor.ndim > 1 and not any(kept in name for kept in _KEPT)
+
+
+def fp8_blocks(weights: Weights) -> tuple[Weights, Weights]:
+    """As Qwen and DeepSeek publish it, blocks of `BLOCK` by `BLOCK`, the last ones cut; experts may be one tensor."""
+    stored, plain = dict(weights), dict(weights)
+    for name, weight in weights.items():
+        if is_packed(name, weight):
+            numbers, scale, made = zip(*map(_blocks, weight.reshape(-1, *weight.shape[-2:])), strict=True)
+            stored[name] = torch.stack(numbers).reshape(weight.shape)
+            stored[f"{name}_scale_inv"] = torch.stack(scale).reshape(*weight.shape[:-2], *scale[0].shape)
+            plain[name] = torch.stack(made).reshape(weight.shape)
+    return stored, plain
+
+
+def turned(packing: Packing) -> Packing:
+    """Of a family that is published with its fused experts turned, which transformers does not write."""
+
+    def turning(weights: Weights) -> tuple[Weights, Weights]:
+        fused = (".experts.gate_up_proj", ".experts.down_proj")
+        return packing({name: one.mT.contiguous() if name.endswith(fused) else one for name, one in weights.items()})
+
+    return turning
+
+
+def _blocks(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """One matrix block by block: eight-bit numbers, scales, and the numbers again."""
+    grid = torch.empty(-(-matrix.shape[0] // BLOCK), -(-matrix.shape[1] // BLOCK))
+    numbers, made = torch.empty(matrix.shape, dtype=torch.float8_e4m3fn), torch.empty(matrix.shape)
+    for row in range(grid.shape[0]):
+        for column in range(grid.shape[1]):
+            place = slice(row * BLOCK, (row + 1) * BLOCK), slice(column * BLOCK, (column + 1) * BLOCK)
+            grid[row, column] = scale = matrix[place].abs().max() / 448
+            numbers[place] = (matrix[place] / scale).to(torch.float8_e4m3fn)
+            made[place] = numbers[place].float() * scale
+    return numbers, grid, made
+
+
+def fp8_whole(weights: Weights) -> tuple[Weights, Weights]:
+    """One scale for a weight, and one for what it is multiplied with."""
+    stored, plain = dict(weights), dict(weights)
+    for name, weight in weights.items():
+        if is_packed(name, weight):
+            scale = weight.abs().max() / 448
+            stored[name] = (weight / scale).to(torch.float8_e4m3fn)
+            stored[f"{name}_scale_inv"] = scale.to(torch.bfloat16)
+            stored[name.replace(".weight", ".activation_scale")] = torch.ones(())
+            plain[name] = stored[name].float() * scale.to(torch.bfloat16).float()
+    return stored, plain
+
+
+def compressed(scheme: Mapping[str, Any], form: str) -> Packing:
+    """By compressed-tensors itself: `scheme` as in its config_groups."""
+    from compressed_tensors.compressors import BaseCompressor
+    from compressed_tensors.quantization import QuantizationScheme
+    from compressed_tensors.quantization.utils import calculate_qparams
+
+    whole: Any = QuantizationScheme.model_validate({"targets": ["Linear"], "format": form, "weights": dict(scheme)})
+    compressor: Any = BaseCompressor.get_value_from_registry(form)
+
+    def packing(weights: Weights) -> tuple[Weights, Weights]:
+        stored, plain = dict(weights), dict(weights)
+        for name, weight in weights.items():
+            if not is_packed(name, weight):
+                continue
+            module = name.removesuffix(".weight")
+            least, most = _ranges(weight.bfloat16(), whole.weights)
+            scale, zero = calculate_qparams(least, most, whole.weights)
+            parts = {"weight": weight.bfloat16(), "weight_scale": scale, "weight_zero_point": zero}
+            made = compressor.compress(parts, whole)
+            del stored[name]
+            stored |= {f"{module}.{part}": tensor for part, tensor in made.items()}
+            plain[name] = compressor.decompress(made, whole)["weight"].float()
+        return stored, plain
+
+    return packing
+
+
+def _ranges(weight: torch.Tensor, args: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    if args.strategy == "tensor":
+        return weight.min().reshape(1), weight.max().reshape(1)
+    grouped = weight.reshape(len(weight), -1, args.group_size or weight.shape[1])
+    return grouped.amin(-1), grouped.amax(-1)
+
+
+def awq(group: int) -> Packing:
+    """AutoAWQ's GEMM layout, from its published description: a word holds eight neighbours along the outputs, from its lowest
+    nibble to its highest the numbers 0, 2, 4, 6, 1, 3, 5, 7; zeros likewise."""
+    order = (0, 2, 4, 6, 1, 3, 5, 7)
+
+    def words(numbers: torch.Tensor) -> torch.Tensor:
+        packed = torch.zeros(numbers.shape[0], numbers.shape[1] // 8, dtype=torch.int64)
+        for nibble, neighbour in enumerate(order):
+            packed |= numbers[:, neighbour::8].long() << (4 * nibble)
+        return torch.where(packed >= 1 << 31, packed - (1 << 32), packed).to(torch.int32)
+
+    def packing(weights: Weights) -> tuple[Weights, Weights]:
+        stored, plain = dict(weights), dict(weights)
+        for name, weight in weights.items():
+            if not is_packed(name, weight):
+                continue
+            turned = weight.T.reshape(weight.shape[1] // group, group, weight.shape[0])  # [groups, inputs, outputs]
+            least, most = turned.amin(1), turned.amax(1)
+            scales = ((most - least) / 15).half()
+            zeros = (-least / scales.float()).round().clamp(0, 15)
+            numbers = (turned / scales.float()[:, None] + zeros[:, None]).round().clamp(0, 15)
+            module = name.removesuffix(".weight")
+            del stored[name]
+            stored[f"{module}.qweight"] = words(numbers.reshape(-1, weight.shape[0]))
+            stored[f"{module}.qzeros"] = words(zeros)
+            stored[f"{module}.scales"] = scales
+            plain[name] = ((numbers - zeros[:, None]) * scales.float()[:, None]).reshape(-1, weight.shape[0]).T
+        return stored, plain
+
+    return packing
