@@ -15,7 +15,7 @@ from ..protocol.quantization import quantization_of
 from ..protocol.weight_files import stored_dtype
 from .hf import build_on_meta, load_config, read_config, text_config, text_part, unwrap
 from .measure import deepstack_levels, measure_layers, per_layer_width, position_planes, span_layers
-from .processing import load
+from .processing import Processor, load
 from .tokenizer_parts import tokenizer_parts
 from .weights.checkpoint import Checkpoint
 
@@ -32,7 +32,12 @@ def model_facts(folder: str | Path) -> ModelFacts:
     Raises EngineError that says what is missing, broken or not supported, and what to do.
     """
     facts = decoder_facts(folder)
-    processor = load(facts.path)
+    return with_items(facts, load(facts.path))
+
+
+def with_items(facts: ModelFacts, processor: Processor) -> ModelFacts:
+    """`facts` with what the checkpoint's processor tells. Renders the checkpoint's own chat template, and tries an item of each
+    modality: what they do is for the caller to bound. Raises EngineError as `model_facts`."""
     placeholders = processor.placeholders()
     ranges = {modality: processor.pixel_range(modality) for modality in placeholders}
     return msgspec.structs.replace(

@@ -1,21 +1,47 @@
 """One answer to the director, `Facts` or `Fatal`, and the end: forked from the zygote, whose imports make it quick."""
 
 import logging
+import resource
 from contextlib import suppress
 
 import msgspec
 import zmq
 
-from ...gpu_runtime.facts import model_facts
+from ...gpu_runtime.facts import decoder_facts, with_items
 from ...gpu_runtime.hf import load_config, model_class
 from ...gpu_runtime.processing import load
 from ...protocol.edges.control import Facts, Fatal, Refused
 from ...protocol.errors import EngineError
+from ...protocol.facts import ModelFacts
 from ...protocol.roles import FactsConfig
+from ..budget import BudgetError, CpuSpent, cpu_budget, memory_budget
 from ..launch import Launch
 from ..link import START_SECONDS, DirectorLink
 
 log = logging.getLogger(__name__)
+
+CPU_SECONDS = 30.0
+"""That a model's facts may take; of published ones they take a second or two."""
+ENDLESS = 2
+"""Times as much, and the kernel ends what no signal reaches."""
+ITEM_MEMORY = 4 << 30
+"""Bytes that a chat template and a small item of each modality may take."""
+
+
+def found(folder: str) -> ModelFacts:
+    """The facts of the model in `folder`, which is nobody's that is trusted: its chat template and its processor's numbers may
+    ask for anything. Raises EngineError."""
+    try:
+        with cpu_budget(CPU_SECONDS):
+            facts = decoder_facts(folder)
+            processor = load(facts.path)
+            with memory_budget(ITEM_MEMORY):
+                return with_items(facts, processor)
+    except CpuSpent:
+        text = f"What the model in {folder!r} is takes more than {CPU_SECONDS:g} s of CPU time to find out"
+    except BudgetError:
+        text = f"A small item takes the model in {folder!r} more than {ITEM_MEMORY >> 30} GiB"
+    raise EngineError(f"{text}: its chat template, or a number in its configuration or its processor's, is beyond all measure.")
 
 
 def preload(model: str) -> None:
@@ -36,8 +62,10 @@ def main(launch: Launch) -> None:
         raise SystemExit(welcome.text)
     link.start_heartbeats()
     config = msgspec.json.decode(welcome.config, type=FactsConfig)
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (int(ENDLESS * CPU_SECONDS), hard))
     try:
-        facts = model_facts(config.model)
+        facts = found(config.model)
         link.send(Facts(launch.role, launch.epoch, facts, _gpu_bytes() if config.cuda else None))
     except EngineError as error:
         link.send(Fatal(launch.role, launch.epoch, str(error)))

@@ -15,7 +15,7 @@ from ...protocol.facts import ModelFacts
 from ...protocol.grammar import GuideError, grammar_of, lark_of, schemas_of
 from ...protocol.guide import Guide, checked
 from ...protocol.tokenizer_file import tokenizer_text
-from .decode.budget import CpuSpent, cpu_budget
+from ..budget import CpuSpent, cpu_budget
 
 REMEMBERED = 1024
 """Verdicts that are kept."""

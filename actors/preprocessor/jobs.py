@@ -6,7 +6,6 @@ from ...protocol.edges.preprocessor_to_decode_worker import CheckGuide, Decode, 
 from ...protocol.errors import Failure
 from ...protocol.request import Modality
 from ...protocol.roles import MediaLimits
-from .decode.budget import too_slow
 from .guides import TOO_LARGE, TOO_SLOW
 from .prompt import TEMPLATE_TOO_LARGE, TEMPLATE_TOO_SLOW
 
@@ -20,6 +19,12 @@ GUIDE_SECONDS = 15.0
 RENDER_SECONDS = 8.0
 """Wall clock for one conversation by its caller's template. A worker ends one itself after its CPU time, unless a single
 operation holds it."""
+
+
+def too_slow(modality: Modality, seconds: float) -> Failure:
+    what = {"image": "picture", "video": "video", "audio": "sound"}[modality]
+    text = f"The {what} takes longer than {seconds:g} s to decode; send a smaller or simpler one."
+    return Failure("unprocessable_media", text, code="decode_timeout")
 
 
 def wall_seconds(job: Job, limits: MediaLimits) -> float:

@@ -17,7 +17,7 @@ from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
-from .decode.budget import CpuSpent, cpu_budget
+from ..budget import CpuSpent, cpu_budget
 
 ContentFormat = Literal["string", "openai"]
 """Whether a template takes a message's content as a string, or loops over its parts."""

@@ -20,11 +20,12 @@ from ...protocol.request import MediaItem
 from ...protocol.roles import PreprocessorConfig
 from ...protocol.shortage import NO_SPACE, SpaceError, shortage
 from ..blocking import BlockingActor
+from ..budget import BudgetError, CpuSpent, cpu_budget, memory_budget
 from ..launch import Launch, give_way
-from .decode.budget import BudgetError, CpuSpent, cpu_budget, memory_budget, too_slow
 from .decode.item import ItemDecoder, Made
 from .guides import GUIDE_MEMORY, TOO_LARGE, GuideChecker
 from .identity import blob_of, content_digest, item_key, part_keys
+from .jobs import too_slow
 from .prompt import TEMPLATE_TOO_LARGE, PromptRenderer
 from .splice import Splicer
 from .tokens import read_tokenizer

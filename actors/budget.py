@@ -1,4 +1,5 @@
-"""A worker's limits for one item: the memory that it held when the item began and the item's budget on top, and CPU time."""
+"""Limits for one piece of work that others have a say in: the memory that the process held before and a budget on top, and CPU
+time."""
 
 import resource
 import signal
@@ -8,16 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ....protocol.errors import Failure
-from ....protocol.request import Modality
-from ....protocol.shortage import is_memory
+from ..protocol.shortage import is_memory
 
 AGAIN_SECONDS = 0.25
-"""CPU time after which an item that went on is told once more."""
+"""CPU time after which work that went on is told once more."""
 
 
 class BudgetError(MemoryError):
-    """The item wants more than its own budget; with less, the machine's limits would have been what failed."""
+    """The work wants more than its own budget; with less, the machine's limits would have been what failed."""
 
 
 @contextmanager
@@ -45,8 +44,8 @@ class CpuSpent(BaseException):
 
 @contextmanager
 def cpu_budget(seconds: float) -> Iterator[None]:
-    """Within the block, of all threads together, more than `seconds` of CPU time raise CpuSpent as soon as a decoder comes
-    back to Python. One that does not come back is killed from outside. Only in the main thread, where actors do such work and
+    """Within the block, of all threads together, more than `seconds` of CPU time raise CpuSpent as soon as the work comes
+    back to Python. What does not come back is killed from outside. Only in the main thread, where actors do such work and
     which alone has signals; elsewhere nothing is limited."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -62,12 +61,6 @@ def cpu_budget(seconds: float) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0.0)
         signal.signal(signal.SIGPROF, before)
-
-
-def too_slow(modality: Modality, seconds: float) -> Failure:
-    what = {"image": "picture", "video": "video", "audio": "sound"}[modality]
-    text = f"The {what} takes longer than {seconds:g} s to decode; send a smaller or simpler one."
-    return Failure("unprocessable_media", text, code="decode_timeout")
 
 
 def _address_space() -> int:
