@@ -10,6 +10,7 @@ from transformers.integrations.heterogeneity import AmbiguousGlobalPerLayerAttri
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from ..protocol.json_files import Json
+from . import families
 
 WRAPPER = "thinker_config"
 """The part that reads and answers, of a model which also speaks."""
@@ -76,8 +77,11 @@ def forms_of(raw: Json) -> Iterator[Json]:
 
 
 def _spelled(part: Json) -> Json:
-    """The same in the spelling that every class of today understands: names of rope kinds and dtypes have changed."""
+    """The same in the spelling that every class of today understands: names of rope kinds and dtypes have changed. With which
+    kernels somebody once computed attention is left out."""
     spelled: Json = {key: _spelled(value) if isinstance(value, dict) else value for key, value in part.items()}
+    for key in ("attn_implementation", "_attn_implementation"):
+        spelled.pop(key, None)
     for key in ("rope_scaling", "rope_parameters"):
         rope = spelled.get(key)
         kind = (rope.get("rope_type") or rope.get("type")) if isinstance(rope, dict) else None
@@ -169,8 +173,8 @@ def _has(config: Any, key: str) -> bool:
 
 
 def class_called(name: str) -> type[PreTrainedModel] | None:
-    """A class of transformers that writes text, by its name; published names differ from the class's in their capitals."""
-    found = getattr(transformers, name, None)
+    """A class that writes text, of transformers or of ours; published names differ from the class's in their capitals."""
+    found = families.CLASSES.get(name) or getattr(transformers, name, None)
     if found is None:
         exact = next((known for known in dir(transformers) if known.lower() == name.lower()), None)
         found = getattr(transformers, exact, None) if exact is not None else None

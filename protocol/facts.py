@@ -62,6 +62,10 @@ class PlaceholderFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     """The token with the marks that the model expects around it: what a template that knows no parts gets in its place."""
     embed_token: str
     """What stands for one row in an item's run; often, not always, `token`."""
+    numbered: str = ""
+    """Another name of an item, with `{n}` for its number among the prompt's items of the modality, from 1; "": none."""
+    apart: bool = False
+    """The texts before and behind an item are tokenized each for itself, with the tokenizer's own beginning and end."""
     embed_token_id: int
     """May lie outside the embedding table: its row is never looked up."""
 

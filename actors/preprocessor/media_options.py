@@ -23,7 +23,7 @@ NESTED: dict[Modality, str] = {"image": "images_kwargs", "video": "videos_kwargs
 SOUND_SWITCH = "use_audio_in_video"
 """A processor option of the whole prompt, to which it adds items."""
 COSTLY: dict[Modality, tuple[str, ...]] = {
-    "image": ("max_pixels", "max_patches", "max_slice_nums", "max_image_tokens", "max_soft_tokens", "max_crops"),
+    "image": ("max_pixels", "max_patches", "max_slice_nums", "max_image_tokens", "max_soft_tokens", "max_crops", "num_crops"),
     "video": ("max_pixels", "num_frames", "fps", "max_duration", "max_frames", "max_slice_nums", "max_soft_tokens"),
     "audio": (),
 }

@@ -9,13 +9,14 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from itertools import chain, zip_longest
+from typing import NamedTuple, TypeVar, cast
 
 from ...protocol.errors import RequestError, refuse
 from ...protocol.facts import PlaceholderFacts
 from ...protocol.prepared import Span
 from ...protocol.request import Modality
-from .tokens import MARKED, TextTokenizer
+from .tokens import MARKED, TextTokenizer, numbered_pattern
 
 T = TypeVar("T")
 
@@ -63,9 +64,12 @@ class Splicer:
     def __init__(self, placeholders: Mapping[Modality, PlaceholderFacts], tokenizer: TextTokenizer) -> None:
         self._facts = placeholders
         self._tokenizer = tokenizer
-        self._modality = {facts.token: modality for modality, facts in placeholders.items()}
-        longest_first = sorted(self._modality, key=len, reverse=True)
-        self._places = re.compile("|".join([MARKED, *map(re.escape, longest_first)]))
+        longest_first = sorted(placeholders, key=lambda modality: len(placeholders[modality].token), reverse=True)
+        self._places = re.compile(
+            "|".join([MARKED, *(_names_of(modality, placeholders[modality]) for modality in longest_first)])
+        )
+        """Of its groups the last is the modality, and `MODALITY_number` the item's number, where it has one."""
+        self._apart = any(facts.apart for facts in placeholders.values())
         self._embed_texts = {facts.embed_token_id: facts.embed_token for facts in placeholders.values()}
         self.marks = {number: tokenizer.place_of(text) for number, text in self._embed_texts.items()}
         """Of each embedding token the id that this tokenizer has for its text."""
@@ -83,8 +87,21 @@ class Splicer:
         return tuple(Run(self.marks[number], number, count, part) for (number, part), count in zip(found, counts, strict=True))
 
     def in_text(self, text: str) -> Counter[Modality]:
-        """Placeholders in a text, without those that a caller's words spell."""
-        return Counter(self._modality[match[0]] for match in self._places.finditer(text) if match[0] in self._modality)
+        """Placeholders in a text, without those that a caller's words spell. Raises RequestError for numbers out of order."""
+        found: Counter[Modality] = Counter()
+        for modality, match in self._found(text):
+            found[modality] += 1
+            number = match.groupdict().get(f"{modality}_number")
+            if number not in (None, str(found[modality])):
+                wanted = self._facts[modality].numbered.format(n=found[modality])
+                raise refuse("invalid_request", f"The prompt numbers its items in their order: '{match[0]}' is not '{wanted}'.")
+        return found
+
+    def _found(self, text: str) -> Iterator[tuple[Modality, re.Match[str]]]:
+        """Every name of an item."""
+        for match in self._places.finditer(text):
+            if match.lastgroup is not None:
+                yield cast(Modality, match.lastgroup), match
 
     def in_ids(self, ids: Sequence[int], wanted: Collection[Modality]) -> Counter[Modality]:
         """Names of items among a caller's token ids; where there are none, the rows of items that he has expanded himself."""
@@ -104,19 +121,24 @@ class Splicer:
         """Of a text with one placeholder for each item. `marked`: callers' words in it are; `framed`: it gets the tokenizer's
         own beginning and end."""
         order: list[Insert] = []
+        between: list[str] = []
         waiting = {modality: iter(queue) for modality, queue in queues.items()}
-
-        def take(match: re.Match[str]) -> str:
-            modality = self._modality.get(match[0])
-            insert = None if modality is None else next(waiting[modality], None)
-            if insert is None:
-                return match[0]
-            order.append(insert)
-            return insert.number + insert.text
-
-        spliced = self._places.sub(take, text)
+        done = 0
+        for modality, match in self._found(text):
+            insert = next(waiting[modality], None)
+            if insert is not None:
+                order.append(insert)
+                between.append(text[done : match.start()])
+                done = match.end()
+        between.append(text[done:])
         encode = self._tokenizer.encode_marked if marked else self._tokenizer.encode
-        return self._expand(encode(spliced, framed), order)
+        items = [insert.number + insert.text for insert in order]
+        if not self._apart:
+            spliced = "".join(chain.from_iterable(zip_longest(between, items, fillvalue="")))
+            return self._expand(encode(spliced, framed), order)
+        texts = [encode(piece, framed) for piece in between]
+        runs = [self._tokenizer.encode_within(item) for item in items]
+        return self._expand(list(chain.from_iterable(chain.from_iterable(zip_longest(texts, runs, fillvalue=[])))), order)
 
     def lay_ids(self, ids: Sequence[int], queues: Queues) -> Laid:
         """Of a caller's token ids, in which an item is named by its placeholder or by its whole run."""
@@ -193,6 +215,14 @@ class Splicer:
         """The caller has expanded its items himself."""
         expanded = self._own_embeds(modality) and self._facts[modality].embed_token_id in ids
         return expanded or self._named(modality, ids) != items
+
+
+def _names_of(modality: Modality, facts: PlaceholderFacts) -> str:
+    """A pattern of what names an item in a text."""
+    names = [re.escape(facts.token)]
+    if facts.numbered:
+        names.append(numbered_pattern(facts.numbered, f"{modality}_number"))
+    return f"(?P<{modality}>{'|'.join(names)})"
 
 
 def _runs_of(queue: Sequence[Insert]) -> list[tuple[Insert, Run]]:

@@ -18,6 +18,9 @@ _OPEN, _CLOSE = "\U000f0000", "\U000f0001"
 MARKED = f"{_OPEN}[^{_OPEN}{_CLOSE}]*{_CLOSE}"
 """A pattern of what `mark` has marked."""
 
+DIGITS = 9
+"""Of an item's number in a prompt, at most."""
+
 TEMPLATES = 16
 """Templates whose patterns are kept; a request may bring its own."""
 
@@ -35,8 +38,11 @@ class Control(NamedTuple):
 class TextTokenizer:
     """Equal, id for id, to transformers' tokenizer of the same checkpoint."""
 
-    def __init__(self, tokenizer: Tokenizer, config: Mapping[str, Any], more: Iterable[str] = ()) -> None:
-        """`more`: texts that are one token whether the tokenizer has them or not, as `place_of` says."""
+    def __init__(
+        self, tokenizer: Tokenizer, config: Mapping[str, Any], more: Iterable[str] = (), numbered: Iterable[str] = ()
+    ) -> None:
+        """`more`: texts that are one token whether the tokenizer has them or not, as `place_of` says. `numbered`: further names
+        of items, which a caller's words must not become either."""
         self._tokenizer = tokenizer
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
@@ -52,6 +58,7 @@ class TextTokenizer:
         added = self._tokenizer.get_added_tokens_decoder().values()
         self._added = tuple(token.content for token in added)
         self.special_tokens = frozenset(token.content for token in added if token.special)
+        self._numbered = tuple(numbered)
         self._controls: OrderedDict[tuple[str, frozenset[str]], Control] = OrderedDict()
         self._newline = self._plain("\n")
         self._prefix, self._suffix = self._frame()
@@ -113,8 +120,10 @@ class TextTokenizer:
         tokens = {token for token in self._added if token in self.special_tokens or token in always}
         tokens |= {token for token in self._added if token in literals and not token.isspace()}
         longest_first = sorted(tokens, key=len, reverse=True)
-        pattern = re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
-        self._controls[literals, always] = control = Control(pattern, max(map(len, tokens), default=0), tuple(longest_first))
+        names = [numbered_pattern(name) for name in self._numbered]
+        pattern = re.compile("|".join([*names, *map(re.escape, longest_first)]) or "(?!)")
+        longest = max([*map(len, tokens), *(len(name) + DIGITS for name in self._numbered)], default=0)
+        self._controls[literals, always] = control = Control(pattern, longest, tuple(longest_first))
         if len(self._controls) > TEMPLATES:
             self._controls.popitem(last=False)
         return control
@@ -175,7 +184,14 @@ def read_tokenizer(model: ModelFacts) -> TextTokenizer:
     except Exception as error:  # the library raises plain Exception
         raise EngineError("The model's tokenizer.json cannot be read.") from error
     texts = [text for place in model.placeholders.values() for text in (place.token, place.embed_token)]
-    return TextTokenizer(tokenizer, read_object(Path(model.path), "tokenizer_config.json"), texts)
+    numbered = [place.numbered for place in model.placeholders.values() if place.numbered]
+    return TextTokenizer(tokenizer, read_object(Path(model.path), "tokenizer_config.json"), texts, numbered)
+
+
+def numbered_pattern(name: str, group: str = "") -> str:
+    """Of `name` with any number in the place of `{n}`, which is the group's content where a group is named."""
+    number = f"[0-9]{{1,{DIGITS}}}"
+    return re.escape(name).replace(re.escape("{n}"), f"(?P<{group}>{number})" if group else number)
 
 
 def mark(value: Any, control: Control) -> Any:

@@ -20,6 +20,7 @@ _KNOWN: dict[Modality, frozenset[str]] = {
             "max_image_tokens",
             "max_soft_tokens",
             "max_crops",
+            "num_crops",
             "dynamic_hd",
         }
     ),

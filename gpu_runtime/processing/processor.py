@@ -85,7 +85,8 @@ class Processor:
                 f"No token in what {type(self._processor).__name__} writes for {modality} items is known as a row."
             )
         token = self._processor.tokenizer.convert_ids_to_tokens(row)
-        return msgspec.structs.replace(facts, embed_token=token, embed_token_id=row)
+        rules = self._rules
+        return msgspec.structs.replace(facts, embed_token=token, embed_token_id=row, numbered=rules.numbered, apart=rules.apart)
 
     def options(self, modality: Modality) -> frozenset[str]:
         """Names in a request's processor options that change the modality's features."""

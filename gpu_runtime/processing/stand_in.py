@@ -24,6 +24,7 @@ from transformers import (
 from transformers.models.auto import image_processing_auto, processing_auto, video_processing_auto
 
 from ...protocol.errors import EngineError
+from .. import families
 from . import kernels, lent
 
 _utils: Any = transformers.utils  # what is lent and asked here, its types do not tell
@@ -36,8 +37,8 @@ _QUESTIONS = ("is_torchvision_available", "is_torchvision_v2_available")
 
 
 def find_class(name: str) -> type[Any] | None:
-    """A class by its name in transformers; None: there is none. Raises EngineError for one that cannot be imported."""
-    found = getattr(transformers, name, None)
+    """A class by its name in transformers, or among ours; None: neither. Raises EngineError for one that cannot be imported."""
+    found = families.CLASSES.get(name) or getattr(transformers, name, None)
     if not isinstance(found, type):
         return None
     if not getattr(found, "is_dummy", False):

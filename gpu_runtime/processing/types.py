@@ -82,3 +82,7 @@ class Rules:
     """Its call takes no sounds: they are cut into pieces of one length, each of which has as many rows."""
     absolute_planes: bool = False
     """Some planes of an item's positions do not depend on where the item stands."""
+    numbered: str = ""
+    """`PlaceholderFacts.numbered`."""
+    apart: bool = False
+    """`PlaceholderFacts.apart`."""

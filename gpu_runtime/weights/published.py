@@ -7,6 +7,10 @@ from typing import Any
 from transformers.conversion_mapping import get_checkpoint_conversion_mapping
 
 RENAMES: dict[str, tuple[tuple[str, str], ...]] = {
+    "phi3_v": (
+        (r"^model\.vision_embed_tokens\.img_processor\.vision_model\.", "model.vision_embed_tokens.img_processor."),
+        (r"^model\.(?!vision_embed_tokens\.)", "model.language_model."),
+    ),
     "qwen3_asr": (
         (r"^thinker\.audio_tower\.proj(\d)\.", r"model.multi_modal_projector.linear_\1."),
         (r"^thinker\.audio_tower\.", "model.audio_tower."),

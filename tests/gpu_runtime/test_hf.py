@@ -123,8 +123,8 @@ def test_a_text_model_alone_stays_one_whatever_class_is_named(tmp_path: Path) ->
 def test_code_of_a_checkpoint_is_neither_run_nor_asked_about(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("it asks"))
     (tmp_path / "configuration_x.py").write_text("raise SystemExit('it ran')")
-    folder = write(tmp_path, model_type="ultravox", auto_map={"AutoConfig": "configuration_x.XConfig"})
-    assert "'ultravox'" in refusal(folder)
+    folder = write(tmp_path, model_type="internvl_chat", auto_map={"AutoConfig": "configuration_x.XConfig"})
+    assert "'internvl_chat'" in refusal(folder)
     assert "never run" in refusal(folder)
 
 

@@ -75,7 +75,7 @@ def prompt_of(folder: Path, reference: Reference, text: str, media: Media) -> Pr
     kind = items[0][0]
     made = [processor.item(kind, _medium(kind, one), {}, siblings=len(items) > 1) for _, one in items]
     tokenizer = partial(reference.tokenizer, add_special_tokens=not reference.has_bos(text))
-    ids, runs = splice(text, facts.placeholders[kind].token, made, tokenizer)
+    ids, runs = splice(text, facts.placeholders[kind], made, tokenizer)
     prompt = Prompt(ids)
     if any(item.planes is not None for item in made):
         planes = compose(len(ids), runs, made, facts.position_planes)

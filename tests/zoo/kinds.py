@@ -23,7 +23,9 @@ class Animal:
     config: Json
     """config.json, whole."""
     model: str
-    """The class of transformers that is the truth of this checkpoint."""
+    """The class of transformers, or of the file `own`, that is the truth of this checkpoint."""
+    own: str = ""
+    """The file in `own` with that class, of a type that transformers does not have."""
     tokens: Tokens
     tokenizer: Json
     """tokenizer_config.json less the added tokens."""

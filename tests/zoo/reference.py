@@ -9,6 +9,7 @@ import contextlib
 import importlib.util
 from collections.abc import Mapping
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +24,7 @@ from ..helpers.media import CLIP_FPS, RATE
 from ..helpers.reference import NO_MEDIA, Media
 from .catalog import animal
 from .kinds import Animal
-from .writing import true_config
+from .writing import true_class, true_config
 
 _hf: Any = transformers
 PIECE = 30 * RATE
@@ -52,16 +53,19 @@ class Reference:
         torch.set_num_threads(1)
         self.animal = described
         config = true_config(self.animal, folder)
-        kind = getattr(_hf, self.animal.model)
-        self.model: Any = kind.from_pretrained(folder, config=config, dtype=torch.float32, attn_implementation="sdpa").eval()
+        self.model: Any = (
+            true_class(described).from_pretrained(folder, config=config, dtype=torch.float32, attn_implementation="sdpa").eval()
+        )
         # What the checkpoint recommends (sampling, penalties, ends) is no part of the comparison.
         self.model.generation_config = _hf.GenerationConfig(do_sample=False, pad_token_id=0)
-        self.processor: Any = _processor(folder, bool(self.animal.takes))
+        self._own: Any = import_module(f"{__package__}.own.{described.own}") if described.own else None
+        self.processor: Any = self._own.Processor(folder) if self._own else _processor(folder, bool(self.animal.takes))
         self.tokenizer: Any = getattr(self.processor, "tokenizer", self.processor)
 
     def text(self, messages: list[dict[str, Any]]) -> str:
         """Conversation to text, by the checkpoint's own template; placeholders are not expanded."""
         owner = self.processor if getattr(self.processor, "chat_template", None) else self.tokenizer
+        messages = self._own.flat(messages) if self._own else messages
         rendered: str = owner.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         return rendered
 

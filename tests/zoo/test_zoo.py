@@ -11,7 +11,7 @@ import transformers
 from thespis.gpu_runtime.facts import model_facts
 
 from .catalog import NAMES, Zoo, animal, build
-from .writing import true_config
+from .writing import true_class, true_config
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::F
 @pytest.mark.parametrize("name", [name for name in NAMES if animal(name).native])
 def test_transformers_loads_it_whole_and_it_speaks(name: str, zoo: Zoo) -> None:
     folder, described = zoo(name), animal(name)
-    model, told = getattr(transformers, described.model).from_pretrained(
+    model, told = true_class(described).from_pretrained(
         folder, config=true_config(described, folder), dtype=torch.float32, output_loading_info=True
     )
     assert set(told.pop("unexpected_keys")) <= set(described.extra)

@@ -2,6 +2,7 @@
 
 import json
 import re
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,14 +17,13 @@ LARGEST = 256
 def write(animal: Animal, folder: Path) -> Path:
     """Every file of the published form; weights drawn with a fixed seed."""
     import torch
-    import transformers
 
     folder.mkdir(parents=True, exist_ok=True)
     animal.tokens.write(folder, animal.tokenizer)
     for name, content in {"config.json": animal.config, **animal.files}.items():
         text = content if isinstance(content, str) else json.dumps(content, indent=2, sort_keys=True) + "\n"
         (folder / name).write_text(text)
-    model_class: Any = getattr(transformers, animal.model)
+    model_class = true_class(animal)
     config = true_config(animal, folder)
     if config.get_text_config().hidden_size > LARGEST:
         raise ValueError(f"transformers does not read the text numbers of {folder / 'config.json'}: state `truth`.")
@@ -35,11 +35,16 @@ def write(animal: Animal, folder: Path) -> Path:
     return folder
 
 
-def true_config(animal: Animal, folder: Path) -> Any:
-    """The configuration with which transformers loads the folder."""
+def true_class(animal: Animal) -> Any:
+    """The model that is the truth of it."""
     import transformers
 
-    config_class: Any = getattr(transformers, animal.model).config_class
+    return getattr(import_module(f"{__package__}.own.{animal.own}") if animal.own else transformers, animal.model)
+
+
+def true_config(animal: Animal, folder: Path) -> Any:
+    """The configuration with which transformers loads the folder."""
+    config_class = true_class(animal).config_class
     if animal.truth is not None:
         return config_class.from_dict(animal.truth)
     return config_class.from_pretrained(folder)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, processors
 
 from thespis.actors.preprocessor.splice import Insert, Laid, Queues, Run, Splicer
 from thespis.actors.preprocessor.tokens import TextTokenizer, mark_texts
@@ -183,3 +183,38 @@ def test_what_names_items_among_ids_is_counted(file: Path) -> None:
 def test_spans_are_of_the_prompt(file: Path) -> None:
     laid = splicer_of(file).lay_text("<i>", False, False, {"image": [insert(0, IMAGE, 2)]})
     assert laid.placed[0][1] == [Span(0, 2)]
+
+
+NUMBERED: dict[Modality, PlaceholderFacts] = {
+    "image": PlaceholderFacts(token="<i>", text="<i>", embed_token="<i>", embed_token_id=IMAGE, numbered="<i_{n}>", apart=True)
+}
+
+
+def numbered(file: Path) -> Splicer:
+    """Of a tokenizer that writes `a` before every text."""
+    tokenizer = Tokenizer.from_file(str(file))
+    tokenizer.post_processor = processors.TemplateProcessing(single="a $A", special_tokens=[("a", 1)])
+    return Splicer(NUMBERED, TextTokenizer(tokenizer, {}, ["<i>"], numbered=["<i_{n}>"]))
+
+
+def test_items_that_a_prompt_numbers_and_texts_each_for_itself(file: Path) -> None:
+    queues: Queues = {"image": [insert(0, IMAGE, 2), insert(1, IMAGE, 1)]}
+    splicer = numbered(file)
+    assert splicer.in_text("b <i_1> c <i_2> <i_x>") == {"image": 2}
+    laid = splicer.lay_text("b <i_1><i_2> c", False, True, queues)
+    assert laid.token_ids == [1, 2, IMAGE, IMAGE, 1, IMAGE, 1, 3]
+    assert spans(laid) == {0: [(2, 2)], 1: [(5, 1)]}
+    assert splicer.lay_text("b <i> <i> c", False, False, queues).token_ids == [2, IMAGE, IMAGE, IMAGE, 3]
+
+
+@pytest.mark.parametrize("text", ["<i_2> <i_1>", "<i_1> <i_1>", "<i_0>", "<i_01>", "<i> <i_1>", "<i_999999999>"])
+def test_numbers_out_of_order_are_refused(text: str, file: Path) -> None:
+    with pytest.raises(RequestError, match=r"'<i_\d+>' is not '<i_\d+>'"):
+        numbered(file).in_text(text)
+
+
+def test_a_number_in_a_callers_words_names_nothing(file: Path) -> None:
+    splicer = numbered(file)
+    control = splicer._tokenizer.control_tokens("", frozenset({"<i>"}))
+    words = "".join(mark_texts(["<i_1> see <i", "_2> <i>"], control))
+    assert splicer.in_text(f"{words} <i_1>") == {"image": 1}

@@ -1,5 +1,6 @@
 """Prompts with media are those of transformers: each item made alone, against its processor on the whole conversation."""
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,11 @@ from thespis.gpu_runtime import hf
 from thespis.gpu_runtime.processing import Clip
 from thespis.gpu_runtime.processing.loading import load_processor
 from thespis.protocol.prepared import Prepared
-from thespis.protocol.request import ChatMessage, ChatPrompt, Modality, Slot, Text
+from thespis.protocol.request import ChatMessage, ChatPrompt, Modality, Slot, Text, TextPrompt
 
 from ...helpers.media import clip, clip_frames, picture, sound
 from ...helpers.reference import rope_owner
-from ...zoo.catalog import Zoo
+from ...zoo.catalog import Zoo, animal
 from .parts import Parts, item, load, prepared, processor
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")  # in transformers' own code
@@ -34,6 +35,7 @@ PICTURES = (
 whose token is not the placeholder's, and ends of rows."""
 CLIPS = ("qwen2_vl", "qwen3_vl", "glm46v", "internvl", "qwen2_5_omni")
 HEARING = ("qwen2_5_omni", "qwen3_omni_moe")
+OWN = ("phi3_v",)
 
 
 def theirs_of(folder: Path) -> Any:
@@ -147,3 +149,21 @@ def test_S33_a_clip_with_its_own_sound_between_two_pictures(zoo: Zoo, name: str,
     assert {entry.modality for entry in made.items} == {"image", "video", "audio"}
     assert made.media_tokens["audio"] == both_parts.parts[1].rows
     check_positions(parts, made, {**truth, "use_audio_in_video": True})
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_conversation_of_a_type_that_transformers_does_not_have(name: str, zoo: Zoo) -> None:
+    """Against a processor in a straight line; the caller's words spell a placeholder."""
+    parts, own = load(zoo(name)), import_module(f"thespis.tests.zoo.own.{name}")
+    medium: Modality = animal(name).takes[0]
+    shown = {"image": [picture(1, *SIZES[0]), picture(2, *SIZES[1])], "audio": [sound(1, 0.7), sound(2, 31.0)]}[medium]
+    ours, theirs = both("See", (medium, shown[0]), "and", (medium, shown[1]), "what?")
+    truth = own.Processor(zoo(name))
+    text = truth.tokenizer.apply_chat_template(own.flat(theirs), tokenize=False, add_generation_prompt=True)
+    expected = truth(text=[text], **{"images": [shown]} if medium == "image" else {"audio": shown})["input_ids"][0].tolist()
+    items = [(medium, processor(zoo(name)).item(medium, one, {})) for one in shown]
+    assert list(prepared(parts, ours, *items).token_ids) == expected
+    assert list(prepared(parts, TextPrompt(text), *items).token_ids) == expected
+    spelled, _ = both(f"{parts.model.placeholders[medium].token} <|image_1|>", (medium, shown[0]))
+    made = prepared(parts, spelled, items[0])
+    assert [span.length for item in made.items for span in item.spans] == list(items[0][1].counts)

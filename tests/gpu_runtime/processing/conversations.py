@@ -16,6 +16,7 @@ from thespis.gpu_runtime import hf
 from thespis.gpu_runtime.processing import Clip, ProcessedItem, Processor
 from thespis.gpu_runtime.processing.calls import metadata_of
 from thespis.gpu_runtime.processing.loading import load_processor
+from thespis.protocol.facts import PlaceholderFacts
 from thespis.protocol.request import Modality
 
 RATE = 16000
@@ -138,9 +139,13 @@ class Oracle:
         return planes
 
 
-def splice(prompt: str, token: str, items: Sequence[ProcessedItem], tokenizer: Any) -> tuple[list[int], list[tuple[int, int]]]:
+def splice(
+    prompt: str, place: PlaceholderFacts, items: Sequence[ProcessedItem], tokenizer: Any
+) -> tuple[list[int], list[tuple[int, int]]]:
     """(token ids, run of each item) of a prompt with each placeholder replaced by its item's text."""
-    pieces = prompt.split(token)
+    if place.apart:
+        return _spliced_apart(prompt, place, items, tokenizer)
+    pieces = prompt.split(place.token)
     assert len(pieces) == len(items) + 1
     text, bounds = pieces[0], []
     for nth, (item, piece) in enumerate(zip(items, pieces[1:], strict=True)):
@@ -159,6 +164,21 @@ def splice(prompt: str, token: str, items: Sequence[ProcessedItem], tokenizer: A
     assert next(counts, None) is None
     inside = [[index for index, start in enumerate(at) if low <= start < high] for low, high in bounds]
     return ids, [(run[0], run[-1] + 1) for run in inside]
+
+
+def _spliced_apart(
+    prompt: str, place: PlaceholderFacts, items: Sequence[ProcessedItem], tokenizer: Any
+) -> tuple[list[int], list[tuple[int, int]]]:
+    """What stands between the items is tokenized piece by piece."""
+    ids: list[int] = []
+    runs = []
+    for nth, item in enumerate(items, 1):
+        piece, prompt = prompt.split(place.numbered.format(n=nth))
+        ids += tokenizer(piece)["input_ids"]
+        assert item.text == place.embed_token
+        runs.append((len(ids), len(ids) + item.rows))
+        ids += [place.embed_token_id] * item.rows
+    return ids + tokenizer(prompt)["input_ids"], runs
 
 
 def compose(length: int, runs: Sequence[tuple[int, int]], items: Sequence[ProcessedItem], planes: int) -> NDArray[np.int64]:
@@ -214,7 +234,7 @@ def check_conversation(ours: Processor, oracle: Oracle, modality: Modality, medi
     assert prompt.count(placeholder.text) == len(media)
     whole = oracle.whole(modality, prompt, media)
     items = [ours.item(modality, one, {}, siblings=len(media) > 1) for one in media]
-    ids, runs = splice(prompt, placeholder.token, items, oracle.tokenizer)
+    ids, runs = splice(prompt, placeholder, items, oracle.tokenizer)
     assert ids == whole.token_ids
     assert all(len(item.parts) == 1 and item.rows == sum(item.counts) for item in items)
     assert {item.parts[0].embed_token_id for item in items} == {placeholder.embed_token_id}

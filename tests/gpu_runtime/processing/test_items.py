@@ -12,7 +12,7 @@ import transformers
 from thespis.gpu_runtime import hf
 from thespis.gpu_runtime.processing import Processor, load
 from thespis.protocol.request import Modality
-from thespis.tests.zoo.catalog import NAMES, Zoo
+from thespis.tests.zoo.catalog import NAMES, Zoo, animal
 
 from .conversations import RATE, Oracle, check_conversation, clip, compose, media_of, sound, splice
 from .families import FAMILIES, write
@@ -29,7 +29,7 @@ APART = {
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in APART])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in APART and not animal(name).own])
 def test_an_item_of_a_published_form_is_what_it_is_in_a_conversation(name: str, zoo: Zoo) -> None:
     ours = load(zoo(name))
     oracle = Oracle(zoo(name)) if ours.placeholders() else None
@@ -84,7 +84,7 @@ def test_a_clip_with_its_sound_is_what_it_is_in_a_conversation(name: str, zoo: Z
     prompt = oracle.prompt("video")
     whole = oracle.heard(prompt, clips, sounds)
     items = [ours.item("video", one, {"fps": 1.0}, sound=heard) for one, heard in zip(clips, sounds, strict=True)]
-    ids, runs = splice(prompt, ours.placeholders()["video"].token, items, oracle.tokenizer)
+    ids, runs = splice(prompt, ours.placeholders()["video"], items, oracle.tokenizer)
     assert ids == whole.token_ids
     assert whole.positions is not None
     assert np.array_equal(compose(len(ids), runs, items, len(whole.positions)), whole.positions)
