@@ -45,6 +45,9 @@ ENCODER_BATCH_ROWS = 4096
 """Embedding rows in one batch of the encoder: a few large pictures, or a clip. More gains little, and others wait."""
 MAX_REDIRECTS = 3
 """Hops of one download, where redirects are followed at all."""
+ATTENTION_EVEN = 6
+"""Times the hidden size: the position at which a token of a common decoder multiplies as much with what was before it as with
+the weights."""
 LEAST_CONTEXT = 1024
 """Tokens. Where not even so many fit, the model's own context stands, and is refused with what to do."""
 LEAST_REQUESTS = 128
@@ -234,6 +237,7 @@ def _scheduler(engine: EngineConfig, model: ModelFacts, sizes: _Sizes) -> Schedu
         max_num_seqs=engine.max_num_seqs,
         max_batched_tokens=engine.max_num_batched_tokens,
         max_model_len=sizes.context,
+        attention_even=ATTENTION_EVEN * model.hidden,
         block_size=engine.block_size,
         num_blocks=sizes.num_blocks,
         prefix_caching=engine.enable_prefix_caching,

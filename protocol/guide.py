@@ -22,6 +22,9 @@ class Guide(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=
     text: str = ""
     """JSON of the schema; the pattern; a JSON list of the choices; the grammar, Lark or GBNF; JSON of `Calls`; empty for
     json_object."""
+    first_seconds: float = 0.0
+    """Processor time until its first token can be chosen, and for each further one, as a decode worker has measured them."""
+    each_seconds: float = 0.0
 
 
 class NamedSchema(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

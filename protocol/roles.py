@@ -96,6 +96,8 @@ class SchedulerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     max_num_seqs: int
     max_batched_tokens: int
     max_model_len: int
+    attention_even: int
+    """Position at which a token's attention costs as much as all else of it."""
     block_size: int
     num_blocks: int
     """KV blocks; 0: as many as the runner reports in its Ready."""

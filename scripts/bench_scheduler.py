@@ -42,6 +42,7 @@ def measure(sequences: int, steps: int, waiting: int) -> dict[str, float]:
         max_num_seqs=sequences,
         max_batched_tokens=512,
         max_model_len=1 << 20,
+        attention_even=1 << 20,
         block_size=16,
         num_blocks=(sequences + waiting) * (steps + 64) // 16 + 64,
         prefix_caching=True,

@@ -8,7 +8,9 @@ import re
 import time
 from collections import OrderedDict
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
+
+import msgspec
 
 from ...protocol.errors import Failure, RequestError, refuse
 from ...protocol.facts import ModelFacts
@@ -58,6 +60,13 @@ class KnownGuides:
             self._verdicts.popitem(last=False)
 
 
+class _Trial(NamedTuple):
+    error: str | None
+    """The engine's own words for what it does not like."""
+    seconds: tuple[float, ...]
+    """Processor time until the first token, and for each further one."""
+
+
 class GuideChecker:
     """The worker's side: builds each guide as the runner will."""
 
@@ -73,22 +82,22 @@ class GuideChecker:
                 lark = _lark(guide)
         except CpuSpent:
             raise RequestError(TOO_SLOW) from None
-        error, seconds = self._trouble(lark)
-        if error is not None:
-            raise self._explained(guide, error)
-        if (
-            seconds > RUNNER_SECONDS and self._trouble(lark)[1] > RUNNER_SECONDS
-        ):  # the first may have paid for what is loaded once
+        trial = self._try(lark)
+        if trial.error is not None:
+            raise self._explained(guide, trial.error)
+        if sum(trial.seconds) > RUNNER_SECONDS:  # the first may have paid for what is loaded once
+            trial = self._try(lark)
+        if sum(trial.seconds) > RUNNER_SECONDS:
             raise RequestError(TOO_SLOW)
-        return lark
+        first, *others = trial.seconds
+        return msgspec.structs.replace(lark, first_seconds=first, each_seconds=max(others, default=0.0))
 
-    def _trouble(self, lark: Guide) -> tuple[str | None, float]:
-        """The engine's own words for what it does not like of a grammar and its first masks, and the CPU seconds that they
-        took."""
+    def _try(self, lark: Guide) -> _Trial:
+        """Build it as the runner will, and follow it for a few tokens."""
         from llguidance import LLMatcher
 
         vocabulary = self._tokenizer
-        began = time.process_time()
+        seconds, began = list[float](), time.thread_time()
         matcher = LLMatcher(vocabulary, grammar_of(lark), log_level=0)
         for _ in range(PROBE_TOKENS):
             if matcher.is_error() or matcher.is_stopped():
@@ -98,13 +107,17 @@ class GuideChecker:
             if token is None or token in vocabulary.eos_tokens:
                 break
             matcher.consume_token(token)
-        return str(matcher.get_error()) if matcher.is_error() else None, time.process_time() - began
+            now = time.thread_time()
+            seconds.append(now - began)
+            began = now
+        seconds.append(time.thread_time() - began)
+        return _Trial(str(matcher.get_error()) if matcher.is_error() else None, tuple(seconds))
 
     def _explained(self, guide: Guide, error: str) -> RequestError:
         for owner, lark in schemas_of(guide):
-            own, _ = self._trouble(Guide("grammar", lark))
-            if own is not None:
-                return _explained(f"JSON schema of {owner}", own)
+            own = self._try(Guide("grammar", lark))
+            if own.error is not None:
+                return _explained(f"JSON schema of {owner}", own.error)
         return _explained(_WHAT.get(guide.kind, "JSON schema"), error)
 
     def load(self) -> None:

@@ -67,6 +67,12 @@ class Batch:
         seq.place = Place.RUNNING
         return True
 
+    def has_place(self, seq: Sequence) -> bool:
+        """Nobody need be preempted for its next token."""
+        pool = self.pool
+        assert pool is not None
+        return seq.planned < len(seq.blocks) * pool.block_size or bool(pool.free)
+
     def next_block(self, seq: Sequence) -> tuple[int, ...] | None:
         """The block that the next token of a decoding sequence needs, () where it has one, None where it must wait a step.
         Only younger ones are preempted for it, so the first in order always gets through."""

@@ -13,6 +13,7 @@ import msgspec
 
 from ...protocol.edges.control import Excuse
 from ...protocol.errors import Failure
+from ...protocol.guide import Guide
 from ...protocol.prepared import Prepared
 from ...protocol.topology import DETOKENIZER, ENCODER_CACHE, GPU_RUNNER
 from ..quarantine import POISON, Banned, Quarantine
@@ -96,5 +97,7 @@ class Blame:
 def fingerprint(prepared: Prepared) -> str:
     """What makes two requests the same work. The seed is not part of it: it is drawn anew for each."""
     sampling = msgspec.structs.replace(prepared.sampling, seed=0)
+    if (guide := sampling.structured_outputs) is not None:  # how long it took to measure says nothing of who asks
+        sampling = msgspec.structs.replace(sampling, structured_outputs=Guide(guide.kind, guide.text))
     parts = (prepared.token_ids, [item.key for item in prepared.items], sampling)
     return sha256(msgspec.msgpack.encode(parts)).hexdigest()

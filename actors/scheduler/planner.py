@@ -6,6 +6,7 @@ from typing import NamedTuple
 from ...protocol.edges.scheduler_to_gpu_runner import Embed, NewSequence, StepPlan, Work
 from ...protocol.roles import SchedulerConfig
 from .batch import Batch
+from .costs import LEAST, Costs, joining
 from .media import Embeddings
 from .outbox import Tally
 from .sequence import ScheduledRequest, Sequence
@@ -40,6 +41,11 @@ class Draft:
 
     def __init__(self, budget: int) -> None:
         self.budget = budget
+        """Tokens."""
+        self.share = 1.0
+        """What is left of the step's time, see `costs`."""
+        self.chunks = 0
+        """Prompts that it computes parts of."""
         self.starved = False
         """A running sequence lacks a block: no new one is admitted."""
         self.parts: list[Part] = []
@@ -47,11 +53,12 @@ class Draft:
         self.work: list[Work] = []
         self.embeds: list[Embed] = []
 
-    def add(self, seq: Sequence, count: int, sample: bool, blocks: tuple[int, ...] = ()) -> None:
+    def add(self, seq: Sequence, count: int, sample: bool, cost: float, blocks: tuple[int, ...] = ()) -> None:
         start = seq.planned
         self.work.append(Work(seq.number, start, count, sample, blocks))
         self.parts.append(Part(seq, seq.number, start + count, sample))
         self.budget -= count
+        self.share -= cost
         seq.planned = start + count
         seq.flights += 1
         seq.pending += sample
@@ -62,6 +69,7 @@ class Planner:
 
     def __init__(self, config: SchedulerConfig, batch: Batch, media: Embeddings, tally: Tally) -> None:
         self._budget = config.max_batched_tokens
+        self._costs = Costs(config)
         self._max_seqs = config.max_num_seqs
         self._batch = batch
         self._media = media
@@ -78,6 +86,7 @@ class Planner:
         """
         draft = Draft(self._budget)
         self._decode(draft)
+        draft.share = max(draft.share, 1 / LEAST)
         self._prefill(draft)
         if not draft.starved:
             self._admit(draft, now)
@@ -108,22 +117,36 @@ class Planner:
         room = draft.budget - self._reserved
         self._reserved = 0
         running = self._batch.running
+        late = self._out_of_turn()
         index = 0
         while index < len(running) and room > 0:  # preemption may shorten it meanwhile
             seq = running[index]
             index += 1
-            if seq.planned < seq.target or len(seq.output) + seq.pending >= seq.request.max_tokens:
+            if not _decodes(seq) or seq in late:
                 continue
             blocks = self._batch.next_block(seq)
             if blocks is None:
                 draft.starved = True
                 continue
-            draft.add(seq, 1, True, blocks)
+            draft.add(seq, 1, True, self._costs.span(seq.planned, 1) + seq.request.constraining, blocks)
+            seq.turn = self._tally.steps
             room -= 1
+
+    def _out_of_turn(self) -> set[Sequence]:
+        """Of the sequences whose constraints take time at every token, those that wait for a later step: half of a step is for
+        them, and who has waited longest comes first."""
+        costly = [seq for seq in self._batch.running if seq.request.constraining and _decodes(seq)]
+        able = [seq for seq in costly if self._batch.has_place(seq)]  # others might not get one even if they were waited for
+        left, chosen = 0.5, set[Sequence]()
+        for seq in sorted(able, key=lambda seq: seq.turn):
+            if not chosen or seq.request.constraining <= left:
+                chosen.add(seq)
+                left -= seq.request.constraining
+        return set(costly) - chosen if chosen else set()
 
     def _prefill(self, draft: Draft) -> None:
         for seq in self._batch.running:
-            if not draft.budget:
+            if not draft.budget or draft.share <= 0:
                 return
             if seq.planned < seq.target:
                 self._chunk(seq, draft)
@@ -131,7 +154,7 @@ class Planner:
     def _admit(self, draft: Draft, now: float) -> None:
         batch = self._batch
         for seq in tuple(batch.waiting):
-            if not draft.budget or len(batch.running) >= self._max_seqs:
+            if not draft.budget or draft.share <= 0 or len(batch.running) >= self._max_seqs:
                 return
             if seq.stalled or seq.waits_for_leader() or not self._may_run(seq) or (seq.request.spans and seq.asked is None):
                 continue
@@ -141,10 +164,13 @@ class Planner:
                 continue
             if not self._goes_on(seq, start, draft):
                 continue
+            if (cost := joining(seq.request.prepared, seq.known)) > draft.share and draft.chunks:
+                return  # in a step that has no other prompt, whatever it costs
             if not batch.admit(seq, hit):
                 return  # a smaller one does not overtake it
             self._count_hit(seq, start)
             draft.new.append(_introduce(seq))
+            draft.share -= cost
             if seq.request.started is None:
                 seq.request.started = now
             self._chunk(seq, draft)
@@ -160,9 +186,12 @@ class Planner:
         return False
 
     def _chunk(self, seq: Sequence, draft: Draft) -> None:
-        """As much of a prompt as the budget and its items allow."""
+        """As much of a prompt as the budget and its items allow. What must stay whole is only bounded in tokens."""
         start = seq.planned
-        end = seq.reach(start, min(seq.target, start + draft.budget))
+        count = min(draft.budget, self._costs.affordable(start, draft.share, seq.wants_scores))
+        end = seq.reach(start, min(seq.target, start + count))
+        if end == start and seq.whole_span_at(start) <= draft.budget:
+            end += seq.whole_span_at(start)
         if end == start:
             self._reserve(seq, start)
             return
@@ -173,7 +202,8 @@ class Planner:
                 draft.embeds.append(Embed(seq.number, first, last - first, row, seq.ready[placed.item.key]))
                 self._tally.split_spans += first == placed.start and last < placed.end
         self._tally.prompt_tokens_computed += max(0, min(end, len(seq.prompt)) - start)
-        draft.add(seq, end - start, sample=end == seq.target)
+        draft.add(seq, end - start, end == seq.target, self._costs.span(start, end - start, seq.wants_scores))
+        draft.chunks += 1
 
     def _reserve(self, seq: Sequence, start: int) -> bool:
         """Keep room in the next step for a span that is ready and must stay whole; False where none begins at `start`."""
@@ -217,6 +247,10 @@ class Planner:
     def _hit_tokens(self, hit: list[int]) -> int:
         pool = self._batch.pool
         return len(hit) * pool.block_size if pool is not None else 0
+
+
+def _decodes(seq: Sequence) -> bool:
+    return seq.planned >= seq.target and len(seq.output) + seq.pending < seq.request.max_tokens
 
 
 def _introduce(seq: Sequence) -> NewSequence:

@@ -20,6 +20,7 @@ from ..tombstones import Tombstones
 from .batch import Batch
 from .blame import Blame
 from .blocks import BlockPool
+from .costs import constraining
 from .faults import failure_of
 from .finishing import ending
 from .isolation import Isolation
@@ -266,7 +267,8 @@ class Scheduler:
 
     def _open(self, prepared: Prepared, had: tuple[ChoiceSoFar, ...], now: float) -> ScheduledRequest:
         spans = place_spans(prepared)
-        request = ScheduledRequest(prepared, max(1, resolve_max_tokens(prepared, self.config)), spans, now)
+        longest = max(1, resolve_max_tokens(prepared, self.config))
+        request = ScheduledRequest(prepared, longest, spans, now, constraining(prepared.sampling))
         placements = tuple((p.start, p.end, p.offset, p.item.key) for p in spans)
         share = self.config.prefix_caching and prepared.sampling.prompt_logprobs is None
         for choice in range(prepared.sampling.n):

@@ -42,6 +42,8 @@ class ScheduledRequest:
     """Of all items, in prompt order."""
     submitted: float
     """Seconds by time.monotonic, like the other times."""
+    constraining: float = 0.0
+    """The share of a step that its constraints take for each token."""
     sequences: list["Sequence"] = field(default_factory=list)
     released: tuple[int, ...] = ()
     """Of a resumed request: characters of each choice that the client had."""
@@ -123,6 +125,8 @@ class Sequence:
     """Steps in flight that write its blocks."""
     pending: int = 0
     """Tokens being sampled by steps in flight."""
+    turn: int = 0
+    """The step in which it was last given a token to sample."""
     doubt: int = 0
     """The runner has died while positions before this one were being computed; 0: they have been answered since."""
 

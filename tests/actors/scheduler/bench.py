@@ -23,6 +23,7 @@ def config(**changes: object) -> SchedulerConfig:
         "max_num_seqs": 8,
         "max_batched_tokens": 16,
         "max_model_len": 64,
+        "attention_even": 1 << 20,
         "block_size": 4,
         "num_blocks": 33,
         "prefix_caching": True,

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from thespis.actors.scheduler.scheduler import IN_FLIGHT
 from thespis.protocol.edges.detokenizer_to_scheduler import Stopped
+from thespis.protocol.guide import Guide
 from thespis.protocol.prepared import Item, Prepared, Span
 from thespis.protocol.roles import SchedulerConfig
 
@@ -62,6 +63,7 @@ def _request(dice: random.Random, index: int) -> Prepared:
         stop_token_ids=dice.choice([(), (), (7,)]),
         n=dice.choice([1, 1, 1, 2, 3]),
         prompt_logprobs=dice.choice([None, None, None, 0]),
+        structured_outputs=dice.choice([None, None, Guide("regex", "", dice.random() / 9, dice.random() / 30)]),
     )
 
 
@@ -75,6 +77,7 @@ def worlds(draw: st.DrawFn) -> World:
         block_size=size,
         num_blocks=1 + largest + draw(st.integers(0, 12)),
         max_batched_tokens=draw(st.integers(4, 24)),
+        attention_even=draw(st.sampled_from([1, 5, 1 << 20])),
         max_num_seqs=draw(st.integers(1, 9)),
         prefix_caching=draw(st.booleans()),
         store_bytes=4 * draw(st.sampled_from([10, 14, 1000])),
