@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from transformers import PreTrainedConfig
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from ..protocol.checkpoint import inspect
 from ..protocol.end_tokens import end_tokens
@@ -17,6 +17,7 @@ from .hf import build_on_meta, load_config, read_config, text_config, text_part,
 from .measure import deepstack_levels, measure_layers, per_layer_width, position_planes, span_layers
 from .processing import Processor, load
 from .tokenizer_parts import tokenizer_parts
+from .trial import try_towers
 from .weights.checkpoint import Checkpoint
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -31,14 +32,15 @@ def model_facts(folder: str | Path) -> ModelFacts:
 
     Raises EngineError that says what is missing, broken or not supported, and what to do.
     """
-    facts = decoder_facts(folder)
-    return with_items(facts, load(facts.path))
+    facts, model = measured(folder)
+    return with_items(facts, model, load(facts.path))
 
 
-def with_items(facts: ModelFacts, processor: Processor) -> ModelFacts:
+def with_items(facts: ModelFacts, model: PreTrainedModel, processor: Processor) -> ModelFacts:
     """`facts` with what the checkpoint's processor tells. Renders the checkpoint's own chat template, and tries an item of each
     modality: what they do is for the caller to bound. Raises EngineError as `model_facts`."""
     placeholders = processor.placeholders()
+    try_towers(model, facts, processor.tried)
     ranges = {modality: processor.pixel_range(modality) for modality in placeholders}
     return msgspec.structs.replace(
         facts,
@@ -54,6 +56,11 @@ def with_items(facts: ModelFacts, processor: Processor) -> ModelFacts:
 
 def decoder_facts(folder: str | Path) -> ModelFacts:
     """All but what the checkpoint's processor tells. Raises EngineError as `model_facts`."""
+    return measured(folder)[0]
+
+
+def measured(folder: str | Path) -> tuple[ModelFacts, PreTrainedModel]:
+    """As `decoder_facts`, with the model on meta by which they were found: its towers are as they were."""
     checkpoint = inspect(folder)
     path = Path(checkpoint.path)
     stated = unwrap(read_config(path))
@@ -64,7 +71,7 @@ def decoder_facts(folder: str | Path) -> ModelFacts:
     vocab = _vocab(model)
     tied = _is_tied(Checkpoint(checkpoint.path, model), model)
     layers = measure_layers(model, _context(text))
-    return ModelFacts(
+    facts = ModelFacts(
         path=checkpoint.path,
         model_type=checkpoint.model_type,
         architecture=type(model).__name__,
@@ -86,6 +93,7 @@ def decoder_facts(folder: str | Path) -> ModelFacts:
         parameters=sum(weight.numel() for weight in model.parameters()),
         fingerprint=checkpoint.fingerprint,
     )
+    return facts, model
 
 
 def _refuse_marks(config: PreTrainedConfig) -> None:

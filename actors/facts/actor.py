@@ -7,7 +7,7 @@ from contextlib import suppress
 import msgspec
 import zmq
 
-from ...gpu_runtime.facts import decoder_facts, with_items
+from ...gpu_runtime.facts import measured, with_items
 from ...gpu_runtime.hf import load_config, model_class
 from ...gpu_runtime.processing import load
 from ...protocol.edges.control import Facts, Fatal, Refused
@@ -33,10 +33,10 @@ def found(folder: str) -> ModelFacts:
     ask for anything. Raises EngineError."""
     try:
         with cpu_budget(CPU_SECONDS):
-            facts = decoder_facts(folder)
+            facts, model = measured(folder)
             processor = load(facts.path)
             with memory_budget(ITEM_MEMORY):
-                return with_items(facts, processor)
+                return with_items(facts, model, processor)
     except CpuSpent:
         text = f"What the model in {folder!r} is takes more than {CPU_SECONDS:g} s of CPU time to find out"
     except BudgetError:

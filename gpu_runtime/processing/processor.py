@@ -71,22 +71,35 @@ class Processor:
     def placeholders(self) -> dict[Modality, PlaceholderFacts]:
         """Of what the model takes, beside text. Looks at a small item of each modality, so that one which the processor cannot
         take is found here and not at the first request. Raises EngineError."""
-        return {modality: self._tried(modality, facts) for modality, facts in self._named.items()}
+        made = {modality: item.parts[0].embed_token_id for modality, item in self.tried.items()}
+        words = {modality: self._processor.tokenizer.convert_ids_to_tokens(row) for modality, row in made.items()}
+        return {
+            modality: msgspec.structs.replace(
+                facts,
+                embed_token=words[modality],
+                embed_token_id=made[modality],
+                numbered=self._rules.numbered,
+                apart=self._rules.apart,
+            )
+            for modality, facts in self._named.items()
+        }
 
-    def _tried(self, modality: Modality, facts: PlaceholderFacts) -> PlaceholderFacts:
+    @cached_property
+    def tried(self) -> dict[Modality, ProcessedItem]:
+        """A small item of each modality, without content. Raises EngineError for one that the processor cannot take."""
+        return {modality: self._try(modality) for modality in self._named}
+
+    def _try(self, modality: Modality) -> ProcessedItem:
         try:
             made = self._item(modality, small(modality, self.sampling_rate), {}, False, None)
         except RequestError as error:
             text = f"{type(self._processor).__name__} does not take {modality} items as this checkpoint has them"
             raise EngineError(f"{text}: {error.__cause__}") from error.__cause__
-        row = made.parts[0].embed_token_id
         if made.rows < 1:
             raise EngineError(
                 f"No token in what {type(self._processor).__name__} writes for {modality} items is known as a row."
             )
-        token = self._processor.tokenizer.convert_ids_to_tokens(row)
-        rules = self._rules
-        return msgspec.structs.replace(facts, embed_token=token, embed_token_id=row, numbered=rules.numbered, apart=rules.apart)
+        return made
 
     def options(self, modality: Modality) -> frozenset[str]:
         """Names in a request's processor options that change the modality's features."""

@@ -13,9 +13,7 @@ from thespis.gpu_runtime.facts import model_facts
 from thespis.protocol.errors import EngineError
 from thespis.tests.zoo.catalog import Zoo, build
 
-ENDLESS = (
-    "{% for a in range(99999) %}{% for b in range(99999) %}{% for c in range(99999) %}{% endfor %}{% endfor %}{% endfor %}"
-)
+ENDLESS = "{% for a in range(99999) %}" * 3 + "{% endfor %}" * 3
 
 
 def changed(folder: Path, file: str, **changes: Any) -> str:
