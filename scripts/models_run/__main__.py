@@ -46,7 +46,7 @@ def run(types: list[str] | None, out: Path, budget: float | None) -> int:
     from .page import page
     from .row import EQUAL, NOT_ASKED, Table, make_row
 
-    transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    transformers.logging.set_verbosity_error()
     kept = out.with_suffix(".json")
     table = msgspec.json.decode(kept.read_bytes(), type=Table) if kept.exists() else None
     if table is None or table.transformers != transformers.__version__:

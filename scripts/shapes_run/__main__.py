@@ -23,7 +23,7 @@ def main() -> int:
     given = parser.parse_args()
     seed = given.seed if given.seed is not None else random.SystemRandom().randrange(10_000)
     print(f"seed {seed}", flush=True)
-    transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    transformers.logging.set_verbosity_error()
     began, equal, failed = time.monotonic(), Counter[str](), 0
     for place in range(given.count) if given.only is None else (given.only,):
         name, drawn = draw(random.Random(f"{seed} {place}"))
