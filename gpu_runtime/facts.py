@@ -14,7 +14,7 @@ from ..protocol.json_files import Json
 from ..protocol.quantization import quantization_of
 from ..protocol.weight_files import stored_dtype
 from .hf import build_on_meta, load_config, read_config, text_config, text_part, unwrap
-from .measure import deepstack_levels, measure_layers, per_layer_width, position_planes, span_layers
+from .measure import deepstack_levels, measure_layers, measure_spans, per_layer_width, position_planes
 from .processing import Processor, load
 from .tokenizer_parts import tokenizer_parts
 from .trial import try_towers
@@ -45,6 +45,7 @@ def with_items(facts: ModelFacts, model: PreTrainedModel, processor: Processor) 
     return msgspec.structs.replace(
         facts,
         placeholders=placeholders,
+        span_token_ids=tuple(id for kind in facts.span_modalities if kind in placeholders for id in processor.marks(kind)),
         siblings=processor.siblings,
         media_options={modality: tuple(sorted(processor.options(modality))) for modality in placeholders},
         pixel_ranges={modality: bounds for modality, bounds in ranges.items() if bounds is not None},
@@ -71,6 +72,7 @@ def measured(folder: str | Path) -> tuple[ModelFacts, PreTrainedModel]:
     vocab = _vocab(model)
     tied = _is_tied(Checkpoint(checkpoint.path, model), model)
     layers = measure_layers(model, _context(text))
+    spans = measure_spans(model)
     facts = ModelFacts(
         path=checkpoint.path,
         model_type=checkpoint.model_type,
@@ -83,7 +85,9 @@ def measured(folder: str | Path) -> tuple[ModelFacts, PreTrainedModel]:
         kv_groups=layers.kv,
         recurrent=layers.recurrent,
         position_planes=position_planes(model),
-        span_layers=span_layers(model),
+        span_layers=spans.layers,
+        span_modalities=spans.modalities,
+        spans_joined=spans.joined,
         deepstack_levels=deepstack_levels(model),
         per_layer_width=per_layer_width(model),
         tied=tied,
@@ -109,7 +113,7 @@ def _rope_bound(text: PreTrainedConfig) -> int | None:
     """Up to which length all prompts are turned alike, by the kinds of rotary embedding that look at lengths."""
     ropes = getattr(text, "rope_parameters", None) or {}
     each = [rope for rope in ropes.values() if isinstance(rope, dict)] or [ropes]
-    own = getattr(text, "original_max_position_embeddings", None) or text.max_position_embeddings
+    own = getattr(text, "original_max_position_embeddings", None) or _context(text)
     bounds = [
         rope.get("original_max_position_embeddings") or own for rope in each if rope.get("rope_type") in ("dynamic", "longrope")
     ]

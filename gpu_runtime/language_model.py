@@ -4,12 +4,12 @@ from typing import Any
 
 import torch
 
-from ..protocol.errors import EngineError
 from ..protocol.facts import ModelFacts
+from .adapter.attention import Unsupported
 from .adapter.decoder import TransformersDecoder
 from .adapter.head import Head
 from .adapter.parts import Parts, take_apart
-from .adapter.self_check import ask, check
+from .adapter.self_check import ask, check, refusal
 from .adapter.step import Decoder
 from .fused import can_fuse, fuse
 from .hf import build_on_meta
@@ -43,7 +43,6 @@ def load_language_model(model: ModelFacts, dtype: torch.dtype, device: torch.dev
 
     Raises EngineError where the checkpoint does not hold the weights, and for a model that would be another one here.
     """
-    _refuse(model)
     whole = build_on_meta(model.path)
     checkpoint = Checkpoint(model.path, whole)
     parts = take_apart(whole)
@@ -52,7 +51,10 @@ def load_language_model(model: ModelFacts, dtype: torch.dtype, device: torch.dev
     if fused and can_fuse(parts.decoder):
         decoder: Decoder = fuse(parts.decoder)
     else:
-        decoder = TransformersDecoder(parts.decoder, model.position_planes, model.per_layer_width > 0)
+        try:
+            decoder = TransformersDecoder(parts.decoder, model)
+        except Unsupported as error:
+            raise refusal(model, f"{error}, which is not built") from error
     served = LanguageModel(parts.embedding, decoder, Head(parts, _is_tied(parts)), model)
     check(served, expected, model, dtype, device)
     return served
@@ -62,12 +64,3 @@ def _is_tied(parts: Parts) -> bool:
     """The head is the embedding table: it is in memory once."""
     head: Any = parts.head
     return head.weight is parts.embedding.weight
-
-
-def _refuse(model: ModelFacts) -> None:
-    if model.recurrent:
-        raise EngineError(f"Models of type {model.model_type!r} keep a state beside keys and values, which is not built.")
-    if model.span_layers:
-        raise EngineError(
-            f"In models of type {model.model_type!r} an item's tokens see each other both ways, which is not built."
-        )

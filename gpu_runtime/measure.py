@@ -7,18 +7,22 @@ same for all.
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
-from transformers import AttentionInterface, DynamicCache, PreTrainedModel
+from transformers import AttentionInterface, DynamicCache, PreTrainedConfig, PreTrainedModel
 
 from ..protocol.errors import EngineError
 from ..protocol.facts import KvGroup, RecurrentGroup
+from ..protocol.request import MODALITIES, Modality
 from .hf import text_config
 
 NAME = "thespis-measure"
 TOKENS = 2
+KEEPING_NOTHING = ("mlp", "moe")
+"""What transformers calls layers that look at one token alone."""
 
 
 class Layers(NamedTuple):
@@ -53,18 +57,19 @@ def measure_layers(model: PreTrainedModel, context: int | None = None) -> Layers
     """
     decoder = decoder_of(model)
     layers = decoder_layers(model)
+    kinds = getattr(text_config(model.config), "layer_types", None) or [""] * len(layers)
     _simplify(decoder)
     cache = DynamicCache(config=text_config(model.config))
     with _watch(layers) as seen:
         try:
-            decoder(**_inputs(model, decoder), past_key_values=cache, use_cache=True)
+            decoder(**_inputs(model, decoder), **{cache_name(decoder): cache}, use_cache=True)
         except Exception as error:  # whatever a model's code does not like of two tokens of text
             raise EngineError(_cannot(model, f"its layers cannot be measured ({type(error).__name__})")) from error
     groups: dict[_Seen, list[int]] = {}
     states: dict[tuple[tuple[int, ...], tuple[int, ...]], list[int]] = {}
     for number in range(len(layers)):
         kept, state = seen.get(number, []), _state(cache, number, model)
-        if len(kept) > 1 or (not kept and state == ((), ())):
+        if len(kept) > 1 or (not kept and state == ((), ()) and kinds[number] not in KEEPING_NOTHING):
             what = "attends twice" if kept else "neither attends through transformers' interface nor keeps a known state"
             raise EngineError(_cannot(model, f"its layer {number} ({type(layers[number]).__name__}) {what}"))
         for one in kept:
@@ -95,6 +100,11 @@ def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
     return found
 
 
+def cache_name(module: nn.Module) -> str:
+    """What a module of transformers calls its cache."""
+    return "cache_params" if "cache_params" in inspect.signature(module.forward).parameters else "past_key_values"
+
+
 def position_planes(model: PreTrainedModel) -> int:
     """Rotary positions of one token: as many as the model's own `get_rope_index` gives for two tokens of text."""
     for owner in (model, model.base_model):
@@ -109,34 +119,57 @@ def position_planes(model: PreTrainedModel) -> int:
     return 1
 
 
-def span_layers(model: PreTrainedModel) -> tuple[int, ...]:
-    """Layers in which the tokens of one picture see each other both ways, by the masks that the model makes itself.
+class Spans(NamedTuple):
+    """Items whose tokens see each other both ways."""
 
-    Raises EngineError for a model whose text is not causal.
+    layers: tuple[int, ...] = ()
+    modalities: tuple[Modality, ...] = ()
+    joined: bool = False
+    """All items of a prompt are one span."""
+
+
+def measure_spans(model: PreTrainedModel) -> Spans:
+    """By the masks that the model makes itself of the kinds of a prompt's tokens.
+
+    Raises EngineError for a model whose text is not causal, and where spans are masked otherwise than is built.
     """
-    make = getattr(type(model), "create_masks_for_generate", None)
-    if make is None:
-        return ()
-    config = model.config
-    kinds = getattr(text_config(config), "layer_types", None) or ["full_attention"] * text_config(config).num_hidden_layers
-    kind = torch.tensor([[0, 1, 1, 0, 0]])  # token types: a picture of two tokens between text
-    before, config._attn_implementation = config._attn_implementation, "eager"
-    try:
-        masks = make(
-            config=config,
-            inputs_embeds=torch.zeros(*kind.shape, 1),
-            attention_mask=torch.ones_like(kind),
-            past_key_values=None,
-            position_ids=torch.arange(kind.shape[1])[None],
-            token_type_ids=kind,
-            mm_token_type_ids=kind,
-        )
-    finally:
-        config._attn_implementation = before
-    by_kind = masks if isinstance(masks, dict) else dict.fromkeys(kinds, masks)
-    if any(_sees(mask, 3, 4) for mask in by_kind.values()):
+    if getattr(type(model), "create_masks_for_generate", None) is None:
+        return Spans()
+    config = deepcopy(model.config)
+    config._attn_implementation = "eager"
+    text = text_config(config)
+    if getattr(text, "sliding_window", None):
+        text.sliding_window = 2  # less than the span of three tokens below
+    kinds = getattr(text, "layer_types", None) or ["full_attention"] * text.num_hidden_layers
+    found = [_spans_of(model, config, kinds, mark) for mark in range(1, len(MODALITIES) + 1)]
+    seeing = {spans: modality for spans, modality in zip(found, MODALITIES, strict=True) if spans.layers}
+    if len(seeing) > 1:
+        raise EngineError(_cannot(model, "items of different kinds see each other both ways in different layers"))
+    modalities = tuple(modality for spans, modality in zip(found, MODALITIES, strict=True) if spans.layers)
+    return next(iter(seeing), Spans())._replace(modalities=modalities)
+
+
+def _spans_of(model: PreTrainedModel, config: PreTrainedConfig, kinds: list[str], mark: int) -> Spans:
+    """Where items are such whose tokens are of the kind `mark`."""
+    types = torch.tensor([[0, mark, mark, mark, 0, mark, 0]])  # an item of three tokens, and another of one
+    made = type(model).create_masks_for_generate(  # type: ignore[attr-defined]
+        config=config,
+        inputs_embeds=torch.zeros(*types.shape, 1),
+        attention_mask=torch.ones_like(types),
+        past_key_values=None,
+        position_ids=torch.arange(types.shape[1])[None],
+        token_type_ids=types,
+        mm_token_type_ids=types,
+    )
+    masks = made if isinstance(made, dict) else dict.fromkeys(kinds, made)
+    if any(_sees(mask, 4, 6) for mask in masks.values()):
         raise EngineError(_cannot(model, "the tokens of its text see those behind them"))
-    return tuple(number for number, kind in enumerate(kinds) if _sees(by_kind.get(kind), 1, 2))
+    layers = tuple(number for number, kind in enumerate(kinds) if _sees(masks.get(kind), 1, 2))
+    for kind in {kinds[number] for number in layers if "sliding" in kinds[number]}:
+        if _sees(masks[kind], 3, 1) or not _sees(masks[kind], 1, 3):
+            raise EngineError(_cannot(model, "the tokens of an item see each other beyond its windows"))
+    joined = {_sees(masks[kinds[number]], 1, 5) for number in layers}
+    return Spans(layers, (), True in joined)
 
 
 def deepstack_levels(model: PreTrainedModel) -> int:

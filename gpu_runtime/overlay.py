@@ -1,13 +1,17 @@
 """Items' embeddings laid over those of a step's tokens."""
 
+from collections.abc import Collection
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
-from .batch import Batch
+from .batch import Batch, Ints
 
 Rows = dict[int, list[tuple[int, torch.Tensor]]]
 """By sequence: (prompt position, embedding rows [n, embed_width]) to lay over the token embeddings."""
+Placed = list[tuple[int, torch.Tensor]]
+"""Rows by where they begin in a flat step, in its order."""
 
 
 class Items(NamedTuple):
@@ -19,10 +23,9 @@ class Items(NamedTuple):
     """[levels, rows, hidden]: what further layers add to them; None: nothing."""
 
 
-def lay_over(embeds: torch.Tensor, batch: Batch, rows: Rows) -> Items | None:
-    """Write the first columns of `rows` into `embeds` [tokens, hidden]; what lies beside them is answered, level by level."""
-    hidden = embeds.shape[1]
-    found: list[tuple[int, torch.Tensor]] = []
+def place(batch: Batch, rows: Rows) -> Placed:
+    """Those of `rows` that belong to tokens of this step."""
+    found: Placed = []
     for index, work in enumerate(batch.works):
         for start, given in rows.get(work.seq, ()):
             first = max(start, work.start)
@@ -30,12 +33,32 @@ def lay_over(embeds: torch.Tensor, batch: Batch, rows: Rows) -> Items | None:
             if first < last:
                 at = int(batch.offsets[index]) + first - work.start
                 found.append((at, given[first - start : last - start]))
-    if not found:
+    return sorted(found, key=lambda one: one[0])
+
+
+def lay_over(embeds: torch.Tensor, placed: Placed) -> Items | None:
+    """Write the rows' first columns into `embeds` [tokens, hidden]; what lies beside them is answered, level by level."""
+    if not placed:
         return None
-    found.sort(key=lambda one: one[0])
+    hidden = embeds.shape[1]
     mask = torch.zeros(len(embeds), dtype=torch.bool, device=embeds.device)
-    for at, part in found:
+    for at, part in placed:
         embeds[at : at + len(part)] = part[:, :hidden]
         mask[at : at + len(part)] = True
-    deep = torch.cat([part[:, hidden:] for _, part in found])
+    deep = torch.cat([part[:, hidden:] for _, part in placed])
     return Items(mask, deep.view(len(deep), -1, hidden).transpose(0, 1) if deep.shape[1] else None)
+
+
+def find_spans(batch: Batch, marks: Collection[int], joined: bool) -> Ints | None:
+    """Of each token of a step the span in which it is, -1 where it is in none; None: no token is in one.
+
+    `marks`: token ids that in a prompt see each other both ways: neighbours, or where they are `joined` all of a sequence.
+    """
+    index = np.arange(len(batch.tokens)) + (batch.starts - batch.offsets[:-1]).repeat(batch.counts)
+    prompts = np.array([sequence.prompt_tokens for sequence in batch.sequences]).repeat(batch.counts)
+    inside = np.isin(batch.tokens, list(marks)) & (index < prompts)
+    if not inside.any():
+        return None
+    starts = inside & ~np.concatenate(([False], inside[:-1]))
+    spans = np.zeros(len(inside), dtype=np.int64) if joined else starts.cumsum()
+    return np.where(inside, spans, -1)

@@ -11,18 +11,19 @@ import torch
 from ..protocol.blobs import BlobError, BlobRef
 from ..protocol.edges.gpu_runner_to_scheduler import PromptLogprobs, Sampled, SequenceFault, StepResult
 from ..protocol.edges.scheduler_to_gpu_runner import Embed, NewSequence, StepPlan, Work
+from ..protocol.errors import EngineError
 from ..protocol.roles import RunnerConfig
 from .adapter.step import StepInputs
 from .attention.paged import PagedAttention
 from .attention.step import CPU_CACHE_BYTES, StepLayout, lay_out
-from .batch import Batch, build_batch
+from .batch import Batch, Ints, build_batch
 from .device import prepare
 from .guiding import Guides
 from .kv_pool import KvPool
 from .language_model import load_language_model
 from .logprobs import AT_ONCE, token_logprobs
 from .memory import blocks_that_fit
-from .overlay import Rows, lay_over
+from .overlay import Rows, find_spans, lay_over, place
 from .sampling import SamplerState, choose, chosen_logprobs
 from .sequences import RunnerSequence, SequenceTable
 from .unrunnable import Unrunnable
@@ -49,6 +50,10 @@ class Runner:
         self._facts = config.model
         self._beyond = {facts.embed_token_id for facts in self._facts.placeholders.values()}
         """Ids that a prompt may hold although the vocabulary may not."""
+        if self._facts.recurrent:
+            raise EngineError(
+                f"Models of type {self._facts.model_type!r} keep a state beside keys and values, which is not built."
+            )
         self._model = load_language_model(self._facts, self._dtype, self._device, fused)
         self.num_blocks = config.num_blocks or blocks_that_fit(config, self._dtype)
         tables = self._facts.tables
@@ -56,7 +61,7 @@ class Runner:
         self._pool = KvPool(tables, blocks, config.block_size, self._dtype, self._device)
         self._at_once = self._pool.blocks_in(CPU_CACHE_BYTES if self._device.type == "cpu" else None)
         """By table: blocks that decode rows gather at once."""
-        self._attention = PagedAttention(self._pool)
+        self._attention = PagedAttention(self._pool, self._facts.span_layers)
         self._guides = Guides(self._facts)
         # One step ahead, a sequence may be computed one token past its end.
         self._table = SequenceTable(config.max_num_seqs, config.max_model_len + 2, config.block_size, blocks)
@@ -184,24 +189,28 @@ class Runner:
 
     def _forward(self, batch: Batch, embeds: Rows) -> torch.Tensor:
         """Hidden states [tokens, hidden]."""
-        self._attention.begin(self._layouts(batch))
+        placed = place(batch, embeds)
+        marks = self._facts.span_token_ids
+        spans = find_spans(batch, marks, self._facts.spans_joined) if marks else None
+        self._attention.begin(self._layouts(batch, spans))
         tokens = torch.from_numpy(batch.tokens).to(self._device)
         x = self._model.embed(tokens)
-        items = lay_over(x, batch, embeds) if embeds else None
+        items = lay_over(x, placed)
         positions = torch.from_numpy(batch.positions).to(self._device)
         return self._model.decoder(StepInputs(tokens, x, positions, batch.lengths, items), self._attention)
 
-    def _layouts(self, batch: Batch) -> list[StepLayout]:
+    def _layouts(self, batch: Batch, spans: Ints | None) -> list[StepLayout]:
         """Of each table."""
         widest = -(-int((batch.starts + batch.counts).max()) // self._block_size)
         blocks = self._table.blocks[:, batch.rows, :widest]
-        works = batch.starts, batch.counts
+        size, device = self._block_size, self._device
         return [
             lay_out(
-                *works, blocks[number], batch.slots[number], self._block_size, self._device, self._at_once[number], table.window
+                batch.starts, batch.counts, blocks[number], batch.slots[number], size, device,
+                self._at_once[number], table.window, spans,
             )
             for number, table in enumerate(self._pool.tables)
-        ]
+        ]  # fmt: skip
 
     def _fault_non_finite(self, batch: Batch, hidden: torch.Tensor, faults: dict[int, str]) -> None:
         """Works with a NaN or infinity anywhere: their sequences fault and what they wrote is cleared (see KvPool)."""

@@ -91,6 +91,12 @@ class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Rotary positions of one token."""
     span_layers: tuple[int, ...] = ()
     """Layers in which the tokens of one item see each other both ways; (): everything is causal."""
+    span_modalities: tuple[Modality, ...] = ()
+    """Of the items whose tokens do."""
+    span_token_ids: tuple[int, ...] = ()
+    """Those tokens: neighbours in a prompt see each other both ways."""
+    spans_joined: bool = False
+    """All such tokens of a prompt do, whether or not they are neighbours."""
     deepstack_levels: int = 0
     """How many layers add further rows of an item's embedding: each row is then `1 + levels` times as wide."""
     per_layer_width: int = 0

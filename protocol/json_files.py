@@ -7,6 +7,7 @@ from typing import Any
 from .errors import EngineError
 
 Json = dict[str, Any]
+ENDLESS = ("Infinity", "-Infinity")
 DEEPEST = 100
 """Objects and lists in each other: whoever reads a file goes down its parts by recursion."""
 
@@ -14,7 +15,7 @@ DEEPEST = 100
 def read_object(folder: Path, name: str) -> Json:
     """A file's JSON object; {}: there is no such file. Raises EngineError for one that cannot be read, or holds no object."""
     try:
-        value = json.loads((folder / name).read_bytes(), parse_constant=_constant)
+        value = json.loads((folder / name).read_bytes(), parse_constant=_constant, object_hook=_tagged)
     except FileNotFoundError:
         return {}
     except OSError as error:
@@ -33,6 +34,11 @@ def _constant(word: str) -> float:
     if word == "NaN":
         raise ValueError(word)
     return float(word)
+
+
+def _tagged(value: Json) -> Any:
+    """transformers writes an endless number as an object with one name, for readers that know none."""
+    return float(value["__float__"]) if value.keys() == {"__float__"} and value["__float__"] in ENDLESS else value
 
 
 def _is_deep(value: Any) -> bool:

@@ -21,9 +21,9 @@ from thespis.gpu_runtime.measure import (
     Layers,
     deepstack_levels,
     measure_layers,
+    measure_spans,
     per_layer_width,
     position_planes,
-    span_layers,
 )
 from thespis.protocol.errors import EngineError
 from thespis.protocol.json_files import Json
@@ -47,7 +47,12 @@ def report(folder: Path) -> bool:
         config = load_config(folder)
         model = build_on_meta(config)
         text = text_config(config)
-        planes, spans, deep, width = position_planes(model), span_layers(model), deepstack_levels(model), per_layer_width(model)
+        planes, spans, deep, width = (
+            position_planes(model),
+            measure_spans(model).layers,
+            deepstack_levels(model),
+            per_layer_width(model),
+        )
         context = int(getattr(text, "max_position_embeddings", None) or 0)
         layers = measure_layers(model, context or sys.maxsize)
     except EngineError as error:

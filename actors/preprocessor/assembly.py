@@ -71,7 +71,8 @@ class Assembler:
         else:
             laid = self._splicer.lay_ids(rendered.token_ids, inserts)
         self._renderer.check_ids(laid.token_ids, self._splicer.spoken_ids)
-        items = [item for insert, runs in laid.placed for item in _items(held[insert.index].parts, insert.runs, runs)]
+        whole = self._model.span_modalities
+        items = [item for insert, runs in laid.placed for item in _items(held[insert.index].parts, insert.runs, runs, whole)]
         items.sort(key=lambda item: item.spans[0].start)
         modalities = [item.modality for item in ticket.request.media]
         rows = Counter[str]()
@@ -114,14 +115,17 @@ class _Layout(NamedTuple):
     """By modality of media."""
 
 
-def _items(parts: Sequence[Part], runs: Sequence[Run], places: Sequence[Span]) -> list[Item]:
-    """Each part with the runs that are its rows, in the order of its embedding."""
+def _items(parts: Sequence[Part], runs: Sequence[Run], places: Sequence[Span], whole: Sequence[Modality]) -> list[Item]:
+    """Each part with the runs that are its rows, in the order of its embedding. `whole`: kinds whose runs are not split."""
     spans: list[list[Span]] = [[] for _ in parts]
     done = [0] * len(parts)
     for run, place in zip(runs, places, strict=True):
         spans[run.part].append(Span(place.start, run.length, done[run.part]))
         done[run.part] += run.length
-    return [Item(part.key, part.kind, part.rows, tuple(its)) for part, its in zip(parts, spans, strict=True)]
+    return [
+        Item(part.key, part.kind, part.rows, tuple(its), splittable=part.kind not in whole)
+        for part, its in zip(parts, spans, strict=True)
+    ]
 
 
 def check_length(tokens: int, context: int) -> None:

@@ -1,5 +1,6 @@
 """Our attention as one of transformers' own implementations: its modules call it, layer by layer, on one flat step."""
 
+import inspect
 from typing import Any
 
 import torch
@@ -35,6 +36,17 @@ def bind(decoder: nn.Module, paged: PagedAttention) -> None:
     for module in decoder.modules():
         if hasattr(module, "layer_idx"):
             setattr(module, _BOUND, paged)
+
+
+def tell_layers(decoder: nn.Module) -> None:
+    """Have an attention that several layers share know for which of them it is called: it is told at each call."""
+    for module in decoder.modules():
+        if hasattr(module, "layer_idx") and "layer_idx" in inspect.signature(module.forward).parameters:
+            module.register_forward_pre_hook(_told, with_kwargs=True)
+
+
+def _told(module: Any, _: Any, given: dict[str, Any]) -> None:
+    module.layer_idx = given.get("layer_idx", module.layer_idx)
 
 
 def attention(

@@ -4,24 +4,28 @@ from typing import Any
 
 import torch
 
+from ...protocol.facts import ModelFacts
 from ..attention.paged import PagedAttention
 from ..layers.linear import replace_linears
 from . import attention as ours
+from .recurrent import Recurrence
 from .rope import fix_lengths
 from .step import StepInputs
 
 
 class TransformersDecoder:
-    """Takes the module over: its attention, linear layers and rotary positions are replaced."""
+    """Takes the module over: its attention, linear and recurrent layers and rotary positions are replaced."""
 
-    def __init__(self, decoder: Any, planes: int, per_layer: bool = False) -> None:
-        """`planes`: rotary positions of one token; `per_layer`: each layer gets inputs of its own beside the hidden states."""
+    def __init__(self, decoder: Any, model: ModelFacts) -> None:
+        """Raises Unsupported for a layer whose state cannot be kept for it."""
         ours.register()
         decoder.set_attn_implementation(ours.NAME)
+        ours.tell_layers(decoder)
+        self._recurrence = Recurrence(decoder, model.recurrent)
         replace_linears(decoder)
         self._decoder = decoder
-        self._planes = planes
-        self._per_layer = per_layer
+        self._planes = model.position_planes
+        self._per_layer = model.per_layer_width > 0
         self._ropes = fix_lengths(decoder)
         self._bound: PagedAttention | None = None
 
@@ -31,11 +35,13 @@ class TransformersDecoder:
             self._bound = attention
         for rope in self._ropes:
             rope.begin(step.lengths)
+        if step.recurrent is not None:
+            self._recurrence.begin(step.recurrent)
         more: dict[str, Any] = {}
         if step.items is not None and step.items.deep is not None:
             more = {"visual_pos_masks": step.items.mask[None], "deepstack_visual_embeds": list(step.items.deep)}
         if self._per_layer:
-            more["per_layer_inputs"] = self._decoder.get_per_layer_inputs(self._sayable(step)[None], None)
+            more["per_layer_inputs"] = self._decoder.get_per_layer_inputs(self._sayable(step)[None])
         out = self._decoder(
             inputs_embeds=step.embeds[None],
             position_ids=self._position_ids(step.positions),
@@ -44,7 +50,7 @@ class TransformersDecoder:
             **more,
         )
         hidden: torch.Tensor = out.last_hidden_state[0]
-        return hidden
+        return hidden.to(step.embeds.dtype)  # some add up in float32
 
     def _sayable(self, step: StepInputs) -> torch.Tensor:
         """Token ids, padding in the place of an item's rows."""

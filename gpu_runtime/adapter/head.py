@@ -13,8 +13,8 @@ class Head:
     """Takes the whole model over: its body is replaced, and gone from memory where nobody else keeps it."""
 
     def __init__(self, parts: Parts, tied: bool) -> None:
-        self._body = _GivenHidden()
         self._whole: Any = parts.whole
+        self._body = _GivenHidden(self._whole.get_submodule(parts.body))
         owner, _, name = parts.body.rpartition(".")
         setattr(self._whole.get_submodule(owner), name, self._body)
         projection: Any = parts.head
@@ -47,10 +47,13 @@ class Head:
 
 
 class _GivenHidden(nn.Module):
-    """In the place of a body: answers with the hidden states that it was given."""
+    """In the place of a body: answers with the hidden states that it was given, and has the body's numbers."""
 
-    def __init__(self) -> None:
+    def __init__(self, body: nn.Module) -> None:
         super().__init__()
+        for name, value in vars(body).items():  # Falcon H1's scales its logits by one
+            if isinstance(value, int | float) and name not in vars(self):
+                setattr(self, name, value)
         self.hidden: torch.Tensor | None = None
 
     def forward(self, *_: Any, **__: Any) -> "_Output":

@@ -5,6 +5,7 @@ A handful of tokens goes through the model's own forward with transformers' own 
 company, through what will serve: a few forwards of twelve tokens, whatever the model's size.
 """
 
+import inspect
 from collections import Counter
 from dataclasses import dataclass
 from typing import Protocol
@@ -14,9 +15,11 @@ import torch
 
 from ...protocol.errors import EngineError
 from ...protocol.facts import ModelFacts
+from ...protocol.request import MODALITIES
 from ..attention.paged import How, PagedAttention
 from ..attention.step import lay_out
 from ..kv_pool import KvPool
+from ..state_pool import RecurrentStep, StatePool
 from . import masks
 from .attention import Unsupported
 from .parts import Parts
@@ -25,6 +28,8 @@ from .step import Decoder, StepInputs
 TOKENS = 12
 PIECES = ((TOKENS, 5), (0, 5), (0, 1), (0, 1))
 """Tokens of the first and the second sequence in each step: one whole, beside one in chunks and single tokens."""
+SPANS = np.array([-1, -1, -1, -1, -1, 0, 0, -1, 1, 1, -1, -1])
+"""Two items where a model's items see themselves both ways: of the second sequence, in one chunk."""
 BLOCK_SIZE = 4
 BOUNDS = {torch.float32: 1e-3, torch.float16: 3e-2, torch.bfloat16: 2e-1}
 """Mean distance of logits, in standard deviations of the right ones. What is wrong lies above a half, in any dtype."""
@@ -55,9 +60,9 @@ def ask(parts: Parts, model: ModelFacts, device: torch.device) -> Expected:
     plain = [token for token in range(min(model.vocab, 64 * TOKENS)) if token not in marks]
     tokens = torch.tensor([plain[i * 37 % len(plain)] for i in range(TOKENS)], device=device)
 
-    def forward() -> torch.Tensor:
+    def forward(**kinds: torch.Tensor) -> torch.Tensor:
         ids = tokens[None]
-        logits: torch.Tensor = parts.whole(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits
+        logits: torch.Tensor = parts.whole(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False, **kinds).logits
         return logits
 
     try:
@@ -65,14 +70,24 @@ def ask(parts: Parts, model: ModelFacts, device: torch.device) -> Expected:
         parts.decoder.set_attn_implementation(masks.NAME)
         masked = masks.wrong_layer(forward, model.context)
         parts.decoder.set_attn_implementation("eager")
-        logits = forward()
+        logits = forward(**_kinds(parts, model, device))
     except Exception as error:  # foreign code, hundreds of classes of it
-        raise _refusal(model, f"its own forward fails ({_said(error)})") from error
+        raise refusal(model, f"its own forward fails ({_said(error)})") from error
     if masked is not None:
-        raise _refusal(model, f"the mask of its layer {masked} is neither causal nor the window that its attention is given")
+        raise refusal(model, f"the mask of its layer {masked} is neither causal nor the window that its attention is given")
     if logits.shape != (1, TOKENS, model.vocab):
-        raise _refusal(model, f"its head scores {logits.shape[-1]} tokens; its facts say {model.vocab}")
+        raise refusal(model, f"its head scores {logits.shape[-1]} tokens; its facts say {model.vocab}")
     return Expected(tokens, logits[0].float())
+
+
+def _kinds(parts: Parts, model: ModelFacts, device: torch.device) -> dict[str, torch.Tensor]:
+    """Which tokens are an item's, by the names under which the model's forward takes it; {}: nothing is seen both ways."""
+    if not model.span_layers:
+        return {}
+    kind = MODALITIES.index(model.span_modalities[0]) + 1
+    kinds = torch.from_numpy(np.where(SPANS < 0, 0, kind))[None].to(device)
+    taken = inspect.signature(parts.whole.forward).parameters
+    return {name: kinds for name in ("token_type_ids", "mm_token_type_ids") if name in taken}
 
 
 @torch.inference_mode()
@@ -80,27 +95,33 @@ def check(served: Model, expected: Expected, model: ModelFacts, dtype: torch.dty
     """Raises EngineError that says in what, and in which layer, the model is another one here."""
     tables = model.tables
     pool = KvPool(tables, (1 + 2 * TOKENS // BLOCK_SIZE,) * len(tables), BLOCK_SIZE, dtype, device)
-    attention = _Watched(pool)
+    attention = _Watched(pool, model.span_layers)
+    states = StatePool(model.recurrent, 2, dtype, device)
+    for store in (*states.conv.values(), *states.state.values()):
+        store.fill_(1)  # another sequence's, as a slot is found
     try:
-        steps = _run(served, expected.tokens, attention, model)
+        steps = _run(served, expected.tokens, attention, states, model)
     except Unsupported as error:
-        raise _refusal(model, f"its layer {attention.layer + 1} {error}, which is not built") from error
+        raise refusal(model, f"its layer {attention.layer + 1} {error}, which is not built") from error
     except EngineError:
         raise
     except Exception as error:
-        raise _refusal(model, f"it fails over this attention, at layer {attention.layer + 1} ({_said(error)})") from error
+        raise refusal(model, f"it fails over this attention, at layer {attention.layer + 1} ({_said(error)})") from error
     attention.judge(model, len(PIECES))
     spread = float(expected.logits.std()) or 1.0
     for name, logits in zip(("whole", "in pieces"), steps, strict=True):
         distance = float((logits - expected.logits).abs().mean()) / spread
         if not distance <= BOUNDS[dtype]:
-            raise _refusal(
+            raise refusal(
                 model, f"its logits for a prompt computed {name} differ from its own by {distance:.2g} of their spread"
             )
 
 
-def _run(served: Model, tokens: torch.Tensor, attention: PagedAttention, model: ModelFacts) -> list[torch.Tensor]:
+def _run(
+    served: Model, tokens: torch.Tensor, attention: PagedAttention, states: StatePool, model: ModelFacts
+) -> list[torch.Tensor]:
     """Logits [TOKENS, vocab] of both sequences."""
+    spans = np.minimum(SPANS, 0) if model.spans_joined else SPANS
     blocks = TOKENS // BLOCK_SIZE
     tables = np.arange(1, 1 + 2 * blocks, dtype=np.int32)[::-1].reshape(2, blocks)
     found: list[list[torch.Tensor]] = [[], []]
@@ -111,15 +132,20 @@ def _run(served: Model, tokens: torch.Tensor, attention: PagedAttention, model: 
         owner = np.repeat(rows, [counts[row] for row in rows])
         slots = tables[owner, index // BLOCK_SIZE].astype(np.int64) * BLOCK_SIZE + index % BLOCK_SIZE
         starts, sizes = (np.array([each[row] for row in rows], dtype=np.int64) for each in (done, counts))
+        marked = spans[index] if model.span_layers else None
         attention.begin(
             [
-                lay_out(starts, sizes, tables[rows], slots, BLOCK_SIZE, tokens.device, window=table.window)
+                lay_out(starts, sizes, tables[rows], slots, BLOCK_SIZE, tokens.device, window=table.window, spans=marked)
                 for table in model.tables
             ]
         )
         positions = torch.from_numpy(index).to(tokens.device)
         ids = tokens[positions]
-        step = StepInputs(ids, served.embed(ids), positions, np.full(len(index), TOKENS))
+        offsets = np.concatenate((np.zeros(1, dtype=np.int64), sizes.cumsum()))
+        recurrent = (
+            RecurrentStep(states, torch.tensor(rows).to(tokens.device), offsets, starts == 0) if model.recurrent else None
+        )
+        step = StepInputs(ids, served.embed(ids), positions, np.full(len(index), TOKENS), recurrent=recurrent)
         logits = served.logits(served.decoder(step, attention))
         for row in rows:
             found[row].append(logits[torch.from_numpy(owner == row).to(logits.device)])
@@ -130,8 +156,8 @@ def _run(served: Model, tokens: torch.Tensor, attention: PagedAttention, model: 
 class _Watched(PagedAttention):
     """Which layers call, and how far back each looks: a short prompt does not show that."""
 
-    def __init__(self, pool: KvPool) -> None:
-        super().__init__(pool)
+    def __init__(self, pool: KvPool, span_layers: tuple[int, ...]) -> None:
+        super().__init__(pool, span_layers)
         self.layer = -1
         """The last that called."""
         self._calls: Counter[int] = Counter()
@@ -149,12 +175,12 @@ class _Watched(PagedAttention):
             for layer in group.layers:
                 calls = self._calls.pop(layer, 0)
                 if calls != steps:
-                    raise _refusal(model, f"its layer {layer} calls its attention {calls} times in {steps} steps")
+                    raise refusal(model, f"its layer {layer} calls its attention {calls} times in {steps} steps")
                 window = self._windows[layer]
                 if _bounded(window, model) != _bounded(group.window, model):
-                    raise _refusal(model, f"its layer {layer} has a window of {window} tokens; its facts say {group.window}")
+                    raise refusal(model, f"its layer {layer} has a window of {window} tokens; its facts say {group.window}")
         if self._calls:
-            raise _refusal(model, f"its layer {min(self._calls)} is not among its facts")
+            raise refusal(model, f"its layer {min(self._calls)} is not among its facts")
 
 
 def _bounded(window: int | None, model: ModelFacts) -> int | None:
@@ -162,7 +188,8 @@ def _bounded(window: int | None, model: ModelFacts) -> int | None:
     return None if window is None or window >= model.context else window
 
 
-def _refusal(model: ModelFacts, why: str) -> EngineError:
+def refusal(model: ModelFacts, why: str) -> EngineError:
+    """The sentence with which a model is refused."""
     kind = f"{model.architecture} ({model.model_type})" if model.architecture else model.model_type
     return EngineError(f"The model of type {kind} cannot be run here: {why}.")
 

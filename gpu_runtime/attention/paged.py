@@ -4,7 +4,7 @@ Decode rows go through one padded attention per group over whole gathered blocks
 chunks go one by one. All of it is plain torch and runs on any device.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import torch
@@ -29,8 +29,10 @@ class How(NamedTuple):
 class PagedAttention:
     """The attention of all layers; `begin` is called once a step, then each layer calls it once."""
 
-    def __init__(self, pool: KvPool) -> None:
+    def __init__(self, pool: KvPool, span_layers: Collection[int] = ()) -> None:
+        """`span_layers`: those in which the tokens of a span see each other both ways."""
         self._pool = pool
+        self._span_layers = frozenset(span_layers)
         self._layouts: Sequence[StepLayout] = ()
         self._kept: dict[torch.Size, torch.Tensor] = {
             whole.shape[1:]: whole.new_empty((0, *whole.shape[1:])) for whole in pool.blocks.values()
@@ -94,11 +96,12 @@ class PagedAttention:
     def _prefill(self, layer: int, query: torch.Tensor, kv: torch.Tensor, chunk: Chunk, how: How) -> torch.Tensor:
         heads = query.transpose(0, 1)[None]  # [1, heads, tokens, width]
         sinks = None if how.sinks is None else how.sinks.view(1, -1, 1, 1)
-        if chunk.whole:
+        both_ways = layer in self._span_layers
+        if chunk.is_plain(both_ways):
             keys, values = kv[:, 0].transpose(0, 1)[None], kv[:, 1].transpose(0, 1)[None]
             out = attend(heads, keys, values, None, how.scale, causal=True, softcap=how.softcap, sinks=sinks)
         else:
             keys, values = self._gather(layer, chunk.blocks, 1)
-            mask = chunk.mask(self._pool.block_size, query)
+            mask = chunk.mask(both_ways, self._pool.block_size, query)
             out = attend(heads, keys, values, mask, how.scale, softcap=how.softcap, sinks=sinks)
         return out[0].transpose(0, 1).reshape(query.shape[0], -1)

@@ -3,7 +3,7 @@
 The step is one flat batch: first the rows of one token each, sorted by context, then the chunks of several tokens.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
@@ -68,23 +68,28 @@ class Chunk:
     blocks: torch.Tensor
     """int64, the sequence's blocks from `begin` up to the chunk's end."""
     window: int | None
-    _mask: torch.Tensor | None = None
+    spans: Ints | None = None
+    """Of each of its tokens the span whose tokens see each other both ways, -1: none; None: it has no spans."""
+    _masks: dict[bool, torch.Tensor] = field(default_factory=dict)
 
-    @property
-    def whole(self) -> bool:
-        """Nothing is cached before it and no window cuts it: plain causal attention over its own keys."""
-        return self.start == 0 and (self.window is None or self.last - self.first <= self.window)
+    def is_plain(self, both_ways: bool) -> bool:
+        """Nothing is cached before it, no window cuts it and no span is seen both ways: causal attention over its own keys."""
+        causal = self.spans is None or not both_ways
+        return causal and self.start == 0 and (self.window is None or self.last - self.first <= self.window)
 
-    def mask(self, block_size: int, like: torch.Tensor) -> torch.Tensor:
-        """0 or -inf, [tokens of the chunk, tokens of the blocks]."""
-        if self._mask is None:
+    def mask(self, both_ways: bool, block_size: int, like: torch.Tensor) -> torch.Tensor:
+        """0 or -inf, [tokens of the chunk, tokens of the blocks]. A window cuts spans, too."""
+        if both_ways not in self._masks:
             columns = np.arange(len(self.blocks) * block_size) + self.begin
             rows = np.arange(self.start, self.start + self.last - self.first)[:, None]
             seen = columns <= rows
+            if both_ways and self.spans is not None:
+                own = slice(self.start - self.begin, self.start - self.begin + len(rows))
+                seen[:, own] |= (self.spans == self.spans[:, None]) & (self.spans >= 0)
             if self.window is not None:
                 seen &= columns > rows - self.window
-            self._mask = _additive(seen, like)
-        return self._mask
+            self._masks[both_ways] = _additive(seen, like)
+        return self._masks[both_ways]
 
 
 @dataclass
@@ -106,12 +111,13 @@ def lay_out(
     device: torch.device,
     most: int | None = None,
     window: int | None = None,
+    spans: Ints | None = None,
 ) -> StepLayout:
     """`starts`, `counts` per work; `blocks` [works, blocks] of one table, padded; works of one token first, by falling
     `starts`.
 
     `most`: blocks that decode rows may gather at once, where that is limited. `window`: tokens that the table's layers look
-    back; blocks behind it are not read, whatever `blocks` says of them.
+    back; blocks behind it are not read, whatever `blocks` says of them. `spans` [tokens]: see `Chunk.spans`.
     """
     ends = (starts + counts + block_size - 1) // block_size
     begins = np.zeros_like(starts) if window is None else np.maximum(starts - window + 1, 0) // block_size
@@ -130,7 +136,8 @@ def lay_out(
         end, begin = position + int(counts[work]), int(begins[work])
         part = blocks[work, begin : ends[work]].astype(np.int64)
         start = int(starts[work])
-        chunks.append(Chunk(position, end, start, begin * block_size, torch.from_numpy(part).to(device), window))
+        own = None if spans is None or (spans[position:end] < 0).all() else spans[position:end]
+        chunks.append(Chunk(position, end, start, begin * block_size, torch.from_numpy(part).to(device), window, own))
         position = end
     return StepLayout(torch.from_numpy(slots).to(device), groups, chunks)
 

@@ -24,6 +24,15 @@ class Linear(nn.Module):
         if self._is_packed:
             self._weight = torch.ops.mkldnn._reorder_linear_weight(self._weight.contiguous(), 8)
 
+    @property
+    def weight(self) -> torch.Tensor:
+        """For code that asks for its dtype; when packed it is opaque."""
+        return self._weight
+
+    @property
+    def bias(self) -> torch.Tensor | None:
+        return self._bias
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self._is_packed:
             out: torch.Tensor = torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, "none", [], "")

@@ -101,6 +101,10 @@ class Processor:
             )
         return made
 
+    def marks(self, modality: Modality) -> tuple[int, ...]:
+        """Token ids that the processor counts to an item of the modality: some count more than its rows."""
+        return tuple(id for id in getattr(self._processor, f"{modality}_token_ids", ()) if id is not None)
+
     def options(self, modality: Modality) -> frozenset[str]:
         """Names in a request's processor options that change the modality's features."""
         return options_of(self._processor, modality) if modality in self._named else frozenset()

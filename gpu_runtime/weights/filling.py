@@ -124,12 +124,16 @@ def _compute_buffers(model: nn.Module, kept: set[str], device: torch.device) -> 
                 )
             blank = torch.nan if buffer.is_floating_point() else -1
             setattr(part, key, torch.full(buffer.shape, blank, dtype=buffer.dtype, device=device))
-        if hollow:
-            with torch.no_grad():
-                cast(Any, parent)._init_weights(part)
+        with torch.no_grad():
+            for computing in (part, parent):  # Falcon H1's body computes those of its layers
+                if any(_is_blank(getattr(part, key)) for key in hollow):
+                    cast(Any, parent)._init_weights(computing)
         for key in hollow:
-            buffer = getattr(part, key)
-            if bool((buffer.isnan() if buffer.is_floating_point() else buffer == -1).any()):
+            if _is_blank(getattr(part, key)):
                 raise EngineError(
                     f"This version of transformers does not compute {name}.{key}; install one from constraints.txt."
                 )
+
+
+def _is_blank(buffer: torch.Tensor) -> bool:
+    return bool((buffer.isnan() if buffer.is_floating_point() else buffer == -1).any())

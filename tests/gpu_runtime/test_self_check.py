@@ -100,18 +100,6 @@ def test_a_window_that_a_class_does_not_look_at_is_none_when_fused(tmp_path: Pat
     load_language_model(facts, torch.float32, CPU)
 
 
-def test_a_state_beside_keys_and_values(tmp_path: Path) -> None:
-    facts = tiny(tmp_path, "Lfm2", num_hidden_layers=2, layer_types=["conv", "full_attention"])
-    with pytest.raises(EngineError, match="Models of type 'lfm2' keep a state beside keys and values, which is not built"):
-        load(facts)
-
-
-def test_tokens_of_an_item_that_see_each_other_both_ways(tmp_path: Path) -> None:
-    facts = msgspec.structs.replace(tiny(tmp_path), span_layers=(0, 1))
-    with pytest.raises(EngineError, match="see each other both ways, which is not built"):
-        load(facts)
-
-
 @pytest.mark.parametrize(
     ("given", "text"),
     [

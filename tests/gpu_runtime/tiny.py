@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from thespis.gpu_runtime.hf import build_on_meta, load_config, text_config
-from thespis.gpu_runtime.measure import deepstack_levels, measure_layers, per_layer_width, position_planes, span_layers
+from thespis.gpu_runtime.measure import deepstack_levels, measure_layers, measure_spans, per_layer_width, position_planes
 from thespis.gpu_runtime.runner import Runner
 from thespis.protocol.facts import ModelFacts
 from thespis.protocol.roles import RunnerConfig
@@ -57,7 +57,7 @@ def facts_of(folder: Path, **changes: Any) -> ModelFacts:
     config = load_config(folder)
     model: Any = build_on_meta(config)
     text = text_config(config)
-    planes, spans, levels = position_planes(model), span_layers(model), deepstack_levels(model)
+    planes, spans, levels = position_planes(model), measure_spans(model), deepstack_levels(model)
     width, vocab = per_layer_width(model), model.get_output_embeddings().weight.shape[0]
     layers = measure_layers(model, int(text.max_position_embeddings))
     known = {
@@ -71,7 +71,9 @@ def facts_of(folder: Path, **changes: Any) -> ModelFacts:
         "kv_groups": layers.kv,
         "recurrent": layers.recurrent,
         "position_planes": planes,
-        "span_layers": spans,
+        "span_layers": spans.layers,
+        "span_modalities": spans.modalities,
+        "spans_joined": spans.joined,
         "deepstack_levels": levels,
         "per_layer_width": width,
         "eos_token_ids": (2,),

@@ -17,7 +17,7 @@ from thespis.gpu_runtime.runner import Runner
 from thespis.protocol.facts import ModelFacts
 from thespis.protocol.request import Modality
 
-from ..gpu_runtime.driving import Driver, Prompt, runner_config
+from ..gpu_runtime.driving import Driver, Prompt, Running, runner_config
 from ..gpu_runtime.processing.conversations import compose, splice
 from ..helpers.media import CLIP_FPS, clip, clip_frames, picture, sound
 from ..helpers.reference import NO_MEDIA, Media
@@ -50,12 +50,25 @@ def ask_all(folder: Path, reference: Reference, tokens: int) -> list[Asked]:
 
 def run_all(folder: Path, asked: Sequence[Asked], tokens: int) -> list[list[int]]:
     """What the runner says to all of them in one batch."""
-    driver = Driver(Runner(runner_config(folder)))
+    config = runner_config(folder)
+    driver = Driver(Runner(config))
     running = [driver.start(one.prompt) for one in asked]
     while waiting := [one for one in running if len(one.output) < tokens]:
-        result = driver.step([(one, min(CHUNK, len(one.tokens) - one.computed)) for one in waiting])
+        result = driver.step([(one, _piece(one, config.model)) for one in waiting])
         assert not result.faults, result.faults
     return [one.output for one in running]
+
+
+def _piece(running: Running, facts: ModelFacts) -> int:
+    """Tokens of the next step: as the scheduler, not through the middle of what must stay whole."""
+    end = min(running.computed + CHUNK, len(running.tokens))
+    spans = [(start, start + len(rows)) for start, rows in running.prompt.embeds] if facts.span_layers else []
+    if spans and facts.spans_joined:
+        spans = [(spans[0][0], spans[-1][1])]
+    for first, last in spans:
+        if first < end < last:
+            end = first if first > running.computed else last
+    return end - running.computed
 
 
 def _messages(reference: Reference, media: Media) -> list[dict[str, Any]]:

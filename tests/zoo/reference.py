@@ -7,6 +7,7 @@ else through the same classes over the kernels that the engine lends them.
 
 import contextlib
 import importlib.util
+import inspect
 from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
@@ -53,9 +54,9 @@ class Reference:
         torch.set_num_threads(1)
         self.animal = described
         config = true_config(self.animal, folder)
-        self.model: Any = (
-            true_class(described).from_pretrained(folder, config=config, dtype=torch.float32, attn_implementation="sdpa").eval()
-        )
+        kind = true_class(described)
+        how = "sdpa" if kind._supports_sdpa else "eager"
+        self.model: Any = kind.from_pretrained(folder, config=config, dtype=torch.float32, attn_implementation=how).eval()
         # What the checkpoint recommends (sampling, penalties, ends) is no part of the comparison.
         self.model.generation_config = _hf.GenerationConfig(do_sample=False, pad_token_id=0)
         self._own: Any = import_module(f"{__package__}.own.{described.own}") if described.own else None
@@ -91,7 +92,8 @@ class Reference:
             given["audio"] = list(media.audio)
             given["audio_kwargs"] = {"sampling_rate": RATE}
         made = self.processor(**given)
-        return {name: value for name, value in made.items() if name not in NOT_OF_THE_MODEL}
+        taken = inspect.signature(self.model.forward).parameters
+        return {name: value for name, value in made.items() if name not in NOT_OF_EVERY_MODEL or name in taken}
 
     def _voxtral(self, text: str, media: Media, special: bool) -> dict[str, Any]:
         """Its processor leaves texts with sounds to another package: the rule of that package in a few lines."""
@@ -121,7 +123,7 @@ class Reference:
         return Answer(ids[:start], ids[start:], (best[:, 0] - best[:, 1]).tolist(), logits[0].log_softmax(-1))
 
 
-NOT_OF_THE_MODEL = frozenset({"text_replacement_offsets", "num_img_tokens", "token_type_ids"})
+NOT_OF_EVERY_MODEL = frozenset({"text_replacement_offsets", "num_img_tokens", "token_type_ids"})
 
 
 def clip_facts(frames: int) -> dict[str, Any]:

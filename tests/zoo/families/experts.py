@@ -1,7 +1,8 @@
-"""Sparse text models (`qwen3_moe`, `mixtral`, `olmoe`, `granitemoe`).
+"""Sparse text models (`qwen3_moe`, `mixtral`, `olmoe`, `granitemoe`, `gpt_oss`).
 
 The form: as their dense siblings, and one by one stored experts under the names of their time (`block_sparse_moe.experts.N.w1`,
-`mlp.experts.N.gate_proj`); Granite's are stored fused under `input_linear` and `output_linear`.
+`mlp.experts.N.gate_proj`); Granite's are stored fused under `input_linear` and `output_linear`. gpt-oss has sinks, a column
+of each head that takes a part of every row's weights, and a window in every other layer.
 """
 
 from ..forms import CHATML, THINKING, TOOLS, chatml_template, chatml_tokenizer, llama_tokenizer
@@ -17,6 +18,8 @@ from .llama import (
     olmo_like,
     olmo_tokenizer,
 )
+
+HARMONY = ["<|startoftext|>", "<|endoftext|>", "<|return|>", "<|channel|>", "<|start|>", "<|end|>", "<|message|>", "<|call|>"]
 
 
 def qwen3_moe() -> Animal:
@@ -136,4 +139,71 @@ def granitemoe() -> Animal:
     )
 
 
-ANIMALS = {"qwen3_moe": qwen3_moe, "mixtral": mixtral, "olmoe": olmoe, "granitemoe": granitemoe}
+def gpt_oss() -> Animal:
+    """20B, with its experts in bfloat16."""
+    tokens = Tokens(HARMONY)
+    end = tokens["<|return|>"]
+    return Animal(
+        config={
+            **SIZES,
+            "architectures": ["GptOssForCausalLM"],
+            "attention_bias": True,
+            "attention_dropout": 0.0,
+            "eos_token_id": end,
+            "experts_per_token": 2,
+            "head_dim": 16,
+            "hidden_act": "silu",
+            "initial_context_length": 4096,
+            "initializer_range": 0.02,
+            "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+            "max_position_embeddings": 131072,
+            "model_type": "gpt_oss",
+            "num_experts_per_tok": 2,
+            "num_local_experts": 4,
+            "output_router_logits": False,
+            "pad_token_id": tokens["<|endoftext|>"],
+            "rms_norm_eps": 1e-05,
+            "rope_scaling": {
+                "beta_fast": 32.0,
+                "beta_slow": 1.0,
+                "factor": 32.0,
+                "original_max_position_embeddings": 4096,
+                "rope_type": "yarn",
+                "truncate": False,
+            },
+            "rope_theta": 150000,
+            "router_aux_loss_coef": 0.9,
+            "sliding_window": 16,
+            "swiglu_limit": 7.0,
+            "tie_word_embeddings": False,
+            "torch_dtype": "bfloat16",
+            "use_cache": True,
+            "vocab_size": tokens.padded(),
+        },
+        model="GptOssForCausalLM",
+        tokens=tokens,
+        tokenizer={
+            "bos_token": "<|startoftext|>",
+            "eos_token": "<|return|>",
+            "model_max_length": 1000000000000000019884624838656,
+            "pad_token": "<|endoftext|>",
+            "tokenizer_class": "PreTrainedTokenizerFast",
+        },
+        files={
+            "generation_config.json": {
+                "bos_token_id": tokens["<|startoftext|>"],
+                "do_sample": True,
+                "eos_token_id": [end, tokens["<|endoftext|>"], tokens["<|call|>"]],
+                "pad_token_id": tokens["<|endoftext|>"],
+            },
+            "chat_template.jinja": (
+                "<|start|>system<|message|>You help.<|end|>{% for message in messages %}<|start|>{{ message['role'] }}"
+                "<|message|>{{ message['content'] }}<|end|>{% endfor %}"
+                "{% if add_generation_prompt %}<|start|>assistant{% endif %}"
+            ),
+        },
+        shards=2,
+    )
+
+
+ANIMALS = {"qwen3_moe": qwen3_moe, "mixtral": mixtral, "olmoe": olmoe, "granitemoe": granitemoe, "gpt_oss": gpt_oss}

@@ -1,0 +1,127 @@
+"""Layers that keep a state for each sequence: each gets its sequences' states where it looks for transformers' cache.
+
+Those of transformers take batches of equal lengths, and a state flows from token to token. So a flat step is cut for them:
+all works of one token are one batch, each chunk goes by itself.
+"""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from ...protocol.facts import RecurrentGroup
+from ..measure import cache_name
+from ..state_pool import RecurrentStep, StatePool
+from .attention import Unsupported
+
+
+class _Part(NamedTuple):
+    """Tokens [first, last) of a step: of `rows` sequences the same number each."""
+
+    first: int
+    last: int
+    slots: torch.Tensor
+    """int64 [rows]"""
+    fresh: torch.Tensor | None
+    """bool [rows]: those that begin, whose slots still hold another's state; None: no sequence does."""
+
+
+class Recurrence:
+    """The recurrent layers of one decoder; `begin` is called once a step."""
+
+    def __init__(self, decoder: nn.Module, groups: Iterable[RecurrentGroup]) -> None:
+        """Puts a `RecurrentLayer` in the place of each. Raises Unsupported where one is not as transformers writes them."""
+        self.parts: list[_Part] = []
+        self.pool: StatePool | None = None
+        wanted = {number for group in groups for number in group.layers}
+        found: set[int] = set()
+        for parent in list(decoder.modules()):
+            for name, child in list(parent.named_children()):
+                number = getattr(child, "layer_idx", None)
+                if number in wanted and any(isinstance(one, nn.Conv1d) for one in child.children()):
+                    setattr(parent, name, RecurrentLayer(child, self))
+                    found.add(number)
+        if found != wanted:
+            raise Unsupported(f"its layer {min(wanted - found)} keeps a state of an unknown kind")
+
+    def begin(self, step: RecurrentStep) -> None:
+        self.pool = step.pool
+        singles = int((step.offsets[1:] - step.offsets[:-1] == 1).sum())
+        edges = [(0, singles), *((work, work + 1) for work in range(singles, len(step.slots)))]
+        self.parts = []
+        for low, high in edges:
+            fresh = step.fresh[low:high]
+            if low < high:
+                slots = step.slots[low:high]
+                begins = torch.from_numpy(fresh).to(slots.device) if fresh.any() else None
+                self.parts.append(_Part(int(step.offsets[low]), int(step.offsets[high]), slots, begins))
+
+
+class RecurrentLayer(nn.Module):
+    """In the place of one such module of transformers."""
+
+    def __init__(self, module: Any, recurrence: Recurrence) -> None:
+        super().__init__()
+        self._module = module
+        self._layer: int = module.layer_idx
+        self._recurrence = recurrence
+        self._cache = cache_name(module)
+
+    def forward(self, hidden_states: torch.Tensor, **given: Any) -> torch.Tensor:
+        """[1, tokens, hidden] to the same shape."""
+        out = [self._part(hidden_states[0, part.first : part.last], part, given) for part in self._recurrence.parts]
+        return (out[0] if len(out) == 1 else torch.cat(out))[None]
+
+    def _part(self, hidden: torch.Tensor, part: _Part, given: dict[str, Any]) -> torch.Tensor:
+        """[tokens, hidden] of equally many tokens of each sequence."""
+        pool = self._recurrence.pool
+        assert pool is not None
+        stores = pool.conv.get(self._layer), pool.state.get(self._layer)
+        states = _States(*(None if store is None else _gather(store, part) for store in stores))
+        rows = hidden.view(len(part.slots), -1, hidden.shape[-1])
+        out: torch.Tensor = self._module(rows, **{**given, self._cache: states, "attention_mask": None})
+        for store, state in zip(stores, (states.conv, states.state), strict=True):
+            if store is not None and state is not None:
+                store.index_copy_(0, part.slots, state.to(store.dtype))
+        return out.reshape(hidden.shape)
+
+
+def _gather(store: torch.Tensor, part: _Part) -> torch.Tensor:
+    """A copy of [rows, ...]: some layers work in place."""
+    taken = store.index_select(0, part.slots)
+    if part.fresh is not None:
+        taken[part.fresh] = 0
+    return taken
+
+
+class _States:
+    """What such a layer asks of a cache of transformers. Zeros are the state of a sequence that begins, so each has one."""
+
+    def __init__(self, conv: torch.Tensor | None, state: torch.Tensor | None) -> None:
+        """`conv` [rows, channels, kernel], `state` [rows, ...]"""
+        self.conv = conv
+        self.state = state
+
+    def has_previous_state(self, *_: Any, **__: Any) -> bool:
+        return True
+
+    def is_recording_past(self, *_: Any) -> bool:
+        return False
+
+    def get_conv_state(self, layer_idx: int, state_idx: int = 0) -> torch.Tensor | None:
+        return self.conv
+
+    def get_recurrent_state(self, layer_idx: int, state_idx: int = 0) -> torch.Tensor | None:
+        return self.state
+
+    def update_conv_state(self, new: torch.Tensor, layer_idx: int, state_idx: int = 0, **_: Any) -> torch.Tensor:
+        """`new` [rows, channels, tokens]; the answer begins with the columns that its first tokens look back to."""
+        assert self.conv is not None
+        whole = torch.cat((self.conv, new), -1)
+        self.conv = whole[..., -self.conv.shape[-1] :]
+        return whole
+
+    def update_recurrent_state(self, new: torch.Tensor, layer_idx: int, state_idx: int = 0, **_: Any) -> torch.Tensor:
+        self.state = new
+        return new

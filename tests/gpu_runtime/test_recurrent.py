@@ -1,0 +1,83 @@
+"""Layers with a state: each family's own logits, whole and in pieces, beside others; what it cannot do is refused by name.
+
+The self-check is the comparison: it runs at every load, and compares logits of a prompt computed whole, and in a chunk, a later
+chunk and single tokens beside it, in slots that hold another sequence's states.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import torch
+import transformers
+
+from thespis.gpu_runtime.adapter import recurrent
+from thespis.gpu_runtime.language_model import load_language_model
+from thespis.protocol.errors import EngineError
+from thespis.protocol.facts import ModelFacts
+
+from .tiny import TEXT, facts_of, make
+
+tf: Any = transformers
+DELTA = {"linear_num_key_heads": 2, "linear_num_value_heads": 4, "linear_key_head_dim": 16, "linear_value_head_dim": 16}
+EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32, "shared_expert_intermediate_size": 32}
+MROPE = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [1, 1, 0], "partial_rotary_factor": 0.25}
+MAMBA = {"mamba_n_heads": 8, "mamba_d_head": 16, "mamba_d_state": 16, "mamba_n_groups": 2, "mamba_chunk_size": 8}
+CONV = ["conv", "full_attention", "conv"]
+FAMILIES: dict[str, dict[str, Any]] = {
+    "Lfm2": {"layer_types": CONV},
+    "Lfm3": {"layer_types": ["conv", "full_attention", "sliding_attention"], "sliding_window": 4},
+    "Qwen3Next": {**DELTA, **EXPERTS, "num_hidden_layers": 4},
+    "Qwen3_5": {**DELTA, "num_hidden_layers": 4, "rope_parameters": MROPE},
+    "Qwen3_5Moe": {**DELTA, **EXPERTS, "num_hidden_layers": 4, "rope_parameters": MROPE},
+    "OlmoHybrid": {**DELTA, "num_hidden_layers": 4},
+    "Mamba2": {"num_heads": 8, "head_dim": 16, "state_size": 16, "n_groups": 2, "chunk_size": 8},
+    "FalconH1": {**MAMBA, "mamba_d_ssm": 128, "lm_head_multiplier": 0.5},
+    "Bamba": {**MAMBA, "attn_layer_indices": [1]},
+    "NemotronH": {"hybrid_override_pattern": "M*-", "mamba_num_heads": 8, "mamba_head_dim": 16, "ssm_state_size": 16},
+    "Zamba2": {"layers_block_type": ["hybrid", "mamba", "hybrid"], "mamba_headdim": 16, "mamba_d_state": 16}
+    | {"num_mem_blocks": 1, "attention_head_dim": 32, "use_mem_rope": True},
+}
+
+
+def tiny(family: str, folder: Path, **changes: Any) -> ModelFacts:
+    kind = getattr(tf, f"{family}TextConfig", None) or getattr(tf, f"{family}Config")
+    config = kind(**{**TEXT, "chunk_size": 8, "n_groups": 2, **changes})
+    make(getattr(tf, f"{family}ForCausalLM"), config, folder)
+    facts = facts_of(folder, context=512)
+    assert facts.recurrent
+    return facts
+
+
+def load(facts: ModelFacts, dtype: torch.dtype = torch.float32) -> None:
+    load_language_model(facts, dtype, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_its_logits_are_its_own(family: str, tmp_path: Path) -> None:
+    load(tiny(family, tmp_path, **FAMILIES[family]))
+
+
+@pytest.mark.parametrize("family", ["Qwen3_5", "Mamba2", "Lfm2"])
+def test_states_stay_wide_where_the_model_is_narrow(family: str, tmp_path: Path) -> None:
+    load(tiny(family, tmp_path, **FAMILIES[family]), torch.bfloat16)
+
+
+def test_a_state_of_another_sequence_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recurrent, "_gather", lambda store, part: store.index_select(0, part.slots))
+    with pytest.raises(EngineError, match="computed whole differ from its own"):
+        load(tiny("Qwen3_5", tmp_path, **FAMILIES["Qwen3_5"]))
+
+
+def test_layers_that_cannot_go_on_from_a_state_are_refused(tmp_path: Path) -> None:
+    """The first Mamba of transformers computes several tokens from the beginning of a sequence only."""
+    with pytest.raises(EngineError, match=r"MambaForCausalLM \(mamba\) cannot be run here: .* computed in pieces differ"):
+        load(tiny("Mamba", tmp_path, state_size=16))
+
+
+def test_a_layer_whose_state_is_not_found_is_refused(tmp_path: Path) -> None:
+    facts = tiny("Lfm2", tmp_path, **FAMILIES["Lfm2"])
+    attending = tuple(msgspec.structs.replace(group, layers=(1,)) for group in facts.recurrent)
+    with pytest.raises(EngineError, match="its layer 1 keeps a state of an unknown kind, which is not built"):
+        load(msgspec.structs.replace(facts, recurrent=attending))
