@@ -270,6 +270,8 @@ class Director:
 
     def _hear_hello(self, hello: Hello, identity: bytes) -> None:
         """Who comes before its part is known waits for it."""
+        if kind_of(hello.role) != CLIENT:
+            self.supervisor.make_next()
         if not self.parts.known and hello.role != FACTS:
             self._early.append((hello, identity))
         else:

@@ -69,6 +69,8 @@ class Supervisor:
         self._well = True
         """Nothing has been logged that is not over."""
         self._opened = False
+        self._unmade: list[Member] = []
+        """At a start, those whose turn has not come."""
         self.closing = False
         """Nobody is restarted any more."""
 
@@ -77,12 +79,23 @@ class Supervisor:
         return [member for member in self.roster.members.values() if member.pid is not None]
 
     def start(self) -> None:
-        """The zygote first, since its imports take longest; the others at once beside it."""
-        members = sorted(self.roster.members.values(), key=lambda member: not self._config.is_forked(member.role))
-        if any(self._config.is_forked(member.role) for member in members):
+        """The zygote first: its imports take longest, and all wait for them. The others beside it, on other processors."""
+        members = list(self.roster.members.values())
+        forked = [member for member in members if self._config.is_forked(member.role)]
+        self._unmade = [member for member in members if member not in forked]
+        at_once = len(members)
+        if forked:
             self.zygote.want()
-        for member in members:
+            at_once = max(1, len(os.sched_getaffinity(0)) - 1)
+        for member in forked:
             self._make(member)
+        for _ in range(at_once):
+            self.make_next()
+
+    def make_next(self) -> None:
+        """One of them has said Hello: its imports are done, and the next one's may begin."""
+        if self._unmade and not self.closing:
+            self._make(self._unmade.pop(0))
 
     def opened(self) -> None:
         """The engine is ready for the first time: from now on each role has its full budget."""

@@ -6,6 +6,7 @@ from contextlib import suppress
 
 import msgspec
 import zmq
+from transformers.conversion_mapping import get_checkpoint_conversion_mapping
 
 from ...gpu_runtime.facts import measured, with_items
 from ...gpu_runtime.hf import load_config, model_class
@@ -50,7 +51,9 @@ def preload(model: str) -> None:
     What is wrong with the model is not said here.
     """
     with suppress(EngineError):
-        model_class(load_config(model))
+        config = load_config(model)
+        get_checkpoint_conversion_mapping(config.model_type)  # its first call compiles the patterns of all types
+        model_class(config)
         load(model)
 
 

@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Callable
 
+import psutil
 import pytest
 
 from thespis.frontends.engine import EngineHandle
@@ -39,6 +40,20 @@ def test_forked_processes_share_the_imports_and_belong_to_the_director(engine: E
     titles = processes_of(engine.process.pid)
     assert titles[runner.pid] == "thespis gpu-runner"
     assert titles[pids["zygote"]] == "thespis zygote"
+
+
+def test_where_processors_are_few_the_others_leave_one_to_the_zygote(start: StartEngine) -> None:
+    all_of_them = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(all_of_them)})
+    try:
+        engine = start(FORKED, forked=("gpu-runner", "encoder-cache"), preload=("ahead",))
+    finally:
+        os.sched_setaffinity(0, all_of_them)
+    with Spectator(engine.run_dir) as spectator:
+        pids = spectator.status().pids
+    own = ("fetcher", "preprocessor", "scheduler", "detokenizer")
+    first, second, *_ = sorted(psutil.Process(pids[role]).create_time() for role in own)
+    assert second - first >= 0.05, "somebody has imported all before the second one is made"
 
 
 def wait_until(true: Callable[[], bool]) -> None:
