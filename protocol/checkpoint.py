@@ -16,6 +16,13 @@ def demo_model() -> Path:
     return Path(__file__).resolve().parent.parent / "demo_model"
 
 
+_TEKKEN = (
+    "Make a tokenizer.json of it: `pip install mistral-common`, and in the model's folder `python -c \"from "
+    "transformers.integrations.mistral.tokenizer import convert_tekken_tokenizer; "
+    "convert_tekken_tokenizer('tekken.json').save_pretrained('.')\"`."
+)
+
+
 class CheckpointFolder(msgspec.Struct, frozen=True):
     """A checkpoint of which nothing is known but that it is whole and what it says of its type."""
 
@@ -67,6 +74,8 @@ def _folder(name: str) -> Path:
 def _check_tokenizer(folder: Path, name: str) -> None:
     """That it is there and is JSON with a model; reading it is the detokenizer's and the preprocessor's business."""
     path = folder / "tokenizer.json"
+    if not path.exists() and (folder / "tekken.json").exists():
+        raise EngineError(f"{name!r} has its tokenizer as tekken.json alone, which is not read. {_TEKKEN}")
     if not path.exists():
         raise EngineError(f"{name!r} has no tokenizer.json; slow tokenizers are not supported.")
     try:

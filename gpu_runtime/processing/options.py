@@ -42,8 +42,7 @@ def options_of(processor: Any, modality: Modality) -> frozenset[str]:
     if part is None:
         return frozenset()
     names = set(getattr(getattr(part, "valid_kwargs", None), "__annotations__", {}))
-    if size_of(processor, modality) is None:
-        names -= set(BOUNDS)
+    names = names - set(BOUNDS) if bounds_of(processor, modality) is None else names | set(BOUNDS)
     own = {"do_sample_frames"} if modality == "video" else set()
     return frozenset(names & _KNOWN[modality] | own)
 
@@ -54,28 +53,50 @@ def size_of(processor: Any, modality: Modality) -> dict[str, int] | None:
     part = sub_processor(processor, modality)
     if part is None or "min_pixels" not in getattr(getattr(part, "valid_kwargs", None), "__annotations__", {}):
         return None
+    return _edges(processor, modality, part)
+
+
+def bounds_of(processor: Any, modality: Modality) -> dict[str, int] | None:
+    """As `size_of`, of one picture or frame, also where a class bounds all frames together: then one alone may have all."""
+    volume = _volume_of(processor, modality)
+    return size_of(processor, modality) if volume is None else {**volume, "shortest_edge": 1}
+
+
+def _volume_of(processor: Any, modality: Modality) -> dict[str, int] | None:
+    """As `size_of`, of a class that bounds the pixels of all frames of a clip together; None: it does not."""
+    part = sub_processor(processor, modality)
+    if modality != "video" or not hasattr(part, "temporal_patch_size") or size_of(processor, modality) is not None:
+        return None
+    return _edges(processor, modality, part)
+
+
+def _edges(processor: Any, modality: Modality, part: Any) -> dict[str, int] | None:
     size = getattr(processor, NESTED[modality], {}).get("size") or part.size
     found = {name: value for name in BOUNDS.values() if isinstance(value := value_of(size, name), int)}
     return found if len(found) == len(BOUNDS) else None
 
 
-def as_called(processor: Any, modality: Modality, options: Options) -> Options:
-    """`options` as the processor's call takes them. Raises RequestError for bounds that contradict each other, and
-    for a number of pieces beyond all measure."""
+def as_called(processor: Any, modality: Modality, options: Options, frames: int = 1) -> Options:
+    """`options` as the processor's call takes them, for a clip of `frames`. Raises RequestError for bounds that contradict each
+    other, and for a number of pieces beyond all measure."""
     called = {name: value for name, value in options.items() if name not in BOUNDS and name != "do_sample_frames"}
     for name in called.keys() - SAMPLING:
         own = getattr(sub_processor(processor, modality), name, None)
         most = max(FEW, MORE * own if isinstance(own, int) else 0)
         if called[name] > most:
             raise refuse("invalid_request", f"{name} must be at most {most} with this model.", "mm_processor_kwargs")
-    size = size_of(processor, modality)
+    bounds, volume = bounds_of(processor, modality), _volume_of(processor, modality)
     asked = {BOUNDS[name]: int(value) for name, value in options.items() if name in BOUNDS and value is not None}
-    if size is None or not asked:
+    if bounds is None or not asked:
         return called
-    size |= asked
+    size = bounds | asked
     if size["shortest_edge"] > size["longest_edge"]:
         text = f"min_pixels={size['shortest_edge']} is more than max_pixels={size['longest_edge']}."
         raise refuse("invalid_request", text, "mm_processor_kwargs")
+    if volume is not None:
+        most = min(volume["longest_edge"], frames * size["longest_edge"])
+        least = frames * asked["shortest_edge"] if "shortest_edge" in asked else volume["shortest_edge"]
+        size = {"shortest_edge": min(least, most), "longest_edge": most}
     return {**called, "size": size}
 
 

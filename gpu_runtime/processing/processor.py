@@ -19,7 +19,7 @@ from .. import hf
 from .calls import Answer, call, call_beside, call_in_pieces, small, sub_processor
 from .clips import choose_frames
 from .loading import SAFE, load_processor
-from .options import as_called, options_of, size_of
+from .options import as_called, bounds_of, options_of
 from .parts import choose, features_of
 from .placeholders import find_placeholders
 from .positions import Planes, Prompt, rule_of
@@ -113,7 +113,7 @@ class Processor:
         """Least and most pixels of a picture or frame where nobody says otherwise; None: the model takes no bounds."""
         if modality == "audio" or modality not in self._named:
             return None
-        size = size_of(self._processor, modality)
+        size = bounds_of(self._processor, modality)
         return None if size is None else (size["shortest_edge"], size["longest_edge"])
 
     @property
@@ -144,7 +144,8 @@ class Processor:
         Raises RequestError for an item that the model cannot take, or options that contradict each other.
         """
         assert not isinstance(media, str)
-        return self._item(modality, media, self._called(modality, options), siblings, sound)
+        frames = len(media.frames) if isinstance(media, Clip) else 1
+        return self._item(modality, media, self._called(modality, options, frames), siblings, sound)
 
     def frames(self, total: int, fps: float | None, options: Options) -> list[int] | None:
         """Indices, never falling, of the frames of a clip that the checkpoint's own processor looks at: no other need be
@@ -156,7 +157,8 @@ class Processor:
         """At least so many tokens an item takes, known before any work on it; None: its class does not say."""
         if modality not in self._named or (siblings and modality in self.siblings):
             return None
-        return preview(self._processor, modality, extent, self._called(modality, options))
+        frames = extent[0] if isinstance(extent, tuple) and len(extent) == 3 else 1
+        return preview(self._processor, modality, extent, self._called(modality, options, frames))
 
     def ready(self, modality: Modality, rows: int, grid: Grid | None, options: Options) -> ProcessedItem:
         """The run of an embedding of `rows` rows that the caller made: without tensors, and with the rows that it must have.
@@ -180,12 +182,12 @@ class Processor:
             made = replace(made, counts=(rows,), parts=(replace(part, tensors={}, rows=rows),), advance=rows)
         return made
 
-    def _called(self, modality: Modality, options: Options) -> Options:
+    def _called(self, modality: Modality, options: Options, frames: int = 1) -> Options:
         """Options in effect for one item, as the processor's call takes them. RequestError for a modality that is not taken."""
         if modality not in self._named:
             raise refuse("unsupported", f"This model takes no {modality} items.")
         known = {name: value for name, value in options.items() if name in self.options(modality) and value is not None}
-        return as_called(self._processor, modality, known)
+        return as_called(self._processor, modality, known, frames)
 
     def _item(self, modality: Modality, media: Any, called: Options, siblings: bool, sound: Samples | None) -> ProcessedItem:
         with warnings.catch_warnings():

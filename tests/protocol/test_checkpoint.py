@@ -69,6 +69,13 @@ def test_small_files_can_be_judged_before_the_weights_are_there(folder: Path) ->
         inspect_small_files(folder)
 
 
+def test_a_tokenizer_in_mistrals_own_form_is_named_with_what_to_do(folder: Path) -> None:
+    """Voxtral's is published so."""
+    (folder / "tokenizer.json").rename(folder / "tekken.json")
+    with pytest.raises(EngineError, match=r"as tekken\.json alone.* convert_tekken_tokenizer\('tekken\.json'\)"):
+        inspect(folder)
+
+
 @pytest.mark.parametrize("data", [b"", b"\xff" * 64, (1 << 40).to_bytes(8, "little") + b"{}"])
 def test_torn_weights_are_found_before_anything_starts(folder: Path, data: bytes) -> None:
     (folder / "model.safetensors").write_bytes(data)

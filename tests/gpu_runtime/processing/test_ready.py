@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from thespis.gpu_runtime import hf
 from thespis.gpu_runtime.processing import Clip, Processor, load
+from thespis.gpu_runtime.processing.loading import load_processor
 from thespis.protocol.errors import RequestError
 from thespis.protocol.request import Modality
 from thespis.tests.zoo.catalog import Zoo
@@ -88,6 +90,26 @@ def test_bounds_change_what_an_item_costs_and_what_it_is(qwen: Processor) -> Non
     bounds = {"min_pixels": 200_000, "max_pixels": 300_000}
     assert qwen.size("image", (97, 131), bounds) == qwen.item("image", picture, bounds).rows
     assert qwen.item("image", picture, bounds).rows > qwen.item("image", picture, {}).rows
+
+
+@pytest.mark.parametrize("name", ["qwen3_vl", "glm4v", "glm46v"])
+def test_pixels_of_a_frame_are_bounded_where_a_class_bounds_those_of_all_frames(name: str, zoo: Zoo) -> None:
+    """The operator's ceiling is of a frame in every family."""
+    ours = load(zoo(name))
+    frames = np.random.default_rng(3).integers(0, 256, (8, 160, 224, 3), dtype=np.uint8)
+    clip = Clip(frames, 2.0)
+    edge = 2 * 16 * 2
+    own = load_processor(zoo(name), hf.load_config(zoo(name))).video_processor
+    made = ours.item("video", clip, {"max_pixels": edge * edge})
+    bounds = {"shortest_edge": min(own.size["shortest_edge"], 8 * edge * edge), "longest_edge": 8 * edge * edge}
+    truth = own(videos=[frames], size=bounds, do_sample_frames=False, return_tensors="pt")
+    (part,) = made.parts
+    assert np.array_equal(part.tensors["pixel_values_videos"], truth["pixel_values_videos"].numpy())
+    whole = ours.item("video", clip, {})
+    assert made.rows < whole.rows
+    assert {"min_pixels", "max_pixels"} <= ours.options("video")
+    least, most = ours.pixel_range("video") or (0, 0)
+    assert (least, most) == (1, own.size["longest_edge"])
 
 
 def test_bounds_that_contradict_each_other_are_refused(qwen: Processor) -> None:
