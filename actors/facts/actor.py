@@ -3,10 +3,11 @@
 import logging
 import resource
 from contextlib import suppress
+from typing import Any
 
 import msgspec
 import zmq
-from transformers.conversion_mapping import get_checkpoint_conversion_mapping
+from transformers import conversion_mapping
 
 from ...gpu_runtime.facts import measured, with_items
 from ...gpu_runtime.hf import load_config, model_class
@@ -52,7 +53,8 @@ def preload(model: str) -> None:
     """
     with suppress(EngineError):
         config = load_config(model)
-        get_checkpoint_conversion_mapping(config.model_type)  # its first call compiles the patterns of all types
+        patterns: Any = conversion_mapping.get_checkpoint_conversion_mapping  # untyped
+        patterns(config.model_type)  # the first call compiles those of all types
         model_class(config)
         load(model)
 
