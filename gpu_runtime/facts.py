@@ -1,5 +1,6 @@
 """The facts of a checkpoint: what its files state, what transformers fills in, and what its modules show on meta."""
 
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from ..protocol.facts import ModelFacts
 from ..protocol.json_files import Json
 from ..protocol.quantization import quantization_of
 from ..protocol.weight_files import stored_dtype
+from .companions import fingerprints
 from .hf import build_on_meta, load_config, read_config, text_config, text_part, unwrap
 from .measure import deepstack_levels, measure_layers, measure_spans, per_layer_width, position_planes
 from .processing import Processor, load
@@ -95,7 +97,7 @@ def measured(folder: str | Path) -> tuple[ModelFacts, PreTrainedModel]:
         dtype=stated_dtype(stated) or stored_dtype(path),
         quantization=quantization_of(read_config(path), str(folder)),
         parameters=sum(weight.numel() for weight in model.parameters()),
-        fingerprint=checkpoint.fingerprint,
+        fingerprint=_joined(checkpoint.fingerprint, fingerprints(path)),
     )
     return facts, model
 
@@ -185,6 +187,11 @@ def _ends(folder: Path, stated: Json, config: PreTrainedConfig, vocab: int) -> t
             "write eos_token_id into its generation_config.json."
         )
     return ends
+
+
+def _joined(own: str, beside: list[str]) -> str:
+    """A fingerprint of all folders that the model's weights come from."""
+    return sha256("".join([own, *beside]).encode()).hexdigest() if beside else own
 
 
 def stated_dtype(stated: Json) -> str | None:

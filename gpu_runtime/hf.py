@@ -18,6 +18,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from ..protocol.errors import EngineError
 from ..protocol.json_files import Json, read_object
 from ..protocol.quantization import without_quantization
+from .companions import with_companions
 from .config_forms import class_called, forms_of, lost_of, text_config, text_part, unwrap
 from .weights.checkpoint import Checkpoint
 
@@ -71,11 +72,14 @@ def _of_the_weights(folder: Path, configs: list[PreTrainedConfig]) -> PreTrained
 
 
 def read_config(folder: str | Path) -> Json:
-    """config.json as it stands. Raises EngineError where there is none, or no object in it."""
+    """config.json as it stands, with the parts that it leaves to other models.
+
+    Raises EngineError where there is none, or no object in it, and for a model beside it that is not there.
+    """
     raw = read_object(Path(folder), "config.json")
     if not raw:
         raise EngineError(f"{str(folder)!r} has no config.json, or one that states nothing.")
-    return raw
+    return with_companions(Path(folder), raw)
 
 
 def model_class(config: PreTrainedConfig) -> type[PreTrainedModel]:

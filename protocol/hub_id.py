@@ -2,6 +2,7 @@
 
 import os
 import re
+from pathlib import Path
 from typing import NamedTuple
 
 _NAME = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?"
@@ -22,8 +23,14 @@ class HubId(NamedTuple):
 
 def hub_id(text: str) -> HubId | None:
     """None where something of this name is on this machine, or where the text has not the form of an id."""
+    found = read_id(text)
+    return None if found is None or os.path.lexists(text) else found
+
+
+def read_id(text: str) -> HubId | None:
+    """The same, whatever is on this machine. A revision may still be none."""
     found = _ID.fullmatch(text)
-    if found is None or "--" in found[1] or ".." in found[1] or os.path.lexists(text):
+    if found is None or "--" in found[1] or ".." in found[1]:
         return None
     return HubId(found[1], found[2])
 
@@ -31,6 +38,12 @@ def hub_id(text: str) -> HubId | None:
 def is_revision(text: str) -> bool:
     """Whether a branch, a tag or a commit may be called so."""
     return _REVISION.fullmatch(text) is not None and not {"", ".", ".."} & set(text.split("/"))
+
+
+def is_snapshot(folder: Path) -> bool:
+    """Whether a folder is one state of a model in a hub's cache."""
+    place = folder.absolute()
+    return place.parent.name == "snapshots" and is_commit(place.name)
 
 
 def is_commit(text: str) -> bool:

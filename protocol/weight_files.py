@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from .errors import EngineError
-from .hub_id import is_commit
+from .hub_id import is_snapshot
 
 MAX_HEADER = 100 << 20
 """Bytes of a safetensors file's header, as in the safetensors library."""
@@ -77,8 +77,7 @@ def fingerprint(folder: Path) -> str:
 
 def _commit(folder: Path) -> str:
     """Which commit a snapshot is of; any other folder: ""."""
-    place = folder.absolute()
-    return place.name if place.parent.name == "snapshots" and is_commit(place.name) else ""
+    return folder.absolute().name if is_snapshot(folder) else ""
 
 
 def _take_in(digest: Any, path: Path) -> None:

@@ -9,9 +9,11 @@ from pathlib import Path
 import msgspec
 
 from ...protocol.checkpoint import inspect_small_files
+from ...protocol.companions import named_companions
 from ...protocol.config import EngineConfig
 from ...protocol.errors import EngineError
-from ...protocol.hub_id import HubId, hub_id
+from ...protocol.hub_id import HubId, hub_id, is_revision, is_snapshot, read_id
+from ...protocol.json_files import read_object
 from .cache import CachedModel, cache_folder
 from .choice import HubFile, Listing, small_files, weight_files
 from .fetch import Fetch, Stopped
@@ -29,6 +31,7 @@ def located(config: EngineConfig, stop: threading.Event | None = None) -> Engine
     """
     wanted = hub_id(config.model)
     if wanted is None:
+        _fetch_companions(Path(config.model), None, stop)
         return config
     wanted = HubId(wanted.name, config.revision or wanted.revision)
     folder = fetched(wanted, config.download_dir, stop)
@@ -42,7 +45,24 @@ def fetched(wanted: HubId, download_dir: str | None = None, stop: threading.Even
     if known is None or known.name != wanted.revision:
         known = _as_on_the_hub(wanted, cached, known, stop or threading.Event())
     cached.check_links(known.name)
+    _fetch_companions(known, str(cached.root), stop)
     return known
+
+
+def _fetch_companions(folder: Path, download_dir: str | None, stop: threading.Event | None) -> None:
+    """The models of a hub that `folder` takes parts from. Where they lie is `gpu_runtime/companions.py`'s business."""
+    try:
+        config = read_object(folder, "config.json")
+    except (EngineError, ValueError):  # the engine will say what it is
+        return
+    for named in named_companions(config, str(folder)).values():
+        wanted = read_id(named)
+        here = not is_snapshot(folder) and any(os.path.isdir(place) for place in (folder / named, named))
+        if wanted is None or here:
+            continue
+        if wanted.revision is not None and not is_revision(wanted.revision):
+            raise EngineError(f"The config.json of {str(folder)!r} names {named!r}, which is no revision of a model.")
+        fetched(wanted, download_dir, stop)
 
 
 def _as_on_the_hub(wanted: HubId, cached: CachedModel, known: Path | None, stop: threading.Event) -> Path:

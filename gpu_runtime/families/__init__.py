@@ -5,11 +5,13 @@ under the names that the checkpoints use; importing this package makes the confi
 everything else treats them like its own.
 """
 
-from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+from transformers import AutoConfig, AutoTokenizer
 
-from . import phi3_v
+from . import minicpmv, phi3_v, ultravox
 
-CLASSES: dict[str, type] = {kind.__name__: kind for kind in phi3_v.CLASSES}
+CLASSES: dict[str, type] = {kind.__name__: kind for family in (minicpmv, phi3_v, ultravox) for kind in family.CLASSES}
 """Models, processors and what makes features, by the names in a checkpoint's files."""
 
-CONFIG_MAPPING.register(phi3_v.Phi3VConfig.model_type, phi3_v.Phi3VConfig, exist_ok=True)
+for config in (minicpmv.MiniCPMVConfig, phi3_v.Phi3VConfig, ultravox.UltravoxConfig):
+    AutoConfig.register(config.model_type, config, exist_ok=True)
+AutoTokenizer.register(minicpmv.MiniCPMVConfig, minicpmv.MiniCPMVTokenizerFast, exist_ok=True)

@@ -6,6 +6,14 @@ import torch
 from torch import nn
 from transformers import GenerationMixin, PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
+from transformers.processing_utils import ProcessorMixin
+
+
+class OwnProcessor(ProcessorMixin):
+    """Of parts that may be ours, which transformers knows by no name."""
+
+    def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> type[Any]:
+        return type(argument)
 
 
 class Family(PreTrainedModel):

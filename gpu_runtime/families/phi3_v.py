@@ -16,14 +16,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 from torch.nn import functional as F
-from transformers import CLIPVisionConfig, CLIPVisionModel, Phi3Config, Phi3Model
+from transformers import BatchFeature, CLIPVisionConfig, CLIPVisionModel, Phi3Config, Phi3Model
 from transformers.image_processing_backends import PilBackend
-from transformers.image_processing_utils import BatchFeature
-from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 from transformers.modeling_outputs import BaseModelOutputWithPooling
-from transformers.processing_utils import ImagesKwargs, MultiModalData, ProcessorMixin
+from transformers.processing_utils import ImagesKwargs, MultiModalData
+from transformers.utils.constants import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
-from .base import Answering, Body
+from .base import Answering, Body, OwnProcessor
 
 MERGE = 2
 """Patches of a side that make one row."""
@@ -163,7 +162,7 @@ class Phi3VImageProcessor(PilBackend):
         """Pixels."""
         return self.side * MERGE * self.patch_size
 
-    def _preprocess(
+    def _preprocess(  # type: ignore[override]  # called by keywords
         self,
         images: list[NDArray[np.uint8]],
         num_crops: int,
@@ -187,7 +186,7 @@ class Phi3VImageProcessor(PilBackend):
         resized = Image.fromarray(image.transpose(axes)).resize((long, short), Image.Resampling.BILINEAR)
         canvas = np.full((padded, long, 3), 255, np.uint8)
         above = (padded - short) // 2
-        canvas[above : above + short] = resized
+        canvas[above : above + short] = np.asarray(resized)
         pixels = torch.from_numpy(canvas.transpose(np.argsort(axes))).float() / 255
         pixels = (pixels - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None]
         whole = F.interpolate(pixels[None], (self.tile, self.tile), mode="bicubic")
@@ -220,7 +219,7 @@ class Phi3VImageProcessor(PilBackend):
         return lines * (columns + 1) + 1 + self.side * (self.side + 1)
 
 
-class Phi3VProcessor(ProcessorMixin):
+class Phi3VProcessor(OwnProcessor):
     """Names every picture `<|image|>`, which is also what stands for a row."""
 
     image_processor: Phi3VImageProcessor

@@ -110,6 +110,8 @@ def _part(kind: type[Any], attribute: str, folder: Path, config: PreTrainedConfi
         if "Pixtral" in kind.__name__:
             return _hf.TokenizersBackend.from_pretrained(name, **SAFE)
         return _hf.AutoTokenizer.from_pretrained(name, **SAFE)
+    if attribute == "feature_extractor" and hasattr(kind, "extractor_for"):
+        return kind.extractor_for(config)
     if attribute == "image_processor":
         return _image_processor(folder, config)
     if attribute == "video_processor":

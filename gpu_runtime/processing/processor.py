@@ -205,7 +205,7 @@ class Processor:
             planes=None if planes is None else planes.values,
             advance=len(run.token_ids) if planes is None else planes.advance,
             anchors=None if planes is None else planes.anchors,
-            number=self._rules.number,
+            number=self._rules.number if modality in self._rules.number_kinds else "",
         )
 
     def _answer(self, modality: Modality, media: Any, called: Options, siblings: bool, sound: Samples | None) -> Answer:

@@ -6,6 +6,7 @@ RULES: dict[str, Rules] = {
     "HunYuanVLProcessor": Rules(absolute_planes=True),
     "LlavaOnevisionProcessor": Rules(siblings=("image",)),
     "MiniCPMV4_6Processor": Rules(call={"use_image_id": False}, number="<image_id>{n}</image_id>"),
+    "MiniCPMVProcessor": Rules(number="<image_id>{n}</image_id>", number_kinds=("image",)),
     "Phi3VProcessor": Rules(numbered="<|image_{n}|>", apart=True),
     "Qwen2_5OmniProcessor": Rules(leave_padding=False),
     "Qwen3ASRProcessor": Rules(extractor="Qwen3ASRFeatureExtractor"),

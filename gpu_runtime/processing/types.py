@@ -71,6 +71,8 @@ class Rules:
     """Further arguments of every call, of no modality."""
     number: str = ""
     """`ProcessedItem.number`."""
+    number_kinds: tuple[Kind, ...] = ("image", "video", "audio")
+    """Whose items are numbered."""
     siblings: tuple[Kind, ...] = ()
     """Kinds whose features depend on whether the prompt has more than one item of the kind."""
     leave_padding: bool = True

@@ -7,9 +7,19 @@ from typing import Any
 from transformers.conversion_mapping import get_checkpoint_conversion_mapping
 
 RENAMES: dict[str, tuple[tuple[str, str], ...]] = {
+    "minicpmv": (
+        (r"^llm\.lm_head\.", "lm_head."),
+        (r"^llm\.model\.", "model.language_model."),
+        (r"^(vpm|resampler)\.", r"model.\1."),
+    ),
     "phi3_v": (
         (r"^model\.vision_embed_tokens\.img_processor\.vision_model\.", "model.vision_embed_tokens.img_processor."),
         (r"^model\.(?!vision_embed_tokens\.)", "model.language_model."),
+    ),
+    "ultravox": (
+        (r"^language_model\.lm_head\.", "lm_head."),
+        (r"^language_model\.model\.", "model.language_model."),
+        (r"^(audio_tower|multi_modal_projector)\.", r"model.\1."),
     ),
     "qwen3_asr": (
         (r"^thinker\.audio_tower\.proj(\d)\.", r"model.multi_modal_projector.linear_\1."),

@@ -9,7 +9,9 @@ import torch
 from ...protocol.errors import EngineError
 from ...protocol.json_files import Json, read_object
 from ...protocol.quantization import quantization_of, stated_quantization
+from ..companions import companions_of
 from .files import StoredTensors
+from .joined import JoinedTensors
 from .packed.awq import awq
 from .packed.compressed import CompressedTensors
 from .packed.form import Form, UnpackedTensors
@@ -36,7 +38,14 @@ class WeightSource(Protocol):
 
 
 def open_weights(folder: str) -> WeightSource:
-    """Raises EngineError for a file that cannot be read, and for a form that is not."""
+    """With those that the folder leaves to other models. Raises EngineError for a file that cannot be read, and for a form that
+    is not."""
+    own = _open(folder)
+    beside = {part: _open(str(place)) for part, place in companions_of(Path(folder)).items()}
+    return JoinedTensors(own, beside) if beside else own
+
+
+def _open(folder: str) -> WeightSource:
     stored = StoredTensors(folder)
     config = read_object(Path(folder), "config.json")
     method = quantization_of(config, folder)

@@ -19,8 +19,8 @@ log-probabilities of the first, which lie at most {close:g} apart.
   `kill -9` in the middle of the batch.
 - **embeddings in**: prompts as embeddings, and pictures as rows of the tower where rows alone, or with a grid, tell how a
   picture was divided; other models' rows are refused.
-- Of a type that transformers does not have (Phi-3.5-vision) the truth is its `generate()` over a forward and a processor that
-  are written in a straight line in `tests/zoo/own`, from what the published files and papers say.
+- Of a type that transformers does not have (`phi3_v`, `minicpmv`, `ultravox`) the truth is its `generate()` over a forward
+  and a processor that are written in a straight line in `tests/zoo/own`, from what the published files and papers say.
 - **-** does not apply. What is not equal is said in words below the table.
 - The media of one prompt do not change each other here. In transformers they do in three families, as it pads them together:
   two sounds of different length of Granite speech, two pictures of different size of Phi-4 multimodal, two clips of different

@@ -34,7 +34,8 @@ def _once_begun(reference: Reference, text: str) -> str:
 def _picture(reference: Reference, one: Solved) -> dict[str, Any] | None:
     """None: the family's rows are not to be had by one call."""
     inputs = reference.inputs(one.text, one.question.shown)
-    owner = next((part for part in (reference.model, reference.model.model) if hasattr(part, "get_image_features")), None)
+    parts = (reference.model, getattr(reference.model, "model", None))
+    owner = next((part for part in parts if hasattr(part, "get_image_features")), None)
     pixels = inputs.get("pixel_values")
     alone = pixels is not None and pixels.ndim == 4 and len(pixels) == 1 and "image_sizes" not in inputs
     if owner is None or reference.animal.company or not (alone or "image_grid_thw" in inputs):

@@ -39,6 +39,8 @@ class Animal:
     """Of the stored weights."""
     rename: Callable[[str], str] = str
     """From the names that `save_pretrained` writes to the published ones; most are those already."""
+    beside: Mapping[str, str] = field(default_factory=dict)
+    """How names of weights begin that lie in a folder of their own, under what follows, and that folder."""
     extra: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     """Shapes of tensors that the published folder stores and the model does not want, by name."""
     shards: int = 1

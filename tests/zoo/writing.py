@@ -22,6 +22,7 @@ def write(animal: Animal, folder: Path) -> Path:
     animal.tokens.write(folder, animal.tokenizer)
     for name, content in {"config.json": animal.config, **animal.files}.items():
         text = content if isinstance(content, str) else json.dumps(content, indent=2, sort_keys=True) + "\n"
+        (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text)
     model_class = true_class(animal)
     config = true_config(animal, folder)
@@ -31,7 +32,11 @@ def write(animal: Animal, folder: Path) -> Path:
         torch.manual_seed(SEED)  # buffers that a model draws for itself
         model = model_class._from_config(config, dtype=torch.float32)
     draw(model, animal.spread, animal.tied_spread)
-    _store(animal, _published(animal, model), folder)
+    tensors = _published(animal, model)
+    for start, place in animal.beside.items():
+        apart = [name for name in tensors if name.startswith(start)]
+        _store_whole({name.removeprefix(start): tensors.pop(name) for name in apart}, folder / place)
+    _store(animal, tensors, folder)
     return folder
 
 
@@ -87,11 +92,17 @@ def _published(animal: Animal, model: Any) -> dict[str, Any]:
     return named
 
 
+def _store_whole(tensors: dict[str, Any], folder: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+
+
 def _store(animal: Animal, tensors: dict[str, Any], folder: Path) -> None:
     from safetensors.torch import save_file
 
     if animal.shards == 1:
-        save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+        _store_whole(tensors, folder)
         return
     names, index = sorted(tensors), {}
     for shard in range(animal.shards):

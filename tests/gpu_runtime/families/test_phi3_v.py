@@ -16,14 +16,7 @@ from thespis.tests.zoo.catalog import Zoo, build
 from thespis.tests.zoo.own.phi3_v import Processor
 
 from ..processing.conversations import picture
-
-
-def rewritten(folder: Path, name: str, **changes: Any) -> Path:
-    """The folder with fields of one file changed; None leaves a field out."""
-    file = folder / name
-    said = {**json.loads(file.read_text()), **changes}
-    file.write_text(json.dumps({key: value for key, value in said.items() if value is not None}))
-    return folder
+from .rewriting import rewritten
 
 
 @pytest.mark.parametrize(("tile_rows", "count"), [(4, 40), (144, 3)])

@@ -44,7 +44,7 @@ class Vision(nn.Module):
         self.sub_GN = nn.Parameter(torch.zeros(1, 1, 1, width))
         self.tile = clip.image_size
 
-    def forward(self, tiles: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    def forward(self, tiles: torch.Tensor, height: int, width: int) -> Any:
         """Rows of one picture; the first of `tiles` is the whole of it."""
         clip: Any = self.img_processor.vision_model
         patches = clip(tiles, output_hidden_states=True).hidden_states[-2][:, 1:]
