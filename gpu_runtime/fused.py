@@ -22,6 +22,8 @@ ARCHITECTURES = frozenset(
 )
 STATIC_ROPE = frozenset({"default", "linear", "llama3", "yarn", "mrope"})
 """Rotary types whose frequencies do not depend on the lengths in the batch."""
+PLANES = 3
+"""Of rotary positions, in those architectures that have more than one: time, height and width."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def fuse(model: Any) -> "FusedDecoder":
         model.layers[index] = nn.Identity()  # one layer in memory twice, not all
     rotary = model.rotary_emb
     sections = getattr(rotary, "mrope_section", None)
-    planes = None if sections is None else np.repeat(np.arange(len(sections)) % 3, sections)
+    planes = None if sections is None else np.repeat(np.arange(len(sections)) % PLANES, sections)
     return FusedDecoder(
         layers,
         model.norm.weight.detach(),

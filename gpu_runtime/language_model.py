@@ -8,7 +8,7 @@ from ..protocol.facts import ModelFacts
 from .adapter.attention import Unsupported
 from .adapter.decoder import TransformersDecoder
 from .adapter.head import Head
-from .adapter.parts import Parts, take_apart
+from .adapter.parts import ModelParts, take_apart
 from .adapter.self_check import ask, check, refusal
 from .adapter.step import Decoder
 from .fused import can_fuse, fuse
@@ -60,7 +60,7 @@ def load_language_model(model: ModelFacts, dtype: torch.dtype, device: torch.dev
     return served
 
 
-def _is_tied(parts: Parts) -> bool:
+def _is_tied(parts: ModelParts) -> bool:
     """The head is the embedding table: it is in memory once."""
     head: Any = parts.head
     return head.weight is parts.embedding.weight

@@ -6,13 +6,13 @@ import torch
 from torch import nn
 
 from ..layers.linear import Linear
-from .parts import Parts
+from .parts import ModelParts
 
 
 class Head:
     """Takes the whole model over: its body is replaced, and gone from memory where nobody else keeps it."""
 
-    def __init__(self, parts: Parts, tied: bool) -> None:
+    def __init__(self, parts: ModelParts, tied: bool) -> None:
         self._whole: Any = parts.whole
         self._body = _GivenHidden(self._whole.get_submodule(parts.body))
         owner, _, name = parts.body.rpartition(".")

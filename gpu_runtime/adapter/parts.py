@@ -9,7 +9,7 @@ from ...protocol.errors import EngineError
 from .own_towers import OWN
 
 
-class Parts(NamedTuple):
+class ModelParts(NamedTuple):
     """Modules of one whole model, which stays what it was."""
 
     whole: PreTrainedModel
@@ -40,7 +40,7 @@ class Parts(NamedTuple):
         return [] if row is None else [f"{path_of(self.whole, self.decoder)}.{part}" for part in row.inside]
 
 
-def take_apart(whole: PreTrainedModel) -> Parts:
+def take_apart(whole: PreTrainedModel) -> ModelParts:
     """Raises EngineError for a model that is no decoder with embeddings and a head."""
     model: Any = whole  # half of what is asked of it has no types
     embedding, head, decoder = model.get_input_embeddings(), model.get_output_embeddings(), model.get_decoder()
@@ -49,7 +49,7 @@ def take_apart(whole: PreTrainedModel) -> Parts:
         decoder = inner if inner is not decoder else getattr(inner, "model", None)
     if embedding is None or head is None or decoder is None:
         raise EngineError(f"{type(whole).__name__} of transformers is no decoder with embeddings and a head: it cannot be run.")
-    return Parts(whole, decoder, embedding, head)
+    return ModelParts(whole, decoder, embedding, head)
 
 
 def path_of(whole: nn.Module, part: nn.Module) -> str:

@@ -22,7 +22,7 @@ from ..kv_pool import KvPool
 from ..state_pool import RecurrentStep, StatePool
 from . import masks
 from .attention import Unsupported
-from .parts import Parts
+from .parts import ModelParts
 from .step import Decoder, StepInputs
 
 TOKENS = 12
@@ -51,18 +51,23 @@ class Expected:
     """int64 [TOKENS]"""
     logits: torch.Tensor
     """float32 [TOKENS, vocab]"""
+    places: torch.Tensor
+    """int64 [planes, TOKENS]: rotary positions."""
 
 
 @torch.inference_mode()
-def ask(parts: Parts, model: ModelFacts, device: torch.device) -> Expected:
+def ask(parts: ModelParts, model: ModelFacts, device: torch.device) -> Expected:
     """The logits of the whole model with transformers' own attention. Raises EngineError where its forward fails."""
     marks = {facts.embed_token_id for facts in model.placeholders.values()}
     plain = [token for token in range(min(model.vocab, 64 * TOKENS)) if token not in marks]
     tokens = torch.tensor([plain[i * 37 % len(plain)] for i in range(TOKENS)], device=device)
 
+    places = _places(model, device)
+    more = {} if len(places) == 1 else {"position_ids": places[:, None]}
+
     def forward(**kinds: torch.Tensor) -> torch.Tensor:
-        ids = tokens[None]
-        logits: torch.Tensor = parts.whole(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False, **kinds).logits
+        ids, seen = tokens[None], torch.ones(1, TOKENS, dtype=torch.int64, device=device)
+        logits: torch.Tensor = parts.whole(input_ids=ids, attention_mask=seen, use_cache=False, **more, **kinds).logits
         return logits
 
     try:
@@ -77,10 +82,16 @@ def ask(parts: Parts, model: ModelFacts, device: torch.device) -> Expected:
         raise refusal(model, f"the mask of its layer {masked} is neither causal nor the window that its attention is given")
     if logits.shape != (1, TOKENS, model.vocab):
         raise refusal(model, f"its head scores {logits.shape[-1]} tokens; its facts say {model.vocab}")
-    return Expected(tokens, logits[0].float())
+    return Expected(tokens, logits[0].float(), places)
 
 
-def _kinds(parts: Parts, model: ModelFacts, device: torch.device) -> dict[str, torch.Tensor]:
+def _places(model: ModelFacts, device: torch.device) -> torch.Tensor:
+    """int64 [planes, TOKENS], in every plane others: text alone has the same in all, and hides which turns what."""
+    index = torch.arange(TOKENS, device=device)
+    return torch.stack([index + plane * (index // 3) for plane in range(model.position_planes)])
+
+
+def _kinds(parts: ModelParts, model: ModelFacts, device: torch.device) -> dict[str, torch.Tensor]:
     """Which tokens are an item's, by the names under which the model's forward takes it; {}: nothing is seen both ways."""
     if not model.span_layers:
         return {}
@@ -100,7 +111,7 @@ def check(served: Model, expected: Expected, model: ModelFacts, dtype: torch.dty
     for store in (*states.conv.values(), *states.state.values()):
         store.fill_(1)  # another sequence's, as a slot is found
     try:
-        steps = _run(served, expected.tokens, attention, states, model)
+        steps = _run(served, expected, attention, states, model)
     except Unsupported as error:
         raise refusal(model, f"its layer {attention.layer + 1} {error}, which is not built") from error
     except EngineError:
@@ -118,9 +129,11 @@ def check(served: Model, expected: Expected, model: ModelFacts, dtype: torch.dty
 
 
 def _run(
-    served: Model, tokens: torch.Tensor, attention: PagedAttention, states: StatePool, model: ModelFacts
+    served: Model, expected: Expected, attention: PagedAttention, states: StatePool, model: ModelFacts
 ) -> list[torch.Tensor]:
     """Logits [TOKENS, vocab] of both sequences."""
+    tokens, places = expected.tokens, expected.places
+    extent = int(places.max()) + 1
     spans = np.minimum(SPANS, 0) if model.spans_joined else SPANS
     blocks = TOKENS // BLOCK_SIZE
     tables = np.arange(1, 1 + 2 * blocks, dtype=np.int32)[::-1].reshape(2, blocks)
@@ -139,13 +152,14 @@ def _run(
                 for table in model.tables
             ]
         )
-        positions = torch.from_numpy(index).to(tokens.device)
-        ids = tokens[positions]
+        where = torch.from_numpy(index).to(tokens.device)
+        positions = places[:, where] if len(places) > 1 else where
+        ids = tokens[where]
         offsets = np.concatenate((np.zeros(1, dtype=np.int64), sizes.cumsum()))
         recurrent = (
             RecurrentStep(states, torch.tensor(rows).to(tokens.device), offsets, starts == 0) if model.recurrent else None
         )
-        step = StepInputs(ids, served.embed(ids), positions, np.full(len(index), TOKENS), recurrent=recurrent)
+        step = StepInputs(ids, served.embed(ids), positions, np.full(len(index), extent), recurrent=recurrent)
         logits = served.logits(served.decoder(step, attention))
         for row in rows:
             found[row].append(logits[torch.from_numpy(owner == row).to(logits.device)])

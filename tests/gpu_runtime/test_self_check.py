@@ -12,19 +12,22 @@ import transformers
 from thespis.gpu_runtime.adapter import attention as ours
 from thespis.gpu_runtime.adapter.attention import Unsupported
 from thespis.gpu_runtime.attention.paged import How, PagedAttention
+from thespis.gpu_runtime.facts import model_facts
+from thespis.gpu_runtime.fused import FusedDecoder
 from thespis.gpu_runtime.kv_pool import KvPool
 from thespis.gpu_runtime.language_model import load_language_model
 from thespis.protocol.errors import EngineError
 from thespis.protocol.facts import KvGroup, KvTable, ModelFacts
 
+from ..zoo.catalog import Zoo
 from .tiny import TEXT, facts_of, make
 
 tf: Any = transformers
 CPU = torch.device("cpu")
 
 
-def load(facts: ModelFacts) -> None:
-    load_language_model(facts, torch.float32, CPU, fused=False)
+def load(facts: ModelFacts, fused: bool = False) -> None:
+    load_language_model(facts, torch.float32, CPU, fused)
 
 
 def tiny(folder: Path, family: str = "Llama", **changes: Any) -> ModelFacts:
@@ -62,6 +65,16 @@ def test_so_does_what_is_wrong_in_later_pieces_only(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(PagedAttention, "_prefill", forgetful)
     with pytest.raises(EngineError, match="its logits for a prompt computed in pieces differ"):
         load(facts)
+
+
+def test_a_plane_of_positions_that_turns_nothing_shows(zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of text alone all planes are the same."""
+    facts = model_facts(zoo("qwen2_vl"))
+    load(facts, fused=True)
+    turn = FusedDecoder._turn
+    monkeypatch.setattr(FusedDecoder, "_turn", lambda self, positions: turn(self, positions[:1].expand(3, -1)))
+    with pytest.raises(EngineError, match="its logits for a prompt computed whole differ from its own by"):
+        load(facts, fused=True)
 
 
 def test_what_our_attention_does_not_do_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
