@@ -58,9 +58,9 @@ def why_not(folder: Path) -> str | None:
     try:
         inspect(folder)
         refuse_impossible(config, this_machine())
-        from ...gpu_runtime.facts import model_facts
+        from ...actors.facts.actor import found
 
-        Parts(DirectorConfig(engine=config)).divide(model_facts(folder), None)
+        Parts(DirectorConfig(engine=config)).divide(found(str(folder)), None)
     except EngineError as error:
         return str(error)
     except Exception as error:  # of the model's own classes, which read here what nobody has checked
