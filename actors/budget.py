@@ -4,12 +4,14 @@ time."""
 import resource
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..protocol.shortage import is_memory
+
+T = TypeVar("T")
 
 AGAIN_SECONDS = 0.25
 """CPU time after which work that went on is told once more."""
@@ -39,28 +41,32 @@ def memory_budget(extra: int) -> Iterator[None]:
 
 
 class CpuSpent(BaseException):
-    """The block has used up its CPU time. No Exception: decoders take those for damage, and go on or say so."""
+    """The work has used up its CPU time. No Exception: decoders take those for damage, and go on or say so."""
 
 
-@contextmanager
-def cpu_budget(seconds: float) -> Iterator[None]:
-    """Within the block, of all threads together, more than `seconds` of CPU time raise CpuSpent as soon as the work comes
-    back to Python. What does not come back is killed from outside. Only in the main thread, where actors do such work and
-    which alone has signals; elsewhere nothing is limited."""
+def within_cpu(seconds: float, work: Callable[[], T]) -> T:
+    """What `work` makes. More than `seconds` of CPU time, of all threads together, raise CpuSpent as soon as it comes back to
+    Python; what does not come back is killed from outside. Only in the main thread, where actors do such work and which alone
+    has signals; elsewhere nothing is limited.
+
+    No context manager: leaving one is a call, and time that is over just then would leave the timer running, which would end
+    the process in the middle of something else.
+    """
     if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def spent(*_: Any) -> None:
-        raise CpuSpent
-
-    before = signal.signal(signal.SIGPROF, spent)
-    signal.setitimer(signal.ITIMER_PROF, seconds, AGAIN_SECONDS)
+        return work()
+    before = signal.signal(signal.SIGPROF, _spent)
     try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_PROF, 0.0)
+        try:
+            signal.setitimer(signal.ITIMER_PROF, seconds, AGAIN_SECONDS)
+            return work()
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0.0)
+    finally:  # also where the time was over just now
         signal.signal(signal.SIGPROF, before)
+
+
+def _spent(*_: Any) -> None:
+    raise CpuSpent
 
 
 def _address_space() -> int:

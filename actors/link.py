@@ -72,13 +72,15 @@ class DirectorLink:
         socket = self._connect(".hb")
         beat, hang = encode(Heartbeat(self.role, self.epoch)), encode(Stalled(self.role, self.epoch))
         seen, worked = None, 0.0
-        while not self._beating.wait(HEARTBEAT_SECONDS):
-            # Counted in beats: a paused container, or a stop by the terminal, is no work that hangs.
-            before, seen = seen, self.working_since
-            worked = worked + HEARTBEAT_SECONDS if seen is not None and seen == before else 0.0
+        while True:
             try:
+                if self._beating.wait(HEARTBEAT_SECONDS):
+                    break
+                # Counted in beats: a paused container, or a stop by the terminal, is no work that hangs.
+                before, seen = seen, self.working_since
+                worked = worked + HEARTBEAT_SECONDS if seen is not None and seen == before else 0.0
                 socket.send(hang if worked > HANG_SECONDS else beat, zmq.NOBLOCK)
-            except zmq.Again:
+            except (MemoryError, zmq.ZMQError):  # the director does not read, or the work in hand holds all that it may
                 continue
         socket.close(linger=0)
 

@@ -16,7 +16,7 @@ from ...protocol.edges.control import Facts, Fatal, Refused
 from ...protocol.errors import EngineError
 from ...protocol.facts import ModelFacts
 from ...protocol.roles import FactsConfig
-from ..budget import BudgetError, CpuSpent, cpu_budget, memory_budget
+from ..budget import BudgetError, CpuSpent, memory_budget, within_cpu
 from ..launch import Launch
 from ..link import START_SECONDS, DirectorLink
 
@@ -34,16 +34,19 @@ def found(folder: str) -> ModelFacts:
     """The facts of the model in `folder`, which is nobody's that is trusted: its chat template and its processor's numbers may
     ask for anything. Raises EngineError."""
     try:
-        with cpu_budget(CPU_SECONDS):
-            facts, model = measured(folder)
-            processor = load(facts.path)
-            with memory_budget(ITEM_MEMORY):
-                return with_items(facts, model, processor)
+        return within_cpu(CPU_SECONDS, lambda: _found(folder))
     except CpuSpent:
         text = f"What the model in {folder!r} is takes more than {CPU_SECONDS:g} s of CPU time to find out"
     except BudgetError:
         text = f"A small item takes the model in {folder!r} more than {ITEM_MEMORY >> 30} GiB"
     raise EngineError(f"{text}: its chat template, or a number in its configuration or its processor's, is beyond all measure.")
+
+
+def _found(folder: str) -> ModelFacts:
+    facts, model = measured(folder)
+    processor = load(facts.path)
+    with memory_budget(ITEM_MEMORY):
+        return with_items(facts, model, processor)
 
 
 def preload(model: str) -> None:

@@ -40,6 +40,7 @@ from ..tombstones import Tombstones
 from .assembly import Assembler, check_length
 from .decode.options import SIBLINGS, SOUND_TRACK
 from .decoding import Decoding, Shell
+from .effort import Effort, effort_of
 from .identities import Identities, cache_miss
 from .identity import item_key, key_salt
 from .prompt import PromptRenderer, Rendered
@@ -65,6 +66,8 @@ class Preprocessor(Actor):
         self._era = ""
         """Of the keys of items: see `key_salt`."""
         self._epochs: dict[str, int] = {}
+        self._pids: dict[str, int] = {}
+        """Of the decode workers, like their epochs."""
         self._count = {"prepared": 0, "failed": 0}
 
     async def on_start(self, config: bytes) -> dict[str, int]:
@@ -76,7 +79,7 @@ class Preprocessor(Actor):
         splicer = Splicer(model.placeholders, tokenizer)
         self._renderer = PromptRenderer(model, tokenizer, splicer, self.config.chat_template, context)
         self._assembler = Assembler(model, splicer, self._renderer, context)
-        shell = Shell(self.send, self._kill, self._excuse, self._later, self._submit, self._fail, self._rendered)
+        shell = Shell(self.send, self._kill, self._excuse, self._later, self._submit, self._fail, self._rendered, self._effort)
         self._decoding = Decoding(self.config, shell)
         return {}
 
@@ -127,7 +130,7 @@ class Preprocessor(Actor):
 
     def on_peer(self, role: str, peer: Peer) -> None:
         if topology.kind_of(role) == topology.DECODE_WORKER:
-            self._epochs[role] = peer.epoch
+            self._epochs[role], self._pids[role] = peer.epoch, peer.pid
             self._decoding.pool.add_worker(role)
             self._decoding.pump()
 
@@ -342,6 +345,9 @@ class Preprocessor(Actor):
 
     def _kill(self, role: str) -> None:
         self.link.send(Kill(role, self._epochs[role]))
+
+    def _effort(self, role: str) -> Effort:
+        return effort_of(self._pids[role], time.monotonic())
 
     def _excuse(self, role: str, epoch: int) -> None:
         self.link.send(Excuse(role, (epoch,)))

@@ -4,10 +4,12 @@ No sockets here: the shell gives it ways to send, to kill, to be called later, a
 """
 
 import itertools
+import logging
 import time
 from asyncio import TimerHandle
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -20,6 +22,7 @@ from ...protocol.request import ChatPrompt, Embeds, PackedEmbeds
 from ...protocol.roles import PreprocessorConfig
 from ...protocol.wire import Message
 from ..quarantine import PROOF, Banned
+from .effort import Effort
 from .guides import KnownGuides
 from .jobs import deadly, overrun, poison, wall_seconds
 from .pool import DecodeTask, Pool
@@ -27,8 +30,13 @@ from .prompt import Rendered
 from .store import NO_ROOM, FeatureEntry, FeatureStore
 from .ticket import Ticket, Waiter
 
-CUT_SECONDS = 0.2
-"""How long a decode that nobody waits for any more may go on."""
+log = logging.getLogger(__name__)
+
+CUT_SECONDS = 0.5
+"""Processor time for which a decode that nobody waits for any more may go on. A successor takes about as much to start, and
+what the worker keeps goes with it."""
+LOOK_AGAIN_SECONDS = 0.05
+"""A timer may come before an answer that was there earlier: before a worker is killed, what it has sent is read."""
 BYTES_GONE = Failure(
     "invalid_request", "The request that brought this item's data has ended; send it with its data.", code="cache_miss"
 )
@@ -50,6 +58,8 @@ class Shell:
     """Ends the ticket, which calls `release`."""
     rendered: Callable[[Ticket, Rendered], None]
     """A ticket's conversation has become tokens."""
+    effort: Callable[[str], Effort]
+    """Of a worker, by role, so far."""
     clock: Callable[[], float] = time.monotonic
     """Seconds."""
 
@@ -65,6 +75,8 @@ class Decoding:
         self._limits = config.media
         self._shell = shell
         self._timers: dict[DecodeTask[Waiter], TimerHandle] = {}
+        self._began: dict[DecodeTask[Waiter], Effort] = {}
+        """Of those that have a timer: what its worker had done before."""
         self._jobs = itertools.count(1)
         self.count = {"decoded": 0, "decode_hits": 0, "worker_kills": 0, "worker_deaths": 0}
 
@@ -139,6 +151,7 @@ class Decoding:
         """Give idle workers what waits."""
         for task in self.pool.start():
             assert task.worker is not None
+            self._began[task] = self._shell.effort(task.worker)
             self._timers[task] = self._later(wall_seconds(task.decode, self._limits), self._overrun, task)
             self._shell.send(task.worker, task.decode)
 
@@ -160,7 +173,8 @@ class Decoding:
             if self.pool.drop(task):
                 self._excuse(task)
             else:
-                self._later(CUT_SECONDS, self._cut, task)
+                assert task.worker is not None
+                self._later(CUT_SECONDS, partial(self._cut, before=self._shell.effort(task.worker)), task)
         elif not any(waiter.item is task.item for waiter in task.waiters):  # whose bytes are read is over
             if task.worker is None:
                 self._repoint(task)
@@ -307,17 +321,29 @@ class Decoding:
         task.ended.clear()
 
     def _overrun(self, task: DecodeTask[Waiter]) -> None:
-        self._kill(task)
+        assert task.worker is not None
+        left = wall_seconds(task.decode, self._limits) - self._shell.effort(task.worker).since(self._began[task]).could_run
+        wait, step = (left, self._overrun) if left > 0 else (0.0, self._end_overrun)
+        self._timers[task] = self._later(max(wait, LOOK_AGAIN_SECONDS), step, task)
+
+    def _end_overrun(self, task: DecodeTask[Waiter]) -> None:
+        self._kill(task, "it takes too long")
         self._end(task, overrun(task.decode, self._limits))
 
-    def _cut(self, task: DecodeTask[Waiter]) -> None:
-        if not task.waiters and task.worker is not None and not task.over:
-            self._kill(task)
+    def _cut(self, task: DecodeTask[Waiter], before: Effort) -> None:
+        if task.waiters or task.worker is None or task.over:
+            return
+        left = CUT_SECONDS - self._shell.effort(task.worker).since(before).ran
+        if left > 0:
+            self._later(max(left, LOOK_AGAIN_SECONDS), partial(self._cut, before=before), task)
+        else:
+            self._kill(task, "nobody waits for it any more")
             self._end(task, Failure("cancelled", "Nobody waits for the item."))
 
-    def _kill(self, task: DecodeTask[Waiter]) -> None:
+    def _kill(self, task: DecodeTask[Waiter], why: str) -> None:
         """The worker stays busy in the books until it is gone."""
         assert task.worker is not None
+        log.warning("%s is ended in the middle of job %d: %s", task.worker, task.decode.job, why)
         self.count["worker_kills"] += 1
         self.pool.doom(task)
         self._shell.kill(task.worker)
@@ -326,6 +352,7 @@ class Decoding:
         return self._shell.later(seconds, lambda: step(task))
 
     def _stop_timer(self, task: DecodeTask[Waiter]) -> None:
+        self._began.pop(task, None)
         timer = self._timers.pop(task, None)
         if timer is not None:
             timer.cancel()

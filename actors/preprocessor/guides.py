@@ -17,7 +17,7 @@ from ...protocol.facts import ModelFacts
 from ...protocol.grammar import GuideError, grammar_of, lark_of, schemas_of
 from ...protocol.guide import Guide, checked
 from ...protocol.tokenizer_file import tokenizer_text
-from ..budget import CpuSpent, cpu_budget
+from ..budget import CpuSpent, within_cpu
 
 REMEMBERED = 1024
 """Verdicts that are kept."""
@@ -78,8 +78,7 @@ class GuideChecker:
         """The guide as the runner wants it: a Lark grammar. Raises RequestError that says what is wrong with it."""
         self.load()
         try:
-            with cpu_budget(CPU_SECONDS):
-                lark = _lark(guide)
+            lark = within_cpu(CPU_SECONDS, lambda: _lark(guide))
         except CpuSpent:
             raise RequestError(TOO_SLOW) from None
         trial = self._try(lark)

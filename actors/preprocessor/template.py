@@ -2,11 +2,10 @@
 
 import json
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import jinja2
 from jinja2 import nodes
@@ -17,8 +16,9 @@ from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
-from ..budget import CpuSpent, cpu_budget
+from ..budget import CpuSpent, within_cpu
 
+T = TypeVar("T")
 ContentFormat = Literal["string", "openai"]
 """Whether a template takes a message's content as a string, or loops over its parts."""
 
@@ -37,13 +37,11 @@ MAX_REPEATED = 1 << 20
 """Length that `*` may give a text or a list in a template."""
 
 
-@contextmanager
-def _limited() -> Iterator[None]:
-    """Raises TemplateTooSlow in the block when its time is over. CPU time, so that a loaded machine changes nothing.
+def _limited(work: Callable[[], T]) -> T:
+    """What `work` makes. Raises TemplateTooSlow when its time is over; CPU time, so that a loaded machine changes nothing.
     Whatever the template's expressions and the functions that they call raise is a TemplateError, or a MemoryError."""
     try:
-        with cpu_budget(CPU_SECONDS):
-            yield
+        return within_cpu(CPU_SECONDS, work)
     except CpuSpent:
         raise TemplateTooSlow("the template took too long") from None
     except (TemplateError, MemoryError):
@@ -137,8 +135,7 @@ class ChatTemplate:
     """One compiled template. Raises jinja2's TemplateError for one that is no template."""
 
     def __init__(self, source: str) -> None:
-        with _limited():
-            self._compile(source)
+        _limited(lambda: self._compile(source))
 
     def _compile(self, source: str) -> None:
         environment = _environment()
@@ -152,8 +149,7 @@ class ChatTemplate:
         """The template's own words; a token spelled in them is one that it may write."""
 
     def render(self, **variables: Any) -> str:
-        with _limited():
-            return self._template.render(**variables)
+        return _limited(lambda: self._template.render(**variables))
 
 
 @lru_cache(maxsize=16)

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -20,7 +21,7 @@ from ...protocol.request import MediaItem
 from ...protocol.roles import PreprocessorConfig
 from ...protocol.shortage import NO_SPACE, SpaceError, shortage
 from ..blocking import BlockingActor
-from ..budget import BudgetError, CpuSpent, cpu_budget, memory_budget
+from ..budget import BudgetError, CpuSpent, memory_budget, within_cpu
 from ..launch import Launch, give_way
 from .decode.item import ItemDecoder, Made
 from .guides import GUIDE_MEMORY, TOO_LARGE, GuideChecker
@@ -137,8 +138,8 @@ class DecodeWorker(BlockingActor):
         with self._reader.view(blob_of(item.source)) as view:
             data = bytes(view)
         digest = content_digest(self.config.hasher, item.source, data)
-        with cpu_budget(self.config.media.cpu_seconds(item.modality)):
-            made = self._decoder.features(item.modality, item.source, data, job.processor_kwargs, job.io_kwargs)
+        work = partial(self._decoder.features, item.modality, item.source, data, job.processor_kwargs, job.io_kwargs)
+        made = within_cpu(self.config.media.cpu_seconds(item.modality), work)
         key = item_key(digest, item.modality, job.processor_kwargs, job.io_kwargs, job.key_salt)
         return Decoded(
             job=job.job,

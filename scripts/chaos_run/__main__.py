@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import json
 import random
+import shutil
 import tempfile
 import time
 from pathlib import Path
@@ -32,6 +33,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
         campaign = Campaign(Options(model=given.model, seed=seed, calm=calm), Path(folder), say)
         asyncio.run(run(campaign, seconds))
+        if not campaign.report.good:
+            say(f"the server's log is kept in {shutil.copy(campaign.log, tempfile.mkstemp(prefix='chaos-', suffix='.log')[1])}")
     report = campaign.report
     report.minutes = given.minutes
     print(f"\n{report.table()}")

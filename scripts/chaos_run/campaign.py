@@ -69,6 +69,8 @@ class Campaign:
         self.report = Report(self.options.seed, 0.0)
         # A copy: a process that is started anew must find the same weights.
         self._model = self.folder / "model"
+        self.log = self.folder / "engine.log"
+        """Of the server."""
         shutil.copytree(self.options.model, self._model, ignore=shutil.ignore_patterns("media"))
         self._struck = Counter[str]()
         """By role, in the engine of the moment."""
@@ -88,7 +90,7 @@ class Campaign:
         options = self.options
         async with AsyncExitStack() as stack:
             media = await stack.enter_async_context(media_server(options.seed))
-            server = await stack.enter_async_context(served(self._model, self.folder / "engine.log"))
+            server = await stack.enter_async_context(served(self._model, self.log))
             self.say(f"served at {server.url}, run directory {server.run_dir}")
             llm = await stack.enter_async_context(AsyncLLM(run_dir=server.run_dir))
             http = await stack.enter_async_context(aiohttp.ClientSession(server.url, connector=aiohttp.TCPConnector(limit=0)))

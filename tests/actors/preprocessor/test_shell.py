@@ -1,6 +1,7 @@
 """The shell: what it asks of workers, what it sends where, and that nothing stays when a request is over."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from thespis.actors.launch import Launch
 from thespis.actors.preprocessor import jobs
 from thespis.actors.preprocessor.actor import Preprocessor
+from thespis.actors.preprocessor.effort import Effort
 from thespis.actors.preprocessor.identity import content_digest, item_key
 from thespis.gpu_runtime import processing
 from thespis.protocol.blobs import Arena, BlobRef
@@ -415,16 +417,82 @@ async def test_an_end_that_comes_before_its_request(stage: Stage) -> None:
     assert stage.sent.of(MediaRead) == [MediaRead("late", 0)]
 
 
-async def test_a_decode_that_nobody_waits_for_is_cut(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+class Machine:
+    """What the kernel tells of the worker, which is as the test says: time passes for it a hundred times as fast."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.began = time.monotonic()
+        self.busy, self.waits = 0.0, 0.0
+        """Shares of time in which it runs, and in which it has no processor."""
+        monkeypatch.setattr("thespis.actors.preprocessor.actor.effort_of", self.effort)
+        monkeypatch.setattr("thespis.actors.preprocessor.decoding.LOOK_AGAIN_SECONDS", 0.005)
+
+    def effort(self, pid: int, now: float) -> Effort:
+        passed = 100 * (now - self.began)
+        return Effort(passed, self.busy * passed, self.waits * passed)
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    return Machine(monkeypatch)
+
+
+async def test_a_decode_that_nobody_waits_for_is_cut(
+    stage: Stage, machine: Machine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr("thespis.actors.preprocessor.decoding.CUT_SECONDS", 0.02)
+    machine.busy = 1.0
     stage.prepare("a", stage.picture(1))
     stage.actor.on_end(("a",))
     await asyncio.sleep(0.1)
     assert stage.to_director == [Kill(W, 1)]
+    assert "nobody waits for it" in caplog.text
     stage.actor.on_gone(Gone(W, 1))
     stage.join(epoch=2)
     assert len(stage.jobs) == 1
     assert stage.idle
+
+
+async def test_a_worker_that_has_no_processor_is_not_killed_since_a_caller_left(
+    stage: Stage, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("thespis.actors.preprocessor.decoding.CUT_SECONDS", 0.02)
+    machine.busy, machine.waits = 0.0, 1.0
+    stage.prepare("a", stage.picture(1))
+    stage.actor.on_end(("a",))
+    await asyncio.sleep(0.1)
+    assert stage.to_director == []
+    stage.answer(stage.jobs[0])
+    await asyncio.sleep(0.05)
+    assert stage.to_director == []
+    assert stage.idle
+
+
+@pytest.mark.parametrize(("waits", "killed"), [(0.0, True), (0.5, True), (1.0, False)])
+async def test_an_items_time_is_what_its_worker_could_have_used(
+    stage: Stage, machine: Machine, monkeypatch: pytest.MonkeyPatch, waits: float, killed: bool
+) -> None:
+    monkeypatch.setattr("thespis.actors.preprocessor.decoding.wall_seconds", lambda *_: 0.02)
+    machine.waits = waits
+    stage.prepare("a", stage.picture(1))
+    await asyncio.sleep(0.15)
+    assert stage.to_director == ([Kill(W, 1)] if killed else [])
+    if not killed:
+        stage.answer(stage.jobs[0])
+    assert [failure.code for failure in stage.failures().values()] == (["decode_timeout"] if killed else [])
+
+
+async def test_an_answer_that_was_there_before_its_worker_was_too_late_is_read(
+    stage: Stage, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Timers come first after a pause of this process, then what lies in its sockets."""
+    monkeypatch.setattr("thespis.actors.preprocessor.decoding.wall_seconds", lambda *_: 0.02)
+    stage.prepare("a", stage.picture(1))
+    asyncio.get_running_loop().call_later(0.021, stage.answer, stage.jobs[0])
+    time.sleep(0.05)
+    await asyncio.sleep(0.1)
+    assert stage.to_director == []
+    assert stage.sent.of(Submit)[0].prepared.id == "a"
 
 
 async def test_a_higher_attempt_replaces_a_lower_one(stage: Stage) -> None:
