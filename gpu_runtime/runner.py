@@ -11,7 +11,6 @@ import torch
 from ..protocol.blobs import BlobError, BlobRef
 from ..protocol.edges.gpu_runner_to_scheduler import PromptLogprobs, Sampled, SequenceFault, StepResult
 from ..protocol.edges.scheduler_to_gpu_runner import Embed, NewSequence, StepPlan, Work
-from ..protocol.errors import EngineError
 from ..protocol.roles import RunnerConfig
 from .adapter.step import StepInputs
 from .attention.paged import PagedAttention
@@ -22,10 +21,11 @@ from .guiding import Guides
 from .kv_pool import KvPool
 from .language_model import load_language_model
 from .logprobs import AT_ONCE, token_logprobs
-from .memory import blocks_that_fit
+from .memory import room_that_fits
 from .overlay import Rows, find_spans, lay_over, place
 from .sampling import SamplerState, choose, chosen_logprobs
 from .sequences import RunnerSequence, SequenceTable
+from .state_pool import RecurrentStep, StatePool
 from .unrunnable import Unrunnable
 
 log = logging.getLogger(__name__)
@@ -50,15 +50,13 @@ class Runner:
         self._facts = config.model
         self._beyond = {facts.embed_token_id for facts in self._facts.placeholders.values()}
         """Ids that a prompt may hold although the vocabulary may not."""
-        if self._facts.recurrent:
-            raise EngineError(
-                f"Models of type {self._facts.model_type!r} keep a state beside keys and values, which is not built."
-            )
         self._model = load_language_model(self._facts, self._dtype, self._device, fused)
-        self.num_blocks = config.num_blocks or blocks_that_fit(config, self._dtype)
-        tables = self._facts.tables
-        blocks = (self.num_blocks,) * len(tables)
-        self._pool = KvPool(tables, blocks, config.block_size, self._dtype, self._device)
+        self.room = config.room or room_that_fits(config, self._dtype)
+        blocks = self.room.blocks
+        self._pool = KvPool(self._facts.tables, blocks, config.block_size, self._dtype, self._device)
+        self._states: StatePool | None = None
+        if self._facts.recurrent:
+            self._states = StatePool(self._facts.recurrent, self.room.states, self._dtype, self._device)
         self._at_once = self._pool.blocks_in(CPU_CACHE_BYTES if self._device.type == "cpu" else None)
         """By table: blocks that decode rows gather at once."""
         self._attention = PagedAttention(self._pool, self._facts.span_layers)
@@ -100,6 +98,7 @@ class Runner:
             self._fault_non_finite(batch, hidden, faults)
             prompt = self._prompt_logprobs(batch, hidden, faults)
             sampled = self._sample(batch, hidden, faults)
+            self._keep_states(batch, faults)
         for seq, text in faults.items():
             known = self._table.get(seq)
             if known is not None:
@@ -131,8 +130,18 @@ class Runner:
         )
         delta = new.position_delta if planes is not None else 0
         self._table.add(
-            new.seq, new.token_ids, new.prompt_tokens, planes, delta, sampler, [new.block_table] * len(self._pool.tables)
+            new.seq, new.token_ids, new.prompt_tokens, planes, delta, sampler, new.block_tables, self._open_state(new)
         )
+
+    def _open_state(self, new: NewSequence) -> int:
+        """The slot of its states, which hold those of the beginning that it goes on from."""
+        if self._states is None:
+            return 0
+        if not (0 < new.state < self._states.slots and 0 <= new.state_from < self._states.slots):
+            raise Unrunnable("it has no place for its states.")
+        if new.state_from:
+            self._states.copy(new.state_from, new.state)
+        return new.state
 
     def _admit(self, works: Sequence[Work], faults: dict[int, str]) -> list[tuple[Work, RunnerSequence]]:
         """The works that can be computed. The others are faults: said once per work, never a crash."""
@@ -154,13 +163,13 @@ class Runner:
         row, end = sequence.row, work.start + work.count
         if work.new_blocks:
             try:
-                self._table.append_blocks(row, [work.new_blocks] * len(self._pool.tables))
+                self._table.append_blocks(row, work.new_blocks)
             except Unrunnable as error:
                 return f"{CANNOT_RUN}: {error}"
         length = int(self._table.lengths[row])
         if work.start < 0 or work.count < 1 or end > length or (work.sample and end != length):
             return "The plan asks for tokens that the sequence does not have."
-        if end > self._table.capacity(row) * self._block_size:
+        if end > self._table.capacities[row] * self._block_size:
             return "The plan gives the sequence too few blocks."
         return None
 
@@ -197,7 +206,19 @@ class Runner:
         x = self._model.embed(tokens)
         items = lay_over(x, placed)
         positions = torch.from_numpy(batch.positions).to(self._device)
-        return self._model.decoder(StepInputs(tokens, x, positions, batch.lengths, items), self._attention)
+        recurrent = None if self._states is None else self._recurrent(batch, self._states)
+        inputs = StepInputs(tokens, x, positions, batch.lengths, items, recurrent)
+        return self._model.decoder(inputs, self._attention)
+
+    def _recurrent(self, batch: Batch, pool: StatePool) -> RecurrentStep:
+        slots = torch.tensor([sequence.state for sequence in batch.sequences], device=self._device)
+        return RecurrentStep(pool, slots, batch.offsets, batch.starts == 0)
+
+    def _keep_states(self, batch: Batch, faults: dict[int, str]) -> None:
+        """Copy the states that others may go on from."""
+        for work, sequence in zip(batch.works, batch.sequences, strict=True):
+            if self._states is not None and 0 < work.snapshot < self._states.slots and work.seq not in faults:
+                self._states.copy(sequence.state, work.snapshot)
 
     def _layouts(self, batch: Batch, spans: Ints | None) -> list[StepLayout]:
         """Of each table."""
@@ -223,6 +244,8 @@ class Runner:
                 faults[work.seq] = "The model computed a number that is not finite for this request."
                 for table, slots in enumerate(batch.slots[:, part]):
                     self._pool.clear(table, torch.from_numpy(slots).to(self._device))
+                if self._states is not None:
+                    self._states.clear([batch.sequences[index].state])
 
     def _sample(self, batch: Batch, hidden: torch.Tensor, faults: dict[int, str]) -> tuple[Sampled, ...]:
         chosen = [i for i, work in enumerate(batch.works) if work.sample and work.seq not in faults]

@@ -13,12 +13,16 @@ from .unrunnable import Unrunnable
 class RunnerSequence:
     """What belongs to one sequence beside its row of the arrays."""
 
-    def __init__(self, row: int, prompt_tokens: int, planes: NDArray[np.int32] | None, sampler: SamplerState) -> None:
+    def __init__(
+        self, row: int, prompt_tokens: int, planes: NDArray[np.int32] | None, sampler: SamplerState, state: int
+    ) -> None:
         self.row = row
         self.prompt_tokens = prompt_tokens
         self.planes = planes
         """Rotary positions of the prompt [planes, prompt_tokens]; None: 0, 1, 2 ..."""
         self.sampler = sampler
+        self.state = state
+        """The slot of its recurrent states; 0: the model has none."""
         self.fault: str | None = None
         """Why it is not computed any more; its state stays until the scheduler drops it."""
 
@@ -43,6 +47,8 @@ class SequenceTable:
         self.blocks = np.full((len(blocks), rows, self._max_blocks), PADDING, dtype=np.int32)
         """By table: blocks by position // block size; unused places name the padding block."""
         self.block_counts = np.zeros((len(blocks), rows), dtype=np.int64)
+        self.capacities = np.zeros(rows, dtype=np.int64)
+        """Blocks that a sequence has in every table; a model without tables needs none."""
 
     def __len__(self) -> int:
         return len(self._known)
@@ -59,6 +65,7 @@ class SequenceTable:
         delta: int,
         sampler: SamplerState,
         blocks: Sequence[Sequence[int]],
+        state: int = 0,
     ) -> None:
         """Replaces a sequence of the same number. Raises Unrunnable where it does not fit."""
         if len(token_ids) > self._max_tokens:
@@ -67,7 +74,7 @@ class SequenceTable:
         if not self._free:
             self._double()
         row = self._free.pop()
-        self._known[seq] = RunnerSequence(row, prompt_tokens, planes, sampler)
+        self._known[seq] = RunnerSequence(row, prompt_tokens, planes, sampler, state)
         self.tokens[row, : len(token_ids)] = token_ids
         self.lengths[row] = len(token_ids)
         self.deltas[row] = delta
@@ -86,10 +93,7 @@ class SequenceTable:
                 raise Unrunnable("it has a block outside the cache.")
             self.blocks[table, row, first : first + len(more)] = more
             self.block_counts[table, row] = first + len(more)
-
-    def capacity(self, row: int) -> int:
-        """Blocks that it has in every table; a model without tables needs none."""
-        return int(self.block_counts[:, row].min(initial=self._max_blocks))
+        self.capacities[row] = self.block_counts[:, row].min(initial=self._max_blocks)
 
     def append_token(self, row: int, token: int) -> None:
         """A token past the context is not kept: the scheduler ends the sequence there."""
@@ -118,4 +122,5 @@ class SequenceTable:
         self.extents = np.concatenate((self.extents, np.zeros_like(self.extents)))
         self.blocks = np.concatenate((self.blocks, np.full_like(self.blocks, PADDING)), axis=1)
         self.block_counts = np.concatenate((self.block_counts, np.zeros_like(self.block_counts)), axis=1)
+        self.capacities = np.concatenate((self.capacities, np.zeros_like(self.capacities)))
         self._free = list(range(2 * rows - 1, rows - 1, -1))

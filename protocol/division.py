@@ -27,6 +27,7 @@ from .roles import (
     RunnerConfig,
     SchedulerConfig,
 )
+from .room import Room, Shape, bytes_for, context_in, divide_room
 from .topology import (
     CLIENT,
     DECODE_WORKER,
@@ -70,8 +71,8 @@ class _Sizes(NamedTuple):
     dtype: str
     context: int
     """Tokens."""
-    num_blocks: int
-    """Of the KV cache; 0: the runner measures."""
+    room: Room | None
+    """None: the runner measures."""
     runner_threads: int
     encoder_threads: int
 
@@ -170,17 +171,17 @@ def _sizes(engine: EngineConfig, model: ModelFacts, cuda: bool, memory: int | No
     cores = max(1, len(os.sched_getaffinity(0)))
     runner_threads = engine.runner_threads or max(1, cores // 2)
     encoder_threads = engine.encoder_threads or max(1, cores - runner_threads)
-    unfilled = _Sizes(device, dtype, context, 0, runner_threads, encoder_threads)
-    return unfilled._replace(num_blocks=_num_blocks(engine, model, unfilled))
+    unfilled = _Sizes(device, dtype, context, None, runner_threads, encoder_threads)
+    return unfilled._replace(room=_room(engine, model, unfilled))
 
 
 def _context_that_fits(engine: EngineConfig, model: ModelFacts, itemsize: int, memory: int | None) -> int:
     """The model's own, unless one sequence of it takes more than half of what the weights leave of the memory."""
-    per_token = model.kv_bytes(itemsize)
-    if memory is None or engine.kv_cache_gb is not None or not per_token:
+    if memory is None or engine.kv_cache_gb is not None:
         return model.context
-    fitting = (memory - weights_in_memory(model, itemsize)) // 2 // per_token // engine.block_size * engine.block_size
-    return model.context if fitting < LEAST_CONTEXT else min(model.context, fitting)
+    left = (memory - weights_in_memory(model, itemsize)) // 2
+    fitting = context_in(left, model, itemsize, _shape(engine, model.context))
+    return model.context if fitting < LEAST_CONTEXT else fitting
 
 
 def weights_in_memory(model: ModelFacts, itemsize: int) -> int:
@@ -188,20 +189,25 @@ def weights_in_memory(model: ModelFacts, itemsize: int) -> int:
     return model.parameters * itemsize
 
 
-def _num_blocks(engine: EngineConfig, model: ModelFacts, sizes: _Sizes) -> int:
-    block_bytes = engine.block_size * model.kv_bytes(sizes.itemsize)
-    if not block_bytes:
-        raise EngineError(f"Models of type {model.model_type!r} keep no keys and values of their tokens, which is not built.")
-    per_sequence = -(-sizes.context // engine.block_size)
-    if engine.kv_cache_gb is not None:
-        blocks = _bytes(engine.kv_cache_gb) // block_bytes
-    elif sizes.device == "cpu":
-        blocks = min(per_sequence * engine.max_num_seqs, max(per_sequence, GIB // block_bytes)) + 1
-    else:
-        blocks = 0
-    if sizes.device == "cpu" and blocks < 2:
-        raise EngineError(f"kv_cache_gb={engine.kv_cache_gb} holds less than two blocks of {block_bytes} bytes.")
-    return blocks
+def _room(engine: EngineConfig, model: ModelFacts, sizes: _Sizes) -> Room | None:
+    if not model.kv_groups and not model.recurrent:
+        raise EngineError(f"Models of type {model.model_type!r} keep nothing of their tokens, which is not built.")
+    shape, itemsize = _shape(engine, sizes.context), sizes.itemsize
+    if engine.kv_cache_gb is None:
+        if sizes.device != "cpu":
+            return None
+        wanted = max(GIB, bytes_for(model, itemsize, shape))
+        return divide_room(min(wanted, bytes_for(model, itemsize, shape, shape.sequences)), model, itemsize, shape)
+    given = _bytes(engine.kv_cache_gb)
+    room = divide_room(given, model, itemsize, shape)
+    if room.nbytes(model, itemsize, engine.block_size) > given or 1 in room.blocks:
+        least = bytes_for(model, itemsize, msgspec.structs.replace(shape, context=1))
+        raise EngineError(f"kv_cache_gb={engine.kv_cache_gb} is too little: a single block takes {least} bytes.")
+    return room
+
+
+def _shape(engine: EngineConfig, context: int) -> Shape:
+    return Shape(engine.block_size, context, engine.max_num_seqs, engine.max_num_batched_tokens)
 
 
 def _encoded(limits: dict[str, Any]) -> tuple[Modality, ...]:
@@ -239,7 +245,8 @@ def _scheduler(engine: EngineConfig, model: ModelFacts, sizes: _Sizes) -> Schedu
         max_model_len=sizes.context,
         attention_even=ATTENTION_EVEN * model.hidden,
         block_size=engine.block_size,
-        num_blocks=sizes.num_blocks,
+        windows=tuple(table.window for table in model.tables),
+        room=sizes.room,
         prefix_caching=engine.enable_prefix_caching,
         rope_bound=model.rope_bound,
         hidden_bytes=model.embed_width * sizes.itemsize,
@@ -254,7 +261,7 @@ def _runner(engine: EngineConfig, model: ModelFacts, sizes: _Sizes) -> RunnerCon
         device=sizes.device,
         threads=sizes.runner_threads,
         block_size=engine.block_size,
-        num_blocks=sizes.num_blocks,
+        room=sizes.room,
         max_num_seqs=engine.max_num_seqs,
         max_batched_tokens=engine.max_num_batched_tokens,
         max_model_len=sizes.context,

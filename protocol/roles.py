@@ -7,6 +7,7 @@ import msgspec
 from .config import EngineConfig, ServerConfig
 from .facts import ModelFacts
 from .request import MODALITIES, Modality
+from .room import Room
 
 
 class FactsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -99,8 +100,10 @@ class SchedulerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     attention_even: int
     """Position at which a token's attention costs as much as all else of it."""
     block_size: int
-    num_blocks: int
-    """KV blocks; 0: as many as the runner reports in its Ready."""
+    windows: tuple[int | None, ...]
+    """Of the model's block tables: tokens that their layers look back; None: all."""
+    room: Room | None
+    """None: as the runner reports in its Ready."""
     prefix_caching: bool
     rope_bound: int | None
     """Tokens: longer prompts share their beginnings with those of their own length alone."""
@@ -116,8 +119,8 @@ class RunnerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     device: str
     threads: int
     block_size: int
-    num_blocks: int
-    """0: as many as fit in the GPU's memory."""
+    room: Room | None
+    """None: as much as fits in the GPU's memory."""
     max_num_seqs: int
     max_batched_tokens: int
     max_model_len: int

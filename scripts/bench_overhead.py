@@ -68,9 +68,9 @@ def one_round(runner: Runner, url: str) -> dict[str, float]:
 def bare(runner: Runner) -> tuple[float, float]:
     """The median and the mean step of a decode loop over one sequence, in milliseconds."""
     runner.reset()
-    blocks = tuple(range(-(-(PROMPT + NEW) // 16) + 1))
+    blocks = tuple(range(1, -(-(PROMPT + NEW) // 16) + 2))
     prompt = tuple(i * 7 % 256 for i in range(PROMPT))
-    sequence = NewSequence(0, prompt, PROMPT, None, 0, SamplingParams(temperature=0.0, seed=0), 0, (), blocks)
+    sequence = NewSequence(0, prompt, PROMPT, None, 0, SamplingParams(temperature=0.0, seed=0), 0, (), (blocks,))
     runner.execute(StepPlan(0, (sequence,), (Work(0, 0, PROMPT, True),), (), ()), no_blobs)
     taken: list[float] = []
     for step in range(NEW - 1):

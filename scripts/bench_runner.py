@@ -75,7 +75,7 @@ def _measure(
             sampling,
             0,
             (),
-            tuple(range(seq * per, (seq + 1) * per)),
+            (tuple(range(1 + seq * per, 1 + (seq + 1) * per)),) * len(runner.room.blocks),
         )
         for seq in range(count)
     )

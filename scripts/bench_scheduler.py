@@ -15,6 +15,7 @@ from thespis.actors.scheduler.scheduler import Scheduler
 from thespis.protocol.edges.gpu_runner_to_scheduler import GpuRunnerToScheduler, Sampled, StepResult
 from thespis.protocol.prepared import Prepared
 from thespis.protocol.roles import SchedulerConfig
+from thespis.protocol.room import Room
 from thespis.protocol.sampling import SamplingParams
 from thespis.protocol.wire import Decoder, encode
 
@@ -38,20 +39,22 @@ def request(index: int, max_tokens: int) -> Prepared:
 
 def measure(sequences: int, steps: int, waiting: int) -> dict[str, float]:
     """One step in flight while the next is planned, as in the engine; medians over `steps` steps."""
+    room = Room(((sequences + waiting) * (steps + 64) // 16 + 64,))
     config = SchedulerConfig(
         max_num_seqs=sequences,
         max_batched_tokens=512,
         max_model_len=1 << 20,
         attention_even=1 << 20,
         block_size=16,
-        num_blocks=(sequences + waiting) * (steps + 64) // 16 + 64,
+        windows=(None,),
+        room=room,
         prefix_caching=True,
         rope_bound=None,
         hidden_bytes=4,
         store_bytes=1 << 20,
     )
     policy = Scheduler(config)
-    policy.runner_joined(config.num_blocks)
+    policy.runner_joined(room)
     for index in range(sequences + waiting):
         policy.submit(request(index, steps), 0.0)
     answers: Decoder[StepResult] = Decoder(GpuRunnerToScheduler)

@@ -56,10 +56,10 @@ def refuse_impossible(config: EngineConfig, machine: Machine) -> None:
 
 def refuse_too_large(config: EngineConfig, runner: RunnerConfig, memory: int) -> None:
     """The KV cache and the weights are taken at once and whole. Raises EngineError where they are more than `memory` bytes."""
-    if runner.device != "cpu":
+    if runner.device != "cpu" or runner.room is None:
         return
     itemsize = 4 if runner.dtype == "float32" else 2
-    cache = runner.num_blocks * config.block_size * runner.model.kv_bytes(itemsize)
+    cache = runner.room.nbytes(runner.model, itemsize, config.block_size)
     weights = weights_in_memory(runner.model, itemsize)
     if weights > memory:
         advice = "choose dtype='bfloat16'" if itemsize == 4 and weights < 2 * memory else "choose a smaller model"

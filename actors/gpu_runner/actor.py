@@ -32,7 +32,7 @@ class GpuRunner(BlockingActor):
 
     def on_start(self, config: bytes) -> dict[str, int]:
         self._runner = Runner(msgspec.json.decode(config, type=RunnerConfig))
-        return {"num_blocks": self._runner.num_blocks}
+        return self._runner.room.as_notes()
 
     def on_stop(self) -> None:
         self._blobs.close()

@@ -18,6 +18,7 @@ from ...protocol.edges.preprocessor_to_scheduler import Submit
 from ...protocol.edges.scheduler_to_client import SchedulerToClient
 from ...protocol.edges.scheduler_to_gpu_runner import Reset
 from ...protocol.roles import SchedulerConfig
+from ...protocol.room import Room
 from ...protocol.topology import DETOKENIZER, ENCODER_CACHE, GPU_RUNNER, kind_of
 from ..actor import Actor, run
 from ..launch import Launch
@@ -66,7 +67,7 @@ class SchedulerActor(Actor):
         match role:
             case topology.GPU_RUNNER:
                 self.send(GPU_RUNNER, Reset())
-                self.policy.runner_joined(self.policy.config.num_blocks or peer.notes["num_blocks"])
+                self.policy.runner_joined(self.policy.config.room or Room.from_notes(peer.notes))
             case topology.DETOKENIZER:
                 self.policy.detokenizer_joined()
             case topology.ENCODER_CACHE:

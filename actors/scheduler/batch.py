@@ -1,15 +1,16 @@
-"""Who waits, who runs, who is leaving; and the blocks they hold. Sequences change place here and nowhere else."""
+"""Who waits, who runs, who is leaving; and what they hold. Sequences change place here and nowhere else."""
 
 import sys
 from bisect import insort
 from operator import attrgetter
 
-from .blocks import BlockPool
+from .books import Books, Hit, Holding
 from .media import Embeddings
 from .outbox import Tally
 from .sequence import Place, Sequence
 
 by_order = attrgetter("order")
+NOTHING = Hit()
 NEVER = sys.maxsize
 """As `Sequence.published`: none of its blocks is shared any more."""
 
@@ -17,12 +18,14 @@ NEVER = sys.maxsize
 class Batch:
     """The places of all sequences. `waiting` and `running` are in order; the last of `running` is the youngest."""
 
-    def __init__(self, media: Embeddings, tally: Tally, prefix_caching: bool) -> None:
+    def __init__(self, media: Embeddings, tally: Tally, prefix_caching: bool, step: int) -> None:
+        """`step`: tokens computed in one, at most."""
         self._media = media
         self._tally = tally
         self._caching = prefix_caching
+        self._step = step
         self._number = 0
-        self.pool: BlockPool | None = None
+        self.books: Books | None = None
         """None while there is no runner."""
         self.waiting: list[Sequence] = []
         self.running: list[Sequence] = []
@@ -35,30 +38,25 @@ class Batch:
         seq.place = Place.WAITING
         insort(self.waiting, seq, key=by_order)
 
-    def hit(self, seq: Sequence) -> list[int]:
-        """The cached blocks a waiting sequence may begin with. At least its last token is left to compute."""
-        pool = self.pool
-        if pool is None or not self._caching or seq.wants_scores:
-            return []
+    def hit(self, seq: Sequence) -> Hit:
+        """What a waiting sequence may begin with. At least its last token is left to compute."""
+        books = self.books
+        if books is None or not self._caching or seq.wants_scores:
+            return NOTHING
         seq.chain.extend(seq.prompt, seq.output, seq.known)
-        found = pool.match(seq.chain.hashes[: (seq.known - 1) // pool.block_size])
-        tokens = len(found) * pool.block_size
-        for placed in reversed(seq.request.spans):
-            if not placed.item.splittable and placed.start < tokens < placed.end:
-                tokens = placed.start // pool.block_size * pool.block_size
-        return found[: tokens // pool.block_size]
+        return books.find(seq.chain.hashes[: (seq.known - 1) // books.block_size], seq.may_end)
 
-    def admit(self, seq: Sequence, hit: list[int]) -> bool:
-        """Into the batch, with blocks for all its known tokens; False where they are not to be had."""
-        pool = self.pool
-        assert pool is not None
-        fresh = pool.blocks_for(seq.known) - len(hit)
-        if not pool.has_room(hit, fresh):
+    def admit(self, seq: Sequence, hit: Hit) -> bool:
+        """Into the batch, with room for all its known tokens, or the next of them; False where it is not to be had."""
+        books = self.books
+        assert books is not None
+        holding = books.open(hit, seq.known, self._step)
+        if holding is None:
             return False
-        pool.share(hit)
-        seq.blocks = hit + pool.take(fresh)
-        seq.planned = len(hit) * pool.block_size
-        seq.published = len(hit)
+        seq.holding = holding
+        seq.planned = hit.tokens
+        seq.published = hit.tokens // books.block_size
+        seq.landmarks = self._landmarks(seq, hit, books)
         seq.target = seq.known
         self._number += 1
         seq.number = self._number
@@ -69,45 +67,60 @@ class Batch:
 
     def has_place(self, seq: Sequence) -> bool:
         """Nobody need be preempted for its next token."""
-        pool = self.pool
-        assert pool is not None
-        return seq.planned < len(seq.blocks) * pool.block_size or bool(pool.free)
+        books = self.books
+        assert books is not None
+        return not books.lacks(seq.holding, seq.planned + 1)
 
-    def next_block(self, seq: Sequence) -> tuple[int, ...] | None:
-        """The block that the next token of a decoding sequence needs, () where it has one, None where it must wait a step.
-        Only younger ones are preempted for it, so the first in order always gets through."""
-        pool = self.pool
-        assert pool is not None
-        if seq.planned < len(seq.blocks) * pool.block_size:
+    def _landmarks(self, seq: Sequence, hit: Hit, books: Books) -> tuple[int, ...]:
+        """Where a prefill stops to have its states kept: where it parts from what others began with, and at its end."""
+        if books.states is None or not self._caching:
             return ()
-        while not pool.free:
-            youngest = self.running[-1]
-            if self.leaving or youngest is seq:  # blocks are on their way, or all others are older
-                return None
-            self.preempt(youngest)
-        taken = pool.take(1)
-        seq.blocks += taken
-        return tuple(taken)
+        last = (seq.known - 1) // books.block_size * books.block_size
+        while last and not seq.may_end(last):
+            last -= books.block_size
+        return tuple(sorted({place for place in (hit.known, last) if place > hit.tokens}))
+
+    def victim(self, seq: Sequence) -> Sequence | None:
+        """Whom to preempt for a sequence that lacks blocks; None where it must wait a step. Only younger ones are, so the first
+        in order always gets through."""
+        youngest = self.running[-1]
+        return None if self.leaving or youngest is seq else youngest  # blocks are on their way, or all others are older
+
+    def snapshot(self, seq: Sequence, end: int) -> int:
+        """A slot for the states of a prefill that stops at `end`; 0: they are not to be kept."""
+        books = self.books
+        if books is None or end not in seq.landmarks or seq.published == NEVER:
+            return 0
+        seq.chain.extend(seq.prompt, seq.output, end)
+        return books.snapshot(seq.chain.hashes[end // books.block_size - 1])
+
+    def shelve(self, seq: Sequence, end: int, slot: int, made: bool) -> None:
+        """The step with a snapshot has been answered. `made`: its states are right."""
+        assert self.books is not None
+        made = made and seq.published != NEVER
+        self._tally.snapshots_taken += made
+        self.books.shelve(slot, seq.chain.hashes[end // self.books.block_size - 1] if made else None)
 
     def advance(self, seq: Sequence, end: int) -> None:
-        """Positions up to `end` have been computed and answered: full blocks of them can be shared."""
-        pool = self.pool
-        assert pool is not None
+        """Positions up to `end` have been computed and answered: full blocks of them can be shared, and what lies behind every
+        window goes back."""
+        books = self.books
+        assert books is not None
         if end >= len(seq.prompt):
             seq.prefilled = True
         if seq.holder is not None and end >= seq.media_end:
             self._media.release(seq)
-        full = end // pool.block_size
+        full = end // books.block_size
         if self._caching and full > seq.published:
             seq.chain.extend(seq.prompt, seq.output, end)
-            for index in range(seq.published, full):
-                pool.publish(seq.blocks[index], seq.chain.hashes[index])
+            books.publish(seq.holding, seq.chain.hashes, seq.published, full)
             seq.published = full
+        books.let_go(seq.holding, end)
 
     def forget_prefixes(self) -> None:
         """Empty the prefix cache. What runs goes on and shares nothing any more: all that it makes follows from what it had."""
-        if self.pool is not None:
-            self.pool.forget()
+        if self.books is not None:
+            self.books.forget()
         for seq in self.running + self.leaving:
             seq.published = NEVER
 
@@ -135,13 +148,13 @@ class Batch:
     def settle(self, seq: Sequence) -> None:
         """The last step that touches a leaving sequence has been answered: blocks and embeddings go back."""
         self.leaving.remove(seq)
-        if self.pool is not None:
-            self.pool.give_back(seq.blocks)
+        if self.books is not None:
+            self.books.close(seq.holding)
         self._out(seq)
 
     def lose_runner(self) -> None:
         """No KV, no state, no step in flight is left: whoever ran waits again."""
-        self.pool = None
+        self.books = None
         self.drops.clear()
         for seq in self.running:
             self._tally.preemptions += 1
@@ -153,7 +166,7 @@ class Batch:
             self._out(seq)
 
     def _out(self, seq: Sequence) -> None:
-        seq.blocks = []
+        seq.holding = Holding()
         seq.planned = seq.published = 0
         self._media.release(seq)
         seq.place = Place.OUT

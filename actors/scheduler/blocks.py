@@ -1,6 +1,6 @@
-"""The KV blocks' books: who holds which, and which hold a known beginning of some prompt.
+"""The books of one table's KV blocks: who holds which, and which hold a known beginning of some prompt.
 
-The GPU runner keeps the bytes; here are only numbers. Block 0 is never handed out: the runner writes padding there.
+The GPU runner keeps the bytes; here are only numbers. Block 0 is never handed out: it stands for none.
 """
 
 from collections import OrderedDict
@@ -10,8 +10,7 @@ from collections.abc import Iterable, Sequence
 class BlockPool:
     """Reference counts, the prefix cache, and the order in which free cached blocks are given up (least recently used)."""
 
-    def __init__(self, num_blocks: int, block_size: int) -> None:
-        self.block_size = block_size
+    def __init__(self, num_blocks: int) -> None:
         self.total = num_blocks - 1
         """Blocks that can be handed out."""
         self._refs = [0] * num_blocks
@@ -31,18 +30,17 @@ class BlockPool:
     def used(self) -> int:
         return self.total - self.free
 
-    def blocks_for(self, tokens: int) -> int:
-        return -(-tokens // self.block_size)
+    @property
+    def cached(self) -> int:
+        """Blocks whose content can be found, in use or not."""
+        return len(self._cached)
 
-    def match(self, hashes: Sequence[bytes]) -> list[int]:
-        """The blocks that hold the longest cached beginning of a chain of hashes. They are not taken by this."""
-        found: list[int] = []
-        for digest in hashes:
-            block = self._cached.get(digest)
-            if block is None:
-                break
-            found.append(block)
-        return found
+    def find(self, digest: bytes) -> int:
+        """The block with this content, 0 where there is none. It is not taken by this."""
+        return self._cached.get(digest, 0)
+
+    def find_all(self, hashes: Iterable[bytes]) -> list[int]:
+        return [self._cached.get(digest, 0) for digest in hashes]
 
     def has_room(self, hit: Iterable[int], fresh: int) -> bool:
         """Whether `fresh` new blocks can be had beside those of a prefix hit, some of which may be free themselves."""
@@ -84,8 +82,14 @@ class BlockPool:
         self._cached.clear()
         self._hashes = [None] * len(self._hashes)
 
-    def give_back(self, blocks: Sequence[int]) -> None:
-        """Hold these once less. The end of a prompt is given up before its beginning."""
+    def give_back(self, blocks: Sequence[int], soon: bool = False) -> None:
+        """Hold these once less. The end of a prompt is given up before its beginning.
+
+        `soon`: they are the next to be given up, the last of them first: what a long prompt leaves behind makes room for the
+        rest of it, and not what others will come back for.
+        """
+        if soon:
+            blocks = blocks[::-1]
         for block in reversed(blocks):
             self._refs[block] -= 1
             assert self._refs[block] >= 0
@@ -95,3 +99,5 @@ class BlockPool:
                 self._blank.append(block)
             else:
                 self._idle[block] = None
+                if soon:
+                    self._idle.move_to_end(block, last=False)

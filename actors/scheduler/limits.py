@@ -11,16 +11,17 @@ def resolve_max_tokens(prepared: Prepared, config: SchedulerConfig) -> int:
     return wanted if wanted is not None else config.max_model_len - len(prepared.token_ids)
 
 
-def refusal(prepared: Prepared, config: SchedulerConfig, usable_blocks: int | None) -> Failure | None:
-    """Why this request can never fit, or None. `usable_blocks`: None while the runner has not said."""
+def refusal(prepared: Prepared, config: SchedulerConfig, longest: int | None) -> Failure | None:
+    """Why this request can never fit, or None. `longest`: tokens of one sequence that the KV cache holds; None while the runner
+    has not said."""
     prompt = len(prepared.token_ids)
     if not prompt:
         return Failure("invalid_request", "The prompt is empty.")
     wanted = max(1, resolve_max_tokens(prepared, config))
     if prompt + wanted > config.max_model_len:
         return _too_long(prompt, wanted, config.max_model_len, "the model's context")
-    if usable_blocks is not None and prompt + wanted - 1 > usable_blocks * config.block_size:
-        return _too_long(prompt, wanted, usable_blocks * config.block_size + 1, "the KV cache")
+    if longest is not None and prompt + wanted - 1 > longest:
+        return _too_long(prompt, wanted, longest + 1, "the KV cache")
     rows = sum({item.key: item.rows for item in prepared.items}.values())
     if rows * config.hidden_bytes > config.store_bytes:
         return Failure(

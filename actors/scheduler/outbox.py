@@ -43,6 +43,10 @@ class Tally:
     """What they found there."""
     recompute_hit_tokens: int = 0
     """What preempted sequences found of themselves."""
+    snapshots_taken: int = 0
+    """Recurrent states kept at the ends of beginnings..."""
+    snapshot_hits: int = 0
+    """... and sequences that went on from one."""
     split_spans: int = 0
     """Media spans prefilled in more than one step."""
     prompt_tokens_computed: int = 0

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from ...protocol.edges.scheduler_to_gpu_runner import Embed, NewSequence, StepPlan, Work
 from ...protocol.roles import SchedulerConfig
 from .batch import Batch
+from .books import Hit
 from .costs import LEAST, Costs, joining
 from .media import Embeddings
 from .outbox import Tally
@@ -24,6 +25,8 @@ class Part(NamedTuple):
     number: int
     end: int
     sample: bool
+    snapshot: int = 0
+    """The slot that its states are copied into; 0: none."""
 
 
 @dataclass(slots=True)
@@ -53,15 +56,34 @@ class Draft:
         self.work: list[Work] = []
         self.embeds: list[Embed] = []
 
-    def add(self, seq: Sequence, count: int, sample: bool, cost: float, blocks: tuple[int, ...] = ()) -> None:
+    def add(
+        self,
+        seq: Sequence,
+        count: int,
+        sample: bool,
+        cost: float,
+        blocks: tuple[tuple[int, ...], ...] = (),
+        snapshot: int = 0,
+    ) -> None:
         start = seq.planned
-        self.work.append(Work(seq.number, start, count, sample, blocks))
-        self.parts.append(Part(seq, seq.number, start + count, sample))
+        self.work.append(Work(seq.number, start, count, sample, blocks, snapshot))
+        self.parts.append(Part(seq, seq.number, start + count, sample, snapshot))
         self.budget -= count
         self.share -= cost
         seq.planned = start + count
         seq.flights += 1
         seq.pending += sample
+
+    def withdraw(self, seq: Sequence) -> None:
+        """Take back the token of a decoding sequence that is to be preempted."""
+        for index, part in enumerate(self.parts):
+            if part.seq is seq:
+                del self.parts[index], self.work[index]
+                self.budget += 1
+                seq.planned -= 1
+                seq.flights -= 1
+                seq.pending -= 1
+                return
 
 
 class Planner:
@@ -108,7 +130,7 @@ class Planner:
                 continue
             yields = seq.gave_way == self._tally.steps and self._media.holders > 0  # else nobody is left to give way to
             if seq.asked is None and not yields and not seq.waits_for_leader():
-                self._media.ask(seq, self._hit_tokens(self._batch.hit(seq)), now)
+                self._media.ask(seq, self._batch.hit(seq).tokens, now)
             asking += seq.holder is not None
             if asking >= MEDIA_AHEAD:
                 return
@@ -124,9 +146,8 @@ class Planner:
             index += 1
             if not _decodes(seq) or seq in late:
                 continue
-            blocks = self._batch.next_block(seq)
+            blocks = self._blocks(seq, seq.planned + 1, draft)
             if blocks is None:
-                draft.starved = True
                 continue
             draft.add(seq, 1, True, self._costs.span(seq.planned, 1) + seq.request.constraining, blocks)
             seq.turn = self._tally.steps
@@ -145,9 +166,11 @@ class Planner:
         return set(costly) - chosen if chosen else set()
 
     def _prefill(self, draft: Draft) -> None:
-        for seq in self._batch.running:
-            if not draft.budget or draft.share <= 0:
-                return
+        running = self._batch.running
+        index = 0
+        while index < len(running) and draft.budget and draft.share > 0:  # preemption may shorten it meanwhile
+            seq = running[index]
+            index += 1
             if seq.planned < seq.target:
                 self._chunk(seq, draft)
 
@@ -159,7 +182,7 @@ class Planner:
             if seq.stalled or seq.waits_for_leader() or not self._may_run(seq) or (seq.request.spans and seq.asked is None):
                 continue
             hit = batch.hit(seq)
-            start = self._hit_tokens(hit)
+            start = hit.tokens
             if seq.request.spans and not self._media.ask(seq, start, now):  # a hit may have gone since it was first asked
                 continue
             if not self._goes_on(seq, start, draft):
@@ -168,8 +191,8 @@ class Planner:
                 return  # in a step that has no other prompt, whatever it costs
             if not batch.admit(seq, hit):
                 return  # a smaller one does not overtake it
-            self._count_hit(seq, start)
-            draft.new.append(_introduce(seq))
+            self._count_hit(seq, hit)
+            draft.new.append(_introduce(seq, hit))
             draft.share -= cost
             if seq.request.started is None:
                 seq.request.started = now
@@ -188,12 +211,15 @@ class Planner:
     def _chunk(self, seq: Sequence, draft: Draft) -> None:
         """As much of a prompt as the budget and its items allow. What must stay whole is only bounded in tokens."""
         start = seq.planned
-        count = min(draft.budget, self._costs.affordable(start, draft.share, seq.wants_scores))
-        end = seq.reach(start, min(seq.target, start + count))
+        limit = min(seq.target, start + min(draft.budget, self._costs.affordable(start, draft.share, seq.wants_scores)))
+        end = seq.reach(start, next((place for place in seq.landmarks if start < place < limit), limit))
         if end == start and seq.whole_span_at(start) <= draft.budget:
             end += seq.whole_span_at(start)
         if end == start:
             self._reserve(seq, start)
+            return
+        blocks = self._blocks(seq, end, draft)
+        if blocks is None:
             return
         for placed in seq.request.spans:
             first, last = max(start, placed.start), min(end, placed.end)
@@ -202,8 +228,25 @@ class Planner:
                 draft.embeds.append(Embed(seq.number, first, last - first, row, seq.ready[placed.item.key]))
                 self._tally.split_spans += first == placed.start and last < placed.end
         self._tally.prompt_tokens_computed += max(0, min(end, len(seq.prompt)) - start)
-        draft.add(seq, end - start, end == seq.target, self._costs.span(start, end - start, seq.wants_scores))
+        cost = self._costs.span(start, end - start, seq.wants_scores)
+        draft.add(seq, end - start, end == seq.target, cost, blocks, self._batch.snapshot(seq, end))
         draft.chunks += 1
+
+    def _blocks(self, seq: Sequence, end: int, draft: Draft) -> tuple[tuple[int, ...], ...] | None:
+        """Those that the positions up to `end` need, () where they are there; None where they are not to be had now."""
+        batch = self._batch
+        books = batch.books
+        assert books is not None
+        if end <= seq.holding.tokens:
+            return ()
+        while books.lacks(seq.holding, end):
+            youngest = batch.victim(seq)
+            if youngest is None:
+                draft.starved = True
+                return None
+            draft.withdraw(youngest)
+            batch.preempt(youngest)
+        return books.extend(seq.holding, end)
 
     def _reserve(self, seq: Sequence, start: int) -> bool:
         """Keep room in the next step for a span that is ready and must stay whole; False where none begins at `start`."""
@@ -234,7 +277,9 @@ class Planner:
         batch.drops.clear()
         return StepPlan(tally.steps, tuple(draft.new), tuple(draft.work), tuple(draft.embeds), drop)
 
-    def _count_hit(self, seq: Sequence, tokens: int) -> None:
+    def _count_hit(self, seq: Sequence, hit: Hit) -> None:
+        tokens = hit.tokens
+        self._tally.snapshot_hits += hit.state > 0
         if seq.joined:
             self._tally.recompute_hit_tokens += tokens
             return
@@ -244,16 +289,12 @@ class Planner:
         if seq.choice == 0:
             seq.request.cached_tokens = min(tokens, len(seq.prompt))
 
-    def _hit_tokens(self, hit: list[int]) -> int:
-        pool = self._batch.pool
-        return len(hit) * pool.block_size if pool is not None else 0
-
 
 def _decodes(seq: Sequence) -> bool:
     return seq.planned >= seq.target and len(seq.output) + seq.pending < seq.request.max_tokens
 
 
-def _introduce(seq: Sequence) -> NewSequence:
+def _introduce(seq: Sequence, hit: Hit) -> NewSequence:
     prepared = seq.request.prepared
     sampling = prepared.sampling
     if sampling.prompt_logprobs is not None and not seq.wants_scores:
@@ -267,5 +308,7 @@ def _introduce(seq: Sequence) -> NewSequence:
         sampling=sampling,
         choice=seq.choice,
         eos_token_ids=prepared.eos_token_ids,
-        block_table=tuple(seq.blocks),
+        block_tables=tuple(tuple(blocks) for blocks in seq.holding.blocks),
+        state=seq.holding.state,
+        state_from=hit.state,
     )

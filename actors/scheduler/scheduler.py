@@ -16,10 +16,11 @@ from ...protocol.edges.scheduler_to_gpu_runner import StepPlan
 from ...protocol.errors import Failure
 from ...protocol.prepared import Prepared
 from ...protocol.roles import SchedulerConfig
+from ...protocol.room import Room
 from ..tombstones import Tombstones
 from .batch import Batch
 from .blame import Blame
-from .blocks import BlockPool
+from .books import Books
 from .costs import constraining
 from .faults import failure_of
 from .finishing import ending
@@ -46,7 +47,7 @@ class Scheduler:
         self.tally = Tally()
         self.config = config
         self.media = Embeddings(self.outbox)
-        self.batch = Batch(self.media, self.tally, config.prefix_caching)
+        self.batch = Batch(self.media, self.tally, config.prefix_caching, config.max_batched_tokens)
         self.planner = Planner(config, self.batch, self.media, self.tally)
         self.requests: dict[str, ScheduledRequest] = {}
         """By id: live ones, and closed ones until they are acknowledged."""
@@ -68,8 +69,7 @@ class Scheduler:
             return
         if known is not None:
             self._drop(known)
-        pool = self.batch.pool
-        refused = refusal(prepared, self.config, pool.total if pool is not None else None) or self.blame.refusal(prepared, now)
+        refused = refusal(prepared, self.config, self._longest()) or self.blame.refusal(prepared, now)
         if refused is not None:
             self.tally.rejected += 1
             self._say(prepared, Rejected(prepared.id, prepared.attempt, refused))
@@ -162,7 +162,7 @@ class Scheduler:
         """The next step, or None where nothing can be computed or enough is on its way."""
         self.isolation.prepare()
         self.planner.ask_ahead(now)
-        if self.batch.pool is None or len(self.flights) >= IN_FLIGHT:
+        if self.batch.books is None or len(self.flights) >= IN_FLIGHT:
             return None
         only = self.planner.only
         if only is not None and any(part.seq.request is not only for flight in self.flights for part in flight.parts):
@@ -187,9 +187,12 @@ class Scheduler:
             seq = part.seq
             seq.flights -= 1
             seq.pending -= part.sample
+            failed = part.number in faulty or (part.sample and part.number not in sampled)
+            if part.snapshot:
+                self.batch.shelve(seq, part.end, part.snapshot, not failed)
             if seq.ended:
                 pass  # it was computed past an end: dropped
-            elif part.number in faulty or (part.sample and part.number not in sampled):
+            elif failed:
                 self._faulted(seq, faulty.get(part.number), flight.orphaned)
             else:
                 self._advance(part, scores.get(part.number))
@@ -212,13 +215,12 @@ class Scheduler:
             self.blame.runner_died(epoch, touched, outside, now)
             self._fail_banned(now)
 
-    def runner_joined(self, num_blocks: int) -> None:
-        """A runner that knows nothing of us, with `num_blocks` of KV."""
+    def runner_joined(self, room: Room) -> None:
+        """A runner that knows nothing of us, with so much room."""
         self.runner_lost()
-        pool = BlockPool(num_blocks, self.config.block_size)
-        self.batch.pool = pool
+        self.batch.books = Books(room, self.config.windows, self.config.block_size)
         for request in {id(seq.request): seq.request for seq in self.batch.waiting}.values():
-            refused = refusal(request.prepared, self.config, pool.total)
+            refused = refusal(request.prepared, self.config, self._longest())
             if refused is not None:
                 self.tally.rejected += 1
                 self._fail(request, refused)
@@ -250,7 +252,7 @@ class Scheduler:
         return said if self._only_told is None else about(self._only_told, said)
 
     def counters(self) -> dict[str, float]:
-        pool = self.batch.pool
+        books = self.batch.books
         return {
             **self.tally.as_dict(),
             "running": len(self.batch.running),
@@ -259,11 +261,15 @@ class Scheduler:
             "suspects": self.blame.suspects,
             "poison": self.blame.refused,
             "embeddings_asked_or_held": self.media.holders,
-            "kv_blocks_used": pool.used if pool is not None else 0,
-            "kv_blocks_total": pool.total if pool is not None else 0,
+            **(books.counters() if books is not None else {"kv_blocks_used": 0, "kv_blocks_total": 0}),
         }
 
     # parts of the above
+
+    def _longest(self) -> int | None:
+        """Tokens of the longest sequence that can be computed; None while there is no runner."""
+        books = self.batch.books
+        return None if books is None else books.longest(self.config.max_batched_tokens)
 
     def _open(self, prepared: Prepared, had: tuple[ChoiceSoFar, ...], now: float) -> ScheduledRequest:
         spans = place_spans(prepared)

@@ -9,6 +9,7 @@ from ...protocol.blobs import BlobRef
 from ...protocol.edges.gpu_runner_to_scheduler import TokenLogprobs
 from ...protocol.edges.scheduler_to_detokenizer import FinishReason, Usage
 from ...protocol.prepared import Item, Prepared, Timing
+from .books import Holding
 from .prefix import HashChain
 
 Order = tuple[int, float, int, int]
@@ -114,7 +115,9 @@ class Sequence:
     # in the batch
     number: int = 0
     """The runner's name for it; a new one each time it joins."""
-    blocks: list[int] = field(default_factory=list)
+    holding: Holding = field(default_factory=Holding)
+    landmarks: tuple[int, ...] = ()
+    """Where its prefill stops to have its recurrent states kept."""
     target: int = 0
     """Tokens known when it joined; up to here it prefills, then it decodes."""
     planned: int = 0
@@ -157,6 +160,10 @@ class Sequence:
     def media_end(self) -> int:
         """One past the last position that takes an embedding."""
         return self.request.spans[-1].end if self.request.spans else 0
+
+    def may_end(self, tokens: int) -> bool:
+        """Whether a beginning of so many tokens, or a step, may end there: not within an item that must stay whole."""
+        return not any(not p.item.splittable and p.start < tokens < p.end for p in self.request.spans)
 
     def waits_for_leader(self) -> bool:
         leader = self.leader

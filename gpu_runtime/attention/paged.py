@@ -47,7 +47,8 @@ class PagedAttention:
         """`layouts`: of each table."""
         self._layouts = layouts
         for shapes, layout in zip(self._shapes, layouts, strict=True):
-            wanted = max((len(part.blocks) for part in (*layout.groups, *layout.chunks)), default=0)
+            lists = [group.blocks for group in layout.groups] + [chunk.blocks for chunk in layout.chunks]
+            wanted = max(map(len, lists), default=0)
             for shape in shapes:
                 kept = self._kept[shape]
                 if wanted > len(kept):

@@ -133,11 +133,10 @@ def lay_out(
     chunks: list[Chunk] = []
     position = singles
     for work in range(singles, len(counts)):
-        end, begin = position + int(counts[work]), int(begins[work])
-        part = blocks[work, begin : ends[work]].astype(np.int64)
-        start = int(starts[work])
+        end, start, before = position + int(counts[work]), int(starts[work]), int(begins[work])
+        read = torch.from_numpy(blocks[work, before : ends[work]].astype(np.int64)).to(device)
         own = None if spans is None or (spans[position:end] < 0).all() else spans[position:end]
-        chunks.append(Chunk(position, end, start, begin * block_size, torch.from_numpy(part).to(device), window, own))
+        chunks.append(Chunk(position, end, start, before * block_size, read, window, own))
         position = end
     return StepLayout(torch.from_numpy(slots).to(device), groups, chunks)
 

@@ -32,7 +32,7 @@ class Ready(Message, frozen=True):
     control: str
     """Endpoint of its control ROUTER."""
     notes: dict[str, int] = msgspec.field(default_factory=dict)
-    """What others need to know of it: the GPU runner's `num_blocks`."""
+    """What others need to know of it: the GPU runner's `Room`."""
 
 
 class Heartbeat(Message, frozen=True):

@@ -22,7 +22,12 @@ class NewSequence(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
     choice: int
     """Index among the request's n; part of the sampling counter (seed, choice, position)."""
     eos_token_ids: tuple[int, ...]
-    block_table: tuple[int, ...]
+    block_tables: tuple[tuple[int, ...], ...]
+    """Of each of the model's tables, by position // block size; 0 where no token to be computed looks."""
+    state: int = 0
+    """The slot of its recurrent states; 0: the model has none."""
+    state_from: int = 0
+    """The slot whose states are copied into it before the step; 0: none, it begins at its first token."""
 
 
 class Work(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
@@ -33,8 +38,10 @@ class Work(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=T
     count: int
     sample: bool
     """True: the last position's logits give the next token. At decode the input is the token last sampled."""
-    new_blocks: tuple[int, ...] = ()
-    """Appended to the block table before the step."""
+    new_blocks: tuple[tuple[int, ...], ...] = ()
+    """Appended to each block table before the step; (): to none."""
+    snapshot: int = 0
+    """The slot that its recurrent states are copied into after the step; 0: none."""
 
 
 class Embed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):

@@ -19,6 +19,7 @@ from thespis.actors.launch import Launch
 from thespis.protocol.edges.gpu_runner_to_scheduler import PromptLogprobs, Sampled, SequenceFault, StepResult, TokenLogprobs
 from thespis.protocol.edges.scheduler_to_gpu_runner import NewSequence, Reset, StepPlan, Work
 from thespis.protocol.roles import RunnerConfig
+from thespis.protocol.room import Room
 from thespis.protocol.sampling import SamplingParams
 
 STEP_SECONDS = float(os.environ.get("FAKE_STEP_SECONDS", "0"))
@@ -78,7 +79,7 @@ class FakeRunner(BlockingActor):
         self._states: dict[int, _State] = {}
         self._steps = 0
         self._rows = 0
-        return {"num_blocks": settings.num_blocks or NUM_BLOCKS}
+        return (settings.room or Room((NUM_BLOCKS,))).as_notes()
 
     def on_message(self, sender: str, message: Any) -> None:
         match message:

@@ -101,6 +101,7 @@ class Running:
     computed: int
     blocks: list[int]
     told: bool = False
+    state: int = 0
 
     @property
     def output(self) -> list[int]:
@@ -114,8 +115,11 @@ class Driver:
         runner.reset()
         self.runner = runner
         self.random = Random(seed)
-        self.free = list(range(1, runner.num_blocks))
+        self._tables = len(runner.room.blocks)
+        self.free = list(range(1, min(runner.room.blocks, default=1)))
+        """Of every table the same."""
         self.random.shuffle(self.free)
+        self.states = list(range(1, runner.room.states))
         self._seqs = 0
         self._steps = 0
         self._dropped: list[int] = []
@@ -136,6 +140,13 @@ class Driver:
     def drop(self, running: Running) -> None:
         self._dropped.append(running.seq)
         self.free[:0] = running.blocks
+        if running.state:
+            self.states.insert(0, running.state)
+
+    def _state(self, running: Running) -> int:
+        if self.states:
+            running.state = self.states.pop()
+        return running.state
 
     def step(
         self,
@@ -149,7 +160,7 @@ class Driver:
         for running, count in works:
             end = running.computed + count
             fresh = []
-            while len(running.blocks) * BLOCK < end:
+            while self._tables and len(running.blocks) * BLOCK < end:
                 fresh.append(self.free.pop())
                 running.blocks.append(fresh[-1])
             if not running.told:
@@ -158,11 +169,11 @@ class Driver:
                 new.append(
                     NewSequence(
                         running.seq, tuple(running.tokens), len(prompt.token_ids), prompt.positions, prompt.delta,
-                        params, choice, eos, tuple(running.blocks),
+                        params, choice, eos, (tuple(running.blocks),) * self._tables, self._state(running),
                     )
                 )  # fmt: skip
                 running.told, fresh = True, []
-            plan.append(Work(running.seq, running.computed, count, end == len(running.tokens), tuple(fresh)))
+            plan.append(Work(running.seq, running.computed, count, end == len(running.tokens), (tuple(fresh),) * self._tables))
             embeds += self._embeds(running, end)
         self._steps += 1
         dropped, self._dropped = tuple(self._dropped), []

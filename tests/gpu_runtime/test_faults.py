@@ -69,7 +69,7 @@ def test_an_unreadable_blob_faults(runner: Runner) -> None:
 @pytest.mark.parametrize("shape", [(2, 64), (3, 32), (3,)])
 def test_an_embedding_of_another_shape_faults(runner: Runner, shape: tuple[int, ...]) -> None:
     runner.reset()
-    new = NewSequence(1, (1, 2, 3, 4), 4, None, 0, GREEDY, 0, (), (0,))
+    new = NewSequence(1, (1, 2, 3, 4), 4, None, 0, GREEDY, 0, (), ((1,),))
     embed = Embed(1, 0, 3, 0, BlobRef("x", 0, "float32", shape))
     result = runner.execute(StepPlan(0, (new,), (Work(1, 0, 4, True),), (embed,), ()), lambda _: memoryview(bytes(768)))
     assert [fault.seq for fault in result.faults] == [1]
@@ -98,7 +98,7 @@ def plan_for(
     positions: bytes | None = None,
     sampling: SamplingParams = GREEDY,
 ) -> StepPlan:
-    new = NewSequence(99, token_ids, max(1, len(token_ids)), positions, 0, sampling, 0, (), blocks)
+    new = NewSequence(99, token_ids, max(1, len(token_ids)), positions, 0, sampling, 0, (), (blocks,))
     return StepPlan(1, (new,), (work,), (), ())
 
 

@@ -118,8 +118,8 @@ def test_more_sequences_than_rows_find_room(checkpoints: Checkpoints) -> None:
 
 
 def test_without_a_number_of_blocks_the_runner_finds_one(checkpoints: Checkpoints) -> None:
-    config = msgspec.structs.replace(runner_config(checkpoints("llava")), num_blocks=0)
-    assert Runner(config).num_blocks * config.block_size >= config.max_model_len
+    config = msgspec.structs.replace(runner_config(checkpoints("llava")), room=None)
+    assert Runner(config).room.blocks[0] * config.block_size >= config.max_model_len
 
 
 def test_unused_cache_costs_no_memory() -> None:

@@ -10,6 +10,7 @@ from thespis.gpu_runtime.measure import deepstack_levels, measure_layers, measur
 from thespis.gpu_runtime.runner import Runner
 from thespis.protocol.facts import ModelFacts
 from thespis.protocol.roles import RunnerConfig
+from thespis.protocol.room import Room
 
 from ..helpers.environment import DEVICE
 from .driving import BLOCK, Driver, Prompt, Running
@@ -90,7 +91,7 @@ def runner_for(facts: ModelFacts, fused: bool = True) -> Runner:
         device=DEVICE,
         threads=1,
         block_size=BLOCK,
-        num_blocks=400,
+        room=Room((400,) * len(facts.tables), 40 if facts.recurrent else 0),
         max_num_seqs=8,
         max_batched_tokens=512,
         max_model_len=facts.context,

@@ -8,6 +8,7 @@ from thespis.protocol.division import divide
 from thespis.protocol.errors import EngineError
 from thespis.protocol.facts import KvGroup, ModelFacts
 from thespis.protocol.roles import HttpConfig, RunnerConfig, SchedulerConfig, encode_config
+from thespis.protocol.room import Room
 
 MODEL = ModelFacts(
     path="/models/tiny",
@@ -37,22 +38,21 @@ def test_a_cpu_computes_in_float32_and_a_gpu_as_the_weights_are() -> None:
 
 def test_kv_blocks_on_a_cpu_hold_every_sequence_whole() -> None:
     runner: RunnerConfig = part("gpu-runner", max_num_seqs=4, block_size=16)
-    assert runner.num_blocks == 4 * (512 // 16) + 1
+    assert runner.room == Room((4 * (512 // 16) + 1,))
     scheduler: SchedulerConfig = part("scheduler", max_num_seqs=4, block_size=16)
-    assert scheduler.num_blocks == runner.num_blocks
-    assert part("gpu-runner", cuda=True).num_blocks == 0, "the runner measures"
+    assert (scheduler.room, scheduler.windows) == (runner.room, (None,))
+    assert part("gpu-runner", cuda=True).room is None, "the runner measures"
 
 
 def test_kv_blocks_follow_from_the_memory_given() -> None:
     block = 2 * MODEL.layers * 16 * 2 * 16 * 4
-    assert part("gpu-runner", kv_cache_gb=10.5 * block / (1 << 30)).num_blocks == 10
+    assert part("gpu-runner", kv_cache_gb=10.5 * block / (1 << 30)).room == Room((10,))
     with pytest.raises(EngineError, match="kv_cache_gb"):
         part("gpu-runner", kv_cache_gb=block / (1 << 30))
 
 
 def test_a_model_that_keeps_nothing_of_its_tokens_is_refused_by_name() -> None:
-    """As one whose every layer has a state."""
-    with pytest.raises(EngineError, match="'mamba' keep no keys and values"):
+    with pytest.raises(EngineError, match="'mamba' keep nothing of their tokens"):
         divide(EngineConfig(), msgspec.structs.replace(MODEL, model_type="mamba", kv_groups=()))
 
 

@@ -38,7 +38,7 @@ def test_each_incarnation_has_an_epoch_of_its_own_and_nothing_of_the_last() -> N
 
 def test_the_table_holds_who_is_ready_clients_included() -> None:
     ready, starting = member("scheduler"), member("fetcher")
-    ready.peer = Peer(1, 7, "in", "ctl", {"num_blocks": 9})
+    ready.peer = Peer(1, 7, "in", "ctl", {"blocks 0": 9})
     client = ClientRecord(0, 8, b"a", Peer(0, 8, "c", "d"))
     roster = Roster({"scheduler": ready, "fetcher": starting}, {"client-a": client, "client-b": ClientRecord(0, 9, b"b")})
     assert set(roster.table().peers) == {"scheduler", "client-a"}

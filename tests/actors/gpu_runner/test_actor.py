@@ -58,7 +58,7 @@ def stage(tmp_path: Path, checkpoints: Checkpoints) -> Iterator[Stage]:
 
 
 def prefill(step: int, seq: int = 1, embeds: tuple[Embed, ...] = ()) -> StepPlan:
-    new = NewSequence(seq, PROMPT, len(PROMPT), None, 0, SamplingParams(temperature=0.0), 0, (), (0, 1, 2))
+    new = NewSequence(seq, PROMPT, len(PROMPT), None, 0, SamplingParams(temperature=0.0), 0, (), ((1, 2, 3),))
     return StepPlan(step, (new,), (Work(seq, 0, len(PROMPT), True),), embeds, ())
 
 
@@ -67,7 +67,7 @@ def decode(step: int, seq: int = 1) -> StepPlan:
 
 
 def test_plans_are_answered_in_order_and_counted(stage: Stage) -> None:
-    assert stage.notes["num_blocks"] > 1
+    assert stage.notes["blocks 0"] > 1
     for step, plan in enumerate((prefill(0), decode(1), decode(2))):
         stage.say(plan)
         assert stage.sent[-1].step == step

@@ -1,37 +1,43 @@
 """A scheduler between a paged model and an encoder that answers when told: what the tests drive."""
 
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from thespis.actors.quarantine import OUTSIDE, PROOF
 from thespis.actors.scheduler.scheduler import IN_FLIGHT, Scheduler
 from thespis.protocol.blobs import BlobRef
 from thespis.protocol.edges.encoder_cache_to_scheduler import EmbeddingReady
+from thespis.protocol.edges.gpu_runner_to_scheduler import Sampled, StepResult
 from thespis.protocol.edges.scheduler_to_client import MediaLost, Rejected
 from thespis.protocol.edges.scheduler_to_detokenizer import Close, Open, Output, Outputs, PromptScores
 from thespis.protocol.edges.scheduler_to_encoder_cache import Need, Release
 from thespis.protocol.edges.scheduler_to_gpu_runner import StepPlan
 from thespis.protocol.prepared import Item, Prepared, Span
 from thespis.protocol.roles import SchedulerConfig
+from thespis.protocol.room import Room
 from thespis.protocol.sampling import SamplingParams
 
 from .paged_model import EOS, PagedModel
 
 
-def config(**changes: object) -> SchedulerConfig:
+def config(num_blocks: int = 33, states: int = 0, **changes: object) -> SchedulerConfig:
+    """`num_blocks`: of every table."""
     values: dict[str, object] = {
         "max_num_seqs": 8,
         "max_batched_tokens": 16,
         "max_model_len": 64,
         "attention_even": 1 << 20,
         "block_size": 4,
-        "num_blocks": 33,
+        "windows": (None,),
         "prefix_caching": True,
         "rope_bound": None,
         "hidden_bytes": 4,
         "store_bytes": 1 << 20,
     }
-    return SchedulerConfig(**{**values, **changes})  # type: ignore[arg-type]
+    values |= changes
+    values.setdefault("room", Room((num_blocks,) * len(values["windows"]), states))  # type: ignore[arg-type]
+    return SchedulerConfig(**values)  # type: ignore[arg-type]
 
 
 def item(key: str, start: int, length: int, splittable: bool = True) -> Item:
@@ -68,14 +74,39 @@ def prepared(
     )
 
 
+class Model(Protocol):
+    """A runner that knows nothing; `steps` have been planned before."""
+
+    steps: int
+
+    def run(self, plan: StepPlan, unreadable: bool = False) -> StepResult: ...
+
+
+class NoModel:
+    """Says always the same, so that long prompts cost no time."""
+
+    steps = 0
+
+    def __init__(self, _: SchedulerConfig) -> None: ...
+
+    def run(self, plan: StepPlan, unreadable: bool = False) -> StepResult:
+        return StepResult(plan.step, tuple(Sampled(work.seq, 2) for work in plan.work if work.sample))
+
+
 class Bench:
     """`plan()` takes a plan into the model's queue, `answer()` gives the oldest result; `run()` does both to the end."""
 
-    def __init__(self, settings: SchedulerConfig | None = None, encoder: bool = True) -> None:
+    def __init__(
+        self,
+        settings: SchedulerConfig | None = None,
+        encoder: bool = True,
+        model: Callable[[SchedulerConfig], Model] = PagedModel,
+    ) -> None:
         self.config = settings or config()
         self.policy = Scheduler(self.config)
         self.encoder = encoder
-        self.model = PagedModel(0, 0, 0)
+        self._new_model = model
+        self.model = self._new_model(self.config)
         self.plans: deque[StepPlan] = deque()
         self.log: list[StepPlan] = []
         self.time = 0.0
@@ -101,9 +132,10 @@ class Bench:
     def join_runner(self) -> None:
         self.plans.clear()
         self.reads.clear()
-        self.model = PagedModel(self.config.num_blocks, self.config.block_size, self.config.max_batched_tokens)
+        self.model = self._new_model(self.config)
         self.model.steps = self.policy.tally.steps
-        self.policy.runner_joined(self.config.num_blocks)
+        assert self.config.room is not None
+        self.policy.runner_joined(self.config.room)
 
     def lose_runner(self) -> None:
         self.plans.clear()
@@ -261,19 +293,33 @@ class Bench:
             self.finishes[name] = output
 
     def check_blocks(self) -> None:
-        """Every block is held exactly as often as sequences name it, and none is lost."""
-        batch = self.policy.batch
-        if batch.pool is None:
+        """Every block is held exactly as often as sequences name it, none is lost, and none is kept that nobody looks at."""
+        batch, books = self.policy.batch, self.policy.batch.books
+        if books is None:
             return
-        held = Counter(block for seq in (*batch.running, *batch.leaving) for block in seq.blocks)
-        assert all(not seq.blocks for seq in batch.waiting)
-        assert 0 not in held
-        assert all(refs == held[block] for block, refs in enumerate(batch.pool._refs))
-        assert batch.pool.used == len(held) <= batch.pool.total
+        there = (*batch.running, *batch.leaving)
+        assert all(not any(seq.holding.blocks) and not seq.holding.state for seq in batch.waiting)
+        for table, (pool, window) in enumerate(zip(books.pools, self.config.windows, strict=True)):
+            held = Counter(block for seq in there for block in seq.holding.blocks[table] if block)
+            assert all(refs == held[block] for block, refs in enumerate(pool._refs))
+            assert pool.used == len(held) <= pool.total
+            for seq in there:
+                blocks = seq.holding.blocks[table]
+                kept = [block for block in blocks if block]
+                assert blocks[len(blocks) - len(kept) :] == kept
+                near = books.blocks_for((window or 0) - 1 + IN_FLIGHT * self.config.max_batched_tokens) + 1
+                assert len(kept) <= near if window is not None else len(kept) == len(blocks)
+        if books.states is not None:
+            slots = [seq.holding.state for seq in there]
+            slots += [part.snapshot for flight in self.policy.flights for part in flight.parts if part.snapshot]
+            assert len(set(slots)) == len(slots)
+            assert 0 not in slots
+            assert books.states.used == len(slots)
 
     def assert_empty(self) -> None:
         """Nothing is held by anybody."""
         counters = self.policy.counters()
+        assert counters.get("state_slots_used", 0) == 0
         assert counters["kv_blocks_used"] == counters["running"] == counters["waiting"] == 0
         assert not self.policy.batch.leaving
         assert not self.needs

@@ -1,16 +1,19 @@
 """A model whose KV cache can be checked: what a position holds names everything before it.
 
-The entry of a position is a digest of the entry before it (read through the block table), its token and its embedding row;
-the next token is drawn from the last entry. A block shared wrongly, written twice or reused too early changes tokens or
-trips an assertion.
+The entry of a position is a digest of the entry before it (read through a block table, or from the sequence's state), its token
+and its embedding row; the next token is drawn from the last entry. Whatever a token looks at, in each table as far back as its
+window, must be the beginning of its own sequence: a block or a state shared wrongly, written twice, given back or reused too
+early changes tokens or trips an assertion.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import sha256
+from typing import NamedTuple
 
 from thespis.protocol.edges.gpu_runner_to_scheduler import PromptLogprobs, Sampled, SequenceFault, StepResult, TokenLogprobs
-from thespis.protocol.edges.scheduler_to_gpu_runner import NewSequence, StepPlan
+from thespis.protocol.edges.scheduler_to_gpu_runner import NewSequence, StepPlan, Work
 from thespis.protocol.prepared import Prepared
+from thespis.protocol.roles import SchedulerConfig
 from thespis.protocol.sampling import SamplingParams
 
 EOS = 1
@@ -52,22 +55,33 @@ def oracle(prepared: Prepared, choice: int) -> list[int]:
     return output
 
 
+class Held(NamedTuple):
+    """What a slot of a table holds."""
+
+    entry: bytes
+    before: bytes
+    """The entry of the position before."""
+
+
 @dataclass
 class _State:
     new: NewSequence
     tokens: list[int]
-    blocks: list[int]
-    entries: list[bytes] = field(default_factory=list)
-    """What its positions must hold."""
+    blocks: list[list[int]]
+    """By table."""
     faulty: bool = False
 
 
 class PagedModel:
     """Executes plans in order, as the GPU runner would."""
 
-    def __init__(self, num_blocks: int, block_size: int, budget: int) -> None:
-        self.num_blocks, self.block_size, self.budget = num_blocks, block_size, budget
-        self.kv: dict[tuple[int, int], bytes] = {}
+    def __init__(self, config: SchedulerConfig) -> None:
+        assert config.room is not None
+        self.config, self.room = config, config.room
+        self.kv: list[dict[tuple[int, int], Held]] = [{} for _ in config.windows]
+        """By table, by (block, offset)."""
+        self.slots: dict[int, bytes] = {}
+        """The recurrent states: the entry of the last position."""
         self.states: dict[int, _State] = {}
         self.steps = 0
 
@@ -75,32 +89,36 @@ class PagedModel:
         """`unreadable`: the embeddings of this step have gone."""
         self.steps += 1
         assert plan.step == self.steps
-        assert sum(work.count for work in plan.work) <= self.budget
+        assert sum(work.count for work in plan.work) <= self.config.max_batched_tokens
         assert len({work.seq for work in plan.work}) == len(plan.work)
         for seq in plan.drop:
             del self.states[seq]
         for new in plan.new:
             assert new.seq not in self.states
-            self.states[new.seq] = _State(new, list(new.token_ids), list(new.block_table))
+            assert len(new.block_tables) == len(self.kv)
+            self.states[new.seq] = _State(new, list(new.token_ids), [list(blocks) for blocks in new.block_tables])
+            if new.state_from:
+                self.slots[new.state] = self.slots[new.state_from]
         rows: dict[tuple[int, int], Row] = {}
         for embed in plan.embeds:
             self.states[embed.seq].faulty |= unreadable
             key = embed.blob.segment
             rows.update({(embed.seq, embed.start + i): (key, embed.row + i) for i in range(embed.count)})
+        snapshots: list[tuple[int, int]] = []
         sampled, scores, faults = [], [], []
         for work in plan.work:
             state = self.states[work.seq]
             if state.faulty:
                 faults.append(SequenceFault(work.seq, "unreadable"))
                 continue
-            state.blocks += work.new_blocks
-            assert all(0 < block < self.num_blocks for block in state.blocks)
-            assert len(set(state.blocks)) == len(state.blocks)
-            self._compute(
+            self._extend(state, work)
+            last = self._compute(
                 state, work.start, work.count, {p: rows.get((work.seq, p)) for p in range(work.start, work.start + work.count)}
             )
+            if work.snapshot:
+                assert 0 < work.snapshot < self.room.states
+                snapshots.append((state.new.state, work.snapshot))
             if work.sample:
-                last = self.kv[self._slot(state, work.start + work.count - 1)]
                 produced = len(state.tokens) - state.new.prompt_tokens
                 token = choose(last, state.new.choice, produced, state.new.sampling, state.new.eos_token_ids)
                 state.tokens.append(token)
@@ -110,21 +128,53 @@ class PagedModel:
                 entries = tuple(TokenLogprobs(state.tokens[p], -float(p), 1, ()) for p in range(work.start + 1, stop))
                 if entries:
                     scores.append(PromptLogprobs(work.seq, work.start + 1, entries))
+        for source, target in snapshots:
+            self.slots[target] = self.slots[source]
         return StepResult(plan.step, tuple(sampled), tuple(scores), tuple(faults))
 
-    def _compute(self, state: _State, start: int, count: int, rows: dict[int, Row]) -> None:
-        for position in range(start):
-            held = self.kv[self._slot(state, position)]
-            if position < len(state.entries):
-                assert held == state.entries[position], "a block in use was overwritten"
-            else:
-                state.entries.append(held)  # of a prefix hit: proved by the tokens that follow from it
-        del state.entries[start:]
-        for position in range(start, start + count):
-            before = self.kv[self._slot(state, position - 1)] if position else b""
-            made = entry(before, state.tokens[position], rows[position])
-            self.kv[self._slot(state, position)] = made
-            state.entries.append(made)
+    def _extend(self, state: _State, work: Work) -> None:
+        for table, more in enumerate(work.new_blocks):
+            state.blocks[table] += more
+        for blocks, total, window in zip(state.blocks, self.room.blocks, self.config.windows, strict=True):
+            first = 0 if window is None else max(0, work.start - window + 1) // self.config.block_size
+            assert all(0 < block < total for block in blocks[first:])
+            assert len(set(blocks[first:])) == len(blocks[first:])
 
-    def _slot(self, state: _State, position: int) -> tuple[int, int]:
-        return state.blocks[position // self.block_size], position % self.block_size
+    def _compute(self, state: _State, start: int, count: int, rows: dict[int, Row]) -> bytes:
+        """The entry of the last position."""
+        before = self._before(state, start)
+        for position in range(start, start + count):
+            for table, window in enumerate(self.config.windows):
+                follows = before
+                for seen in range(position - 1, -1 if window is None else max(-1, position - window), -1):
+                    held = self.kv[table][self._slot(state, table, seen)]
+                    assert held.entry == follows, "a block in use was overwritten"
+                    follows = held.before
+            made = entry(before, state.tokens[position], rows[position])
+            for table in range(len(self.kv)):
+                self.kv[table][self._slot(state, table, position)] = Held(made, before)
+            before = made
+        if self.room.states:
+            assert 0 < state.new.state < self.room.states
+            self.slots[state.new.state] = before
+        return before
+
+    def _before(self, state: _State, start: int) -> bytes:
+        """The entry of the position before `start`, as every table and the state must have it."""
+        if not start:
+            return b""
+        found = {
+            self.kv[table][self._slot(state, table, start - 1)].entry
+            for table, window in enumerate(self.config.windows)
+            if window is None or window > 1
+        }
+        if self.room.states:
+            found.add(self.slots[state.new.state])
+        (before,) = found
+        return before
+
+    def _slot(self, state: _State, table: int, position: int) -> tuple[int, int]:
+        size = self.config.block_size
+        block = state.blocks[table][position // size]
+        assert block, "a token looks at a block that was given back"
+        return block, position % size

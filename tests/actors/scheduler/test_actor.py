@@ -24,7 +24,7 @@ MODEL = ModelFacts(
     dtype="float32", fingerprint="",
 )  # fmt: skip
 RUNNER = RunnerConfig(
-    model=MODEL, dtype="float32", device="cpu", threads=1, block_size=4, num_blocks=0, max_num_seqs=8,
+    model=MODEL, dtype="float32", device="cpu", threads=1, block_size=4, room=None, max_num_seqs=8,
     max_batched_tokens=16, max_model_len=64, gpu_memory_utilization=0.9,
 )  # fmt: skip
 PLAYED = ("detokenizer", "encoder-cache", "client-a")
@@ -32,7 +32,7 @@ PLAYED = ("detokenizer", "encoder-cache", "client-a")
 
 @pytest.fixture
 def stage(tmp_path: Path) -> Stage:
-    return Stage(tmp_path, {"scheduler": config(num_blocks=0), "gpu-runner": RUNNER}, PLAYED)
+    return Stage(tmp_path, {"scheduler": config(room=None), "gpu-runner": RUNNER}, PLAYED)
 
 
 def tokens_heard(stage: Stage, id: str) -> list[int]:

@@ -11,6 +11,7 @@ from thespis.protocol.edges.detokenizer_to_scheduler import Stopped
 from thespis.protocol.guide import Guide
 from thespis.protocol.prepared import Item, Prepared, Span
 from thespis.protocol.roles import SchedulerConfig
+from thespis.protocol.room import Room
 
 from .bench import Bench, config, prepared
 from .paged_model import oracle
@@ -18,6 +19,16 @@ from .paged_model import oracle
 PLACEHOLDER = 0
 COMMON = [[3, 4, 5, 6, 7, 8, 9, 10], [3, 4, 5, 6, 2, 2, 2, 2], []]
 """Beginnings that prompts share, so that there is something to hit."""
+KINDS: list[tuple[tuple[int | None, ...], bool]] = [
+    ((None,), False),
+    ((None, 3), False),
+    ((None, 2, 9), False),
+    ((5,), False),
+    ((None,), True),
+    ((None, 6), True),
+    ((), True),
+]
+"""Windows of a model's tables, and whether it has recurrent layers."""
 
 
 @dataclass
@@ -73,10 +84,18 @@ def worlds(draw: st.DrawFn) -> World:
     requests = [_request(dice, index) for index in range(draw(st.integers(1, 9)))]
     size = draw(st.integers(1, 6))
     largest = max(-(-(len(r.token_ids) + (r.sampling.max_tokens or 0) - 1) // size) for r in requests)
+    windows, recurrent = draw(st.sampled_from(KINDS))
+    budget = draw(st.integers(4, 24))
+    more = [draw(st.integers(0, 12)) for _ in windows]
+    least = [largest if window is None else min(largest, -(-(window - 1 + budget) // size) + 1) for window in windows]
     chosen = config(
         block_size=size,
-        num_blocks=1 + largest + draw(st.integers(0, 12)),
-        max_batched_tokens=draw(st.integers(4, 24)),
+        windows=windows,
+        room=Room(
+            tuple(1 + blocks + spare for blocks, spare in zip(least, more, strict=True)),
+            2 + draw(st.integers(0, 9)) if recurrent else 0,
+        ),
+        max_batched_tokens=budget,
         attention_even=draw(st.sampled_from([1, 5, 1 << 20])),
         max_num_seqs=draw(st.integers(1, 9)),
         prefix_caching=draw(st.booleans()),
