@@ -24,7 +24,8 @@ class Effort(NamedTuple):
 
     @property
     def could_run(self) -> float:
-        return self.at - self.queued
+        """At least half of the time, so that whoever waits for it is told something in the end."""
+        return max(self.at - self.queued, self.at / 2)
 
 
 def effort_of(pid: int, now: float) -> Effort:

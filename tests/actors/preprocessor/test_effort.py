@@ -24,6 +24,10 @@ def test_a_process_that_computes_runs_and_one_that_sleeps_does_not() -> None:
     assert dozed.could_run >= 1.9
 
 
+def test_waits_for_a_processor_do_not_count_up_to_half_of_the_time() -> None:
+    assert [Effort(8.0, 0.5, queued).could_run for queued in (0.0, 3.0, 7.5)] == [8.0, 5.0, 4.0]
+
+
 def test_of_a_process_that_has_gone_time_passes_as_it_does() -> None:
     with subprocess.Popen(["true"]) as gone:
         pass

@@ -418,18 +418,14 @@ async def test_an_end_that_comes_before_its_request(stage: Stage) -> None:
 
 
 class Machine:
-    """What the kernel tells of the worker, which is as the test says: time passes for it a hundred times as fast."""
+    """What the kernel tells of the worker, which is as the test says."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.began = time.monotonic()
-        self.busy, self.waits = 0.0, 0.0
-        """Shares of time in which it runs, and in which it has no processor."""
-        monkeypatch.setattr("thespis.actors.preprocessor.actor.effort_of", self.effort)
-        monkeypatch.setattr("thespis.actors.preprocessor.decoding.LOOK_AGAIN_SECONDS", 0.005)
-
-    def effort(self, pid: int, now: float) -> Effort:
-        passed = 100 * (now - self.began)
-        return Effort(passed, self.busy * passed, self.waits * passed)
+        self.effort = Effort(0.0, 0.0, 0.0)
+        monkeypatch.setattr("thespis.actors.preprocessor.actor.effort_of", lambda *_: self.effort)
+        for name, seconds in (("LOOK_AGAIN_SECONDS", 0.005), ("CUT_SECONDS", 0.02)):
+            monkeypatch.setattr(f"thespis.actors.preprocessor.decoding.{name}", seconds)
+        monkeypatch.setattr("thespis.actors.preprocessor.decoding.wall_seconds", lambda *_: 0.03)
 
 
 @pytest.fixture
@@ -437,13 +433,10 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     return Machine(monkeypatch)
 
 
-async def test_a_decode_that_nobody_waits_for_is_cut(
-    stage: Stage, machine: Machine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr("thespis.actors.preprocessor.decoding.CUT_SECONDS", 0.02)
-    machine.busy = 1.0
+async def test_a_decode_that_nobody_waits_for_is_cut(stage: Stage, machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
     stage.prepare("a", stage.picture(1))
     stage.actor.on_end(("a",))
+    machine.effort = Effort(0.02, 0.02, 0.0)
     await asyncio.sleep(0.1)
     assert stage.to_director == [Kill(W, 1)]
     assert "nobody waits for it" in caplog.text
@@ -453,13 +446,10 @@ async def test_a_decode_that_nobody_waits_for_is_cut(
     assert stage.idle
 
 
-async def test_a_worker_that_has_no_processor_is_not_killed_since_a_caller_left(
-    stage: Stage, machine: Machine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("thespis.actors.preprocessor.decoding.CUT_SECONDS", 0.02)
-    machine.busy, machine.waits = 0.0, 1.0
+async def test_a_worker_that_has_no_processor_is_not_killed_since_a_caller_left(stage: Stage, machine: Machine) -> None:
     stage.prepare("a", stage.picture(1))
     stage.actor.on_end(("a",))
+    machine.effort = Effort(0.05, 0.01, 0.04)
     await asyncio.sleep(0.1)
     assert stage.to_director == []
     stage.answer(stage.jobs[0])
@@ -468,13 +458,12 @@ async def test_a_worker_that_has_no_processor_is_not_killed_since_a_caller_left(
     assert stage.idle
 
 
-@pytest.mark.parametrize(("waits", "killed"), [(0.0, True), (0.5, True), (1.0, False)])
+@pytest.mark.parametrize(("passed", "queued", "killed"), [(0.04, 0.0, True), (0.04, 0.02, False), (0.07, 0.06, True)])
 async def test_an_items_time_is_what_its_worker_could_have_used(
-    stage: Stage, machine: Machine, monkeypatch: pytest.MonkeyPatch, waits: float, killed: bool
+    stage: Stage, machine: Machine, passed: float, queued: float, killed: bool
 ) -> None:
-    monkeypatch.setattr("thespis.actors.preprocessor.decoding.wall_seconds", lambda *_: 0.02)
-    machine.waits = waits
     stage.prepare("a", stage.picture(1))
+    machine.effort = Effort(passed, 0.0, queued)
     await asyncio.sleep(0.15)
     assert stage.to_director == ([Kill(W, 1)] if killed else [])
     if not killed:
@@ -482,13 +471,11 @@ async def test_an_items_time_is_what_its_worker_could_have_used(
     assert [failure.code for failure in stage.failures().values()] == (["decode_timeout"] if killed else [])
 
 
-async def test_an_answer_that_was_there_before_its_worker_was_too_late_is_read(
-    stage: Stage, machine: Machine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_answer_that_was_there_before_its_worker_was_too_late_is_read(stage: Stage, machine: Machine) -> None:
     """Timers come first after a pause of this process, then what lies in its sockets."""
-    monkeypatch.setattr("thespis.actors.preprocessor.decoding.wall_seconds", lambda *_: 0.02)
     stage.prepare("a", stage.picture(1))
-    asyncio.get_running_loop().call_later(0.021, stage.answer, stage.jobs[0])
+    machine.effort = Effort(1.0, 1.0, 0.0)
+    asyncio.get_running_loop().call_later(0.031, stage.answer, stage.jobs[0])
     time.sleep(0.05)
     await asyncio.sleep(0.1)
     assert stage.to_director == []
