@@ -8,8 +8,10 @@ if TYPE_CHECKING:
     from .frontends.llm import LLM
     from .frontends.outputs import RequestOutput
     from .frontends.prompts import EmbedsPrompt, TextPrompt, TokensPrompt
+    from .frontends.vectors import EmbeddingRequestOutput, PoolingRequestOutput
     from .protocol.errors import EngineError, RequestError
     from .protocol.guide import StructuredOutputsParams
+    from .protocol.pooling import PoolingParams
     from .protocol.sampling import SamplingParams
 
     __version__: str
@@ -17,8 +19,11 @@ if TYPE_CHECKING:
 __all__ = [
     "LLM",
     "AsyncLLM",
+    "EmbeddingRequestOutput",
     "EmbedsPrompt",
     "EngineError",
+    "PoolingParams",
+    "PoolingRequestOutput",
     "RequestError",
     "RequestOutput",
     "SamplingParams",
@@ -32,8 +37,11 @@ __all__ = [
 _HOMES = {
     "LLM": ".frontends.llm",
     "AsyncLLM": ".frontends.async_llm",
+    "EmbeddingRequestOutput": ".frontends.vectors",
     "EmbedsPrompt": ".frontends.prompts",
     "EngineError": ".protocol.errors",
+    "PoolingParams": ".protocol.pooling",
+    "PoolingRequestOutput": ".frontends.vectors",
     "RequestError": ".protocol.errors",
     "RequestOutput": ".frontends.outputs",
     "SamplingParams": ".protocol.sampling",

@@ -5,6 +5,7 @@ from typing import Literal
 import msgspec
 
 from ..protocol.edges.detokenizer_to_client import Finished, PositionLogprobs
+from ..protocol.edges.scheduler_to_detokenizer import Vectors
 from .stream import Update
 
 
@@ -26,6 +27,7 @@ class Answer:
         self.finished: Finished | None = None
         self.prompt_token_ids: tuple[int, ...] = ()
         self.prompt_logprobs: tuple[PositionLogprobs, ...] | None = None
+        self.vectors: Vectors | None = None
 
     def add(self, update: Update) -> None:
         for grown in update.choices:
@@ -41,5 +43,7 @@ class Answer:
         """Only what is told at the end: for a stream, whose text has been sent already."""
         if update.prompt_logprobs is not None:
             self.prompt_logprobs = update.prompt_logprobs
+        if update.vectors is not None:
+            self.vectors = update.vectors
         if update.finished is not None:
             self.finished = update.finished

@@ -10,9 +10,10 @@ from typing import Any, Self
 from ..protocol.config import EngineConfig
 from ..protocol.edges.control import Status
 from ..protocol.errors import EngineError
+from ..protocol.pooling import PoolingParams
 from ..protocol.sampling import SamplingParams
 from .client import UNCONFIRMED, Client
-from .conversations import Conversation, is_conversation, read_chat
+from .conversations import Conversation, VectorInput, is_conversation, read_chat, read_for_vectors
 from .deadline import steady
 from .engine import EngineHandle, find_engine, start_engine
 from .hub.locate import located
@@ -23,6 +24,7 @@ from .outputs import RequestOutput, StreamDelta, by_token, collect
 from .stream import Stream
 from .submission import Submission, submit
 from .tokenizing import tokenizer_of
+from .vectors import EmbeddingRequestOutput, PoolingRequestOutput, collect_vectors, with_task
 
 AsyncInput = PromptInput | Conversation
 NOT_STARTED = "AsyncLLM is not started: use `async with AsyncLLM(...) as llm:` or `await llm.start()`."
@@ -108,6 +110,28 @@ class AsyncLLM:
     ) -> RequestOutput:
         """The whole answer to one conversation; `options` as for `LLM.chat`. Raises RequestError."""
         return await self.generate(messages, sampling_params, **options)
+
+    async def embed(
+        self, prompt: VectorInput, pooling_params: PoolingParams | None = None, **options: Any
+    ) -> EmbeddingRequestOutput:
+        """The vector of one prompt or conversation; `options` as for `LLM.embed`, and `priority` and `deadline`."""
+        return (await self.encode(prompt, pooling_params, pooling_task="embed", **options)).as_embedding()
+
+    async def encode(
+        self,
+        prompt: VectorInput,
+        pooling_params: PoolingParams | None = None,
+        *,
+        pooling_task: str | None = None,
+        **options: Any,
+    ) -> PoolingRequestOutput:
+        """What a pooling task makes of one prompt or conversation, as for `LLM.encode`. Cancelling the task cancels the
+        request. Raises RequestError."""
+        wanted, arrival, client = with_task(pooling_params, pooling_task), Moment.now(), self._running()
+        priority, deadline = options.pop("priority", 0), steady(options.pop("deadline", None))
+        given = read_for_vectors(prompt, options)
+        async with await submit(client, given, wanted, wait=True, priority=priority, deadline=deadline) as stream:
+            return await collect_vectors(stream, given.text, wanted, arrival)
 
     async def get_tokenizer(self) -> Any:
         """transformers' tokenizer of the model's folder; made with the first call, and not by the engine."""

@@ -17,6 +17,7 @@ from ..protocol.edges.control import AskReset, AskStatus, Cache, Drain, Excuse, 
 from ..protocol.edges.preprocessor_to_client import Tokenized
 from ..protocol.errors import EngineError, Failure, RequestError
 from ..protocol.facts import ModelFacts
+from ..protocol.pooling import PoolingParams
 from ..protocol.request import MediaItem, Prompt, Request
 from ..protocol.sampling import SamplingParams
 from .admission import Admission, Cost, estimate_tokens
@@ -29,11 +30,14 @@ from .media_store import MediaStore
 from .stream import Stream
 from .suspects import Suspects, outline
 from .tokenizing import Tokenizing
+from .wanted import check_wanted
 
 GONE = Failure("restarted", "The engine has ended.", code="engine_dead")
 UNCONFIRMED = "A process of the engine did not confirm in time that its cache is empty; see the log, then try again."
 CLOSED = Failure("restarted", "The engine is shutting down; send the request again.", code="shutting_down")
 """For requests that come while the engine drains."""
+COMPUTED = SamplingParams(max_tokens=1, temperature=0.0, seed=0)
+"""Of requests whose prompt is computed and nothing sampled."""
 CUT = Failure("restarted", "The engine shut down before this request was done; send it again.", code="shutting_down")
 """For requests that took longer than draining may."""
 
@@ -121,7 +125,7 @@ class Client:
         self,
         prompt: Prompt,
         media: Sequence[MediaItem] = (),
-        sampling: SamplingParams | None = None,
+        wanted: SamplingParams | PoolingParams | None = None,
         *,
         tenant: str = "",
         priority: int = 0,
@@ -130,12 +134,13 @@ class Client:
         media_io_kwargs: Mapping[str, dict[str, Any]] | None = None,
         wait: bool = False,
     ) -> Stream:
-        """Accept one request. `wait`: queue for a place (a batch) instead of being refused (a service). `deadline`: seconds by
-        time.monotonic.
+        """Accept one request for tokens or for vectors. `wait`: queue for a place (a batch) instead of being refused (a
+        service). `deadline`: seconds by time.monotonic.
 
         Raises RequestError if it is refused, EngineError if the engine is gone.
         """
-        params = sampling or SamplingParams()
+        pooling = wanted if isinstance(wanted, PoolingParams) else None
+        params = COMPUTED if pooling is not None else wanted or SamplingParams()
         if params.seed is None:
             params = params.replace(seed=self._random.getrandbits(63))
         request = Request(
@@ -147,6 +152,7 @@ class Client:
             prompt=prompt,
             media=tuple(media),
             sampling=params,
+            pooling=pooling,
             mm_processor_kwargs=dict(mm_processor_kwargs or {}),
             media_io_kwargs=dict(media_io_kwargs or {}),
             priority=priority,
@@ -154,6 +160,7 @@ class Client:
         blobs = blobs_of(request)
         cost = Cost(1, estimate_tokens(prompt, params), sum(blob.nbytes for blob in blobs))
         try:
+            check_wanted(self.model, self.model_name, pooling)
             check_sendable(request)
             self._refuse_poison(request)
             async with before(deadline):

@@ -12,6 +12,7 @@ from ..protocol.edges.detokenizer_to_client import Delta, Deltas, DetokenizeFail
 from ..protocol.edges.fetcher_to_client import Failed
 from ..protocol.edges.preprocessor_to_client import MediaDropped, PreparedCopy, PrepareFailed, Tokenized
 from ..protocol.edges.scheduler_to_client import MediaLost, Rejected
+from ..protocol.edges.scheduler_to_detokenizer import Vectors
 from ..protocol.errors import Failure
 from .admission import Admission
 from .connection import Connection
@@ -47,7 +48,7 @@ class Dispatcher:
             case Deltas(deltas):
                 for delta in deltas:
                     self._hear_of(delta)
-            case Finished() | PromptText():
+            case Finished() | PromptText() | Vectors():
                 self._hear_of(message)
             case PreparedCopy():
                 self._prepared(message)
@@ -98,6 +99,9 @@ class Dispatcher:
                     entry.stream.push(new)
             case PromptText(entries=entries):
                 entry.stream.push_prompt(entries)
+            case Vectors():
+                entry.heard = True
+                entry.stream.push_vectors(message)
             case Finished():
                 self.end(entry, _whole_way(entry, message))
 

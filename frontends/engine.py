@@ -20,7 +20,7 @@ from ..actors.director.config import Announcement, DirectorConfig
 from ..actors.director.machine import refuse_impossible, this_machine
 from ..actors.director.run_dir import is_running, make_run_dir, remove_run
 from ..actors.preprocessor.template_source import chat_template_of, no_template
-from ..protocol.checkpoint import inspect
+from ..protocol.checkpoint import MODULES, CheckpointFolder, inspect
 from ..protocol.config import EngineConfig, ServerConfig
 from ..protocol.division import share_of, with_keys
 from ..protocol.environment import names_of
@@ -120,7 +120,7 @@ def start_engine(
     config = located(config)
     checkpoint = inspect(config.model)
     template = chat_template_of(checkpoint, config.chat_template)
-    if server is not None and template is None:
+    if server is not None and template is None and not _makes_vectors(config, checkpoint):
         raise no_template(checkpoint)
     directions = DirectorConfig(
         engine=msgspec.structs.replace(config, chat_template=template),  # the text: a restarted process gets the same one
@@ -152,6 +152,11 @@ def start_engine(
         remove_run(run_dir)
         raise
     return handle
+
+
+def _makes_vectors(config: EngineConfig, checkpoint: CheckpointFolder) -> bool:
+    """As far as can be seen without its weights: texts alone are of use to it, and a chat template is not missed."""
+    return config.runner == "pooling" or (config.runner == "auto" and (Path(checkpoint.path) / MODULES).exists())
 
 
 def _popen(run_dir: Path, directions: DirectorConfig, log: IO[bytes] | None) -> "subprocess.Popen[bytes]":

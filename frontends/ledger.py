@@ -9,6 +9,7 @@ import msgspec
 from ..protocol.blobs import BlobRef
 from ..protocol.edges.client_to_scheduler import ChoiceSoFar
 from ..protocol.edges.detokenizer_to_client import Delta, Finished, PromptText
+from ..protocol.edges.scheduler_to_detokenizer import Vectors
 from ..protocol.request import Request, Url
 from .admission import Cost
 from .stream import Stream
@@ -30,7 +31,7 @@ class Hole(Exception):
     """Tokens before these are missing: the caller must never get text with a gap in it."""
 
 
-Early = Delta | PromptText | Finished
+Early = Delta | PromptText | Vectors | Finished
 """What the detokenizer sends about a request; it can overtake the prepared prompt."""
 
 

@@ -12,9 +12,10 @@ from typing import Any, Self, TypeVar
 
 from ..protocol.edges.control import Status
 from ..protocol.errors import EngineError
+from ..protocol.pooling import PoolingParams
 from ..protocol.sampling import SamplingParams
 from .client import UNCONFIRMED, Client
-from .conversations import Conversation, is_conversation, read_chat
+from .conversations import Conversation, VectorInput, is_conversation, is_messages, read_chat, read_for_vectors
 from .engine import EngineHandle, find_engine, start_engine
 from .inputs import PromptInput, is_prompt, read_prompt
 from .moment import Moment
@@ -24,9 +25,14 @@ from .progress import ProgressBar
 from .stream import Stream
 from .submission import Submission, submit
 from .tokenizing import tokenizer_of
+from .vectors import EmbeddingRequestOutput, PoolingRequestOutput, collect_vectors, with_task
 
 T = TypeVar("T")
+K = TypeVar("K")
+R = TypeVar("R")
+W = TypeVar("W", SamplingParams, PoolingParams)
 Params = SamplingParams | Sequence[SamplingParams] | None
+Pooled = PoolingParams | Sequence[PoolingParams] | None
 CLOSE_SECONDS = 10.0
 """What a client may take to leave its engine."""
 Reader = Callable[[], Submission]
@@ -110,18 +116,65 @@ class LLM:
         )
         return self._run([partial(read, conversation) for conversation in batch], sampling_params, use_tqdm)
 
+    # vectors
+
+    def embed(
+        self,
+        prompts: VectorInput | Sequence[VectorInput],
+        *,
+        use_tqdm: bool = True,
+        pooling_params: Pooled = None,
+        priority: int | Sequence[int] | None = None,
+        **options: Any,
+    ) -> list[EmbeddingRequestOutput]:
+        """One vector per prompt, in order, as `outputs.embedding`.
+
+        A prompt is one of `generate`, or a conversation (a list of messages with `role`); a list may mix both. `options`:
+        `mm_processor_kwargs`, and for conversations those of `chat`, of which `add_generation_prompt` is false here; with
+        `add_special_tokens` they get the tokenizer's own beginning and end, or not. Raises RequestError like `generate`, and
+        for a model that makes text.
+        """
+        outputs = self._pool(prompts, pooling_params, "embed", use_tqdm, priority, options)
+        return [output.as_embedding() for output in outputs]
+
+    def encode(
+        self,
+        prompts: VectorInput | Sequence[VectorInput],
+        pooling_params: Pooled = None,
+        *,
+        use_tqdm: bool = True,
+        pooling_task: str | None = None,
+        priority: int | Sequence[int] | None = None,
+        **options: Any,
+    ) -> list[PoolingRequestOutput]:
+        """What a pooling task makes of each prompt, in order, as a tensor in `outputs.data`: `embed` one vector, `token_embed`
+        one for each token. Prompts, options and errors are those of `embed`. Raises ValueError where no task is named.
+        """
+        return self._pool(prompts, pooling_params, pooling_task, use_tqdm, priority, options)
+
+    def _pool(
+        self,
+        prompts: VectorInput | Sequence[VectorInput],
+        params: Pooled,
+        task: str | None,
+        use_tqdm: bool,
+        priority: int | Sequence[int] | None,
+        options: dict[str, Any],
+    ) -> list[PoolingRequestOutput]:
+        given: list[Any] = [prompts] if is_prompt(prompts) or is_messages(prompts) else list(prompts)
+        several = params if isinstance(params, Sequence) else [params] * len(given)
+        each = [with_task(one, task) for one in several]
+        readers: list[Reader] = [partial(read_for_vectors, prompt, options) for prompt in given]
+        turns = _one_each("priorities", priority or 0, len(readers), int)
+        wanted = _one_each("pooling_params", each, len(readers), PoolingParams)
+        return self._call(_run_all(self._client, readers, wanted, turns, use_tqdm, collect_vectors, lambda _: 0))
+
     def _run(
         self, readers: list[Reader], params: Params, use_tqdm: bool, priority: int | Sequence[int] | None = None
     ) -> list[RequestOutput]:
-        turns = list(priority) if isinstance(priority, Sequence) else [priority or 0] * len(readers)
-        if len(turns) != len(readers):
-            raise ValueError(f"There are {len(readers)} prompts and {len(turns)} priorities; give one, or one per prompt.")
-        each = list(params) if isinstance(params, Sequence) else [params or SamplingParams()] * len(readers)
-        if not all(isinstance(one, SamplingParams) for one in each):
-            raise TypeError("sampling_params are SamplingParams(...), one or a list with one per prompt.")
-        if len(each) != len(readers):
-            raise ValueError(f"There are {len(readers)} prompts and {len(each)} sampling_params; give one, or one per prompt.")
-        return self._call(_run_all(self._client, readers, each, turns, use_tqdm))
+        turns = _one_each("priorities", priority or 0, len(readers), int)
+        wanted = _one_each("sampling_params", params or SamplingParams(), len(readers), SamplingParams)
+        return self._call(_run_all(self._client, readers, wanted, turns, use_tqdm, _collect, _tokens_in))
 
     # the engine
 
@@ -186,27 +239,52 @@ def _shut(engine: EngineHandle | None, client: Client, loop: asyncio.AbstractEve
         engine.stop()
 
 
+def _one_each(name: str, given: Any, count: int, kind: type[K]) -> list[K]:
+    """One value for each of `count` prompts. Raises TypeError, ValueError."""
+    each = list(given) if isinstance(given, Sequence) else [given] * count
+    if not all(isinstance(one, kind) for one in each):
+        raise TypeError(f"{name} are {kind.__name__}(...), one or a list with one per prompt.")
+    if len(each) != count:
+        raise ValueError(f"There are {count} prompts and {len(each)} {name}; give one, or one per prompt.")
+    return each
+
+
+async def _collect(stream: Stream, text: str | None, sampling: SamplingParams, arrival: Moment) -> RequestOutput:
+    return await collect(stream, text, sampling.n, arrival)
+
+
+def _tokens_in(output: RequestOutput) -> int:
+    return sum(len(choice.token_ids) for choice in output.outputs)
+
+
 async def _run_all(
-    client: Client, readers: list[Reader], params: list[SamplingParams], turns: list[int], use_tqdm: bool
-) -> list[RequestOutput]:
-    """Submit in order, each as soon as the engine has room: ten thousand prompts never hold more media than it takes."""
+    client: Client,
+    readers: list[Reader],
+    params: Sequence[W],
+    turns: list[int],
+    use_tqdm: bool,
+    gather: Callable[[Stream, str | None, W, Moment], Coroutine[Any, Any, R]],
+    tokens: Callable[[R], int],
+) -> list[R]:
+    """Submit in order, each as soon as the engine has room: ten thousand prompts never hold more media than it takes.
+    `gather` reads one answer, `tokens` says how many it has."""
     begun: set[Stream] = set()
 
-    async def run_one(stream: Stream, text: str | None, n: int) -> RequestOutput:
-        output = await collect(stream, text, n, Moment.now())
+    async def run_one(stream: Stream, text: str | None, wanted: W) -> R:
+        output = await gather(stream, text, wanted, Moment.now())
         begun.remove(stream)
-        bar.add(output)
+        bar.add(tokens(output))
         return output
 
     with ProgressBar(len(readers), use_tqdm) as bar:
         try:
             async with asyncio.TaskGroup() as group:
                 running = []
-                for read, sampling, turn in zip(readers, params, turns, strict=True):
+                for read, wanted, turn in zip(readers, params, turns, strict=True):
                     given = read()
-                    stream = await submit(client, given, sampling, wait=True, priority=turn)
+                    stream = await submit(client, given, wanted, wait=True, priority=turn)
                     begun.add(stream)
-                    running.append(group.create_task(run_one(stream, given.text, sampling.n)))
+                    running.append(group.create_task(run_one(stream, given.text, wanted)))
         except BaseExceptionGroup as group_error:
             raise group_error.exceptions[0] from None
         finally:

@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from ..protocol.edges.detokenizer_to_client import PositionLogprobs
+from ..protocol.edges.detokenizer_to_client import Finished, PositionLogprobs
 from ..protocol.prepared import EffectiveOptions, Timing
 from .answer import Answer, Choice
 from .moment import Moment
@@ -98,12 +98,7 @@ async def collect(stream: Stream, prompt: str | None, n: int, arrival: Moment) -
 
 
 def _whole(request_id: str, prompt: str | None, answer: Answer, metrics: RequestMetrics, arrival: Moment) -> RequestOutput:
-    if (finished := answer.finished) is not None:
-        metrics.timings = tuple(
-            Timing(t.stage, arrival.unix_at(t.start), arrival.unix_at(t.end), t.detail) for t in finished.timings
-        )
-        metrics.cached_tokens, metrics.preemptions = finished.usage.cached_tokens, finished.usage.preemptions
-        metrics.media_tokens, metrics.media_options = finished.usage.media_tokens, finished.usage.media_options
+    measure(metrics, answer.finished, arrival)
     return RequestOutput(
         request_id,
         prompt,
@@ -111,8 +106,19 @@ def _whole(request_id: str, prompt: str | None, answer: Answer, metrics: Request
         [_choice(index, choice) for index, choice in enumerate(answer.choices)],
         metrics,
         None if answer.prompt_logprobs is None else [None, *by_token(answer.prompt_logprobs)],
-        finished is not None,
+        answer.finished is not None,
     )
+
+
+def measure(metrics: RequestMetrics, finished: Finished | None, arrival: Moment) -> None:
+    """Note what the end of the request told; nothing where it did not end well."""
+    if finished is None:
+        return
+    metrics.timings = tuple(
+        Timing(t.stage, arrival.unix_at(t.start), arrival.unix_at(t.end), t.detail) for t in finished.timings
+    )
+    metrics.cached_tokens, metrics.preemptions = finished.usage.cached_tokens, finished.usage.preemptions
+    metrics.media_tokens, metrics.media_options = finished.usage.media_tokens, finished.usage.media_options
 
 
 def _choice(index: int, choice: Choice) -> CompletionOutput:

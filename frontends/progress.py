@@ -4,8 +4,6 @@ import time
 from types import TracebackType
 from typing import Self
 
-from .outputs import RequestOutput
-
 FORMAT = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
 """Without tqdm's own rate, which turns into seconds per request where it is slow; both rates stand in the postfix."""
 
@@ -20,9 +18,10 @@ class ProgressBar:
         self._tokens = 0
         self._started = time.monotonic()
 
-    def add(self, output: RequestOutput) -> None:
+    def add(self, tokens: int) -> None:
+        """One answer, and the tokens in it."""
         bar = self._bar
-        self._tokens += sum(len(choice.token_ids) for choice in output.outputs)
+        self._tokens += tokens
         bar.update()
         seconds = max(time.monotonic() - self._started, 1e-9)
         rates = f"{bar.n / seconds:.2f} requests/s, {self._tokens / seconds:.0f} tokens/s"

@@ -8,6 +8,7 @@ from typing import Literal, Self
 import msgspec
 
 from ..protocol.edges.detokenizer_to_client import Delta, Finished, PositionLogprobs
+from ..protocol.edges.scheduler_to_detokenizer import Vectors
 from ..protocol.errors import Failure, RequestError
 from ..protocol.prepared import Prepared
 
@@ -30,6 +31,8 @@ class Update(msgspec.Struct):
     finished: Finished | None = None
     """With usage and timings; only in the last update."""
     prompt_logprobs: tuple[PositionLogprobs, ...] | None = None
+    vectors: Vectors | None = None
+    """In the last update of a request that wants them."""
 
 
 class Stream:
@@ -48,6 +51,7 @@ class Stream:
         self._wake = asyncio.Event()
         self._pending: dict[int, ChoiceUpdate] = {}
         self._prompt_logprobs: tuple[PositionLogprobs, ...] | None = None
+        self._vectors: Vectors | None = None
         self._finished: Finished | None = None
         self._failure: Failure | None = None
         self._over = False
@@ -83,6 +87,10 @@ class Stream:
     def push_prompt(self, entries: tuple[PositionLogprobs, ...]) -> None:
         self._prompt_logprobs = entries
 
+    def push_vectors(self, vectors: Vectors) -> None:
+        """Another attempt brings the same again."""
+        self._vectors = vectors
+
     def finish(self, finished: Finished) -> None:
         self._finished = finished
         self._wake.set()
@@ -104,7 +112,7 @@ class Stream:
         if self._failure is not None and not self._pending:
             self._over = True
             raise RequestError(self._failure)
-        update = Update(list(self._pending.values()), self._finished, self._prompt_logprobs)
+        update = Update(list(self._pending.values()), self._finished, self._prompt_logprobs, self._vectors)
         self._pending, self._prompt_logprobs = {}, None
         self._over = self._finished is not None
         if self._failure is not None:  # the text that came before the failure is delivered first

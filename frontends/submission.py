@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from ..protocol.pooling import PoolingParams
 from ..protocol.request import MediaItem, Prompt
 from ..protocol.sampling import SamplingParams
 from .client import Client
@@ -30,7 +31,7 @@ class Submission(msgspec.Struct, frozen=True):
 async def submit(
     client: Client,
     given: Submission,
-    sampling: SamplingParams,
+    wanted: SamplingParams | PoolingParams,
     *,
     wait: bool,
     tenant: str = "",
@@ -45,7 +46,7 @@ async def submit(
     return await client.submit(
         given.prompt,
         place(given.media, client.media),
-        sampling,
+        wanted,
         tenant=tenant,
         priority=priority,
         deadline=deadline,

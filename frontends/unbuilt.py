@@ -12,7 +12,7 @@ _NO_CODE = "No code from a checkpoint is ever run."
 _NO_PROXY = "TLS is a proxy's work: put one before the server."
 _AS_SHIPPED = "There is nothing to choose: it is always so."
 _LOGS = "The log goes to stderr; there is nothing to switch on or off."
-_NO_POOLING = "Embedding, classifying and scoring are not built: this engine generates text."
+_POOLING = "Whether a model makes text or vectors is said by runner (generate, pooling), and found in its files (auto)."
 _NO_OFFLOAD = "Weights and KV cache stay on the device; there is no offloading."
 
 UNBUILT: dict[str, str] = {
@@ -76,10 +76,9 @@ UNBUILT: dict[str, str] = {
     "disable_log_stats": _LOGS,
     "enable_log_requests": _LOGS,
     "uvicorn_log_level": _LOGS,
-    "task": _NO_POOLING,
-    "runner": _NO_POOLING,
-    "convert": _NO_POOLING,
-    "pooler_config": _NO_POOLING,
+    "task": _POOLING,
+    "convert": _POOLING,
+    "pooler_config": "How vectors are made is read from the files of sentence-transformers in the checkpoint's folder.",
     "api_server_count": "One HTTP server serves an engine.",
     "enable_sleep_mode": "An engine does not sleep: end it and start it again.",
     "model": "The model is given without a flag: thespis serve MODEL.",

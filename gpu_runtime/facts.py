@@ -2,39 +2,45 @@
 
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from ..protocol.checkpoint import inspect
+from ..protocol.checkpoint import MODULES, inspect
+from ..protocol.config import RunnerKind
 from ..protocol.end_tokens import end_tokens
 from ..protocol.errors import EngineError
 from ..protocol.facts import ModelFacts
 from ..protocol.json_files import Json
+from ..protocol.pooling import Pooler
 from ..protocol.quantization import quantization_of
 from ..protocol.weight_files import stored_dtype
 from .companions import fingerprints
 from .hf import build_on_meta, load_config, read_config, text_config, text_part, unwrap
 from .measure import deepstack_levels, measure_layers, measure_spans, per_layer_width, position_planes
+from .pooling_files import pooler_of
 from .processing import Processor, load
 from .tokenizer_parts import tokenizer_parts
 from .trial import try_towers
 from .weights.checkpoint import Checkpoint
 
 DTYPES = ("float32", "bfloat16", "float16")
+OTHER_HEADS = ("Classification", "ClassificationModel", "RewardModel", "RewardModeling")
+"""Ends of the names of classes whose answer is neither text nor a hidden state."""
 DEFAULT_CONTEXT = 2048
 """Of a model that states none."""
 MOST_CONTEXT = 1 << 30
 """Positions: a prompt's are numbers of 32 bits wherever they are kept."""
 
 
-def model_facts(folder: str | Path) -> ModelFacts:
+def model_facts(folder: str | Path, runner: RunnerKind = "auto") -> ModelFacts:
     """Everything that more than one process needs of the checkpoint in `folder`; takes a second or two, and no weights.
 
-    Raises EngineError that says what is missing, broken or not supported, and what to do.
+    `runner`: whether it is to make tokens or vectors; auto: what its files say that it was made for. Raises EngineError that
+    says what is missing, broken or not supported, and what to do.
     """
-    facts, model = measured(folder)
+    facts, model = measured(folder, runner)
     return with_items(facts, model, load(facts.path))
 
 
@@ -57,12 +63,12 @@ def with_items(facts: ModelFacts, model: PreTrainedModel, processor: Processor) 
     )
 
 
-def decoder_facts(folder: str | Path) -> ModelFacts:
+def decoder_facts(folder: str | Path, runner: RunnerKind = "auto") -> ModelFacts:
     """All but what the checkpoint's processor tells. Raises EngineError as `model_facts`."""
-    return measured(folder)[0]
+    return measured(folder, runner)[0]
 
 
-def measured(folder: str | Path) -> tuple[ModelFacts, PreTrainedModel]:
+def measured(folder: str | Path, runner: RunnerKind = "auto") -> tuple[ModelFacts, PreTrainedModel]:
     """As `decoder_facts`, with the model on meta by which they were found: its towers are as they were."""
     checkpoint = inspect(folder)
     path = Path(checkpoint.path)
@@ -72,7 +78,8 @@ def measured(folder: str | Path) -> tuple[ModelFacts, PreTrainedModel]:
     model = build_on_meta(config)
     text = text_config(config)
     vocab = _vocab(model)
-    tied = _is_tied(Checkpoint(checkpoint.path, model), model)
+    head = _head(Checkpoint(checkpoint.path, model), model)
+    pooler = _pooler(path, stated, head, runner)
     layers = measure_layers(model, _context(text))
     spans = measure_spans(model)
     facts = ModelFacts(
@@ -92,8 +99,10 @@ def measured(folder: str | Path) -> tuple[ModelFacts, PreTrainedModel]:
         spans_joined=spans.joined,
         deepstack_levels=deepstack_levels(model),
         per_layer_width=per_layer_width(model),
-        tied=tied,
-        eos_token_ids=_ends(path, stated, config, vocab),
+        tied=head == "tied",
+        output="token" if pooler is None else "vector",
+        pooler=pooler,
+        eos_token_ids=_ends(path, stated, config, vocab, needed=pooler is None),
         dtype=stated_dtype(stated) or stored_dtype(path),
         quantization=quantization_of(read_config(path), str(folder)),
         parameters=sum(weight.numel() for weight in model.parameters()),
@@ -143,10 +152,10 @@ def _context(text: PreTrainedConfig) -> int:
     return min(context, int(text.attention_chunk_size)) if chunked else context
 
 
-def _is_tied(checkpoint: Checkpoint, model: Any) -> bool:
+def _head(checkpoint: Checkpoint, model: Any) -> Literal["stored", "tied", "none"]:
     """A head that is stored is the head, whatever the configuration says.
 
-    Raises EngineError for a model without any, and for other weights that are not there, or of another shape.
+    Raises EngineError for other weights that are not there, or of another shape.
     """
     head = f"{next(name for name, part in model.named_modules() if part is model.get_output_embeddings())}.weight"
     missing = [name for name in checkpoint.missing() if name != head]
@@ -158,13 +167,28 @@ def _is_tied(checkpoint: Checkpoint, model: Any) -> bool:
         )
     checkpoint.check_shapes()
     if checkpoint.holds(head):
-        return False
-    if any(getattr(part, "tie_word_embeddings", False) for part in (model.config, text_config(model.config))):
-        return True
-    raise EngineError(
-        f"The checkpoint {checkpoint.name!r} stores no head ({head}), and its config.json does not tie it to the embedding "
-        "table (tie_word_embeddings): it is not whole, or makes vectors and no text, which is not built."
-    )
+        return "stored"
+    tied = any(getattr(part, "tie_word_embeddings", False) for part in (model.config, text_config(model.config)))
+    return "tied" if tied else "none"
+
+
+def _pooler(folder: Path, stated: Json, head: str, runner: RunnerKind) -> Pooler | None:
+    """How its vectors are made; None: it makes tokens. Those of a folder with sentence-transformers' files, and of a model
+    without a head, are vectors. Raises EngineError where it is to make what it cannot."""
+    if runner == "generate" and head == "none":
+        raise EngineError(
+            f"The checkpoint {folder.name!r} stores no head (such as lm_head.weight), and its config.json does not tie it to "
+            "the embedding table (tie_word_embeddings): it is not whole, or makes vectors and no text (runner=pooling)."
+        )
+    if runner == "generate" or (runner == "auto" and head != "none" and not (folder / MODULES).exists()):
+        return None
+    text = text_part(stated)
+    for name in stated.get("architectures") or ():
+        if name.endswith(OTHER_HEADS):
+            raise EngineError(f"The model in {folder.name!r} is a {name}: classifying and scoring are not built.")
+    if False in (stated.get("is_causal"), text.get("is_causal")):
+        raise EngineError(f"The model in {folder.name!r} sees its text both ways (is_causal), which is not built.")
+    return pooler_of(folder, stated)
 
 
 def end_ids(folder: Path, stated: Json, config: PreTrainedConfig) -> tuple[int, ...]:
@@ -178,10 +202,10 @@ def end_ids(folder: Path, stated: Json, config: PreTrainedConfig) -> tuple[int, 
     return named or tuple(dict.fromkeys(own))
 
 
-def _ends(folder: Path, stated: Json, config: PreTrainedConfig, vocab: int) -> tuple[int, ...]:
-    """Those that the model can say. Raises EngineError where there is none: its answers would never end."""
+def _ends(folder: Path, stated: Json, config: PreTrainedConfig, vocab: int, needed: bool) -> tuple[int, ...]:
+    """Those that the model can say. Raises EngineError where there is none and one is `needed`: answers would never end."""
     ends = tuple(id for id in end_ids(folder, stated, config) if 0 <= id < vocab)
-    if not ends:
+    if needed and not ends:
         raise EngineError(
             f"The model in {str(folder)!r} names no end token that it can say, so that its answers would not end: "
             "write eos_token_id into its generation_config.json."

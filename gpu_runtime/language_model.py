@@ -18,9 +18,9 @@ from .weights.filling import fill
 
 
 class LanguageModel:
-    """Embedding, decoder and head on one device."""
+    """Embedding, decoder and head on one device. One that makes vectors has no head."""
 
-    def __init__(self, embedding: Any, decoder: Decoder, head: Head, model: ModelFacts) -> None:
+    def __init__(self, embedding: Any, decoder: Decoder, head: Head | None, model: ModelFacts) -> None:
         self._embedding = embedding
         self._last = next(embedding.parameters()).shape[0] - 1
         self._clamped = any(facts.embed_token_id > self._last for facts in model.placeholders.values())
@@ -35,6 +35,7 @@ class LanguageModel:
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """[rows, hidden] to float32 [rows, vocab]."""
+        assert self._head is not None, "nothing is sampled of a model that makes vectors"
         return self._head(hidden)
 
 
@@ -46,7 +47,8 @@ def load_language_model(model: ModelFacts, dtype: torch.dtype, device: torch.dev
     whole = build_on_meta(model.path)
     checkpoint = Checkpoint(model.path, whole)
     parts = take_apart(whole)
-    fill(whole, parts.roots(), checkpoint, dtype, device, without=parts.towers())
+    vectors = model.output == "vector"
+    fill(whole, parts.roots(headless=vectors), checkpoint, dtype, device, without=parts.towers())
     expected = ask(parts, model, device)
     if fused and can_fuse(parts.decoder):
         decoder: Decoder = fuse(parts.decoder)
@@ -55,7 +57,7 @@ def load_language_model(model: ModelFacts, dtype: torch.dtype, device: torch.dev
             decoder = TransformersDecoder(parts.decoder, model)
         except Unsupported as error:
             raise refusal(model, f"{error}, which is not built") from error
-    served = LanguageModel(parts.embedding, decoder, Head(parts, _is_tied(parts)), model)
+    served = LanguageModel(parts.embedding, decoder, None if vectors else Head(parts, _is_tied(parts)), model)
     check(served, expected, model, dtype, device)
     return served
 

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 
 from ..protocol.blobs import BlobError, BlobRef
-from ..protocol.edges.gpu_runner_to_scheduler import PromptLogprobs, Sampled, SequenceFault, StepResult
+from ..protocol.edges.gpu_runner_to_scheduler import Pooled, PromptLogprobs, Sampled, SequenceFault, StepResult
 from ..protocol.edges.scheduler_to_gpu_runner import Embed, NewSequence, StepPlan, Work
+from ..protocol.pooling import PoolingParams
 from ..protocol.roles import RunnerConfig
 from .adapter.step import StepInputs
 from .attention.paged import PagedAttention
@@ -23,6 +24,7 @@ from .language_model import load_language_model
 from .logprobs import AT_ONCE, token_logprobs
 from .memory import room_that_fits
 from .overlay import Rows, find_spans, lay_over, place
+from .pooling import Pooling
 from .sampling import SamplerState, choose, chosen_logprobs
 from .sequences import RunnerSequence, SequenceTable
 from .state_pool import RecurrentStep, StatePool
@@ -92,19 +94,21 @@ class Runner:
         entries = self._admit(plan.work, faults)
         sampled: tuple[Sampled, ...] = ()
         prompt: tuple[PromptLogprobs, ...] = ()
+        pooled: tuple[Pooled, ...] = ()
         if entries:
             batch = build_batch(entries, self._table, self._block_size)
             hidden = self._forward(batch, embeds)
             self._fault_non_finite(batch, hidden, faults)
             prompt = self._prompt_logprobs(batch, hidden, faults)
             sampled = self._sample(batch, hidden, faults)
+            pooled = self._pool_states(batch, hidden, faults)
             self._keep_states(batch, faults)
         for seq, text in faults.items():
             known = self._table.get(seq)
             if known is not None:
                 known.fault = text
         told = tuple(SequenceFault(seq, text, text == DEAD_END) for seq, text in faults.items())
-        return StepResult(plan.step, sampled, prompt, told, time.perf_counter() - began)
+        return StepResult(plan.step, sampled, prompt, told, time.perf_counter() - began, pooled)
 
     # before the model
 
@@ -128,10 +132,15 @@ class Runner:
         sampler = SamplerState(
             new.sampling, new.choice, sayable, output, new.eos_token_ids, vocab, self._device, new.seq, matcher
         )
+        pooling = None if new.pooling is None else self._pooling(new.pooling)
         delta = new.position_delta if planes is not None else 0
-        self._table.add(
-            new.seq, new.token_ids, new.prompt_tokens, planes, delta, sampler, new.block_tables, self._open_state(new)
-        )
+        state = self._open_state(new)
+        self._table.add(new.seq, new.token_ids, new.prompt_tokens, planes, delta, sampler, new.block_tables, state, pooling)
+
+    def _pooling(self, params: PoolingParams) -> Pooling:
+        if self._facts.pooler is None:
+            raise Unrunnable("the model makes no vectors.")
+        return Pooling(params, self._facts.pooler)
 
     def _open_state(self, new: NewSequence) -> int:
         """The slot of its states, which hold those of the beginning that it goes on from."""
@@ -248,7 +257,11 @@ class Runner:
                     self._states.clear([batch.sequences[index].state])
 
     def _sample(self, batch: Batch, hidden: torch.Tensor, faults: dict[int, str]) -> tuple[Sampled, ...]:
-        chosen = [i for i, work in enumerate(batch.works) if work.sample and work.seq not in faults]
+        chosen = [
+            i
+            for i, (work, sequence) in enumerate(zip(batch.works, batch.sequences, strict=True))
+            if work.sample and sequence.pooling is None and work.seq not in faults
+        ]
         if not chosen:
             return ()
         if len(chosen) < len(hidden):
@@ -267,6 +280,18 @@ class Runner:
             sequence.sampler.advance(token)
             sampled.append(Sampled(seq, token, logprobs.get(row)))
         return tuple(sampled)
+
+    def _pool_states(self, batch: Batch, hidden: torch.Tensor, faults: dict[int, str]) -> tuple[Pooled, ...]:
+        """Of the prompts that end in this step; of others, what their vectors will need is kept."""
+        found: list[Pooled] = []
+        for index, (work, sequence) in enumerate(zip(batch.works, batch.sequences, strict=True)):
+            if sequence.pooling is None or work.seq in faults:
+                continue
+            first = int(batch.offsets[index])
+            made = sequence.pooling.add(hidden[first : first + work.count], work.start, work.sample)
+            if made is not None:
+                found.append(Pooled(work.seq, len(made), made.numpy().astype("<f4", copy=False).tobytes()))
+        return tuple(found)
 
     def _prompt_logprobs(self, batch: Batch, hidden: torch.Tensor, faults: dict[int, str]) -> tuple[PromptLogprobs, ...]:
         """Of the prompt positions that this step's hidden states predict; not again after output has begun."""

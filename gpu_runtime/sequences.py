@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .kv_pool import PADDING
+from .pooling import Pooling
 from .sampling import SamplerState
 from .unrunnable import Unrunnable
 
@@ -14,7 +15,13 @@ class RunnerSequence:
     """What belongs to one sequence beside its row of the arrays."""
 
     def __init__(
-        self, row: int, prompt_tokens: int, planes: NDArray[np.int32] | None, sampler: SamplerState, state: int
+        self,
+        row: int,
+        prompt_tokens: int,
+        planes: NDArray[np.int32] | None,
+        sampler: SamplerState,
+        state: int,
+        pooling: Pooling | None = None,
     ) -> None:
         self.row = row
         self.prompt_tokens = prompt_tokens
@@ -23,6 +30,8 @@ class RunnerSequence:
         self.sampler = sampler
         self.state = state
         """The slot of its recurrent states; 0: the model has none."""
+        self.pooling = pooling
+        """None: tokens are wanted."""
         self.fault: str | None = None
         """Why it is not computed any more; its state stays until the scheduler drops it."""
 
@@ -66,6 +75,7 @@ class SequenceTable:
         sampler: SamplerState,
         blocks: Sequence[Sequence[int]],
         state: int = 0,
+        pooling: Pooling | None = None,
     ) -> None:
         """Replaces a sequence of the same number. Raises Unrunnable where it does not fit."""
         if len(token_ids) > self._max_tokens:
@@ -74,7 +84,7 @@ class SequenceTable:
         if not self._free:
             self._double()
         row = self._free.pop()
-        self._known[seq] = RunnerSequence(row, prompt_tokens, planes, sampler, state)
+        self._known[seq] = RunnerSequence(row, prompt_tokens, planes, sampler, state, pooling)
         self.tokens[row, : len(token_ids)] = token_ids
         self.lengths[row] = len(token_ids)
         self.deltas[row] = delta

@@ -10,6 +10,9 @@ from .json_files import read_object
 from .quantization import quantization_of, refuse_foreign
 from .weight_files import fingerprint
 
+MODULES = "modules.json"
+"""Of sentence-transformers: a folder that has it is of a model that makes vectors."""
+
 
 def demo_model() -> Path:
     """The bundled checkpoint, in a checkout and in an installed wheel alike."""

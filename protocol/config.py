@@ -24,6 +24,9 @@ HostName = Annotated[str, doc("host name, without scheme, port, path or wildcard
 
 OriginName = Annotated[str, doc("`scheme://host` or `scheme://host:port`, as browsers send it; * stands for all")]
 
+RunnerKind = Literal["auto", "generate", "pooling"]
+"""What a model is run for: tokens, or vectors."""
+
 LIMITED_SIZES = {"image": ("width", "height"), "video": ("num_frames", "width", "height"), "audio": ()}
 """What a limit per prompt may say of an item beside the count of items: the most that requests may ask for."""
 
@@ -46,6 +49,9 @@ class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         doc("type of weights and activations; auto: the checkpoint's own on a GPU, float32 on a CPU"),
     ] = "auto"
     device: Annotated[Literal["auto", "cpu", "cuda"], doc("where the model runs; auto: on a GPU if there is one")] = "auto"
+    runner: Annotated[
+        RunnerKind, doc("what the model makes: text (generate) or vectors (pooling); auto: what its files say it is for")
+    ] = "auto"
     seed: Annotated[int, doc("seed from which requests without one draw their own")] = 0
     max_model_len: Annotated[
         int | None, doc("tokens of prompt and output together (default: the model's context, or what fits the memory)")

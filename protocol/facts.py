@@ -2,11 +2,12 @@
 process gets its part of these facts and reads no config.json for numbers."""
 
 import math
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
-from .request import Modality
+from .pooling import Pooler
+from .request import Modality, Want
 
 
 class KvGroup(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -117,7 +118,10 @@ class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Samples per second of its sounds."""
     tokenizer_parts: str = ""
     """JSON by name: parts of tokenizer.json that transformers' class makes otherwise than the file says; "": there are none."""
-    output: Literal["token", "vector"] = "token"
+    output: Want = "token"
+    """What it makes of a prompt."""
+    pooler: Pooler | None = None
+    """Of a model that makes vectors."""
     eos_token_ids: tuple[int, ...]
     """Those that the model can say: one beyond its vocabulary is never chosen, and ends nothing."""
     dtype: str

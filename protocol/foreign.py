@@ -36,7 +36,6 @@ _FOLDERS = (
         "a LoRA adapter, which is only the difference to its base model; merge it into that model, and give",
     ),
     ("model_index.json", "a pipeline of diffusers, which draws pictures; Thespis generates text, and takes"),
-    ("modules.json", "a model of sentence-transformers, which embeds text; Thespis generates text, and takes"),
     ("params.json", "a checkpoint in its maker's own format (params.json); give, in the format of transformers,"),
     ("saved_model.pb", "a model of TensorFlow, which is not read here; give, of the same model,"),
 )

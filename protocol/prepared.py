@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from .pooling import PoolingParams
 from .request import Modality
 from .sampling import SamplingParams
 
@@ -67,6 +68,8 @@ class Prepared(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """Decode position = index + delta, on all planes."""
     sampling: SamplingParams
     """Complete: seed drawn, max_tokens clamped to the context."""
+    pooling: PoolingParams | None = None
+    """What is wanted where it is vectors: the prompt is computed, and nothing sampled."""
     eos_token_ids: tuple[int, ...]
     media_tokens: dict[str, int] = {}
     """Placeholder tokens per modality of media, for usage."""

@@ -5,6 +5,7 @@ from typing import Any, Literal
 import msgspec
 
 from .blobs import BlobRef
+from .pooling import PoolingParams
 from .sampling import SamplingParams
 
 Modality = Literal["image", "video", "audio", "prompt"]
@@ -137,12 +138,16 @@ class ChatPrompt(_Part, frozen=True):
     tools: tuple[dict[str, Any], ...] = ()
     template: str | None = None
     template_kwargs: dict[str, Any] = {}
+    framed: bool | None = None
+    """It gets the tokenizer's own beginning and end; None: as transformers does, which asks what the model is."""
 
 
 class TextPrompt(_Part, frozen=True):
     """A finished prompt text with the model's own placeholders; special tokens in it are special tokens."""
 
     text: str
+    framed: bool = True
+    """It gets the tokenizer's own beginning and end."""
 
 
 class TokenPrompt(_Part, frozen=True):
@@ -156,6 +161,9 @@ class EmbedsPrompt(_Part, frozen=True):
 
 
 Prompt = ChatPrompt | TextPrompt | TokenPrompt | EmbedsPrompt
+
+
+Want = Literal["token", "vector"]
 
 
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -175,6 +183,13 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     prompt: Prompt
     media: tuple[MediaItem, ...] = ()
     sampling: SamplingParams
+    pooling: PoolingParams | None = None
+    """What is wanted where it is vectors; nothing is sampled then."""
     mm_processor_kwargs: dict[str, Any] = {}
     media_io_kwargs: dict[str, dict[str, Any]] = {}
     priority: int = 0
+
+    @property
+    def want(self) -> Want:
+        """What the answer is made of."""
+        return "token" if self.pooling is None else "vector"

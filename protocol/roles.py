@@ -4,8 +4,9 @@ from typing import Any
 
 import msgspec
 
-from .config import EngineConfig, ServerConfig
+from .config import EngineConfig, RunnerKind, ServerConfig
 from .facts import ModelFacts
+from .pooling import Pooler
 from .request import MODALITIES, Modality
 from .room import Room
 
@@ -17,6 +18,8 @@ class FactsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """The checkpoint's folder."""
     cuda: bool
     """The model will be on a GPU."""
+    runner: RunnerKind = "auto"
+    """What it will be run for."""
 
 
 class FetcherConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -107,6 +110,8 @@ class SchedulerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     prefix_caching: bool
     rope_bound: int | None
     """Tokens: longer prompts share their beginnings with those of their own length alone."""
+    pooler: Pooler | None = None
+    """Of a model that makes vectors."""
     hidden_bytes: int
     """Bytes of one embedding row."""
     store_bytes: int

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from ...protocol.edges.control import Gone
-from ...protocol.edges.scheduler_to_detokenizer import Close, Open, Outputs, PromptScores
+from ...protocol.edges.scheduler_to_detokenizer import Close, Open, Outputs, PromptScores, Vectors
 from ...protocol.roles import DetokenizerConfig
 from ...protocol.topology import CLIENT, SCHEDULER, kind_of
 from ..actor import Actor, run
@@ -32,6 +32,8 @@ class Detokenizer(Actor):
                 self.sessions.open(message)
             case PromptScores():
                 self._deliver(self.sessions.prompt_scores(message))
+            case Vectors():
+                self._deliver(self.sessions.vectors(message))
             case Close():
                 self._deliver(self.sessions.close(message))
 

@@ -5,7 +5,7 @@ from collections import defaultdict
 
 from ...protocol.edges.detokenizer_to_client import Delta, Deltas, DetokenizeFailed, Finished, PromptText
 from ...protocol.edges.detokenizer_to_scheduler import Stopped
-from ...protocol.edges.scheduler_to_detokenizer import Close, Open, Output, Outputs, PromptScores
+from ...protocol.edges.scheduler_to_detokenizer import Close, Open, Output, Outputs, PromptScores, Vectors
 from ...protocol.errors import Failure
 from ...protocol.topology import SCHEDULER
 from ...protocol.wire import Message
@@ -21,22 +21,24 @@ Outbox = list[tuple[str, Message]]
 class Session:
     """One attempt of one request."""
 
-    __slots__ = ("attempt", "choices", "client", "close", "id")
+    __slots__ = ("answered", "attempt", "choices", "client", "close", "id")
 
     def __init__(self, opened: Open, vocabulary: Vocabulary, eos_token_ids: tuple[int, ...]) -> None:
         self.id = opened.id
         self.attempt = opened.attempt
         self.client = opened.client
-        n = opened.sampling.n
+        n = opened.sampling.n if opened.want == "token" else 0
         released = opened.released + (0,) * (n - len(opened.released))
         self.choices = [
             Choice(vocabulary, opened.sampling, opened.prompt_token_ids, eos_token_ids, released[index]) for index in range(n)
         ]
         self.close: Close | None = None
+        self.answered = opened.want == "token"
+        """The vectors that it wants, if it does, have come."""
 
     @property
     def ended(self) -> bool:
-        return all(choice.ended for choice in self.choices)
+        return self.answered and all(choice.ended for choice in self.choices)
 
 
 class Sessions:
@@ -92,6 +94,14 @@ class Sessions:
             return []
         entries = tuple(named(self._vocabulary, entry) for entry in message.entries)
         return [(session.client, PromptText(session.id, session.attempt, entries))]
+
+    def vectors(self, message: Vectors) -> Outbox:
+        """They are numbers for the client: nothing is made of them here."""
+        session = self._find(message.id, message.attempt)
+        if session is None:
+            return []
+        session.answered = True
+        return [(session.client, message)]
 
     def close(self, message: Close) -> Outbox:
         session = self._find(message.id, message.attempt)

@@ -49,6 +49,6 @@ class Parts:
         if role == FACTS:
             engine = self._config.engine
             cuda = engine.device == "cuda" or (engine.device == "auto" and no_cuda() is None)
-            return encode_config(FactsConfig(model=engine.model, cuda=cuda))
+            return encode_config(FactsConfig(model=engine.model, cuda=cuda, runner=engine.runner))
         assert self._division is not None, "who comes earlier waits"
         return encode_config(self._division.roles[role])

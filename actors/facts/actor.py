@@ -12,6 +12,7 @@ from transformers import conversion_mapping
 from ...gpu_runtime.facts import measured, with_items
 from ...gpu_runtime.hf import load_config, model_class
 from ...gpu_runtime.processing import load
+from ...protocol.config import RunnerKind
 from ...protocol.edges.control import Facts, Fatal, Refused
 from ...protocol.errors import EngineError
 from ...protocol.facts import ModelFacts
@@ -30,11 +31,11 @@ ITEM_MEMORY = 4 << 30
 """Bytes that a chat template and a small item of each modality may take."""
 
 
-def found(folder: str) -> ModelFacts:
+def found(folder: str, runner: RunnerKind = "auto") -> ModelFacts:
     """The facts of the model in `folder`, which is nobody's that is trusted: its chat template and its processor's numbers may
     ask for anything. Raises EngineError."""
     try:
-        return within_cpu(CPU_SECONDS, lambda: _found(folder))
+        return within_cpu(CPU_SECONDS, lambda: _found(folder, runner))
     except CpuSpent:
         text = f"What the model in {folder!r} is takes more than {CPU_SECONDS:g} s of CPU time to find out"
     except BudgetError:
@@ -42,8 +43,8 @@ def found(folder: str) -> ModelFacts:
     raise EngineError(f"{text}: its chat template, or a number in its configuration or its processor's, is beyond all measure.")
 
 
-def _found(folder: str) -> ModelFacts:
-    facts, model = measured(folder)
+def _found(folder: str, runner: RunnerKind) -> ModelFacts:
+    facts, model = measured(folder, runner)
     processor = load(facts.path)
     with memory_budget(ITEM_MEMORY):
         return with_items(facts, model, processor)
@@ -73,7 +74,7 @@ def main(launch: Launch) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
     resource.setrlimit(resource.RLIMIT_CPU, (int(ENDLESS * CPU_SECONDS), hard))
     try:
-        facts = found(config.model)
+        facts = found(config.model, config.runner)
         link.send(Facts(launch.role, launch.epoch, facts, _gpu_bytes() if config.cuda else None))
     except EngineError as error:
         link.send(Fatal(launch.role, launch.epoch, str(error)))

@@ -37,7 +37,7 @@ from ...protocol.shortage import shortage
 from ..actor import Actor, run
 from ..launch import Launch
 from ..tombstones import Tombstones
-from .assembly import Assembler, check_length
+from .assembly import Assembler, check_room
 from .decode.options import SIBLINGS, SOUND_TRACK
 from .decoding import Decoding, Shell
 from .effort import Effort, effort_of
@@ -187,7 +187,7 @@ class Preprocessor(Actor):
     def _want_items(self, ticket: Ticket) -> None:
         """Of a rendered ticket."""
         if (token_ids := ticket.rendered.token_ids) is not None:
-            check_length(len(token_ids), self.config.max_model_len)
+            check_room(ticket.request, len(token_ids), self.config.max_model_len, self.config.model)
         if sum(blob.nbytes for blob in ticket.blobs) > HASH_INLINE:
             self.tasks.start_soon(self._hash_in_thread, ticket)
         else:

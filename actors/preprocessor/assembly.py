@@ -10,8 +10,9 @@ import numpy as np
 from ...protocol.edges.decode_worker_to_preprocessor import Decoded, Part
 from ...protocol.errors import refuse
 from ...protocol.facts import ModelFacts
+from ...protocol.pooling import MAX_BYTES
 from ...protocol.prepared import EffectiveOptions, Item, Prepared, Span
-from ...protocol.request import EmbedsPrompt, Modality
+from ...protocol.request import EmbedsPrompt, Modality, Request
 from .positions import Block, compose
 from .prompt import PromptRenderer
 from .splice import Insert, Laid, Run, Splicer
@@ -31,8 +32,8 @@ class Assembler:
         """Of a complete ticket; `options`: of its media, in effect. RequestError, for one where the prompt is too long."""
         request, asked = ticket.request, ticket.sampling
         layout = self._lay_out(ticket)
-        check_length(len(layout.token_ids), self._context)
-        room = self._context - len(layout.token_ids)
+        check_room(request, len(layout.token_ids), self._context, self._model)
+        room = max(1, self._context - len(layout.token_ids))
         most = room if asked.max_tokens is None else min(asked.max_tokens, room)
         return Prepared(
             id=request.id,
@@ -47,6 +48,7 @@ class Assembler:
             positions=layout.positions,
             position_delta=layout.delta,
             sampling=msgspec.structs.replace(asked, max_tokens=most, min_tokens=min(asked.min_tokens, most)),
+            pooling=request.pooling,
             eos_token_ids=self._model.eos_token_ids,
             media_tokens=dict(layout.rows),
             media_options=options,
@@ -128,11 +130,15 @@ def _items(parts: Sequence[Part], runs: Sequence[Run], places: Sequence[Span], w
     ]
 
 
-def check_length(tokens: int, context: int) -> None:
-    """At least one token must be left for the answer."""
+def check_room(request: Request, tokens: int, context: int, model: ModelFacts) -> None:
+    """At least one token must be left for an answer of tokens; one of vectors takes none. Raises RequestError."""
     if tokens < 1:
         raise refuse("invalid_request", "The prompt is empty.")
-    if tokens >= context:
+    rows = tokens if request.pooling is not None and request.pooling.task != "embed" else 1
+    if (size := 4 * rows * model.hidden) > MAX_BYTES:
+        text = f"A vector for each of {tokens} tokens takes {size} bytes together; a prompt gets at most {MAX_BYTES}."
+        raise refuse("invalid_request", text, code="answer_too_large")
+    if tokens + (request.pooling is None) > context:
         raise refuse(
             "invalid_request",
             f"The prompt has {tokens} tokens, the model's context is {context}.",

@@ -89,9 +89,10 @@ class PromptRenderer:
                 for index in _slots(prompt, media):
                     order.setdefault(media[index].modality, []).append(index)
                 text = self._chat(prompt, media)
-                return self._of_text(Rendered(None, text, order, True, self._framed(text)), False)
-            case TextPrompt(text):
-                return self._of_text(Rendered(None, text, _in_order(media)), True)
+                framed = self._framed(text) if prompt.framed is None else prompt.framed
+                return self._of_text(Rendered(None, text, order, True, framed), False)
+            case TextPrompt(text, framed):
+                return self._of_text(Rendered(None, text, _in_order(media), framed=framed), True)
             case TokenPrompt(token_ids):
                 order = _in_order(media)
                 self._check_counts(self._splicer.in_ids(token_ids, order), order, True)

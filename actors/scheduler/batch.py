@@ -41,7 +41,7 @@ class Batch:
     def hit(self, seq: Sequence) -> Hit:
         """What a waiting sequence may begin with. At least its last token is left to compute."""
         books = self.books
-        if books is None or not self._caching or seq.wants_scores:
+        if books is None or not self._caching or seq.wants_scores or seq.request.whole:
             return NOTHING
         seq.chain.extend(seq.prompt, seq.output, seq.known)
         return books.find(seq.chain.hashes[: (seq.known - 1) // books.block_size], seq.may_end)

@@ -6,7 +6,10 @@ from ...protocol.roles import SchedulerConfig
 
 
 def resolve_max_tokens(prepared: Prepared, config: SchedulerConfig) -> int:
-    """Output tokens a choice may have; the preprocessor has clamped it, but None means what the context leaves."""
+    """Output tokens a choice may have; the preprocessor has clamped it, but None means what the context leaves. Vectors are
+    none."""
+    if prepared.pooling is not None:
+        return 0
     wanted = prepared.sampling.max_tokens
     return wanted if wanted is not None else config.max_model_len - len(prepared.token_ids)
 
@@ -17,10 +20,10 @@ def refusal(prepared: Prepared, config: SchedulerConfig, longest: int | None) ->
     prompt = len(prepared.token_ids)
     if not prompt:
         return Failure("invalid_request", "The prompt is empty.")
-    wanted = max(1, resolve_max_tokens(prepared, config))
+    wanted = 0 if prepared.pooling is not None else max(1, resolve_max_tokens(prepared, config))
     if prompt + wanted > config.max_model_len:
         return _too_long(prompt, wanted, config.max_model_len, "the model's context")
-    if longest is not None and prompt + wanted - 1 > longest:
+    if longest is not None and prompt + max(0, wanted - 1) > longest:
         return _too_long(prompt, wanted, longest + 1, "the KV cache")
     rows = sum({item.key: item.rows for item in prepared.items}.values())
     if rows * config.hidden_bytes > config.store_bytes:

@@ -311,4 +311,5 @@ def _introduce(seq: Sequence, hit: Hit) -> NewSequence:
         block_tables=tuple(tuple(blocks) for blocks in seq.holding.blocks),
         state=seq.holding.state,
         state_from=hit.state,
+        pooling=prepared.pooling,
     )

@@ -1,16 +1,32 @@
 """What a detokenizer is told of a request: its beginning, its end, and all of it again where it knows nothing of it."""
 
-from ...protocol.edges.scheduler_to_detokenizer import Close, Open, Output, Outputs, PromptScores, SchedulerToDetokenizer
+from ...protocol.edges.gpu_runner_to_scheduler import Pooled
+from ...protocol.edges.scheduler_to_detokenizer import (
+    Close,
+    Open,
+    Output,
+    Outputs,
+    PromptScores,
+    SchedulerToDetokenizer,
+    Vectors,
+)
+from ...protocol.request import Want
 from .sequence import ScheduledRequest, Sequence
 
 
 def opening(request: ScheduledRequest) -> Open:
     prepared = request.prepared
-    return Open(prepared.id, prepared.attempt, prepared.client, prepared.sampling, prepared.token_ids, request.released)
+    want: Want = "token" if prepared.pooling is None else "vector"
+    sampling, ids = prepared.sampling, prepared.token_ids
+    return Open(prepared.id, prepared.attempt, prepared.client, sampling, ids, request.released, want)
 
 
 def prompt_scores(request: ScheduledRequest) -> PromptScores:
     return PromptScores(request.id, request.prepared.attempt, tuple(request.scores))
+
+
+def vectors(request: ScheduledRequest, pooled: Pooled) -> Vectors:
+    return Vectors(request.id, request.prepared.attempt, pooled.rows, pooled.data)
 
 
 def closing(request: ScheduledRequest) -> Close:
@@ -24,6 +40,7 @@ def replay(request: ScheduledRequest) -> list[SchedulerToDetokenizer]:
         said.append(prompt_scores(request))
     if outputs := tuple(output for seq in request.sequences for output in _outputs(seq)):
         said.append(Outputs(outputs))
+    said += [vectors(request, seq.vectors) for seq in request.sequences if seq.vectors is not None]
     if request.closed:
         said.append(closing(request))
     return said

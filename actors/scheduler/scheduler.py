@@ -9,11 +9,12 @@ from collections.abc import Iterable
 from ...protocol.edges.client_to_scheduler import ChoiceSoFar
 from ...protocol.edges.detokenizer_to_scheduler import Stopped
 from ...protocol.edges.encoder_cache_to_scheduler import EmbeddingReady, EncodeFailed, Lost
-from ...protocol.edges.gpu_runner_to_scheduler import PromptLogprobs, Sampled, SequenceFault, StepResult
+from ...protocol.edges.gpu_runner_to_scheduler import Pooled, PromptLogprobs, Sampled, SequenceFault, StepResult
 from ...protocol.edges.scheduler_to_client import MediaLost, Rejected
 from ...protocol.edges.scheduler_to_detokenizer import Output, Outputs, SchedulerToDetokenizer
 from ...protocol.edges.scheduler_to_gpu_runner import StepPlan
 from ...protocol.errors import Failure
+from ...protocol.pooling import needs_every_state
 from ...protocol.prepared import Prepared
 from ...protocol.roles import SchedulerConfig
 from ...protocol.room import Room
@@ -30,7 +31,7 @@ from .media import Embeddings
 from .outbox import Outbox, Tally, about
 from .planner import Part, Planner, StepInFlight
 from .prefix import HashChain
-from .replay import closing, prompt_scores, replay
+from .replay import closing, prompt_scores, replay, vectors
 from .sequence import Place, ScheduledRequest, Sequence, place_spans
 
 IN_FLIGHT = 2
@@ -180,6 +181,7 @@ class Scheduler:
             return  # of a runner that is gone
         flight = self.flights.popleft()
         sampled = {entry.seq: entry for entry in result.sampled}
+        pooled = {entry.seq: entry for entry in result.pooled}
         faulty = {fault.seq: fault for fault in result.faults}
         scores = {entry.seq: entry for entry in result.prompt_logprobs}
         outputs: list[Output] = []
@@ -187,7 +189,8 @@ class Scheduler:
             seq = part.seq
             seq.flights -= 1
             seq.pending -= part.sample
-            failed = part.number in faulty or (part.sample and part.number not in sampled)
+            answered = part.number in sampled or part.number in pooled
+            failed = part.number in faulty or (part.sample and not answered)
             if part.snapshot:
                 self.batch.shelve(seq, part.end, part.snapshot, not failed)
             if seq.ended:
@@ -196,7 +199,9 @@ class Scheduler:
                 self._faulted(seq, faulty.get(part.number), flight.orphaned)
             else:
                 self._advance(part, scores.get(part.number))
-                if part.sample:
+                if part.number in pooled:
+                    self._answer(seq, pooled[part.number], now)
+                elif part.sample:
                     outputs.append(self._append(seq, sampled[part.number], now))
             if not seq.flights and seq.place is Place.LEAVING:
                 self.batch.settle(seq)
@@ -275,6 +280,8 @@ class Scheduler:
         spans = place_spans(prepared)
         longest = max(1, resolve_max_tokens(prepared, self.config))
         request = ScheduledRequest(prepared, longest, spans, now, constraining(prepared.sampling))
+        pooler = self.config.pooler
+        request.whole = prepared.pooling is not None and pooler is not None and needs_every_state(prepared.pooling, pooler)
         placements = tuple((p.start, p.end, p.offset, p.item.key) for p in spans)
         share = self.config.prefix_caching and prepared.sampling.prompt_logprobs is None
         for choice in range(prepared.sampling.n):
@@ -322,6 +329,13 @@ class Scheduler:
         position = len(seq.output) - 1
         token = (sampled.token_id,)
         return Output(prepared.id, prepared.attempt, seq.choice, position, token, logprobs, seq.finish, seq.stop_token)
+
+    def _answer(self, seq: Sequence, pooled: Pooled, now: float) -> None:
+        """With vectors, whole: nothing follows."""
+        seq.vectors, seq.ended = pooled, True
+        seq.request.first_token = now
+        self.batch.leave(seq)
+        self.outbox.detokenizer.append(vectors(seq.request, pooled))
 
     def _orphan_flights(self) -> None:
         self.media.void()

@@ -6,7 +6,7 @@ from enum import Enum, auto
 from typing import NamedTuple
 
 from ...protocol.blobs import BlobRef
-from ...protocol.edges.gpu_runner_to_scheduler import TokenLogprobs
+from ...protocol.edges.gpu_runner_to_scheduler import Pooled, TokenLogprobs
 from ...protocol.edges.scheduler_to_detokenizer import FinishReason, Usage
 from ...protocol.prepared import Item, Prepared, Timing
 from .books import Holding
@@ -64,6 +64,8 @@ class ScheduledRequest:
     timings: list[Timing] = field(default_factory=list)
     """Of the encoder."""
     closed: bool = False
+    whole: bool = False
+    """Every state of the prompt counts: none of it may come from the prefix cache."""
 
     @property
     def id(self) -> str:
@@ -105,6 +107,8 @@ class Sequence:
     """Tokens of `output` that came with a resume: the client has them."""
     finish: FinishReason | None = None
     stop_token: int | None = None
+    vectors: Pooled | None = None
+    """The answer, where vectors are wanted."""
     ended: bool = False
     prefilled: bool = False
     """The whole prompt has been computed at least once."""

@@ -87,13 +87,13 @@ class CachedModel:
         """Let the snapshot's file of this name be the blob."""
         path = self.snapshot(commit) / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".{name}.{secrets.token_hex(4)}")
-        draft.symlink_to(Path("..", "..", "blobs", digest))
+        draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        draft.symlink_to(os.path.relpath(self.blobs / digest, path.parent))
         os.replace(draft, path)
 
     def check_links(self, commit: str) -> None:
         """Raises EngineError where a file of the snapshot leads out of the cache."""
         places = (self.root.resolve(), self.folder.resolve())  # the owner may keep a model on another disk
-        for path in self.snapshot(commit).iterdir():
+        for path in (*self.snapshot(commit).iterdir(), *self.snapshot(commit).glob("*_Pooling/*")):
             if not any(path.resolve().is_relative_to(place) for place in places):
                 raise EngineError(f"{path.name} in {str(path.parent)!r} leads out of the cache {str(self.root)!r}: remove it.")

@@ -15,6 +15,8 @@ _PLAIN = re.compile(r"[A-Za-z0-9_][\w.+-]{0,254}", re.ASCII)
 """Names of files at the top. A hub may name what it likes, and this becomes a path here."""
 _SMALL = re.compile(r".*\.(json|jinja|model)|(merges|vocab)\.txt")
 """Configurations, processors, tokenizers of all forms (tokenizer.json, vocab.json, tekken.json, *.model), chat templates."""
+_POOLING = re.compile(r"[0-9]{1,2}_Pooling/config\.json")
+"""Of sentence-transformers: the one file that is not at the top."""
 _WEIGHTS = re.compile(r".*\.safetensors")
 _NOT_READ = re.compile(r"(consolidated|pytorch_model|flax_model|tf_model|adapter_|onnx|openvino|trainer_state|training_args).*")
 """Other forms of the weights with their indexes, and what training leaves."""
@@ -42,6 +44,8 @@ class Listing(NamedTuple):
 
 def may_be_read(name: str) -> bool:
     """Whether an engine may want the file of this name, wherever it is of use at all."""
+    if _POOLING.fullmatch(name):
+        return True
     if not _PLAIN.fullmatch(name) or (name.endswith(".index.json") and name != INDEX):
         return False
     return bool(_SMALL.fullmatch(name) or _WEIGHTS.fullmatch(name)) and (name == INDEX or not _NOT_READ.fullmatch(name))

@@ -11,6 +11,7 @@ from .auth import OPEN_PATHS
 from .blame import Blame
 from .bodies import BODY_WANTED, expect
 from .connections import HttpConnection
+from .embeddings import embeddings
 from .errors import NO_KEY, RETRY_AFTER_SECONDS, SERVER, Refusal, error_response, failure_of
 from .handlers import chat_completions, completions
 from .head import body_fault, framing_fault
@@ -19,7 +20,7 @@ from .service import SERVICE, TENANT, Service
 from .utility import detokenize, health, live, metrics, models, one_model, tokenize, version
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-METRICS_PATHS = ("/v1/chat/completions", "/v1/completions", "/tokenize", "/detokenize")
+METRICS_PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/tokenize", "/detokenize")
 
 
 def make_app(client: Client, config: HttpConfig, blame: Blame | None = None) -> web.Application:
@@ -33,6 +34,7 @@ def make_app(client: Client, config: HttpConfig, blame: Blame | None = None) -> 
         [
             web.post("/v1/chat/completions", chat_completions, expect_handler=expect),
             web.post("/v1/completions", completions, expect_handler=expect),
+            web.post("/v1/embeddings", embeddings, expect_handler=expect),
             web.get("/v1/models", models),
             web.get("/v1/models/{name:.+}", one_model),
             web.post("/tokenize", tokenize, expect_handler=expect),

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...protocol.errors import refuse
+from ...protocol.pooling import PoolingParams
 from ...protocol.request import ChatMessage, ChatPrompt, EmbedsPrompt, Prompt, TextPrompt, TokenPrompt
 from ...protocol.sampling import SamplingParams
 from ..embeds import read_prompt_embeds
@@ -13,17 +14,20 @@ from ..parts import Rules
 from ..submission import Submission
 from ..unread import Unread
 from .guides import read_guide
-from .schema import ChatRequest, Common, CompletionRequest, TokenizeRequest
+from .schema import ChatRequest, Common, CompletionRequest, EmbeddingRequest, TokenizeRequest
 from .tool_parsers import Style
 from .tools import ToolUse, read_tools, tool_guide
 
 MAX_PROMPTS = 1024
+MAX_INPUTS = 2048
+"""Of one call for vectors, as at OpenAI."""
 COPIED = (
     "n", "temperature", "top_p", "top_k", "min_p", "seed", "min_tokens", "include_stop_str_in_output", "ignore_eos",
     "presence_penalty", "frequency_penalty", "repetition_penalty", "prompt_logprobs", "skip_special_tokens",
 )  # fmt: skip
 """Fields with the same meaning here and in SamplingParams."""
 
+OF_MESSAGES = ("add_generation_prompt", "continue_final_message", "chat_template", "chat_template_kwargs")
 FUNCTION_KEYS = ("name", "description", "parameters", "strict", "return")
 """`return` is for the chat template, as transformers writes it."""
 
@@ -35,6 +39,13 @@ class Generation(Submission, frozen=True, kw_only=True):
     priority: int = 0
     tools: ToolUse | None = None
     """The functions that the answer may call."""
+
+
+class Embedding(Submission, frozen=True, kw_only=True):
+    """One input of a call that wants vectors."""
+
+    pooling: PoolingParams
+    priority: int = 0
 
 
 def parse_chat(
@@ -103,6 +114,44 @@ def parse_completion(request: CompletionRequest, unread: Unread | None = None, *
     ]
 
 
+def parse_embedding(request: EmbeddingRequest, unread: Unread | None = None, *, embeds: bool = False) -> list[Embedding]:
+    """One for each input, or the one of the conversation."""
+    if (request.input is None) == (request.messages is None):
+        raise refuse("invalid_request", "Give either `input` or `messages`.", "input", "missing_field")
+    try:
+        pooling = PoolingParams(dimensions=request.dimensions, use_activation=request.use_activation)
+    except ValueError as error:  # the text is our own
+        raise refuse("invalid_request", str(error), "dimensions", "out_of_range") from None
+    common = {"pooling": pooling, **_common(request)}
+    if request.messages is not None:
+        messages, media = read_messages(request.messages, Rules(embeds), unread or Unread())
+        return [Embedding(prompt=_vector_prompt(request, messages), media=tuple(media), **common)]
+    for name in OF_MESSAGES:
+        if getattr(request, name) not in (None, False, {}):
+            raise refuse("invalid_request", "It belongs to `messages`, and there are none.", name, "contradicting_fields")
+    prompts = _prompts(request.input, "input")
+    if len(prompts) > MAX_INPUTS:
+        raise refuse("invalid_request", f"At most {MAX_INPUTS} inputs in one call.", "input", "too_many_prompts")
+    if request.add_special_tokens is False:
+        prompts = [TextPrompt(prompt.text, framed=False) if isinstance(prompt, TextPrompt) else prompt for prompt in prompts]
+    return [Embedding(prompt=prompt, **common) for prompt in prompts]
+
+
+def _vector_prompt(request: EmbeddingRequest, messages: tuple[ChatMessage, ...]) -> ChatPrompt:
+    """No answer follows: `add_generation_prompt` defaults to false."""
+    if request.add_generation_prompt and request.continue_final_message:
+        text = "It excludes `add_generation_prompt`."
+        raise refuse("invalid_request", text, "continue_final_message", "contradicting_fields")
+    return ChatPrompt(
+        messages=messages,
+        add_generation_prompt=bool(request.add_generation_prompt),
+        continue_final_message=bool(request.continue_final_message),
+        template=request.chat_template,
+        template_kwargs=request.chat_template_kwargs or {},
+        framed=request.add_special_tokens,
+    )
+
+
 def prompt_only(request: CompletionRequest) -> bool:
     """Whether the prompt is asked back, perhaps scored, and nothing more."""
     return bool(request.echo) and request.max_tokens == 0
@@ -168,27 +217,28 @@ def _embeds_prompts(request: CompletionRequest, enabled: bool) -> list[str]:
     return [request.prompt_embeds] if isinstance(request.prompt_embeds, str) else request.prompt_embeds
 
 
-def _prompts(prompt: str | list[Any] | None) -> list[TextPrompt | TokenPrompt]:
+def _prompts(prompt: str | list[Any] | None, name: str = "prompt") -> list[TextPrompt | TokenPrompt]:
+    """`name`: of the field."""
     if prompt is None:
-        raise refuse("invalid_request", "This field is required.", "prompt", "missing_field")
+        raise refuse("invalid_request", "This field is required.", name, "missing_field")
     if isinstance(prompt, str):
         return [TextPrompt(prompt)]
     if not prompt:
-        raise refuse("invalid_request", "The prompt is empty.", "prompt", "empty_prompt")
+        raise refuse("invalid_request", "The prompt is empty.", name, "empty_prompt")
     kinds = {type(entry) for entry in prompt}
     if len(kinds) > 1:
-        raise refuse("invalid_request", "The list mixes texts and token ids.", "prompt", "wrong_type")
+        raise refuse("invalid_request", "The list mixes texts and token ids.", name, "wrong_type")
     if kinds == {str}:
         return [TextPrompt(text) for text in prompt]
     lists = [prompt] if kinds == {int} else prompt
     for index, ids in enumerate(lists):
         if not ids or min(ids) < 0:
-            where = "prompt" if lists[0] is prompt else f"prompt[{index}]"
+            where = name if lists[0] is prompt else f"{name}[{index}]"
             raise refuse("invalid_request", "Token ids must be given and not be negative.", where, "empty_prompt")
     return [TokenPrompt(tuple(ids)) for ids in lists]
 
 
-def _common(request: Common) -> dict[str, Any]:
+def _common(request: Common | EmbeddingRequest) -> dict[str, Any]:
     return {
         "mm_processor_kwargs": request.mm_processor_kwargs or {},
         "media_io_kwargs": request.media_io_kwargs or {},

@@ -11,9 +11,18 @@ from ...protocol.errors import refuse
 from ...protocol.request import ChatPrompt, EmbedsPrompt, Prompt, Text, TextPrompt, TokenPrompt, Url
 from ..media import Pending
 from ..unread import Unread
-from .parse import Generation, parse_chat, parse_completion, parse_tokenize
+from .parse import Embedding, Generation, parse_chat, parse_completion, parse_embedding, parse_tokenize
 from .scan import Scan, Structure
-from .schema import Body, ChatRequest, CompletionRequest, DetokenizeRequest, TokenizeRequest, decode, note_unknown
+from .schema import (
+    Body,
+    ChatRequest,
+    CompletionRequest,
+    DetokenizeRequest,
+    EmbeddingRequest,
+    TokenizeRequest,
+    decode,
+    note_unknown,
+)
 from .tool_parsers import Style
 
 if TYPE_CHECKING:
@@ -127,7 +136,7 @@ def _tokenizer(path: str) -> "Tokenizer":
 
 def check_size(piece: object, terms: Terms) -> None:
     """Raises RequestError for more than any request needs of what the server itself takes up. No small body has it."""
-    if isinstance(piece, Generation):
+    if isinstance(piece, Generation | Embedding):
         _check(piece, terms)
     elif isinstance(piece, ChatPrompt | TextPrompt | TokenPrompt):
         _check_prompt(piece, terms)
@@ -141,6 +150,10 @@ def _read_completion(body: CompletionRequest, terms: Terms, unread: Unread) -> l
     return parse_completion(body, unread, embeds=terms.prompt_embeds)
 
 
+def _read_embedding(body: EmbeddingRequest, terms: Terms, unread: Unread) -> list[Embedding]:
+    return parse_embedding(body, unread, embeds=terms.embeds)
+
+
 def _read_tokenize(body: TokenizeRequest, terms: Terms, unread: Unread) -> list[Prompt]:
     return [parse_tokenize(body, unread)]
 
@@ -151,15 +164,15 @@ def _read_detokenize(body: DetokenizeRequest, terms: Terms, _: Unread) -> list[s
     return [detokenize(body.tokens, terms)]
 
 
-def _check(generation: Generation, terms: Terms) -> None:
-    _check_prompt(generation.prompt, terms)
-    for item in generation.media:
+def _check(asked: Generation | Embedding, terms: Terms) -> None:
+    _check_prompt(asked.prompt, terms)
+    for item in asked.media:
         if isinstance(item, Pending) and isinstance(item.content, Url) and len(item.content.url) > MAX_URL:
             raise refuse("invalid_request", f"A URL has at most {MAX_URL} characters.", item.where, "invalid_url")
-    if len(generation.sampling.logit_bias or ()) > MAX_BIASES:
+    if isinstance(asked, Generation) and len(asked.sampling.logit_bias or ()) > MAX_BIASES:
         raise refuse("invalid_request", f"At most {MAX_BIASES} tokens.", "logit_bias", "out_of_range")
-    _check_free("mm_processor_kwargs", generation.mm_processor_kwargs)
-    _check_free("media_io_kwargs", generation.media_io_kwargs)
+    _check_free("mm_processor_kwargs", asked.mm_processor_kwargs)
+    _check_free("media_io_kwargs", asked.media_io_kwargs)
 
 
 def _check_free(where: str, *values: Any) -> None:
@@ -183,7 +196,7 @@ def _check_prompt(prompt: Prompt, terms: Terms) -> None:
         case TextPrompt(text):
             size = len(text)
         case TokenPrompt(token_ids):
-            if len(token_ids) >= terms.context:
+            if len(token_ids) > terms.context:
                 text = f"The prompt has {len(token_ids)} tokens, the model's context is {terms.context}."
                 raise refuse("invalid_request", text, code="context_length_exceeded")
             return
@@ -202,6 +215,7 @@ def _check_prompt(prompt: Prompt, terms: Terms) -> None:
 
 CHAT: Kind[ChatRequest, Generation] = Kind("chat", ChatRequest, _read_chat, Generation)
 COMPLETION: Kind[CompletionRequest, Generation] = Kind("completion", CompletionRequest, _read_completion, Generation)
+EMBEDDING: Kind[EmbeddingRequest, Embedding] = Kind("embedding", EmbeddingRequest, _read_embedding, Embedding)
 TOKENIZE: Kind[TokenizeRequest, Prompt] = Kind("tokenize", TokenizeRequest, _read_tokenize, Prompt)
 DETOKENIZE: Kind[DetokenizeRequest, str] = Kind("detokenize", DetokenizeRequest, _read_detokenize, str)
-KINDS: dict[str, Kind[Any, Any]] = {kind.name: kind for kind in (CHAT, COMPLETION, TOKENIZE, DETOKENIZE)}
+KINDS: dict[str, Kind[Any, Any]] = {kind.name: kind for kind in (CHAT, COMPLETION, EMBEDDING, TOKENIZE, DETOKENIZE)}

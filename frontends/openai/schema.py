@@ -7,7 +7,7 @@ them, so that an error can name the part.
 """
 
 import re
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
@@ -18,6 +18,7 @@ from ..validation import check_numbers, wrong_field
 D = TypeVar("D")
 R = TypeVar("R", bound=msgspec.Struct)
 
+Priority = Annotated[int, msgspec.Meta(ge=-(1 << 31), lt=1 << 31)]
 Ids = list[Annotated[int, msgspec.Meta(ge=0, lt=1 << 31)]]
 
 
@@ -60,7 +61,7 @@ class Common(Body, kw_only=True):
     return_tokens_as_token_ids: bool | None = None
     request_id: str | None = None
     return_timings: bool | None = None
-    priority: Annotated[int, msgspec.Meta(ge=-(1 << 31), lt=1 << 31)] | None = None
+    priority: Priority | None = None
     mm_processor_kwargs: dict[str, Any] | None = None
     media_io_kwargs: dict[str, dict[str, Any]] | None = None
     user: str | None = None
@@ -107,6 +108,31 @@ class CompletionRequest(Common, kw_only=True):
     suffix: str | None = None
 
 
+class EmbeddingRequest(Body, kw_only=True):
+    """With `input`, or with `messages`, of which one vector is made."""
+
+    input: str | list[str | int | Ids] | None = None
+    messages: list[dict[str, Any]] | None = None
+    encoding_format: Literal["float", "base64"] | None = None
+    dimensions: int | None = None
+    user: str | None = None
+    priority: Priority | None = None
+    request_id: str | None = None
+    use_activation: bool | None = None
+    add_special_tokens: bool | None = None
+    add_generation_prompt: bool | None = None
+    continue_final_message: bool | None = None
+    chat_template: str | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+    mm_processor_kwargs: dict[str, Any] | None = None
+    media_io_kwargs: dict[str, dict[str, Any]] | None = None
+    # Not supported yet, see NOT_YET.
+    truncate_prompt_tokens: int | None = None
+    embed_dtype: str | None = None
+    endianness: str | None = None
+    normalize: bool | None = None
+
+
 class TokenizeRequest(Body, kw_only=True):
     prompt: str | None = None
     messages: list[dict[str, Any]] | None = None
@@ -132,6 +158,9 @@ NOT_YET: dict[str, tuple[Any, ...]] = {
     "audio": (),
     "suffix": ("",),
     "documents": ([],),
+    "embed_dtype": ("float32",),
+    "endianness": ("little", "native"),
+    "normalize": (),
 }
 """Fields that are refused, each with the values that change nothing and are accepted."""
 

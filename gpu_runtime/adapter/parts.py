@@ -28,11 +28,12 @@ class ModelParts(NamedTuple):
         within = name and isinstance(getattr(self.whole, name, None), nn.Module)
         return name if within else path_of(self.whole, self.decoder)
 
-    def roots(self) -> list[str]:
-        """Paths of the modules that a process needs which has no towers."""
+    def roots(self, headless: bool = False) -> list[str]:
+        """Paths of the modules that a process needs which has no towers; `headless`: nor a head."""
         beside = [name for name, _ in self.whole.named_children() if self.body == self.whole.base_model_prefix != name]
         needed = [path_of(self.whole, part) for part in (self.decoder, self.embedding, self.head)]
-        return sorted({*beside, *needed})
+        without = {needed[-1]} if headless else set()
+        return sorted({*beside, *needed} - without)
 
     def towers(self) -> list[str]:
         """Paths of towers that lie in the decoder itself."""

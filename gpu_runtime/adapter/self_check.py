@@ -8,7 +8,7 @@ company, through what will serve: a few forwards of twelve tokens, whatever the 
 import inspect
 from collections import Counter
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -49,40 +49,43 @@ class Expected:
 
     tokens: torch.Tensor
     """int64 [TOKENS]"""
-    logits: torch.Tensor
-    """float32 [TOKENS, vocab]"""
+    scores: torch.Tensor
+    """float32 [TOKENS, vocab]: logits; of a model that makes vectors the states [TOKENS, hidden]."""
     places: torch.Tensor
     """int64 [planes, TOKENS]: rotary positions."""
 
 
 @torch.inference_mode()
 def ask(parts: ModelParts, model: ModelFacts, device: torch.device) -> Expected:
-    """The logits of the whole model with transformers' own attention. Raises EngineError where its forward fails."""
+    """What the whole model says with transformers' own attention. Raises EngineError where its forward fails."""
     marks = {facts.embed_token_id for facts in model.placeholders.values()}
     plain = [token for token in range(min(model.vocab, 64 * TOKENS)) if token not in marks]
     tokens = torch.tensor([plain[i * 37 % len(plain)] for i in range(TOKENS)], device=device)
 
     places = _places(model, device)
     more = {} if len(places) == 1 else {"position_ids": places[:, None]}
+    vectors = model.output == "vector"
+    asked: Any = parts.whole.get_submodule(parts.body) if vectors else parts.whole
 
     def forward(**kinds: torch.Tensor) -> torch.Tensor:
         ids, seen = tokens[None], torch.ones(1, TOKENS, dtype=torch.int64, device=device)
-        logits: torch.Tensor = parts.whole(input_ids=ids, attention_mask=seen, use_cache=False, **more, **kinds).logits
-        return logits
+        out = asked(input_ids=ids, attention_mask=seen, use_cache=False, **more, **kinds)
+        scores: torch.Tensor = out.last_hidden_state if vectors else out.logits
+        return scores
 
     try:
         masks.register()
         parts.decoder.set_attn_implementation(masks.NAME)
         masked = masks.wrong_layer(forward, model.context)
         parts.decoder.set_attn_implementation("eager")
-        logits = forward(**_kinds(parts, model, device))
+        scores = forward(**_kinds(asked, model, device))
     except Exception as error:  # foreign code, hundreds of classes of it
         raise refusal(model, f"its own forward fails ({_said(error)})") from error
     if masked is not None:
         raise refusal(model, f"the mask of its layer {masked} is neither causal nor the window that its attention is given")
-    if logits.shape != (1, TOKENS, model.vocab):
-        raise refusal(model, f"its head scores {logits.shape[-1]} tokens; its facts say {model.vocab}")
-    return Expected(tokens, logits[0].float(), places)
+    if not vectors and scores.shape != (1, TOKENS, model.vocab):
+        raise refusal(model, f"its head scores {scores.shape[-1]} tokens; its facts say {model.vocab}")
+    return Expected(tokens, scores[0].float(), places)
 
 
 def _places(model: ModelFacts, device: torch.device) -> torch.Tensor:
@@ -91,13 +94,13 @@ def _places(model: ModelFacts, device: torch.device) -> torch.Tensor:
     return torch.stack([index + plane * (index // 3) for plane in range(model.position_planes)])
 
 
-def _kinds(parts: ModelParts, model: ModelFacts, device: torch.device) -> dict[str, torch.Tensor]:
+def _kinds(asked: Any, model: ModelFacts, device: torch.device) -> dict[str, torch.Tensor]:
     """Which tokens are an item's, by the names under which the model's forward takes it; {}: nothing is seen both ways."""
     if not model.span_layers:
         return {}
     kind = MODALITIES.index(model.span_modalities[0]) + 1
     kinds = torch.from_numpy(np.where(SPANS < 0, 0, kind))[None].to(device)
-    taken = inspect.signature(parts.whole.forward).parameters
+    taken = inspect.signature(asked.forward).parameters
     return {name: kinds for name in ("token_type_ids", "mm_token_type_ids") if name in taken}
 
 
@@ -119,19 +122,20 @@ def check(served: Model, expected: Expected, model: ModelFacts, dtype: torch.dty
     except Exception as error:
         raise refusal(model, f"it fails over this attention, at layer {attention.layer + 1} ({_said(error)})") from error
     attention.judge(model, len(PIECES))
-    spread = float(expected.logits.std()) or 1.0
-    for name, logits in zip(("whole", "in pieces"), steps, strict=True):
-        distance = float((logits - expected.logits).abs().mean()) / spread
+    spread = float(expected.scores.std()) or 1.0
+    what = "logits" if model.output == "token" else "states"
+    for name, scores in zip(("whole", "in pieces"), steps, strict=True):
+        distance = float((scores - expected.scores).abs().mean()) / spread
         if not distance <= BOUNDS[dtype]:
             raise refusal(
-                model, f"its logits for a prompt computed {name} differ from its own by {distance:.2g} of their spread"
+                model, f"its {what} for a prompt computed {name} differ from its own by {distance:.2g} of their spread"
             )
 
 
 def _run(
     served: Model, expected: Expected, attention: PagedAttention, states: StatePool, model: ModelFacts
 ) -> list[torch.Tensor]:
-    """Logits [TOKENS, vocab] of both sequences."""
+    """Scores, as in `Expected`, of both sequences."""
     tokens, places = expected.tokens, expected.places
     extent = int(places.max()) + 1
     spans = np.minimum(SPANS, 0) if model.spans_joined else SPANS
@@ -160,9 +164,10 @@ def _run(
             RecurrentStep(states, torch.tensor(rows).to(tokens.device), offsets, starts == 0) if model.recurrent else None
         )
         step = StepInputs(ids, served.embed(ids), positions, np.full(len(index), extent), recurrent=recurrent)
-        logits = served.logits(served.decoder(step, attention))
+        hidden = served.decoder(step, attention)
+        scores = served.logits(hidden) if model.output == "token" else hidden.float()
         for row in rows:
-            found[row].append(logits[torch.from_numpy(owner == row).to(logits.device)])
+            found[row].append(scores[torch.from_numpy(owner == row).to(scores.device)])
             done[row] += counts[row]
     return [torch.cat(each) for each in found]
 

@@ -1,4 +1,4 @@
-"""detokenizer -> client: text. The detokenizer is the one writer of success."""
+"""detokenizer -> client: text, and vectors as they come. The detokenizer is the one writer of success."""
 
 from typing import Literal
 
@@ -7,7 +7,7 @@ import msgspec
 from ..errors import Failure
 from ..prepared import Timing
 from ..wire import Message
-from .scheduler_to_detokenizer import Usage
+from .scheduler_to_detokenizer import Usage, Vectors
 
 
 class Logprob(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
@@ -73,4 +73,4 @@ class DetokenizeFailed(Message, frozen=True):
     failure: Failure
 
 
-DetokenizerToClient = Deltas | PromptText | Finished | DetokenizeFailed
+DetokenizerToClient = Deltas | PromptText | Vectors | Finished | DetokenizeFailed

@@ -22,6 +22,15 @@ class Sampled(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_lik
     logprobs: TokenLogprobs | None = None
 
 
+class Pooled(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    """The vectors of one prompt, whole."""
+
+    seq: int
+    rows: int
+    data: bytes
+    """float32 little endian [rows, width]."""
+
+
 class PromptLogprobs(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
     """Of prompt positions [start, start + len(entries)) of one sequence."""
 
@@ -46,6 +55,7 @@ class StepResult(Message, frozen=True):
     faults: tuple[SequenceFault, ...] = ()
     seconds: float = 0.0
     """Time in the model."""
+    pooled: tuple[Pooled, ...] = ()
 
 
 GpuRunnerToScheduler = StepResult

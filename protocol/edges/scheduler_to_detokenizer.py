@@ -5,6 +5,7 @@ from typing import Literal
 import msgspec
 
 from ..prepared import EffectiveOptions, Timing
+from ..request import Want
 from ..sampling import SamplingParams
 from ..wire import Message
 from .gpu_runner_to_scheduler import TokenLogprobs
@@ -22,6 +23,7 @@ class Open(Message, frozen=True):
     prompt_token_ids: tuple[int, ...]
     released: tuple[int, ...] = ()
     """Of a resumed request: characters of each choice that the client has already; they are not sent again."""
+    want: Want = "token"
 
 
 class Output(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
@@ -62,6 +64,16 @@ class PromptScores(Message, frozen=True):
     entries: tuple[TokenLogprobs, ...]
 
 
+class Vectors(Message, frozen=True):
+    """The whole answer of a request that wants vectors."""
+
+    id: str
+    attempt: int
+    rows: int
+    data: bytes
+    """float32 little endian [rows, width]."""
+
+
 class Close(Message, frozen=True):
     """Every choice has ended as far as the scheduler knows; sent after the last output of the request."""
 
@@ -71,4 +83,4 @@ class Close(Message, frozen=True):
     timings: tuple[Timing, ...]
 
 
-SchedulerToDetokenizer = Open | Outputs | PromptScores | Close
+SchedulerToDetokenizer = Open | Outputs | PromptScores | Vectors | Close

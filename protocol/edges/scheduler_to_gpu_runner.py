@@ -3,6 +3,7 @@
 import msgspec
 
 from ..blobs import BlobRef
+from ..pooling import PoolingParams
 from ..sampling import SamplingParams
 from ..wire import Message
 
@@ -28,6 +29,8 @@ class NewSequence(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
     """The slot of its recurrent states; 0: the model has none."""
     state_from: int = 0
     """The slot whose states are copied into it before the step; 0: none, it begins at its first token."""
+    pooling: PoolingParams | None = None
+    """Vectors are wanted: nothing is sampled."""
 
 
 class Work(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
@@ -37,7 +40,8 @@ class Work(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=T
     start: int
     count: int
     sample: bool
-    """True: the last position's logits give the next token. At decode the input is the token last sampled."""
+    """True: the last position's logits give the next token, or the prompt ends there and its vectors are made. At decode the
+    input is the token last sampled."""
     new_blocks: tuple[tuple[int, ...], ...] = ()
     """Appended to each block table before the step; (): to none."""
     snapshot: int = 0

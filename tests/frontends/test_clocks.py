@@ -33,6 +33,7 @@ WALL = {
     "frontends/moment.py": "the time that people read",
     "frontends/deadline.py": "what a caller gave in unix seconds",
     "frontends/openai/handlers.py": "`created` of an answer",
+    "frontends/openai/embeddings.py": "`created` of an answer",
     "frontends/openai/service.py": "`created` of the model",
 }
 """The only files of the engine that ask the wall clock, and what for."""

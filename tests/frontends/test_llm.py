@@ -7,7 +7,7 @@ import pytest
 
 from thespis import SamplingParams
 from thespis.frontends.inputs import read_prompt
-from thespis.frontends.llm import _run_all
+from thespis.frontends.llm import _collect, _run_all, _tokens_in
 from thespis.frontends.submission import Submission
 from thespis.protocol.errors import Failure, RequestError
 
@@ -28,7 +28,7 @@ async def test_a_prompt_that_cannot_be_read_ends_those_before_it() -> None:
     client.pace = 10.0
     readers = [partial(read_prompt, "one"), partial(read_prompt, "two"), refuse]
     with pytest.raises(RequestError, match="No"):
-        await _run_all(client, readers, [SamplingParams()] * 3, [0] * 3, False)  # type: ignore[arg-type]
+        await _run_all(client, readers, [SamplingParams()] * 3, [0] * 3, False, _collect, _tokens_in)  # type: ignore[arg-type]
     assert sorted(client.cancelled) == ["r1", "r2"]
     for task in client._tasks:
         task.cancel()

@@ -15,6 +15,7 @@ from thespis.protocol.config import EngineConfig, configure
 from thespis.protocol.division import divide
 from thespis.protocol.edges.gpu_runner_to_scheduler import StepResult
 from thespis.protocol.edges.scheduler_to_gpu_runner import Embed, NewSequence, StepPlan, Work
+from thespis.protocol.pooling import PoolingParams
 from thespis.protocol.roles import RunnerConfig
 from thespis.protocol.sampling import SamplingParams
 
@@ -41,6 +42,7 @@ class Prompt:
     delta: int = 0
     embeds: list[tuple[int, torch.Tensor]] = field(default_factory=list)
     """(first prompt position, rows [n, embed_width])."""
+    pooling: PoolingParams | None = None
 
 
 def make_prompt(reference: Reference, encoder: Encoder, text: str, media: Media = NO_MEDIA) -> Prompt:
@@ -170,6 +172,7 @@ class Driver:
                     NewSequence(
                         running.seq, tuple(running.tokens), len(prompt.token_ids), prompt.positions, prompt.delta,
                         params, choice, eos, (tuple(running.blocks),) * self._tables, self._state(running),
+                        pooling=prompt.pooling,
                     )
                 )  # fmt: skip
                 running.told, fresh = True, []

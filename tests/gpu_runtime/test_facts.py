@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 
 from thespis.gpu_runtime.facts import decoder_facts
 from thespis.gpu_runtime.hf import build_on_meta, load_config
+from thespis.protocol.config import RunnerKind
 from thespis.protocol.errors import EngineError
 from thespis.protocol.facts import KvGroup, RecurrentGroup
 
@@ -63,9 +64,9 @@ def make(
     return folder
 
 
-def refusal(folder: Path) -> str:
+def refusal(folder: Path, runner: RunnerKind = "auto") -> str:
     with pytest.raises(EngineError) as caught:
-        decoder_facts(folder)
+        decoder_facts(folder, runner)
     return str(caught.value)
 
 
@@ -230,7 +231,8 @@ def test_without_a_head_either_part_may_say_tied(tmp_path: Path, top: bool | Non
     if top or text:
         assert decoder_facts(folder).tied
     else:
-        assert "stores no head (lm_head.weight)" in refusal(folder)
+        assert "stores no head (such as lm_head.weight)" in refusal(folder, "generate")
+        assert decoder_facts(folder).output == "vector"
 
 
 def test_a_talker_s_head_is_not_the_model_s(tmp_path: Path) -> None:

@@ -68,7 +68,6 @@ def add(weights: Weights) -> None:
     [
         (lose, r"'some-model' lacks the weight model\.language_model\.layers\.1\.mlp\.up_proj\.weight"),
         (lose_tower, r"'some-model' lacks the weight model\.visual\.blocks\.0\.attn\.proj\.bias"),
-        (lose_head, r"some-model' stores no head \(lm_head\.weight\)"),
         (widen, r"model\.norm\.weight of the checkpoint 'some-model' is \[65\]; its config\.json asks for \[64\]"),
         (add, r"'some-model' holds the weight model\.language_model\.layers\.0\.self_attn\.q_proj\.lora_a, which"),
     ],

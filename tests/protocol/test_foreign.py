@@ -83,7 +83,6 @@ def test_a_name(name: str, words: str, tmp_path: Path, monkeypatch: pytest.Monke
         (("adapter_config.json", "adapter_model.safetensors"), "LoRA adapter"),
         (("config.json", "adapter_config.json"), "LoRA adapter"),
         (("model_index.json", "unet/config.json"), "diffusers"),
-        (("modules.json", "config.json", "model.safetensors"), "sentence-transformers"),
         (("params.json", "consolidated.00.pth"), "its maker's own format"),
         (("q4.gguf", "q8.gguf"), "GGUF file"),
         (("pytorch_model.bin",), "pickled PyTorch weights"),

@@ -17,8 +17,8 @@ class Tokens:
     """The vocabulary of one checkpoint; `tokens["<|im_end|>"]` is an id, `len(tokens)` how many it names.
 
     `special`: published special tokens in their order, which stand behind the letters; `plain`: added tokens that are not
-    special, behind those. `bos`: what the tokenizer itself writes before every text. `leading`: the special tokens have the
-    first ids, before the letters.
+    special, behind those. `bos`, `eos`: what the tokenizer itself writes before and behind every text.
+    `leading`: the special tokens have the first ids, before the letters.
     """
 
     def __init__(
@@ -28,6 +28,7 @@ class Tokens:
         *,
         pieces: bool = False,
         bos: str | None = None,
+        eos: str | None = None,
         leading: bool = False,
     ) -> None:
         first = list(special) if leading else ["<unk>", "<s>", "</s>"] if pieces else []
@@ -36,7 +37,7 @@ class Tokens:
         self._special = list(dict.fromkeys([*first, *special]))
         self._plain = list(plain)
         self._pieces = pieces
-        self._bos = bos
+        self._bos, self._eos = bos, eos
         added = [token for token in [*special, *plain] if token not in self._core]
         self._ids = {token: index for index, token in enumerate([*self._core, *added])}
 
@@ -81,6 +82,10 @@ class Tokens:
                 single=f"{self._bos} $A",
                 pair=f"{self._bos} $A {self._bos}:1 $B:1",
                 special_tokens=[(self._bos, self[self._bos])],
+            )
+        if self._eos is not None:
+            made.post_processor = processors.TemplateProcessing(
+                single=f"$A {self._eos}", pair=f"$A $B:1 {self._eos}:1", special_tokens=[(self._eos, self[self._eos])]
             )
         return made
 

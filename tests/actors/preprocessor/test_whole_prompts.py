@@ -4,9 +4,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 import numpy as np
 import pytest
 
+from thespis.actors.preprocessor.template_source import operator_template
 from thespis.gpu_runtime import hf
 from thespis.gpu_runtime.processing import Clip
 from thespis.gpu_runtime.processing.loading import load_processor
@@ -91,6 +93,19 @@ def test_two_pictures(zoo: Zoo, name: str) -> None:
     siblings = "image" in parts.model.siblings
     made = prepared(parts, prompt, *[("image", alone.item("image", image, {}, siblings)) for image in (first, second)])
     truth = whole(theirs_of(zoo(name)), theirs)
+    assert list(made.token_ids) == truth["input_ids"][0].tolist()
+    check_positions(parts, made, truth)
+
+
+def test_pictures_without_marks_around_them(zoo: Zoo) -> None:
+    """As the template of VLM2Vec joins the parts of its one message."""
+    parts, alone = load(zoo("qwen2_vl")), processor(zoo("qwen2_vl"))
+    first, second = (picture(seed, *size) for seed, size in enumerate(SIZES))
+    prompt, _ = both(("image", first), "Represent it.", ("image", second))
+    joined = msgspec.structs.replace(prompt, template=operator_template("vlm2vec_qwen2vl"))
+    made = prepared(parts, joined, *[("image", alone.item("image", image, {})) for image in (first, second)])
+    text = "<|image_pad|> Represent it. <|image_pad|>"
+    truth = theirs_of(zoo("qwen2_vl"))(text=[text], images=[[first, second]], return_tensors="pt")
     assert list(made.token_ids) == truth["input_ids"][0].tolist()
     check_positions(parts, made, truth)
 

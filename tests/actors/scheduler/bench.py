@@ -10,7 +10,7 @@ from thespis.protocol.blobs import BlobRef
 from thespis.protocol.edges.encoder_cache_to_scheduler import EmbeddingReady
 from thespis.protocol.edges.gpu_runner_to_scheduler import Sampled, StepResult
 from thespis.protocol.edges.scheduler_to_client import MediaLost, Rejected
-from thespis.protocol.edges.scheduler_to_detokenizer import Close, Open, Output, Outputs, PromptScores
+from thespis.protocol.edges.scheduler_to_detokenizer import Close, Open, Output, Outputs, PromptScores, Vectors
 from thespis.protocol.edges.scheduler_to_encoder_cache import Need, Release
 from thespis.protocol.edges.scheduler_to_gpu_runner import StepPlan
 from thespis.protocol.prepared import Item, Prepared, Span
@@ -124,6 +124,7 @@ class Bench:
         self.opened: list[Open] = []
         self.closed: dict[str, Close] = {}
         self.scores: dict[str, PromptScores] = {}
+        self.vectors: dict[str, Vectors] = {}
         self.rejected: dict[str, Rejected] = {}
         self.lost: list[MediaLost] = []
         self.deaths = 0
@@ -146,7 +147,7 @@ class Bench:
     def lose_detokenizer(self, outside: bool) -> None:
         """Its successor is told anew."""
         self.policy.detokenizer_lost(0, self.time, outside)
-        for told in (self.opened, self.tokens, self.finishes, self.closed, self.scores):
+        for told in (self.opened, self.tokens, self.finishes, self.closed, self.scores, self.vectors):
             told.clear()
         self.policy.detokenizer_joined()
         self.deliver()
@@ -259,6 +260,9 @@ class Bench:
                 case PromptScores():
                     assert message.id not in self.scores
                     self.scores[message.id] = message
+                case Vectors():
+                    assert message.id not in self.vectors
+                    self.vectors[message.id] = message
                 case Close():
                     assert message.id not in self.closed
                     self.closed[message.id] = message

@@ -10,7 +10,14 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import NamedTuple
 
-from thespis.protocol.edges.gpu_runner_to_scheduler import PromptLogprobs, Sampled, SequenceFault, StepResult, TokenLogprobs
+from thespis.protocol.edges.gpu_runner_to_scheduler import (
+    Pooled,
+    PromptLogprobs,
+    Sampled,
+    SequenceFault,
+    StepResult,
+    TokenLogprobs,
+)
 from thespis.protocol.edges.scheduler_to_gpu_runner import NewSequence, StepPlan, Work
 from thespis.protocol.prepared import Prepared
 from thespis.protocol.roles import SchedulerConfig
@@ -105,7 +112,7 @@ class PagedModel:
             key = embed.blob.segment
             rows.update({(embed.seq, embed.start + i): (key, embed.row + i) for i in range(embed.count)})
         snapshots: list[tuple[int, int]] = []
-        sampled, scores, faults = [], [], []
+        sampled, scores, faults, pooled = [], [], [], []
         for work in plan.work:
             state = self.states[work.seq]
             if state.faulty:
@@ -118,7 +125,9 @@ class PagedModel:
             if work.snapshot:
                 assert 0 < work.snapshot < self.room.states
                 snapshots.append((state.new.state, work.snapshot))
-            if work.sample:
+            if work.sample and state.new.pooling is not None:
+                pooled.append(Pooled(work.seq, 1, last))
+            elif work.sample:
                 produced = len(state.tokens) - state.new.prompt_tokens
                 token = choose(last, state.new.choice, produced, state.new.sampling, state.new.eos_token_ids)
                 state.tokens.append(token)
@@ -130,7 +139,14 @@ class PagedModel:
                     scores.append(PromptLogprobs(work.seq, work.start + 1, entries))
         for source, target in snapshots:
             self.slots[target] = self.slots[source]
-        return StepResult(plan.step, tuple(sampled), tuple(scores), tuple(faults))
+        return StepResult(plan.step, tuple(sampled), tuple(scores), tuple(faults), pooled=tuple(pooled))
+
+    def vector(self, tokens: list[int]) -> bytes:
+        """That of a text: what its last position holds."""
+        last = b""
+        for token in tokens:
+            last = entry(last, token, None)
+        return last
 
     def _extend(self, state: _State, work: Work) -> None:
         for table, more in enumerate(work.new_blocks):

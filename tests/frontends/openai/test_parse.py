@@ -9,7 +9,15 @@ import pytest
 
 from thespis.frontends.media import Pending
 from thespis.frontends.openai.parse import parse_chat, parse_completion
-from thespis.frontends.openai.schema import MATTERS, NOT_YET, ChatRequest, CompletionRequest, decode, note_unknown
+from thespis.frontends.openai.schema import (
+    MATTERS,
+    NOT_YET,
+    ChatRequest,
+    CompletionRequest,
+    EmbeddingRequest,
+    decode,
+    note_unknown,
+)
 from thespis.frontends.unread import Unread
 from thespis.protocol.errors import Failure, RequestError
 from thespis.protocol.request import ChatPrompt, Slot, Text, TextPrompt, TokenPrompt, Url
@@ -134,8 +142,9 @@ def test_a_wrong_field_is_named(body: bytes, part: str | None, code: str) -> Non
 
 @pytest.mark.parametrize("field", sorted(NOT_YET))
 def test_what_would_change_the_answer_is_refused_and_never_ignored(field: str) -> None:
-    schema = ChatRequest if field in ChatRequest.__struct_fields__ else CompletionRequest
-    values: dict[str, Any] = {"best_of": 2, "truncate_prompt_tokens": 4, "use_beam_search": True, "suffix": "s"}
+    schema = next(one for one in (ChatRequest, CompletionRequest, EmbeddingRequest) if field in one.__struct_fields__)
+    values: dict[str, Any] = {"best_of": 2, "truncate_prompt_tokens": 4, "use_beam_search": True, "normalize": False}
+    values |= dict.fromkeys(("suffix", "embed_dtype", "endianness"), "s")
     body = {"prompt": "x", "messages": [], field: values.get(field, ["x"])}
     failure = refused(decode, schema, json.dumps(body).encode())
     assert (failure.kind, failure.part) == ("unsupported", field)

@@ -1,0 +1,107 @@
+"""Vectors are transformers' own hidden states: of the last token, of all in the mean, of the first, or of each."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from torch.nn.functional import cosine_similarity, normalize
+
+from thespis.gpu_runtime.runner import Runner
+from thespis.protocol.pooling import Pooler, PoolingParams
+
+from .driving import Driver, Prompt
+from .tiny import TEXT, facts_of, make, prompt_of, runner_for
+
+LENGTHS = (7, 17, 40, 1)
+TEXTS = [prompt_of(length, seed) for seed, length in enumerate(LENGTHS)]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    folder = tmp_path_factory.mktemp("qwen3")
+    config = transformers.Qwen3Config(**TEXT, tie_word_embeddings=True)
+    made = make(transformers.Qwen3ForCausalLM, config, folder)
+    made.folder = folder
+    return made
+
+
+def runner_of(folder: Path, pooler: Pooler, fused: bool = True) -> Runner:
+    return runner_for(facts_of(folder, output="vector", pooler=pooler), fused)
+
+
+def states(model: Any, text: list[int]) -> torch.Tensor:
+    """[tokens, hidden], of the body alone."""
+    with torch.inference_mode():
+        hidden: torch.Tensor = model.model(input_ids=torch.tensor([text])).last_hidden_state[0]
+    return hidden
+
+
+def vectors(runner: Runner, texts: list[list[int]], piece: int, params: PoolingParams | None = None) -> list[torch.Tensor]:
+    """[rows, width] of each, all in one flat batch at every step; nothing is sampled."""
+    driver, found = Driver(runner), dict[int, torch.Tensor]()
+    running = [driver.start(Prompt(text, pooling=params or PoolingParams())) for text in texts]
+    while left := [one for one in running if one.computed < len(one.tokens)]:
+        result = driver.step([(one, min(piece, len(one.tokens) - one.computed)) for one in left])
+        assert not result.faults
+        assert not result.sampled
+        for made in result.pooled:
+            found[made.seq] = torch.frombuffer(bytearray(made.data), dtype=torch.float32).view(made.rows, -1)
+    return [found[one.seq] for one in running]
+
+
+def assert_same(found: list[torch.Tensor], wanted: list[torch.Tensor]) -> None:
+    for one, other in zip(found, wanted, strict=True):
+        assert one.shape == other.shape
+        assert float(cosine_similarity(one, other, dim=-1).min()) >= 1 - 1e-5
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("piece", [512, 5])
+@pytest.mark.parametrize("take", ["last", "mean", "cls"])
+def test_one_vector_of_a_prompt(model: Any, take: Any, piece: int) -> None:
+    picked = {"last": lambda s: s[-1:], "mean": lambda s: s.mean(0, keepdim=True), "cls": lambda s: s[:1]}[take]
+    wanted = [normalize(picked(states(model, text)), dim=-1) for text in TEXTS]
+    assert_same(vectors(runner_of(model.folder, Pooler(take=take)), TEXTS, piece), wanted)
+
+
+def test_a_batch_of_mixed_lengths_is_what_each_is_alone(model: Any) -> None:
+    runner = runner_of(model.folder, Pooler())
+    together = vectors(runner, TEXTS, 5)
+    assert_same(together, [vectors(runner, [text], 512)[0] for text in TEXTS])
+
+
+@pytest.mark.parametrize("piece", [512, 5])
+def test_a_vector_of_each_token(model: Any, piece: int) -> None:
+    params = PoolingParams(task="token_embed", use_activation=False)
+    assert_same(vectors(runner_of(model.folder, Pooler()), TEXTS, piece, params), [states(model, text) for text in TEXTS])
+
+
+def test_the_beginning_of_a_vector_gets_its_length_again(model: Any) -> None:
+    runner = runner_of(model.folder, Pooler(matryoshka=True), fused=False)
+    wanted = [normalize(states(model, text)[-1:, :24], dim=-1) for text in TEXTS]
+    assert_same(vectors(runner, TEXTS, 512, PoolingParams(dimensions=24)), wanted)
+
+
+def test_nothing_is_normalized_that_the_files_do_not_say(model: Any) -> None:
+    runner = runner_of(model.folder, Pooler(normalize=False))
+    assert_same(vectors(runner, TEXTS, 512), [states(model, text)[-1:] for text in TEXTS])
+
+
+def test_a_sequence_that_begins_again_forgets_its_sum(model: Any) -> None:
+    """A preemption between two chunks: the mean is that of the whole prompt, none of it twice."""
+    driver = Driver(runner_of(model.folder, Pooler(take="mean")))
+    running = driver.start(Prompt(TEXTS[2], pooling=PoolingParams()))
+    driver.step([(running, 20)])
+    again = driver.preempt(running)
+    driver.step([(again, 20)])
+    (made,) = driver.step([(again, 20)]).pooled
+    found = torch.frombuffer(bytearray(made.data), dtype=torch.float32)[None]
+    assert_same([found], [normalize(states(model, TEXTS[2]).mean(0, keepdim=True), dim=-1)])
+
+
+def test_a_model_of_text_faults_what_wants_vectors(model: Any) -> None:
+    driver = Driver(runner_for(facts_of(model.folder)))
+    result = driver.step([(driver.start(Prompt(TEXTS[0], pooling=PoolingParams())), 7)])
+    assert "makes no vectors" in result.faults[0].text

@@ -1,0 +1,89 @@
+"""What a checkpoint makes, and how its vectors are made, as its files say: those of sentence-transformers, and its weights."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from thespis.gpu_runtime.facts import decoder_facts
+from thespis.protocol.errors import EngineError
+from thespis.protocol.facts import ModelFacts
+from thespis.protocol.pooling import Pooler
+
+from ..zoo.kinds import Animal
+from ..zoo.vectors import ANIMALS, modules, qwen3_embedding
+from ..zoo.writing import write
+
+PLAIN = ("Transformer", "Pooling", "Normalize")
+
+
+def described(config: dict[str, Any] | None = None, files: dict[str, Any] | None = None, **how: Any) -> Animal:
+    made = qwen3_embedding(**how)
+    return replace(made, config={**made.config, **(config or {})}, files={**made.files, **(files or {})})
+
+
+def found(folder: Path, animal: Animal) -> ModelFacts:
+    return decoder_facts(write(animal, folder / "embedder"))
+
+
+@pytest.mark.parametrize(
+    ("animal", "pooler"),
+    [
+        (described(), Pooler()),
+        (described(mode="mean_tokens"), Pooler(take="mean")),
+        (described(mode="cls_token", steps=PLAIN[:2]), Pooler(take="cls", normalize=False)),
+        (described(files={"1_Pooling/config.json": {"pooling_mode": "mean"}}), Pooler(take="mean")),
+        (described({"is_matryoshka": True}), Pooler(matryoshka=True)),
+        (described({"matryoshka_dimensions": [32, 16]}), Pooler(matryoshka=True, dimensions=(32, 16))),
+    ],
+    ids=["published", "mean", "cls, as long as it is", "newer form", "any beginning", "some beginnings"],
+)
+def test_files_say_how_vectors_are_made(tmp_path: Path, animal: Animal, pooler: Pooler) -> None:
+    facts = found(tmp_path, animal)
+    assert facts.output == "vector"
+    assert facts.pooler == pooler
+
+
+@pytest.mark.parametrize(
+    ("animal", "words"),
+    [
+        (described(mode="max_tokens"), "is max, which is not built"),
+        (described(mode="none at all"), "is none, which is not built"),
+        (described(files={"1_Pooling/config.json": {"pooling_mode": "weightedmean"}}), "is weightedmean, which is not built"),
+        (described(steps=(*PLAIN, "Dense")), "names a Dense, which is not built"),
+        (described(files={"modules.json": "{}"}), "is no list of modules"),
+        (described(files={"modules.json": modules(*PLAIN).replace("1_Pooling", "../other")}), "names a folder outside"),
+        (described({"is_causal": False}), "sees its text both ways"),
+        (described({"architectures": ["Qwen3ForSequenceClassification"]}), "classifying and scoring are not built"),
+        (described({"matryoshka_dimensions": ["a"]}), "are no lengths"),
+    ],
+)
+def test_what_would_make_other_vectors_is_refused_by_name(tmp_path: Path, animal: Animal, words: str) -> None:
+    with pytest.raises(EngineError, match=words) as caught:
+        found(tmp_path, animal)
+    assert str(tmp_path) not in str(caught.value)
+
+
+def test_what_a_model_is_run_for(tmp_path: Path) -> None:
+    """A folder of a base class is of vectors; one with a head is of text; who starts it may say otherwise where it can."""
+    folder = write(described(), tmp_path / "embedder")
+    assert decoder_facts(folder, "generate").output == "token"  # its head is tied
+    headless = write(ANIMALS["qwen3_vl_embedding"](), tmp_path / "headless")
+    assert decoder_facts(headless).pooler == Pooler()
+    with pytest.raises(EngineError, match="stores no head"):
+        decoder_facts(headless, "generate")
+    generating = write(ANIMALS["vlm2vec"](), tmp_path / "generating")
+    assert decoder_facts(generating).output == "token"
+    assert decoder_facts(generating, "pooling").pooler == Pooler()
+
+
+def test_a_base_class_by_name_is_read_with_its_own_names(tmp_path: Path) -> None:
+    made = described({"architectures": ["Qwen3Model"], "tie_word_embeddings": False})
+    folder = write(replace(made, files={}), tmp_path / "base")
+    weights = load_file(folder / "model.safetensors")
+    weights.pop("lm_head.weight", None)
+    assert "layers.0.mlp.up_proj.weight" in weights
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    assert decoder_facts(folder).output == "vector"
