@@ -13,10 +13,18 @@ from .bench import Bench, config, item, prepared
 from .paged_model import oracle
 
 
-def wide(**changes: object) -> Bench:
+def wide(max_batched_tokens: int = 64, attention_even: int = 1 << 20) -> Bench:
     """Room for everything but time."""
-    values: dict[str, object] = {"max_batched_tokens": 64, "max_model_len": 1200, "num_blocks": 3000, "max_num_seqs": 200}
-    return Bench(config(prefix_caching=False, **{**values, **changes}))
+    return Bench(
+        config(
+            3000,
+            max_model_len=1200,
+            max_num_seqs=200,
+            prefix_caching=False,
+            max_batched_tokens=max_batched_tokens,
+            attention_even=attention_even,
+        )
+    )
 
 
 def asked(id: str, length: int, **options: Any) -> Any:
