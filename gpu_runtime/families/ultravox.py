@@ -43,11 +43,14 @@ class UltravoxConfig(PreTrainedConfig):
     projector_ln_mid: bool = False
     audio_token_index: int | None = None
     audio_latency_block_size: int | None = None
+    num_projector_layers: int = 0
     tie_word_embeddings: bool = False
 
     def __post_init__(self, **kwargs: Any) -> None:
         if self.audio_latency_block_size is not None:
             raise ValueError("an encoder that hears in blocks (audio_latency_block_size) is not built")
+        if self.num_projector_layers:
+            raise ValueError("a projector with layers of its own (num_projector_layers) is not built")
         super().__post_init__(**kwargs)
         if not isinstance(self.audio_config, WhisperConfig):
             raise ValueError("only Whisper's encoder is built for sounds")

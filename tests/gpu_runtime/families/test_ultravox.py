@@ -91,6 +91,7 @@ def test_older_projectors_norm_their_rows(tmp_path: Path) -> None:
     ("changes", "words"),
     [
         ({"audio_latency_block_size": 100}, "audio_latency_block_size"),
+        ({"num_projector_layers": 2}, "num_projector_layers"),
         ({"text_model_id": 5}, "text_model_id=5 names no model"),
         ({"text_model_id": "org/none"}, "thespis pull org/none, or write the path of its folder there"),
         ({"text_model_id": "no model"}, "which is no id of a model"),

@@ -42,7 +42,7 @@ def ultravox_of(**more: Any) -> Animal:
     text = llama()
     tokens = Tokens(LLAMA3, ["<|reserved|>", "<|audio|>"], bos="<|begin_of_text|>")
     rows = tokens["<|audio|>"]
-    part = {**text.config, "vocab_size": rows}
+    part = {**text.config, "head_dim": 32, "vocab_size": rows}
     config = {
         "architectures": ["UltravoxModel"],
         "audio_config": AUDIO,
