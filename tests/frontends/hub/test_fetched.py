@@ -160,7 +160,7 @@ def test_a_bug_of_ours_is_no_trouble_of_the_network(
     hub: FakeHub, model: Repository, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def wrong(*_: Any) -> Any:
-        return {}["absent"]
+        raise KeyError("absent")
 
     for module, name in ((locate, "ask"), (locate, "small_files"), (fetch.Fetch, "_transfer")):
         with monkeypatch.context() as patched:
