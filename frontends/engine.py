@@ -23,7 +23,7 @@ from ..actors.preprocessor.template_source import chat_template_of, no_template
 from ..protocol.checkpoint import MODULES, CheckpointFolder, inspect
 from ..protocol.config import EngineConfig, ServerConfig
 from ..protocol.division import share_of, with_keys
-from ..protocol.environment import names_of
+from ..protocol.environment import KEYS
 from ..protocol.errors import EngineError
 from ..protocol.facts import ModelFacts
 from ..protocol.open_files import check_file_limit, file_limit, raise_file_limit
@@ -32,8 +32,6 @@ from .hub.locate import located
 log = logging.getLogger(__name__)
 
 STOP_SECONDS = 20.0
-KEYS = (*names_of("api_key"), "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
-"""Variables that no process of an engine gets."""
 LAST_LINES = 8
 """Of the log, in the error of an engine that ended without giving a reason."""
 

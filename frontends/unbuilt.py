@@ -31,7 +31,7 @@ UNBUILT: dict[str, str] = {
     "quantization": _QUANTIZED,
     "kv_cache_dtype": _CACHE,
     "calculate_kv_scales": _CACHE,
-    "load_format": "Weights are read from *.safetensors alone.",
+    "load_format": "What the weights are stored in is found out by itself: *.safetensors, or a GGUF file.",
     "enable_lora": _NO_LORA,
     "lora_modules": _NO_LORA,
     "max_loras": _NO_LORA,

@@ -133,7 +133,9 @@ class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     @property
     def name(self) -> str:
         wanted = hub_id(self.model)
-        return self.served_model_name or (wanted.name if wanted is not None else Path(self.model).name)
+        if wanted is not None and self.served_model_name is None:
+            return wanted.name if wanted.choice is None else f"{wanted.name}:{wanted.choice}"
+        return self.served_model_name or Path(self.model).name.removesuffix(".gguf")
 
 
 def count_limit(limits: Mapping[str, Any], modality: str) -> int | None:

@@ -95,6 +95,10 @@ def names_of(field: str) -> tuple[str, str]:
     return OURS + field.upper(), TWIN + field.upper()
 
 
+KEYS = (*names_of("api_key"), "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
+"""Variables that no process of an engine gets."""
+
+
 def cap(value: float, unit: int = 1) -> int:
     """`value` in single units; 0 is no limit."""
     return int(value * unit) or NO_LIMIT

@@ -6,12 +6,12 @@ from collections.abc import Collection
 from pathlib import Path
 
 WANTED = "the folder of a Hugging Face checkpoint (config.json, *.safetensors, tokenizer.json), or its id on a hub (ORG/NAME)"
-_MAGIC = ((b"GGUF", ".gguf"), (b"ggml", ".gguf"), (b"\x80\x02", ".bin"), (b"\x80\x04", ".bin"), (b"\x89HDF", ".h5"))
+_MAGIC = ((b"GGUF", ".gguf"), (b"ggml", ".ggml"), (b"\x80\x02", ".bin"), (b"\x80\x04", ".bin"), (b"\x89HDF", ".h5"))
 """How files begin that bear another name, and under which name they are known."""
 _PICKLED = "a file of pickled PyTorch weights, which may run code when it is loaded and is therefore never read; give"
 _ARCHIVE = "an archive; unpack it, and give"
 _FILES = {
-    ".gguf": "a GGUF file, a format of llama.cpp and Ollama, which is not read here; give, of the model that it was made from,",
+    ".gguf": "a GGUF file, which an engine starts from by the file's own path; else give, of the model that it was made from,",
     ".ggml": "a GGML file, a format of llama.cpp, which is not read here; give, of the model that it was made from,",
     ".bin": _PICKLED,
     ".pt": _PICKLED,
@@ -49,7 +49,10 @@ def foreign_name(name: str) -> str:
     if re.match(r"[A-Za-z][\w+.-]*://", name):
         return f"{name!r} is an address, and none is taken: give {WANTED}."
     if re.fullmatch(r"[\w.-]+(/[\w.-]+)*:[\w.-]+", name):
-        return f"No model at {name!r}. If that is an Ollama model: those are GGUF files, which are not read; give {WANTED}."
+        return (
+            f"No model at {name!r}. If that is an Ollama model: give its GGUF file, or that file's id on a hub "
+            f"(ORG/NAME-GGUF:Q4_K_M); else {WANTED}."
+        )
     return f"No model at {name!r}: give {WANTED}."
 
 

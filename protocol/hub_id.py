@@ -1,4 +1,5 @@
-"""The id of a model on a hub, as it is written in place of a folder: `ORG/NAME`, or `ORG/NAME@REVISION`."""
+"""The id of a model on a hub, as it is written in place of a folder: `ORG/NAME`, `ORG/NAME@REVISION`, and, of one that holds
+several GGUF files, `ORG/NAME:CHOICE`."""
 
 import os
 import re
@@ -6,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 _NAME = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?"
-_ID = re.compile(rf"({_NAME}/{_NAME})(?:@(.+))?", re.DOTALL)
+_ID = re.compile(rf"({_NAME}/{_NAME})(?::([A-Za-z0-9_][A-Za-z0-9_.-]*))?(?:@(.+))?", re.DOTALL)
 _REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+/-]*")
 """A branch, a tag, `refs/pr/N` or a commit. It becomes part of a path in the cache."""
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -19,6 +20,8 @@ class HubId(NamedTuple):
     """`ORG/NAME`."""
     revision: str | None
     """None: its main branch."""
+    choice: str | None = None
+    """Which of its GGUF files: a name, or the last word of one; None: nobody said."""
 
 
 def hub_id(text: str) -> HubId | None:
@@ -32,7 +35,7 @@ def read_id(text: str) -> HubId | None:
     found = _ID.fullmatch(text)
     if found is None or "--" in found[1] or ".." in found[1]:
         return None
-    return HubId(found[1], found[2])
+    return HubId(found[1], found[3], found[2])
 
 
 def is_revision(text: str) -> bool:

@@ -11,6 +11,8 @@ from .json_files import Json
 PARTS = ("text_config", "thinker_config")
 """Of a configuration, which may say it in place of the whole."""
 KEYS = ("quantization_config", "compression_config")
+LIBRARIES = {"compressed-tensors": ("compressed_tensors", "quant"), "gguf": ("gguf", "gguf")}
+"""By method: the library that unpacks it, and the extra that brings it."""
 AWQ_VERSIONS = ("gemm",)
 COMPRESSED_FORMATS = ("naive-quantized", "float-quantized", "int-quantized", "pack-quantized", "mixed-precision")
 COMPRESSED_STRATEGIES = ("tensor", "channel", "group", "block")
@@ -39,7 +41,8 @@ def without_quantization(config: Json) -> Json:
 
 
 def quantization_of(config: Json, name: str) -> str | None:
-    """The method, checked: fp8, compressed-tensors or awq; None: the weights are plain numbers.
+    """The method, checked: fp8, compressed-tensors, awq, or gguf of a folder that was made around such a file; None: plain
+    numbers.
 
     Raises EngineError for a form that is not read, and where the library is missing that reads it.
     """
@@ -58,10 +61,10 @@ def quantization_of(config: Json, name: str) -> str | None:
             f"The weights of {name!r} are quantised ({method}{reason}), which is not read: give the model unquantised, "
             f"or as {_READ}."
         )
-    if method == "compressed-tensors" and find_spec("compressed_tensors") is None:
+    library, extra = LIBRARIES.get(method, ("", ""))
+    if library and find_spec(library) is None:
         raise EngineError(
-            f"The weights of {name!r} are quantised (compressed-tensors), for which a library is missing: "
-            "pip install 'thespis[quant]'."
+            f"The weights of {name!r} are quantised ({method}), for which a library is missing: pip install 'thespis[{extra}]'."
         )
     return method
 
@@ -134,5 +137,9 @@ def _unknown(stated: Json) -> str | None:
     return "".join(f", {word}" for word in said if word)
 
 
-_REASONS: dict[str, Any] = {"fp8": _fp8, "awq": _awq, "compressed-tensors": _compressed}
+def _gguf(stated: Json) -> str | None:
+    return None
+
+
+_REASONS: dict[str, Any] = {"gguf": _gguf, "fp8": _fp8, "awq": _awq, "compressed-tensors": _compressed}
 """Why a form of this method is not read, as it goes on in brackets; None: it is."""

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from .errors import EngineError
+from .gguf_file import WEIGHTS, read_gguf
 from .hub_id import is_snapshot
 
 MAX_HEADER = 100 << 20
@@ -30,7 +31,7 @@ class _Entry(msgspec.Struct):
 def weight_files(folder: Path) -> list[Path]:
     """Raises EngineError where there are none, where an index names one that is missing, or where the folder cannot be read."""
     try:
-        weights = sorted(folder.glob("*.safetensors"))
+        weights = sorted(folder.glob("*.safetensors")) or [path for path in (folder / WEIGHTS,) if path.is_file()]
         missing = sorted(_indexed(folder) - {path.name for path in weights})
     except OSError as error:
         raise EngineError(f"The model folder {str(folder)!r} cannot be read: {error.strerror}.") from None
@@ -53,7 +54,7 @@ def weight_files(folder: Path) -> list[Path]:
 def stored_dtype(folder: Path) -> str:
     """The name of the floating type that most of the weights' bytes have; float32 where there is none that is known."""
     sizes = dict.fromkeys(_DTYPES, 0)
-    for path in weight_files(folder):
+    for path in folder.glob("*.safetensors"):
         for entry in _entries(path, _header(path)).values():
             if entry.dtype in sizes:
                 sizes[entry.dtype] += entry.data_offsets[1] - entry.data_offsets[0]
@@ -83,14 +84,7 @@ def _commit(folder: Path) -> str:
 def _take_in(digest: Any, path: Path) -> None:
     try:
         size = path.stat().st_size
-        header = _header(path)
-        ends = (entry.data_offsets[1] for entry in _entries(path, header).values())
-        promised = 8 + len(header) + max(ends, default=0)
-        if promised != size:
-            raise EngineError(
-                f"{path.name} in {str(path.parent)!r} is broken: it has {size:,} bytes and its header promises "
-                f"{promised:,}; complete the download or the copy."
-            )
+        header = _gguf_header(path) if path.name == WEIGHTS else _whole_header(path, size)
         digest.update(path.name.encode() + struct.pack("<Q", len(header)) + header + str(size).encode())
         with path.open("rb") as file:
             for page in range(SAMPLED_PAGES):
@@ -98,6 +92,25 @@ def _take_in(digest: Any, path: Path) -> None:
                 digest.update(file.read(PAGE_BYTES))
     except OSError as error:
         raise _unreadable(path, error) from None
+
+
+def _whole_header(path: Path, size: int) -> bytes:
+    """Raises EngineError where the file is not as long as its header promises."""
+    header = _header(path)
+    ends = (entry.data_offsets[1] for entry in _entries(path, header).values())
+    promised = 8 + len(header) + max(ends, default=0)
+    if promised != size:
+        raise EngineError(
+            f"{path.name} in {str(path.parent)!r} is broken: it has {size:,} bytes and its header promises {promised:,}; "
+            "complete the download or the copy."
+        )
+    return header
+
+
+def _gguf_header(path: Path) -> bytes:
+    length = read_gguf(path).header
+    with path.open("rb") as file:
+        return file.read(length)
 
 
 def _header(path: Path) -> bytes:

@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ...protocol.errors import EngineError
-from ...protocol.hub_id import is_commit
+from ...protocol.hub_id import HubId, is_commit
 from ...protocol.weight_files import weight_files
-from .choice import HubFile
+from .choice import HubFile, gguf_file
 
 MAIN = "main"
 """The branch that is meant where none is named."""
@@ -28,7 +28,7 @@ class CachedModel:
     """Where a model's files are, or will be. Nothing is made before something is stored."""
 
     def __init__(self, root: Path, name: str) -> None:
-        self.root = root
+        self.root, self.name = root, name
         self.folder = root / f"models--{name.replace('/', '--')}"
         self.blobs = self.folder / "blobs"
 
@@ -45,15 +45,28 @@ class CachedModel:
             return None
         return commit if is_commit(commit) else None
 
-    def whole_snapshot(self, commit: str | None) -> Path | None:
-        """The snapshot, if its weights are whole; the small files are stored before them."""
-        if commit is None or not (self.snapshot(commit) / "config.json").is_file():
+    def whole_snapshot(self, commit: str | None, choice: str | None = None) -> Path | None:
+        """The snapshot, if its weights are whole; the small files are stored before them. `choice`: of its GGUF files."""
+        if commit is None:
+            return None
+        if self.gguf_file(commit, choice) is not None:
+            return self.snapshot(commit)
+        if choice is not None or not (self.snapshot(commit) / "config.json").is_file():
             return None
         try:
             weights = weight_files(self.snapshot(commit))
         except EngineError:
             return None
         return self.snapshot(commit) if all(path.is_file() for path in weights) else None
+
+    def gguf_file(self, commit: str, choice: str | None) -> Path | None:
+        """The GGUF file of a snapshot that is meant; None: it is not here, or the model is none."""
+        folder = self.snapshot(commit)
+        try:
+            name = gguf_file(HubId(self.name, commit, choice), [path.name for path in folder.iterdir() if path.is_file()])
+        except (EngineError, OSError):
+            return None
+        return None if name is None else folder / name
 
     def without_blobs(self, files: Iterable[HubFile]) -> list[HubFile]:
         """Those whose content is still to come: another snapshot may have the same file."""

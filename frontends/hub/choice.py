@@ -2,12 +2,14 @@
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from ...protocol.errors import EngineError
 from ...protocol.foreign import foreign_listing
+from ...protocol.hub_id import HubId
+from .gguf_choice import chosen, is_gguf
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
@@ -17,7 +19,8 @@ _SMALL = re.compile(r".*\.(json|jinja|model)|(merges|vocab)\.txt")
 """Configurations, processors, tokenizers of all forms (tokenizer.json, vocab.json, tekken.json, *.model), chat templates."""
 _POOLING = re.compile(r"[0-9]{1,2}_Pooling/config\.json")
 """Of sentence-transformers: the one file that is not at the top."""
-_WEIGHTS = re.compile(r".*\.safetensors")
+_WEIGHTS = re.compile(r".*\.(safetensors|gguf)")
+_TENSORS = ".safetensors"
 _NOT_READ = re.compile(r"(consolidated|pytorch_model|flax_model|tf_model|adapter_|onnx|openvino|trainer_state|training_args).*")
 """Other forms of the weights with their indexes, and what training leaves."""
 
@@ -51,27 +54,40 @@ def may_be_read(name: str) -> bool:
     return bool(_SMALL.fullmatch(name) or _WEIGHTS.fullmatch(name)) and (name == INDEX or not _NOT_READ.fullmatch(name))
 
 
-def small_files(name: str, listing: Listing) -> list[HubFile]:
+def gguf_file(wanted: HubId, names: Collection[str]) -> str | None:
+    """The GGUF file that is meant; None: the model is no such file. Raises EngineError that says which there are."""
+    has_tensors = any(found.endswith(_TENSORS) for found in names)
+    if wanted.choice is None and (has_tensors or not any(is_gguf(found) for found in names)):
+        return None
+    return chosen(names, wanted.choice, wanted.name)
+
+
+def small_files(wanted: HubId, listing: Listing) -> list[HubFile]:
     """All but the weights. Raises EngineError where the model is nothing that an engine reads, before anything is fetched."""
-    reason = foreign_listing(listing.names, name)
-    if reason is not None:
-        raise EngineError(reason)
+    if gguf_file(wanted, listing.names) is None:
+        reason = foreign_listing(listing.names, wanted.name)
+        if reason is not None:
+            raise EngineError(reason)
     return [file for file in listing.files if not _WEIGHTS.fullmatch(file.name)]
 
 
-def weight_files(name: str, listing: Listing, folder: Path) -> list[HubFile]:
-    """Those that the index in `folder` names, else the one file, else all; before the index has come, all.
+def weight_files(wanted: HubId, listing: Listing, folder: Path) -> list[HubFile]:
+    """The GGUF file that is meant, else those that the index in `folder` names, else the one file, else all; before the index
+    has come, all.
 
     Raises EngineError where one is not on the hub.
     """
-    known = {file.name: file for file in listing.files if _WEIGHTS.fullmatch(file.name)}
+    one, name = gguf_file(wanted, listing.names), wanted.name
+    if one is not None:
+        return [file for file in listing.files if file.name == one]
+    known = {file.name: file for file in listing.files if file.name.endswith(_TENSORS)}
     index = folder / INDEX
-    wanted = _indexed(index, name) if index.is_file() else _best(known, INDEX in listing.names)
-    missing = sorted(wanted - known.keys())
-    if missing or not wanted:
+    named = _indexed(index, name) if index.is_file() else _best(known, INDEX in listing.names)
+    missing = sorted(named - known.keys())
+    if missing or not named:
         what = f"lacks {missing[0]!r}, which its index names" if missing else "has no weights that are read (*.safetensors)"
         raise EngineError(f"{name!r} {what}: it was published in part. Give another model or revision.")
-    return [known[found] for found in sorted(wanted)]
+    return [known[found] for found in sorted(named)]
 
 
 def _indexed(index: Path, name: str) -> set[str]:

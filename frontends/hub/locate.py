@@ -15,8 +15,9 @@ from ...protocol.errors import EngineError
 from ...protocol.hub_id import HubId, hub_id, is_revision, is_snapshot, read_id
 from ...protocol.json_files import read_object
 from .cache import CachedModel, cache_folder
-from .choice import HubFile, Listing, small_files, weight_files
+from .choice import HubFile, Listing, gguf_file, small_files, weight_files
 from .fetch import Fetch, Stopped
+from .gguf import check_library, folder_around, gguf_of
 from .listing import ask
 from .meter import Meter
 from .words import BUGS, no_room, sentence, shown
@@ -25,23 +26,31 @@ log = logging.getLogger(__name__)
 
 
 def located(config: EngineConfig, stop: threading.Event | None = None) -> EngineConfig:
-    """The same configuration with a folder in place of a model's id; fetches what is not in the cache. Blocks.
+    """The same configuration with a folder in place of a model's id or a GGUF file; fetches what is not in the cache. Blocks.
 
     `stop`, set by another thread, ends it with Stopped. Raises EngineError that says what was wrong and what to do.
     """
     wanted = hub_id(config.model)
     if wanted is None:
+        found = gguf_of(config.model)
+        if found is not None:
+            return _at(config, folder_around(*found, stop))
         _fetch_companions(Path(config.model), None, stop)
         return config
-    wanted = HubId(wanted.name, config.revision or wanted.revision)
+    wanted = wanted._replace(revision=config.revision or wanted.revision)
     folder = fetched(wanted, config.download_dir, stop)
+    gguf = CachedModel(folder.parents[2], wanted.name).gguf_file(folder.name, wanted.choice)
+    return _at(config, folder if gguf is None else folder_around(gguf, folder, stop))
+
+
+def _at(config: EngineConfig, folder: Path) -> EngineConfig:
     return msgspec.structs.replace(config, model=str(folder), revision=None, served_model_name=config.name)
 
 
 def fetched(wanted: HubId, download_dir: str | None = None, stop: threading.Event | None = None) -> Path:
     """The model's folder in the cache. One request where all is there, and none for a full commit. Otherwise as `located`."""
     cached = CachedModel(cache_folder(download_dir), wanted.name)
-    known = cached.whole_snapshot(cached.known_commit(wanted.revision))
+    known = cached.whole_snapshot(cached.known_commit(wanted.revision), wanted.choice)
     if known is None or known.name != wanted.revision:
         known = _as_on_the_hub(wanted, cached, known, stop or threading.Event())
     cached.check_links(known.name)
@@ -92,16 +101,20 @@ def _as_on_the_hub(wanted: HubId, cached: CachedModel, known: Path | None, stop:
 def _complete(wanted: HubId, cached: CachedModel, listing: Listing, stop: threading.Event) -> None:
     """Fetch what the cache lacks of a commit: first the small files, so that whole weights have everything beside them."""
     snapshot = cached.snapshot(listing.commit)
-    small = _absent(snapshot, small_files(wanted.name, listing))
-    large = _absent(snapshot, weight_files(wanted.name, listing, snapshot))
+    gguf = gguf_file(wanted, listing.names)
+    if gguf is not None:
+        check_library(gguf)
+    small = _absent(snapshot, small_files(wanted, listing))
+    large = _absent(snapshot, weight_files(wanted, listing, snapshot))
     if not small and not large:
         return
     _check_room(wanted, cached, [*small, *large])
     with Meter(f"{wanted.name} ({listing.commit[:12]})", str(cached.root), cached.without_blobs([*small, *large])) as meter:
         fetch = Fetch(wanted.name, cached, listing.commit, meter, stop)
         fetch.run(small)
-        inspect_small_files(snapshot)  # what no engine would start from is not worth its weights
-        large = _absent(snapshot, weight_files(wanted.name, listing, snapshot))  # the index is there now
+        if gguf is None:
+            inspect_small_files(snapshot)  # what no engine would start from is not worth its weights
+        large = _absent(snapshot, weight_files(wanted, listing, snapshot))  # the index is there now
         meter.expect(cached.without_blobs(large))
         fetch.run(large)
 

@@ -50,7 +50,7 @@ class Checkpoint:
     """
 
     def __init__(self, folder: str, model: PreTrainedModel) -> None:
-        self._stored = open_weights(folder)
+        self._stored = open_weights(folder, model)
         self.name = self._stored.checkpoint
         self._model = model
         self._expected: dict[str, torch.Tensor] = model.state_dict()

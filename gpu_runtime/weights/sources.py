@@ -1,16 +1,18 @@
-"""Where a checkpoint's weights come from: its safetensors as they are, or unpacked from few bits."""
+"""Where a checkpoint's weights come from: its safetensors as they are, or unpacked from few bits, or those of a GGUF file."""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 import torch
+from transformers import PreTrainedModel
 
 from ...protocol.errors import EngineError
 from ...protocol.json_files import Json, read_object
 from ...protocol.quantization import quantization_of, stated_quantization
 from ..companions import companions_of
 from .files import StoredTensors
+from .gguf import GgufTensors
 from .joined import JoinedTensors
 from .packed.awq import awq
 from .packed.compressed import CompressedTensors
@@ -37,18 +39,22 @@ class WeightSource(Protocol):
         ...
 
 
-def open_weights(folder: str) -> WeightSource:
-    """With those that the folder leaves to other models. Raises EngineError for a file that cannot be read, and for a form that
-    is not."""
-    own = _open(folder)
-    beside = {part: _open(str(place)) for part, place in companions_of(Path(folder)).items()}
+def open_weights(folder: str, model: PreTrainedModel) -> WeightSource:
+    """With those that the folder leaves to other models. `model`: on meta; by it the tensors of a GGUF file get their names.
+
+    Raises EngineError for a file that cannot be read, and for a form that is not.
+    """
+    own = _open(folder, model)
+    beside = {part: _open(str(place), model) for part, place in companions_of(Path(folder)).items()}
     return JoinedTensors(own, beside) if beside else own
 
 
-def _open(folder: str) -> WeightSource:
-    stored = StoredTensors(folder)
+def _open(folder: str, model: PreTrainedModel) -> WeightSource:
     config = read_object(Path(folder), "config.json")
     method = quantization_of(config, folder)
+    if method == "gguf":
+        return GgufTensors(folder, model)
+    stored = StoredTensors(folder)
     if method is None:
         return stored
     try:

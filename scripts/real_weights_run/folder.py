@@ -70,15 +70,16 @@ def _described(text: Any) -> dict[str, Any]:
     return described
 
 
-def answers_of_transformers(folder: Path, questions: Sequence[str], max_tokens: int) -> list[str]:
-    """Greedy, one question after the other, in float32."""
+def answers_of_transformers(folder: Path, questions: Sequence[str], max_tokens: int, file: str | None = None) -> list[str]:
+    """Greedy, one question after the other, in float32. `file`: a GGUF file in the folder, which is then the model."""
     import torch
     import transformers
 
     library: Any = transformers  # untyped
-    kind = library.AutoConfig.from_pretrained(folder).architectures[0]
-    model = getattr(library, kind).from_pretrained(folder, dtype=torch.float32)
-    tokenizer = library.AutoTokenizer.from_pretrained(folder)
+    more = {} if file is None else {"gguf_file": file}
+    kind = "AutoModelForCausalLM" if file is not None else library.AutoConfig.from_pretrained(folder).architectures[0]
+    model = getattr(library, kind).from_pretrained(folder, dtype=torch.float32, **more)
+    tokenizer = library.AutoTokenizer.from_pretrained(folder, **more)
     answers = []
     for question in questions:
         messages = [{"role": "user", "content": question}]

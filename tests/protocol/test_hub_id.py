@@ -24,6 +24,8 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("org/name@main", HubId("org/name", "main")),
         ("org/name@refs/pr/3", HubId("org/name", "refs/pr/3")),
         (f"org/name@{COMMIT}", HubId("org/name", COMMIT)),
+        ("org/Name-GGUF:Q4_K_M", HubId("org/Name-GGUF", None, "Q4_K_M")),
+        ("org/Name-GGUF:Name.Q8_0.gguf@main", HubId("org/Name-GGUF", "main", "Name.Q8_0.gguf")),
     ],
 )
 def test_an_id(text: str, expected: HubId) -> None:
@@ -35,6 +37,7 @@ def test_an_id(text: str, expected: HubId) -> None:
     [
         "", "gpt2", "/", "a/", "/a", "a/b/c", "/org/name", "./name", "../name", "~/name", "org/..", "org/.name", "org/name.",
         "org/na--me", "org/na..me", "-org/name", "org/name@", "https://host/name", "org/name\n", "org/na me", "a\0/b",
+        "org/name:", "org/name:a/b",
     ],
 )  # fmt: skip
 def test_no_id(text: str) -> None:

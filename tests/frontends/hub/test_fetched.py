@@ -217,7 +217,7 @@ def test_gated(hub: FakeHub, model: Repository, cache: Path, monkeypatch: pytest
     ("files", "words"),
     [
         ({"config.json": b"{}", "pytorch_model.bin": b"x"}, "pickled PyTorch weights"),
-        ({"model-Q4_K_M.gguf": b"GGUF"}, "a GGUF file"),
+        ({"a.gguf": b"GGUF", "b.gguf": b"GGUF"}, "several GGUF files"),
         ({"model.safetensors": b"x"}, "it has no config.json"),
         ({"config.json": b"{}", "consolidated.safetensors": b"x"}, "has no weights that are read"),
     ],
