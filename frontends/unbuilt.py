@@ -78,7 +78,6 @@ UNBUILT: dict[str, str] = {
     "uvicorn_log_level": _LOGS,
     "task": _POOLING,
     "convert": _POOLING,
-    "pooler_config": "How vectors are made is read from the files of sentence-transformers in the checkpoint's folder.",
     "api_server_count": "One HTTP server serves an engine.",
     "enable_sleep_mode": "An engine does not sleep: end it and start it again.",
     "model": "The model is given without a flag: thespis serve MODEL.",

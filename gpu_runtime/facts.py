@@ -105,7 +105,7 @@ def measured(folder: str | Path, runner: RunnerKind = "auto") -> tuple[ModelFact
         eos_token_ids=_ends(path, stated, config, vocab, needed=pooler is None),
         dtype=stated_dtype(stated) or stored_dtype(path),
         quantization=quantization_of(read_config(path), str(folder)),
-        parameters=sum(weight.numel() for weight in model.parameters()),
+        parameters=sum(weight.numel() for weight in model.parameters()) - (_untied(model) if pooler and head != "tied" else 0),
         fingerprint=_joined(checkpoint.fingerprint, fingerprints(path)),
     )
     return facts, model
@@ -170,6 +170,11 @@ def _head(checkpoint: Checkpoint, model: Any) -> Literal["stored", "tied", "none
         return "stored"
     tied = any(getattr(part, "tie_word_embeddings", False) for part in (model.config, text_config(model.config)))
     return "tied" if tied else "none"
+
+
+def _untied(model: Any) -> int:
+    """Numbers of a head of its own, which a model of vectors does not load."""
+    return int(model.get_output_embeddings().weight.numel())
 
 
 def _pooler(folder: Path, stated: Json, head: str, runner: RunnerKind) -> Pooler | None:

@@ -10,6 +10,7 @@ import msgspec
 
 from .checkpoint import demo_model
 from .hub_id import hub_id, is_revision
+from .pooling import Pooler, told
 from .ranges import check_ranges
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -52,6 +53,13 @@ class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     runner: Annotated[
         RunnerKind, doc("what the model makes: text (generate) or vectors (pooling); auto: what its files say it is for")
     ] = "auto"
+    pooler_config: Annotated[
+        dict[str, Any],
+        doc(
+            "how vectors are made, as JSON, where the model's files do not say it: pooling_type (LAST, MEAN, CLS), "
+            "use_activation, is_matryoshka, matryoshka_dimensions"
+        ),
+    ] = {}
     seed: Annotated[int, doc("seed from which requests without one draw their own")] = 0
     max_model_len: Annotated[
         int | None, doc("tokens of prompt and output together (default: the model's context, or what fits the memory)")
@@ -115,6 +123,7 @@ class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             msgspec.structs.force_setattr(self, "model", str(demo_model()))
         check_ranges(self)
         self._check_revision()
+        told(Pooler(), self.pooler_config)
         for modality, limit in self.limit_mm_per_prompt.items():
             if modality not in ("image", "video", "audio"):
                 raise ValueError(f"Unsupported modality: {modality}")

@@ -14,6 +14,7 @@ from .edges.control import Share
 from .environment import NO_LIMIT, Environment, cap
 from .errors import EngineError
 from .facts import ModelFacts
+from .pooling import told
 from .request import MODALITIES, Modality
 from .roles import (
     ClientConfig,
@@ -105,6 +106,7 @@ def divide(
     `cuda`: whether device "auto" means a GPU here. `memory`: bytes that the device has for weights and cache, by which a
     context that nobody has set is bounded; None: it is not. Raises EngineError for settings that contradict the model.
     """
+    model = _as_told(engine, model)
     variables = environment.read()
     sizes = _sizes(engine, model, cuda, memory)
     preprocessor = _preprocessor(engine, model, sizes, variables)
@@ -136,6 +138,17 @@ def divide(
     if server is not None:
         roles[HTTP] = HttpConfig(model=model, name=engine.name, max_model_len=sizes.context, server=server, engine=engine)
     return Division(roles=roles, max_model_len=sizes.context, name=engine.name)
+
+
+def _as_told(engine: EngineConfig, model: ModelFacts) -> ModelFacts:
+    """With the pooler that the operator says. Raises EngineError for one of a model that makes text."""
+    if not engine.pooler_config:
+        return model
+    if model.pooler is None:
+        raise EngineError(
+            "pooler_config says how vectors are made, and this model makes text: set runner to pooling, or leave it."
+        )
+    return msgspec.structs.replace(model, pooler=told(model.pooler, engine.pooler_config))
 
 
 def with_keys(server: ServerConfig, environ: Mapping[str, str] | None = None) -> ServerConfig:

@@ -1,7 +1,8 @@
 """PoolingParams: what a request for vectors wants of a prompt's hidden states. Names and defaults are vLLM's."""
 
 import difflib
-from typing import Any, Literal, get_args
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 
@@ -33,10 +34,15 @@ class PoolingParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         return msgspec.structs.replace(self, **changes)
 
 
+Take = Literal["last", "mean", "cls"]
+TAKES: dict[str, Take] = {"LAST": "last", "MEAN": "mean", "CLS": "cls"}
+"""By vLLM's name."""
+
+
 class Pooler(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How a model's hidden states become the vector of a prompt."""
 
-    take: Literal["last", "mean", "cls"] = "last"
+    take: Take = "last"
     """The state of the last token, the mean of all, or the state of the first."""
     normalize: bool = True
     """Vectors have the length 1."""
@@ -44,6 +50,28 @@ class Pooler(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Their beginnings are vectors too: `dimensions` may be asked for."""
     dimensions: tuple[int, ...] = ()
     """The only lengths that such a beginning may have; (): any."""
+
+
+class PoolerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What an operator says of how vectors are made, in vLLM's words; None: as the model's files say."""
+
+    pooling_type: Literal["LAST", "MEAN", "CLS"] | None = None
+    use_activation: bool | None = None
+    is_matryoshka: bool | None = None
+    matryoshka_dimensions: tuple[Annotated[int, msgspec.Meta(gt=0)], ...] | None = None
+
+
+def told(pooler: Pooler, given: Mapping[str, Any]) -> Pooler:
+    """`pooler` as `given`, the fields of a `PoolerConfig`, says otherwise. Raises ValueError for what is none."""
+    try:
+        config = msgspec.convert(given, PoolerConfig)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"pooler_config: {error}") from None
+    take = None if config.pooling_type is None else TAKES[config.pooling_type]
+    lengths = config.matryoshka_dimensions
+    matryoshka = config.is_matryoshka if lengths is None else True
+    changes = {"take": take, "normalize": config.use_activation, "matryoshka": matryoshka, "dimensions": lengths}
+    return msgspec.structs.replace(pooler, **{name: value for name, value in changes.items() if value is not None})
 
 
 def needs_every_state(pooling: PoolingParams, pooler: Pooler) -> bool:

@@ -7,6 +7,7 @@ from thespis.protocol.config import EngineConfig, ServerConfig
 from thespis.protocol.division import divide
 from thespis.protocol.errors import EngineError
 from thespis.protocol.facts import KvGroup, ModelFacts
+from thespis.protocol.pooling import Pooler
 from thespis.protocol.roles import HttpConfig, RunnerConfig, SchedulerConfig, encode_config
 from thespis.protocol.room import Room
 
@@ -115,3 +116,22 @@ def test_every_part_travels_as_json() -> None:
 )
 def test_B12_what_the_encoder_will_have_to_take(limits: dict[str, Any], encoded: tuple[str, ...]) -> None:
     assert part("encoder-cache", limit_mm_per_prompt=limits).modalities == encoded
+
+
+def test_what_the_operator_says_of_vectors_goes_before_the_files() -> None:
+    maker = msgspec.structs.replace(MODEL, output="vector", pooler=Pooler())
+    given = {"pooling_type": "MEAN", "use_activation": False, "matryoshka_dimensions": [16, 32]}
+    roles = divide(EngineConfig(pooler_config=given), maker, False).roles
+    wanted = Pooler(take="mean", normalize=False, matryoshka=True, dimensions=(16, 32))
+    scheduler, runner = roles["scheduler"], roles["gpu-runner"]
+    assert isinstance(scheduler, SchedulerConfig)
+    assert isinstance(runner, RunnerConfig)
+    assert scheduler.pooler == runner.model.pooler == wanted
+    with pytest.raises(EngineError, match="this model makes text"):
+        divide(EngineConfig(pooler_config=given), MODEL, False)
+
+
+@pytest.mark.parametrize("given", [{"pooling_type": "MAX"}, {"pooling": "MEAN"}, {"matryoshka_dimensions": [0]}])
+def test_what_is_no_way_to_make_vectors_is_refused(given: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="pooler_config"):
+        EngineConfig(pooler_config=given)

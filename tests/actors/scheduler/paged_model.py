@@ -70,6 +70,14 @@ class Held(NamedTuple):
     """The entry of the position before."""
 
 
+def vector(tokens: list[int]) -> bytes:
+    """Of a text: what its last position holds."""
+    last = b""
+    for token in tokens:
+        last = entry(last, token, None)
+    return last
+
+
 @dataclass
 class _State:
     new: NewSequence
@@ -140,13 +148,6 @@ class PagedModel:
         for source, target in snapshots:
             self.slots[target] = self.slots[source]
         return StepResult(plan.step, tuple(sampled), tuple(scores), tuple(faults), pooled=tuple(pooled))
-
-    def vector(self, tokens: list[int]) -> bytes:
-        """That of a text: what its last position holds."""
-        last = b""
-        for token in tokens:
-            last = entry(last, token, None)
-        return last
 
     def _extend(self, state: _State, work: Work) -> None:
         for table, more in enumerate(work.new_blocks):

@@ -8,6 +8,7 @@ from thespis.protocol.pooling import Pooler, PoolingParams
 from thespis.protocol.prepared import Prepared
 
 from .bench import Bench, config, prepared
+from .paged_model import vector
 
 LONG = [2 + i % 9 for i in range(40)]
 
@@ -18,7 +19,7 @@ def wanting(id: str, tokens: list[int], pooling: PoolingParams | None = None, **
 
 
 def bench_of(pooler: Pooler | None = None, **changes: object) -> Bench:
-    return Bench(config(pooler=pooler or Pooler(), **changes))
+    return Bench(config(pooler=pooler or Pooler(), **changes))  # type: ignore[arg-type]
 
 
 def test_it_ends_with_its_prompt_and_takes_no_place_to_decode() -> None:
@@ -28,7 +29,7 @@ def test_it_ends_with_its_prompt_and_takes_no_place_to_decode() -> None:
     assert [(work.start, work.count, work.sample) for plan in bench.log for work in plan.work] == [
         (0, 16, False), (16, 16, False), (32, 8, True),
     ]  # fmt: skip
-    assert bench.vectors["v"].data == bench.model.vector(LONG)
+    assert bench.vectors["v"].data == vector(LONG)
     assert ("v", 0) not in bench.tokens
     assert bench.closed["v"].usage.prompt_tokens == 40
     bench.assert_empty()
@@ -57,14 +58,14 @@ def test_a_beginning_is_reused_where_its_states_do_not_count(pooler: Pooler, poo
         bench.submit(wanting(id, LONG, pooling))
         bench.run()
     assert bench.closed["second"].usage.cached_tokens == hit
-    assert bench.vectors["second"].data == bench.vectors["first"].data == bench.model.vector(LONG)
+    assert bench.vectors["second"].data == bench.vectors["first"].data == vector(LONG)
 
 
 def test_a_preempted_one_begins_again() -> None:
     bench = bench_of(Pooler(take="mean"), num_blocks=13)
     bench.submit(prepared("text", [5, 6, 7], max_tokens=20, ignore_eos=True), wanting("v", LONG, arrival=1.0))
     bench.run()
-    assert bench.vectors["v"].data == bench.model.vector(LONG)
+    assert bench.vectors["v"].data == vector(LONG)
     assert len(bench.tokens["text", 0]) == 20
 
 
@@ -77,7 +78,7 @@ def test_a_lost_runner_loses_no_vector() -> None:
     bench.lose_runner()
     bench.join_runner()
     bench.run()
-    assert bench.vectors["v"].data == bench.model.vector(LONG)
+    assert bench.vectors["v"].data == vector(LONG)
 
 
 def test_a_new_detokenizer_is_told_the_vector_again_and_a_resume_makes_it_again() -> None:
@@ -87,7 +88,7 @@ def test_a_new_detokenizer_is_told_the_vector_again_and_a_resume_makes_it_again(
     bench.lose_detokenizer(outside=True)
     assert bench.opened[-1].want == "vector"
     assert not bench.finishes
-    assert bench.vectors["v"].data == bench.model.vector(LONG)
+    assert bench.vectors["v"].data == vector(LONG)
 
     fresh = bench_of()
     again = msgspec.structs.replace(wanting("v", LONG), attempt=1)
