@@ -183,10 +183,12 @@ class Books:
             for pool, window in zip(self.pools, self.windows, strict=True):
                 name = "full" if window is None else f"window_{window}"
                 said |= {f"kv_blocks_used_{name}": pool.used, f"kv_blocks_total_{name}": pool.total}
-        if self.states is not None:
-            said |= {"state_slots_used": self.states.used, "state_slots_total": self.states.total}
-            said |= {"state_snapshots": self.states.cached}
-        return said
+        states = self.states or BlockPool(1)
+        return said | {
+            "state_slots_used": states.used,
+            "state_slots_total": states.total,
+            "state_snapshots": states.cached,
+        }
 
     def _first(self, window: int | None, end: int) -> int:
         """The first block that the token at `end` looks at."""

@@ -36,6 +36,7 @@ from .sequence import Place, ScheduledRequest, Sequence, place_spans
 
 IN_FLIGHT = 2
 """Plans sent and not answered: one is computed while the next lies ready."""
+NO_ROOM = Books(Room(()), (), 1)
 KEPT = 4096
 """Closed requests whose tokens are kept for a new detokenizer until the client acknowledges."""
 
@@ -266,7 +267,7 @@ class Scheduler:
             "suspects": self.blame.suspects,
             "poison": self.blame.refused,
             "embeddings_asked_or_held": self.media.holders,
-            **(books.counters() if books is not None else {"kv_blocks_used": 0, "kv_blocks_total": 0}),
+            **(books or NO_ROOM).counters(),
         }
 
     # parts of the above

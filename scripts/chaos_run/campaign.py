@@ -16,6 +16,7 @@ import aiohttp
 
 from thespis import LLM, AsyncLLM
 from thespis.frontends.client import Client
+from thespis.gpu_runtime.facts import model_facts
 
 from .faces import AsyncFace, Face, HttpFace, LlmFace, observe
 from .faults import Fault, Pace, draw_round
@@ -29,6 +30,7 @@ from .report import BUSY, Report
 from .serve import ENGINE, KEYS, SURROUNDINGS, served
 from .strike import Hand
 from .watch import Memory, segments_of, session_of
+from .zoo import SHOWN
 
 BUSY_SECONDS = 10.0
 """Waiting for enough streams in their middle before a blow, at most."""
@@ -42,6 +44,8 @@ CALM_SHARE, CALM_SECONDS = 0.12, 120.0
 @dataclass(kw_only=True)
 class Options:
     model: Path
+    animal: str | None = None
+    """The model's name in the zoo, if it is from there."""
     seed: int
     http: int = 8
     """Streams at once, by face."""
@@ -74,12 +78,14 @@ class Campaign:
         shutil.copytree(self.options.model, self._model, ignore=shutil.ignore_patterns("media"))
         self._struck = Counter[str]()
         """By role, in the engine of the moment."""
-        self._pool = make_pool(self.options.seed, self.options.least, self.options.most)
+        taken = set(model_facts(self._model).placeholders)
+        shown = taken if self.options.animal is None else taken & set(SHOWN)
+        self._pool = make_pool(self.options.seed, self.options.least, self.options.most, shown)
 
     async def prepare(self) -> None:
         """The oracle's greedy answers."""
         start = time.monotonic()
-        self._oracle = await asyncio.to_thread(Oracle, self._model)
+        self._oracle = await asyncio.to_thread(Oracle, self._model, self.options.animal)
         greedy = [ask for ask in self._pool if ask.greedy]
         for ask in greedy:
             await asyncio.to_thread(self._oracle.solve, ask)
@@ -122,6 +128,7 @@ class Campaign:
                 director = (await asyncio.to_thread(llm.status)).pids["director"]
                 async with self._engine(run_dir, director):
                     face = LlmFace(llm, media, self.options.offline)
+                    await self._learn(face)
                     async with await Client.connect(run_dir) as client:
                         async with self._loaded([face] * self.options.offline) as load:
                             running = 0
@@ -142,8 +149,10 @@ class Campaign:
                 await asyncio.to_thread(llm.close)
 
     async def _learn(self, face: Face) -> None:
-        """Undisturbed answers of the sampled requests; stop strings come from those without."""
+        """Undisturbed answers of the sampled requests that have none yet; stop strings come from those without."""
         for place, ask in enumerate(self._pool):
+            if ask.greedy and self.options.animal is not None:
+                self._oracle.hear(ask, await self._undisturbed(face, ask))
             if ask.greedy or ask.name in self._oracle.wants:
                 continue
             record = await self._undisturbed(face, ask)

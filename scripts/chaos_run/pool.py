@@ -1,9 +1,11 @@
 """Twenty-eight distinct requests: text, pictures, clips, sounds, n=2, log-probabilities, stop strings, seeds, greedy."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
 from thespis import SamplingParams
+from thespis.protocol.request import MODALITIES
 from thespis.tests.e2e.cases import Case, Medium, Shown
 
 SIZE = 24
@@ -68,8 +70,8 @@ class Ask:
         return messages
 
 
-def make_pool(seed: int, least: int, most: int) -> list[Ask]:
-    """Answers have `least` to `most` tokens. The same seed gives the same pool."""
+def make_pool(seed: int, least: int, most: int, media: Collection[str] = MODALITIES) -> list[Ask]:
+    """Answers have `least` to `most` tokens; nothing is shown but `media`. The same seed gives the same pool."""
 
     def ask(index: int, shown: tuple[Shown, ...], by_url: bool, named: bool = False) -> Ask:
         given = dict(SAMPLING[index % len(SAMPLING)])
@@ -80,11 +82,12 @@ def make_pool(seed: int, least: int, most: int) -> list[Ask]:
 
     pool: list[Ask] = []
     for index in range(SIZE):
-        kinds = KINDS[index % len(KINDS)]
+        kinds = [kind for kind in KINDS[index % len(KINDS)] if kind in media]
         shown = tuple(Shown(kind, seed % 1000 + 3 * index + place) for place, kind in enumerate(kinds))
         pool.append(ask(index, shown, bool(kinds) and index % 2 == 0))
     for index, (first, named) in enumerate(ECHOES, SIZE):
-        pool.append(ask(index, pool[first].case.shown, not named and not pool[first].by_url, named))
+        shown = pool[first].case.shown
+        pool.append(ask(index, shown, bool(shown) and not named and not pool[first].by_url, named))
     return pool
 
 

@@ -2,7 +2,7 @@
 
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from thespis.actors.quarantine import OUTSIDE, PROOF
 from thespis.actors.scheduler.scheduler import IN_FLIGHT, Scheduler
@@ -21,9 +21,10 @@ from thespis.protocol.sampling import SamplingParams
 from .paged_model import EOS, PagedModel
 
 
-def config(num_blocks: int = 33, states: int = 0, **changes: object) -> SchedulerConfig:
-    """`num_blocks`: of every table."""
-    values: dict[str, object] = {
+def config(**changes: Any) -> SchedulerConfig:
+    """`num_blocks`: of every table; `states`: slots."""
+    num_blocks, states = changes.pop("num_blocks", 33), changes.pop("states", 0)
+    values: dict[str, Any] = {
         "max_num_seqs": 8,
         "max_batched_tokens": 16,
         "max_model_len": 64,
@@ -36,8 +37,8 @@ def config(num_blocks: int = 33, states: int = 0, **changes: object) -> Schedule
         "store_bytes": 1 << 20,
     }
     values |= changes
-    values.setdefault("room", Room((num_blocks,) * len(values["windows"]), states))  # type: ignore[arg-type]
-    return SchedulerConfig(**values)  # type: ignore[arg-type]
+    values.setdefault("room", Room((num_blocks,) * len(values["windows"]), states))
+    return SchedulerConfig(**values)
 
 
 def item(key: str, start: int, length: int, splittable: bool = True) -> Item:
@@ -323,7 +324,7 @@ class Bench:
     def assert_empty(self) -> None:
         """Nothing is held by anybody."""
         counters = self.policy.counters()
-        assert counters.get("state_slots_used", 0) == 0
+        assert counters["state_slots_used"] == 0
         assert counters["kv_blocks_used"] == counters["running"] == counters["waiting"] == 0
         assert not self.policy.batch.leaving
         assert not self.needs

@@ -17,7 +17,7 @@ def wide(max_batched_tokens: int = 64, attention_even: int = 1 << 20) -> Bench:
     """Room for everything but time."""
     return Bench(
         config(
-            3000,
+            num_blocks=3000,
             max_model_len=1200,
             max_num_seqs=200,
             prefix_caching=False,
