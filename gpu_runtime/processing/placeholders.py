@@ -14,15 +14,19 @@ _MARKS: dict[Kind, tuple[tuple[str, str], ...]] = {
     "audio": (("audio_start_token_id", "audio_end_token_id"),),
 }
 """What configurations call the marks, for a checkpoint whose template names no items."""
+_TOWERS: dict[Kind, str] = {"image": "vision_config", "video": "vision_config", "audio": "audio_config"}
+"""The part of a configuration that describes the tower; where it is null, the model was published without."""
 _PLAIN = "\u00a7"
 
 
 def find_placeholders(processor: Any, config: Any, ids: dict[Kind, int]) -> dict[Modality, PlaceholderFacts]:
-    """Of every modality that the processor has a token and a part for. Raises EngineError where no token stands for rows."""
+    """Of every modality that the processor has a token and a part for, and the model a tower. Raises EngineError where no token
+    stands for rows."""
     found: dict[Modality, PlaceholderFacts] = {}
     for kind in _MARKS:
         token = getattr(processor, f"{kind}_token", None)
-        if not isinstance(token, str) or sub_processor(processor, kind) is None:
+        towerless = getattr(config, _TOWERS[kind], config) is None
+        if towerless or not isinstance(token, str) or sub_processor(processor, kind) is None:
             continue
         row = ids.get(kind, ids.get("image") if kind == "video" else None)
         if row is None:

@@ -9,7 +9,7 @@ import contextlib
 import importlib.util
 import inspect
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -55,8 +55,11 @@ class Reference:
         self.animal = described
         config = true_config(self.animal, folder)
         kind = true_class(described)
-        how = "sdpa" if kind._supports_sdpa else "eager"
-        self.model: Any = kind.from_pretrained(folder, config=config, dtype=torch.float32, attn_implementation=how).eval()
+        load = partial(kind.from_pretrained, folder, config=config, dtype=torch.float32)
+        try:
+            self.model: Any = load(attn_implementation="sdpa").eval()
+        except ValueError:  # a part of it attends in its own way only
+            self.model = load(attn_implementation="eager").eval()
         # What the checkpoint recommends (sampling, penalties, ends) is no part of the comparison.
         self.model.generation_config = _hf.GenerationConfig(do_sample=False, pad_token_id=0)
         self._own: Any = import_module(f"{__package__}.own.{described.own}") if described.own else None
