@@ -82,6 +82,11 @@ def measured(folder: str | Path, runner: RunnerKind = "auto") -> tuple[ModelFact
     pooler = _pooler(path, stated, head, runner)
     layers = measure_layers(model, _context(text))
     spans = measure_spans(model)
+    if spans.joined:
+        raise EngineError(
+            f"Models of type {checkpoint.model_type!r} let the tokens of all pictures of a prompt see each other both ways, "
+            "which is not built: they would have to be computed in one step."
+        )
     facts = ModelFacts(
         path=checkpoint.path,
         model_type=checkpoint.model_type,

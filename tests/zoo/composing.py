@@ -25,6 +25,8 @@ from .reference import Answer, Reference
 
 CHUNK = 23
 """Tokens of one sequence in one step."""
+LONGEST = 2048
+"""Tokens of any sequence: of a model's whole context the memory here would not hold two."""
 MODALITIES: tuple[Modality, ...] = ("image", "video", "audio")
 SHOWN: dict[Modality, Media] = {
     "image": Media(images=(picture(1, 90, 60), picture(2, 56, 80))),
@@ -50,7 +52,7 @@ def ask_all(folder: Path, reference: Reference, tokens: int) -> list[Asked]:
 
 def run_all(folder: Path, asked: Sequence[Asked], tokens: int) -> list[list[int]]:
     """What the runner says to all of them in one batch."""
-    config = runner_config(folder)
+    config = runner_config(folder, max_model_len=min(model_facts(folder).context, LONGEST))
     driver = Driver(Runner(config))
     running = [driver.start(one.prompt) for one in asked]
     while waiting := [one for one in running if len(one.output) < tokens]:

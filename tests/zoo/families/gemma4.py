@@ -231,7 +231,7 @@ def _animal(family: str, config: Json, tokens: Tokens, audio: Json | None, **how
             },
             "processor_config.json": _processor(family, audio),
         },
-        tied_spread=0.03,
+        tied_spread=0.055 if audio else 0.03,
         **how,
     )
 
@@ -260,11 +260,8 @@ def gemma4() -> Animal:
 def gemma4_moe() -> Animal:
     """26B-A4B: experts beside a feed-forward in every layer."""
     more = {"attention_k_eq_v": True, "num_global_key_value_heads": 1, "use_bidirectional_attention": "vision"}
-    return _gemma4(
-        {**more, "enable_moe_block": True, "moe_intermediate_size": 24, "num_experts": 4, "top_k_experts": 2},
-        audio=False,
-        shards=2,
-    )
+    experts = {"enable_moe_block": True, "moe_intermediate_size": 24, "num_experts": 4, "top_k_experts": 2}
+    return _gemma4({**more, **experts}, audio=False, shards=2)
 
 
 ANIMALS = {"gemma4_e": gemma4_e, "gemma4": gemma4, "gemma4_moe": gemma4_moe}

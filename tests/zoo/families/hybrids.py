@@ -1,9 +1,9 @@
-"""Texts with a state in place of keys and values, in all layers or most (`lfm2`, `lfm2_moe`, `qwen3_next`, `mamba2`, `bamba`,
-`falcon_h1`, `granitemoehybrid`, `nemotron_h`, `zamba2`).
+"""Texts with a state in place of keys and values, in all layers or most (`lfm2`, `lfm2_moe`, `qwen3_next`, `bamba`,
+`granitemoehybrid`, `nemotron_h`, `zamba2`).
 
 The form: LFM2 names its layers' kinds, or once the numbers of those that attend, and its feed-forward's width is rounded when
 it is built. Mamba's descendants each name the same things in their own way: a pattern of letters, indices, lists of kinds.
-Falcon H1 has both in every layer, and scales everything; Zamba 2 shares one attention among its layers.
+Zamba 2 shares one attention among its layers.
 """
 
 from ..forms import CHATML, THINKING, TOOLS, chatml_template, chatml_tokenizer
@@ -209,36 +209,6 @@ def _plain(kind: str, model: str, config: Json, **how: object) -> Animal:
     )
 
 
-def mamba2() -> Animal:
-    """Codestral Mamba: no layer attends, and nothing states how long a prompt may be."""
-    config = {
-        "chunk_size": 8,
-        "conv_kernel": 4,
-        "expand": 2,
-        "head_dim": 16,
-        "hidden_act": "silu",
-        "hidden_size": 64,
-        "layer_norm_epsilon": 1e-05,
-        "n_groups": 2,
-        "norm_before_gate": True,
-        "num_heads": 8,
-        "num_hidden_layers": 3,
-        "rescale_prenorm_residual": False,
-        "residual_in_fp32": True,
-        "rms_norm": True,
-        "state_size": 16,
-        "tie_word_embeddings": False,
-        "time_step_floor": 0.0001,
-        "time_step_limit": [0.0, float("inf")],
-        "time_step_max": 0.1,
-        "time_step_min": 0.001,
-        "time_step_rank": 4,
-        "use_bias": False,
-        "use_conv_bias": True,
-    }
-    return _plain("mamba2", "Mamba2ForCausalLM", config)
-
-
 def bamba() -> Animal:
     """9B: one layer of many attends."""
     config = {
@@ -255,37 +225,6 @@ def bamba() -> Animal:
         "tie_word_embeddings": False,
     }
     return _plain("bamba", "BambaForCausalLM", config, shards=2)
-
-
-def falcon_h1() -> Animal:
-    """0.5B: both in every layer."""
-    config = {
-        **SIZES,
-        **MAMBA,
-        "attention_in_multiplier": 1.0,
-        "attention_out_multiplier": 0.9375,
-        "embedding_multiplier": 5.656854249492381,
-        "head_dim": 16,
-        "hidden_act": "silu",
-        "key_multiplier": 0.5,
-        "lm_head_multiplier": 0.25,
-        "mamba_d_ssm": 128,
-        "mamba_norm_before_gate": False,
-        "mamba_rms_norm": False,
-        "mamba_use_mlp": True,
-        "max_position_embeddings": 16384,
-        "mlp_expansion_factor": 8,
-        "mlp_multipliers": [0.8838834764831844, 0.5859375],
-        "num_logits_to_keep": 1,
-        "projectors_bias": False,
-        "rms_norm_eps": 1e-05,
-        "rope_theta": 100000000000.0,
-        "ssm_in_multiplier": 1.25,
-        "ssm_multipliers": [0.3535533905932738, 0.25, 0.3535533905932738, 0.5, 0.3535533905932738],
-        "ssm_out_multiplier": 0.23570226039551587,
-        "tie_word_embeddings": False,
-    }
-    return _plain("falcon_h1", "FalconH1ForCausalLM", config, spread=0.5)
 
 
 def granitemoehybrid() -> Animal:
@@ -412,9 +351,7 @@ ANIMALS = {
     "lfm2": lfm2,
     "lfm2_moe": lfm2_moe,
     "qwen3_next": qwen3_next,
-    "mamba2": mamba2,
     "bamba": bamba,
-    "falcon_h1": falcon_h1,
     "granitemoehybrid": granitemoehybrid,
     "nemotron_h": nemotron_h,
     "zamba2": zamba2,

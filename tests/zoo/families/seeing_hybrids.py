@@ -1,9 +1,9 @@
 """Pictures and clips for texts with a state (`qwen3_5`, `qwen3_5_moe`, `minicpmv4_6`, `lfm2_vl`, `lfm3_vl`).
 
 The form: Qwen3.5 has Qwen3-VL's processor, names one end in its text part and ends turns with another, and stores layers that
-guess tokens ahead, which nothing reads. MiniCPM-V 4.6 cuts pictures into slices, which it numbers within a conversation. LFM2-VL
-cuts them into tiles with the names of their places and states the cutting in config.json; LFM3-VL's pictures are Qwen's, and
-its text has windows beside convolutions.
+guess tokens ahead, which nothing reads. MiniCPM-V 4.6 cuts pictures into slices, which it numbers within a conversation.
+LFM2-VL cuts them into tiles with the names of their places and states the cutting in config.json; LFM3-VL's pictures are
+Qwen's, and its text has windows beside convolutions.
 """
 
 from ..forms import CHATML, THINKING, TOOLS, chatml_template, chatml_tokenizer
