@@ -215,7 +215,7 @@ class Director:
             case Hello():
                 self._hear_hello(message, identity)
             case Facts(role, epoch, model, gpu_bytes):
-                if self._member(role, epoch) is not None:
+                if self._member(role, epoch, dead=True) is not None:
                     self.supervisor.dismiss(role)
                     self._know(model, gpu_bytes)
             case Heartbeat(role, epoch):
@@ -253,16 +253,16 @@ class Director:
 
     def _hear_fatal(self, role: str, epoch: int, text: str) -> None:
         """Before the engine was ready this ends it. Later it is one more death; the text is shown if the role is given up."""
-        member = self.roster.members.get(role)
-        if member is not None and member.epoch == epoch:  # it may be dead already: these are its last words
+        member = self._member(role, epoch, dead=True)
+        if member is not None:
             member.fatal = text
             if not self._opened:
                 self.give_up(text)
 
-    def _member(self, role: str, epoch: int) -> Member | None:
-        """The living incarnation that speaks; None for one that is dead or replaced."""
+    def _member(self, role: str, epoch: int, dead: bool = False) -> Member | None:
+        """The incarnation that speaks. `dead`: also one not replaced yet, as its last words may come after its death."""
         member = self.roster.members.get(role)
-        return member if member is not None and member.epoch == epoch and member.state != "gone" else None
+        return member if member is not None and member.epoch == epoch and (dead or member.state != "gone") else None
 
     def _client(self, role: str, epoch: int) -> ClientRecord | None:
         client = self.roster.clients.get(role)

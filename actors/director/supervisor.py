@@ -28,7 +28,7 @@ RESTARTS_AT_START = 2
 """Before the engine was ready for the first time: what fails then mostly fails again."""
 HELLO_SECONDS = 300.0
 """From the start of a process to its Hello, the zygote's imports included."""
-LAST_WORDS_SECONDS = 0.1
+LAST_WORDS_SECONDS = 0.5
 """A dying process's last message may arrive a little after the news of its death."""
 
 

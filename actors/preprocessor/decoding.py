@@ -33,8 +33,8 @@ from .ticket import Ticket, Waiter
 log = logging.getLogger(__name__)
 
 CUT_SECONDS = 0.5
-"""Processor time for which a decode that nobody waits for any more may go on. A successor takes about as much to start, and
-what the worker keeps goes with it."""
+"""For which a decode that nobody waits for any more may go on; waits for a processor do not count. A successor takes about as
+much to start, and what the worker keeps goes with it."""
 LOOK_AGAIN_SECONDS = 0.05
 """A timer may come before an answer that was there earlier: before a worker is killed, what it has sent is read."""
 BYTES_GONE = Failure(
@@ -333,7 +333,7 @@ class Decoding:
     def _cut(self, task: DecodeTask[Waiter], before: Effort) -> None:
         if task.waiters or task.worker is None or task.over:
             return
-        left = CUT_SECONDS - self._shell.effort(task.worker).since(before).ran
+        left = CUT_SECONDS - self._shell.effort(task.worker).since(before).own
         if left > 0:
             self._later(max(left, LOOK_AGAIN_SECONDS), partial(self._cut, before=before), task)
         else:

@@ -1,4 +1,5 @@
-"""Plays the process that finds out what the model is, as FAKE_FACTS says: `tells`, `refuses`, `dies`, or `killed` once."""
+"""Plays the process that finds out what the model is, as FAKE_FACTS says: `tells`, `refuses`, `dies`, `overtaken` by the news
+of its death, or `killed` once."""
 
 import os
 import signal
@@ -21,6 +22,13 @@ def main(launch: Launch) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     if how == "dies":
         sys.exit("no such luck")
+    alive, mine = os.pipe()
+    if how == "overtaken" and not os.fork():
+        os.close(mine)
+        os.read(alive, 1)  # until its parent has died
+        time.sleep(0.1)
+        speak(launch)
+        os._exit(0)
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     link = DirectorLink(context, launch.run_dir, launch.role, launch.epoch)
     welcome = link.hello()
@@ -29,7 +37,15 @@ def main(launch: Launch) -> None:
     time.sleep(0.5)  # the others have said Hello meanwhile
     if how == "refuses":
         link.send(Fatal(launch.role, launch.epoch, f"The model in {config.model!r} is of no use."))
-    else:
+    elif how != "overtaken":
         link.send(Facts(launch.role, launch.epoch, DEMO))
+    link.close()
+    context.term()
+
+
+def speak(launch: Launch) -> None:
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    link = DirectorLink(context, launch.run_dir, launch.role, launch.epoch)
+    link.send(Facts(launch.role, launch.epoch, DEMO))
     link.close()
     context.term()

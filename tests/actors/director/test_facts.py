@@ -22,7 +22,7 @@ FACTS = {"facts": "fake_facts"}
 
 @pytest.mark.process
 @pytest.mark.timeout(60)
-@pytest.mark.parametrize("how", ["tells", "killed"])
+@pytest.mark.parametrize("how", ["tells", "killed", "overtaken"])
 def test_everybody_gets_a_part_of_what_it_tells(start: StartEngine, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
     """`killed`: from outside, when it had told nothing yet; then it is made again."""
     monkeypatch.setenv("FAKE_FACTS", how)

@@ -421,7 +421,7 @@ class Machine:
     """What the kernel tells of the worker, which is as the test says."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.effort = Effort(0.0, 0.0, 0.0)
+        self.effort = Effort(0.0, 0.0)
         monkeypatch.setattr("thespis.actors.preprocessor.actor.effort_of", lambda *_: self.effort)
         for name, seconds in (("LOOK_AGAIN_SECONDS", 0.005), ("CUT_SECONDS", 0.02)):
             monkeypatch.setattr(f"thespis.actors.preprocessor.decoding.{name}", seconds)
@@ -436,7 +436,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
 async def test_a_decode_that_nobody_waits_for_is_cut(stage: Stage, machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
     stage.prepare("a", stage.picture(1))
     stage.actor.on_end(("a",))
-    machine.effort = Effort(0.02, 0.02, 0.0)
+    machine.effort = Effort(0.02, 0.0)
     await asyncio.sleep(0.1)
     assert stage.to_director == [Kill(W, 1)]
     assert "nobody waits for it" in caplog.text
@@ -449,7 +449,7 @@ async def test_a_decode_that_nobody_waits_for_is_cut(stage: Stage, machine: Mach
 async def test_a_worker_that_has_no_processor_is_not_killed_since_a_caller_left(stage: Stage, machine: Machine) -> None:
     stage.prepare("a", stage.picture(1))
     stage.actor.on_end(("a",))
-    machine.effort = Effort(0.05, 0.01, 0.04)
+    machine.effort = Effort(0.05, 0.04)
     await asyncio.sleep(0.1)
     assert stage.to_director == []
     stage.answer(stage.jobs[0])
@@ -463,7 +463,7 @@ async def test_an_items_time_is_what_its_worker_could_have_used(
     stage: Stage, machine: Machine, passed: float, queued: float, killed: bool
 ) -> None:
     stage.prepare("a", stage.picture(1))
-    machine.effort = Effort(passed, 0.0, queued)
+    machine.effort = Effort(passed, queued)
     await asyncio.sleep(0.15)
     assert stage.to_director == ([Kill(W, 1)] if killed else [])
     if not killed:
@@ -474,7 +474,7 @@ async def test_an_items_time_is_what_its_worker_could_have_used(
 async def test_an_answer_that_was_there_before_its_worker_was_too_late_is_read(stage: Stage, machine: Machine) -> None:
     """Timers come first after a pause of this process, then what lies in its sockets."""
     stage.prepare("a", stage.picture(1))
-    machine.effort = Effort(1.0, 1.0, 0.0)
+    machine.effort = Effort(1.0, 0.0)
     asyncio.get_running_loop().call_later(0.031, stage.answer, stage.jobs[0])
     time.sleep(0.05)
     await asyncio.sleep(0.1)
