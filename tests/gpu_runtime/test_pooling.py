@@ -8,9 +8,13 @@ import torch
 import transformers
 from torch.nn.functional import cosine_similarity, normalize
 
+from thespis.actors.preprocessor.tokens import read_tokenizer
+from thespis.gpu_runtime.facts import model_facts
 from thespis.gpu_runtime.runner import Runner
 from thespis.protocol.pooling import Pooler, PoolingParams
 
+from ..zoo.vectors import ANIMALS
+from ..zoo.writing import write
 from .driving import Driver, Prompt
 from .tiny import TEXT, facts_of, make, prompt_of, runner_for
 
@@ -105,3 +109,17 @@ def test_a_model_of_text_faults_what_wants_vectors(model: Any) -> None:
     driver = Driver(runner_for(facts_of(model.folder)))
     result = driver.step([(driver.start(Prompt(TEXTS[0], pooling=PoolingParams())), 7)])
     assert "makes no vectors" in result.faults[0].text
+
+
+def test_qwen3_embedding_as_it_is_published(tmp_path: Path) -> None:
+    """Its weights have the names of the body alone, no head among them, and its tokenizer ends every text."""
+    folder = write(ANIMALS["qwen3_embedding"](), tmp_path / "embedder")
+    facts = model_facts(folder)
+    tokenizer, theirs = read_tokenizer(facts), transformers.AutoTokenizer.from_pretrained(folder)
+    texts = [tokenizer.encode(text, True) for text in ("A cat.", "Instruct: Find it\nQuery:the cat that sat on the mat")]
+    assert texts[0] == theirs("A cat.")["input_ids"]
+    assert texts[0][-1] == theirs.convert_tokens_to_ids("<|endoftext|>")
+    body: Any = transformers.Qwen3Model.from_pretrained(folder, dtype=torch.float32)
+    with torch.inference_mode():
+        hidden = [body(input_ids=torch.tensor([text])).last_hidden_state[0, -1:] for text in texts]
+    assert_same(vectors(runner_for(facts), texts, 5), [normalize(state, dim=-1) for state in hidden])
