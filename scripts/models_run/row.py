@@ -23,6 +23,8 @@ CLOSE = 1e-4
 TOP = 20
 BLOCK = 4
 """Tokens: an answer crosses many, so that those that run outgrow the cache."""
+SLOTS = 17
+"""For states of recurrent layers: those of eight sequences, and as many to go on from."""
 STEPS = 150
 """In about so many the prompts of a batch are computed."""
 AGAIN = 2
@@ -79,13 +81,14 @@ def _pressure(folder: Path, solved: Sequence[Solved]) -> dict[str, Any]:
     lengths = [len(one.answer.prompt_token_ids) + one.question.tokens for one in solved]
     needed = [-(-length // BLOCK) + 1 for length in lengths]
     blocks = max(max(needed) + 2, sum(needed) // 6)
+    facts = model_facts(folder)
     return {
         "dtype": "float32",
         "device": "cpu",
         "block_size": BLOCK,
         "enable_prompt_embeds": True,
         "enable_mm_embeds": True,
-        "kv_cache_gb": (blocks + 0.5) * BLOCK * model_facts(folder).kv_bytes(4) / (1 << 30),
+        "kv_cache_gb": ((blocks + 0.5) * BLOCK * facts.kv_bytes(4) + SLOTS * facts.state_bytes(4)) / (1 << 30),
         "max_model_len": max(lengths) + 1,
         "max_num_batched_tokens": max(24, min(256, sum(lengths) // STEPS)),
         "max_num_seqs": 16,
