@@ -54,6 +54,8 @@ class Options:
     least: int = 150
     most: int = 400
     """Tokens of an answer."""
+    asks: int | None = None
+    """Distinct requests; None: the whole pool."""
     pauses: tuple[float, float] = (0.3, 1.2)
     """Seconds between a recovery and the next fault."""
     calm: float = 0.0
@@ -80,7 +82,7 @@ class Campaign:
         """By role, in the engine of the moment."""
         taken = set(model_facts(self._model).placeholders)
         shown = taken if self.options.animal is None else taken & set(SHOWN)
-        self._pool = make_pool(self.options.seed, self.options.least, self.options.most, shown)
+        self._pool = make_pool(self.options.seed, self.options.least, self.options.most, shown)[: self.options.asks]
 
     async def prepare(self) -> None:
         """The oracle's greedy answers."""
