@@ -48,8 +48,8 @@ def divide_room(nbytes: int, model: ModelFacts, itemsize: int, shape: Shape) -> 
     """As much room as `nbytes` hold.
 
     What a sequence holds however long it is (its windows, its states) is there for as many as may run, in at most half of the
-    bytes and beside one sequence of the whole context; or for as many whole ones as fit, where that is more; at least for one.
-    What grows with a sequence gets the rest, which may be none: the caller looks.
+    bytes and, if one fits at all, beside a sequence of the whole context; or for as many whole ones as fit, where that is more;
+    at least for one. What grows with a sequence gets the rest, which may be none: the caller looks.
     """
     growing = sum(
         size
@@ -63,7 +63,10 @@ def divide_room(nbytes: int, model: ModelFacts, itemsize: int, shape: Shape) -> 
     def fits(sequences: int) -> bool:
         kept = bytes_of(_room(model, shape, sequences, 0))
         one = bytes_of(_room(model, shape, sequences, _blocks(shape.context, shape.block_size)))
-        return (2 * kept <= nbytes and one <= nbytes) or bytes_for(model, itemsize, shape, sequences) <= nbytes
+        half = 2 * kept <= nbytes and (one <= nbytes or not holds_one)
+        return half or bytes_for(model, itemsize, shape, sequences) <= nbytes
+
+    holds_one = bytes_for(model, itemsize, shape) <= nbytes
 
     most = next((sequences for sequences in range(shape.sequences, 1, -1) if fits(sequences)), 1)
     left = nbytes - bytes_of(_room(model, shape, most, 0))

@@ -56,6 +56,12 @@ def test_windows_and_states_are_there_for_all_who_may_run() -> None:
     assert room.states == 8 * STATES + 1
 
 
+def test_a_context_that_does_not_fit_leaves_room_for_those_who_may_run() -> None:
+    facts = model(FULL, recurrent=(STATE,))
+    room = divide_room(bytes_for(facts, 2, SHAPE) // 2, facts, 2, SHAPE)
+    assert room.states == 8 * STATES + 1
+
+
 def test_a_window_takes_no_more_than_all_who_run_can_hold() -> None:
     room = divide_room(1 << 40, model(FULL, WINDOW), 2, SHAPE)
     assert room.blocks[1] - 1 == 8 * (512 // 16 + 2) + 2 * 512 // 16
