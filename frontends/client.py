@@ -139,8 +139,7 @@ class Client:
 
         Raises RequestError if it is refused, EngineError if the engine is gone.
         """
-        pooling = wanted if isinstance(wanted, PoolingParams) else None
-        params = COMPUTED if pooling is not None else wanted or SamplingParams()
+        pooling, params = (wanted, COMPUTED) if isinstance(wanted, PoolingParams) else (None, wanted or SamplingParams())
         if params.seed is None:
             params = params.replace(seed=self._random.getrandbits(63))
         request = Request(

@@ -269,6 +269,7 @@ async def _run_all(
     """Submit in order, each as soon as the engine has room: ten thousand prompts never hold more media than it takes.
     `gather` reads one answer, `tokens` says how many it has."""
     begun: set[Stream] = set()
+    bar = ProgressBar(len(readers), use_tqdm)
 
     async def run_one(stream: Stream, text: str | None, wanted: W) -> R:
         output = await gather(stream, text, wanted, Moment.now())
@@ -276,7 +277,7 @@ async def _run_all(
         bar.add(tokens(output))
         return output
 
-    with ProgressBar(len(readers), use_tqdm) as bar:
+    with bar:
         try:
             async with asyncio.TaskGroup() as group:
                 running = []

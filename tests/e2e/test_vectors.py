@@ -152,7 +152,8 @@ def test_openais_client_reads_base64_and_floats_alike(openai: OpenAI, reference:
             for entry, vector in zip(answer.data, vectors, strict=True):
                 read = entry.embedding
                 assert_is(np.frombuffer(base64.b64decode(read), "<f4") if isinstance(read, str) else read, vector)
-        floats, unsaid = ([np.float32(entry.embedding) for entry in answer.data] for answer in (answers[0], answers[2]))
+        float_data, unsaid_data = answers[0].data, answers[2].data
+        floats, unsaid = (np.array([entry.embedding for entry in data], np.float32) for data in (float_data, unsaid_data))
         np.testing.assert_array_equal(floats, unsaid)
 
 

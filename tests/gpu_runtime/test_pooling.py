@@ -65,7 +65,7 @@ def assert_same(found: list[torch.Tensor], wanted: list[torch.Tensor]) -> None:
 @pytest.mark.parametrize("piece", [512, 5])
 @pytest.mark.parametrize("take", ["last", "mean", "cls"])
 def test_one_vector_of_a_prompt(model: Any, take: Any, piece: int) -> None:
-    picked = {"last": lambda s: s[-1:], "mean": lambda s: s.mean(0, keepdim=True), "cls": lambda s: s[:1]}[take]
+    picked: Any = {"last": lambda s: s[-1:], "mean": lambda s: s.mean(0, keepdim=True), "cls": lambda s: s[:1]}[take]
     wanted = [normalize(picked(states(model, text)), dim=-1) for text in TEXTS]
     assert_same(vectors(runner_of(model.folder, Pooler(take=take)), TEXTS, piece), wanted)
 

@@ -18,8 +18,8 @@ def wanting(id: str, tokens: list[int], pooling: PoolingParams | None = None, **
     return msgspec.structs.replace(made, pooling=pooling or PoolingParams())
 
 
-def bench_of(pooler: Pooler | None = None, **changes: object) -> Bench:
-    return Bench(config(pooler=pooler or Pooler(), **changes))  # type: ignore[arg-type]
+def bench_of(pooler: Pooler | None = None, **changes: int) -> Bench:
+    return Bench(config(pooler=pooler or Pooler(), **changes))
 
 
 def test_it_ends_with_its_prompt_and_takes_no_place_to_decode() -> None:
