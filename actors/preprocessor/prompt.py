@@ -72,6 +72,9 @@ class PromptRenderer:
         self._splicer = splicer
         self._placeholders = model.placeholders
         self._vocab = model.vocab
+        causal = [one.embed_token_id for one in model.placeholders.values() if one.embed_token_id not in model.span_token_ids]
+        self._row_id = causal[0] if causal else 0
+        """Stands for each row of a prompt of embeddings: of media where it can be, for no answer that means anything has it."""
         self._default: ChatTemplate | None = None
         if template is not None:
             try:
@@ -98,9 +101,8 @@ class PromptRenderer:
                 self._check_counts(self._splicer.in_ids(token_ids, order), order, True)
                 self.check_ids(token_ids, self._splicer.spoken_ids)
                 return Rendered(list(token_ids), "", order)
-            case EmbedsPrompt():  # a placeholder of media marks each row: no answer that means anything has that token
-                marks = [place.embed_token_id for place in self._placeholders.values()]
-                return Rendered([marks[0] if marks else 0], "", _in_order(media))
+            case EmbedsPrompt():
+                return Rendered([self._row_id], "", _in_order(media))
 
     def tokens(self, rendered: Rendered) -> list[int]:
         """With one placeholder per item, unless the caller has expanded them himself."""

@@ -86,6 +86,9 @@ class RequestValidator:
     def _check_embeds_prompt(self, request: Request) -> None:
         if not self._config.enable_prompt_embeds:
             raise refuse("unsupported", PROMPT_EMBEDS_OFF, "prompt_embeds", "embeds_disabled")
+        if self._config.model.per_layer_width:
+            text = "This model's layers look at the tokens of a prompt themselves: it takes no prompt_embeds. Send text."
+            raise refuse("unsupported", text, "prompt_embeds", "unsupported")
         if request.sampling.prompt_logprobs is not None:
             text = "A prompt of embeddings has no tokens that could be scored; leave out prompt_logprobs or prompt_embeds."
             raise refuse("unsupported", text, "prompt_logprobs", "unsupported")

@@ -11,12 +11,12 @@ from thespis.tests.zoo.reference import Reference
 from .questions import Solved
 
 
-def ready_made(reference: Reference, solved: Sequence[Solved]) -> list[tuple[dict[str, Any], Solved]]:
-    """What `LLM.generate` takes, each with what is asked in that way."""
+def ready_made(reference: Reference, solved: Sequence[Solved], whole: bool) -> list[tuple[dict[str, Any], Solved]]:
+    """What `LLM.generate` takes, each with what is asked in that way. `whole`: the model takes whole prompts as embeddings."""
     found: list[tuple[dict[str, Any], Solved]] = []
     with torch.inference_mode():
         for one in solved:
-            if not one.question.media:
+            if not one.question.media and whole:
                 ids = torch.tensor(one.answer.prompt_token_ids)
                 found.append(({"prompt_embeds": reference.model.get_input_embeddings()(ids)}, one))
             elif one.question.media == ("image",) and (given := _picture(reference, one)) is not None:

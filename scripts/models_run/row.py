@@ -13,6 +13,7 @@ import msgspec
 from thespis import LLM, RequestOutput, SamplingParams
 from thespis.gpu_runtime.facts import model_facts
 from thespis.protocol.errors import EngineError, RequestError
+from thespis.protocol.facts import ModelFacts
 from thespis.tests.zoo.reference import Reference
 
 from .questions import LEAST, Solved, solve_all
@@ -68,20 +69,20 @@ def make_row(name: str, folder: Path, reference: Reference) -> Row:
         solved = solve_all(reference)
         row.requests = len(solved)
         assert row.requests >= LEAST
-        with LLM(str(folder), **_pressure(folder, solved)) as llm:
-            _Examiner(llm, reference, solved, row).ask_everything()
+        facts = model_facts(folder)
+        with LLM(str(folder), **_pressure(facts, solved)) as llm:
+            _Examiner(llm, facts, reference, solved, row).ask_everything()
     except (EngineError, RequestError) as error:
         row.reason = str(error)
     row.seconds = round(time.monotonic() - began, 1)
     return row
 
 
-def _pressure(folder: Path, solved: Sequence[Solved]) -> dict[str, Any]:
+def _pressure(facts: ModelFacts, solved: Sequence[Solved]) -> dict[str, Any]:
     """So little room that prompts are cut, running requests are put back, and beginnings are found again."""
     lengths = [len(one.answer.prompt_token_ids) + one.question.tokens for one in solved]
     needed = [-(-length // BLOCK) + 1 for length in lengths]
     blocks = max(max(needed) + 2, sum(needed) // 6)
-    facts = model_facts(folder)
     return {
         "dtype": "float32",
         "device": "cpu",
@@ -102,8 +103,9 @@ def _greedy(one: Solved) -> SamplingParams:
 
 
 class _Examiner:
-    def __init__(self, llm: LLM, reference: Reference, solved: Sequence[Solved], row: Row) -> None:
+    def __init__(self, llm: LLM, facts: ModelFacts, reference: Reference, solved: Sequence[Solved], row: Row) -> None:
         self.llm = llm
+        self.facts = facts
         self.reference = reference
         self.solved = solved
         self.row = row
@@ -169,7 +171,7 @@ class _Examiner:
         return EQUAL if hit else "no beginning was found"
 
     def _embeddings(self) -> str:
-        prompts = ready_made(self.reference, self.solved)
+        prompts = ready_made(self.reference, self.solved, whole=not self.facts.per_layer_width)
         if not prompts:
             return NOT_ASKED
         asked = [_greedy(one) for _, one in prompts]

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -16,7 +17,7 @@ from thespis.protocol.roles import MediaLimits
 from thespis.protocol.sampling import SamplingParams
 
 from ...helpers.checkpoints import Checkpoints, Family
-from .parts import NOWHERE, config_of, item, load, processor, request
+from .parts import NOWHERE, config_of, item, load, of_facts, processor, request
 from .parts import prepared as prepared_of
 
 FAMILIES: tuple[Family, ...] = ("qwen_omni", "qwen_vl", "llava")
@@ -80,6 +81,22 @@ def test_the_rows_are_the_prompt_and_count_on_like_text(checkpoints: Checkpoints
     assert made.media_tokens == {}
     assert made.sampling.max_tokens is not None
     assert made.sampling.max_tokens <= CONTEXT - count
+
+
+def test_its_rows_do_not_see_each_other_both_ways_as_an_items_do(checkpoints: Checkpoints) -> None:
+    parts = load(checkpoints("llava"))
+    spans = (parts.embed_id("image"),)
+    made = ProcessedItem("", (), (Part("prompt", {}, 5, 0),))  # type: ignore[arg-type]  # as a worker says it
+    model = msgspec.structs.replace(parts.model, span_token_ids=spans, span_modalities=("image",))
+    found = prepared_of(of_facts(model), EmbedsPrompt(), ("prompt", made), context=CONTEXT)
+    assert not set(found.token_ids) & set(spans)
+
+
+def test_layers_that_look_at_tokens_need_them(checkpoints: Checkpoints) -> None:
+    config = config_of(checkpoints("qwen_omni"), enable_prompt_embeds=True)
+    config = msgspec.structs.replace(config, model=msgspec.structs.replace(config.model, per_layer_width=8))
+    failure = refused(RequestValidator(config), rows())
+    assert (failure.part, failure.code) == ("prompt_embeds", "unsupported")
 
 
 def test_a_token_must_be_left_for_the_answer(checkpoints: Checkpoints) -> None:
