@@ -125,7 +125,8 @@ class _Examiner:
             if self.row.cells[column] in (NOT_ASKED, EQUAL):
                 self.row.cells[column] = first.get(place, EQUAL)
         worst = next(iter(first.values()), EQUAL)
-        chunks = grown["split_spans"] if self.reference.animal.takes else grown["steps"]
+        cuts_items = self.reference.animal.takes and not self.facts.span_modalities
+        chunks = grown["split_spans"] if cuts_items else grown["steps"]
         self.row.cells["chunked"] = worst if chunks else "no prompt was cut"
         self.row.cells["preempted"] = worst if grown["preemptions"] else "none was preempted"
         self.row.cells["prefix hit"] = self._prefix()
