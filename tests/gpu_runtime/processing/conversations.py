@@ -120,7 +120,8 @@ class Oracle:
         return self._made(prompt, given, True)
 
     def _made(self, prompt: str, given: dict[str, Any], heard: bool) -> Whole:
-        made = self.processor(text=[prompt], return_tensors="pt", **given)
+        frame = {"add_special_tokens": False} if begins(prompt, self.tokenizer) else {}  # as `apply_chat_template` does
+        made = self.processor(text=[prompt], return_tensors="pt", **frame, **given)
         return Whole(made["input_ids"][0].tolist(), dict(made), self._positions(made, heard))
 
     def _positions(self, made: Any, heard: bool) -> NDArray[np.int64] | None:
@@ -139,6 +140,11 @@ class Oracle:
         return planes
 
 
+def begins(text: str, tokenizer: Any) -> bool:
+    """Whether the template has written what the tokenizer writes before a text."""
+    return tokenizer.bos_token is not None and text.startswith(tokenizer.bos_token)
+
+
 def splice(
     prompt: str, place: PlaceholderFacts, items: Sequence[ProcessedItem], tokenizer: Any
 ) -> tuple[list[int], list[tuple[int, int]]]:
@@ -152,7 +158,7 @@ def splice(
         text += item.number.format(n=nth)
         bounds.append((len(text), len(text) + len(item.text)))
         text += item.text + piece
-    made = tokenizer(text, return_offsets_mapping=True)
+    made = tokenizer(text, add_special_tokens=not begins(text, tokenizer), return_offsets_mapping=True)
     counts = iter([count for item in items for count in item.counts])
     rows = {part.embed_token_id for item in items for part in item.parts}
     ids: list[int] = []
