@@ -38,6 +38,8 @@ PRESSURE: dict[str, Any] = {
 }
 STAGGER = 0.004
 """Seconds between arrivals."""
+ROUNDS = 3
+"""On a busy machine the media of so many requests come one after the other, and few requests meet; then all are asked again."""
 
 
 class Exam(NamedTuple):
@@ -73,10 +75,13 @@ def test_llm_equals_transformers(exam: Exam) -> None:
             assert output.prompt_token_ids == exam.python[place].answer.prompt_token_ids
             return output.outputs[0].token_ids
 
-        with ThreadPoolExecutor(len(exam.python)) as threads:
-            answers = list(threads.map(ask, range(len(exam.python))))
-        assert_equal(answers, exam.python)
-        assert_pressed(before, llm.status().stats)
+        for _ in range(ROUNDS):
+            with ThreadPoolExecutor(len(exam.python)) as threads:
+                answers = list(threads.map(ask, range(len(exam.python))))
+            assert_equal(answers, exam.python)
+            if not (missed := unmet(before, llm.status().stats)):
+                break
+        assert not missed
 
 
 async def test_async_llm_equals_transformers(exam: Exam, server: Server) -> None:
@@ -90,9 +95,12 @@ async def test_async_llm_equals_transformers(exam: Exam, server: Server) -> None
                 tokens.extend(delta.token_ids)
             return tokens
 
-        answers = await asyncio.gather(*(ask(place) for place in range(len(exam.python))))
-        assert_equal(answers, exam.python)
-        assert_pressed(before, (await llm.status()).stats)
+        for _ in range(ROUNDS):
+            answers = await asyncio.gather(*(ask(place) for place in range(len(exam.python))))
+            assert_equal(answers, exam.python)
+            if not (missed := unmet(before, (await llm.status()).stats)):
+                break
+        assert not missed
 
 
 async def test_http_equals_transformers(exam: Exam, server: Server) -> None:
@@ -117,9 +125,12 @@ async def test_http_equals_transformers(exam: Exam, server: Server) -> None:
             assert prompt == exam.http[place].answer.prompt_token_ids
             return said
 
-        answers = await asyncio.gather(*(ask(place) for place in range(len(exam.http))))
-        assert_equal(answers, exam.http)
-        assert_pressed(before, (await llm.status()).stats)
+        for _ in range(ROUNDS):
+            answers = await asyncio.gather(*(ask(place) for place in range(len(exam.http))))
+            assert_equal(answers, exam.http)
+            if not (missed := unmet(before, (await llm.status()).stats)):
+                break
+        assert not missed
 
 
 def test_the_pictures_matter(exam: Exam) -> None:
@@ -147,11 +158,10 @@ def assert_equal(answers: list[list[int]], solved: list[Solved]) -> None:
     assert not wrong, f"{len(wrong)} of {len(answers)} differ: {wrong}"
 
 
-def assert_pressed(before: dict[str, dict[str, float]], after: dict[str, dict[str, float]]) -> None:
-    """The requests met all that could have changed their tokens."""
-    grown = {name: value - before["scheduler"].get(name, 0) for name, value in after["scheduler"].items()}
-    for name in ("split_spans", "preemptions", "prefix_hit_tokens", "steps_with_8_or_more"):
-        assert grown[name] > 0, (name, grown)
+def unmet(before: dict[str, dict[str, float]], after: dict[str, dict[str, float]]) -> list[str]:
+    """What could have changed their tokens, and has not come to pass."""
+    names = ("split_spans", "preemptions", "prefix_hit_tokens", "steps_with_8_or_more")
+    return [name for name in names if after["scheduler"][name] <= before["scheduler"].get(name, 0)]
 
 
 def whole(body: dict[str, Any]) -> tuple[list[int], list[int]]:
