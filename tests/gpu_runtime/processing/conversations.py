@@ -4,6 +4,7 @@ The oracle is transformers: its processor is given the whole conversation with i
 """
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -158,7 +159,7 @@ def splice(
         text += item.number.format(n=nth)
         bounds.append((len(text), len(text) + len(item.text)))
         text += item.text + piece
-    made = tokenizer(text, add_special_tokens=not begins(text, tokenizer), return_offsets_mapping=True)
+    made = tokenizer(text, return_offsets_mapping=True)
     counts = iter([count for item in items for count in item.counts])
     rows = {part.embed_token_id for item in items for part in item.parts}
     ids: list[int] = []
@@ -240,7 +241,8 @@ def check_conversation(ours: Processor, oracle: Oracle, modality: Modality, medi
     assert prompt.count(placeholder.text) == len(media)
     whole = oracle.whole(modality, prompt, media)
     items = [ours.item(modality, one, {}, siblings=len(media) > 1) for one in media]
-    ids, runs = splice(prompt, placeholder, items, oracle.tokenizer)
+    tokenizer = partial(oracle.tokenizer, add_special_tokens=not begins(prompt, oracle.tokenizer))
+    ids, runs = splice(prompt, placeholder, items, tokenizer)
     assert ids == whole.token_ids
     assert all(len(item.parts) == 1 and item.rows == sum(item.counts) for item in items)
     assert {item.parts[0].embed_token_id for item in items} == {placeholder.embed_token_id}
