@@ -21,8 +21,8 @@ from thespis import LLM, AsyncLLM, PoolingParams, RequestError
 from ..helpers.media import clip, clip_frames, data_url, picture, png
 from ..helpers.reference import NO_MEDIA, Media
 from ..helpers.serving import Server, served
-from ..zoo.catalog import Zoo
-from ..zoo.reference import Reference, reference_for
+from ..zoo.catalog import Zoo, animal
+from ..zoo.reference import Reference
 from ..zoo.vectors import ANIMALS, INSTRUCTION
 from ..zoo.writing import write
 
@@ -242,7 +242,7 @@ def test_vlm2vec_by_the_name_of_its_template(zoo: Zoo) -> None:
     """On Phi-3.5-vision: it could answer, and makes vectors because it is told to; the parts of its one message are joined."""
     shown = picture(1, 84, 56), picture(2, 60, 90)
     said = ({"type": "image_pil", "image_pil": shown[0]}, {"type": "text", "text": "Represent it."}, {"image_pil": shown[1]})
-    reference = reference_for("phi3_v", zoo("phi3_v"))
+    reference = Reference(animal("phi3_v"), zoo("phi3_v"))  # of its own: one call beyond the rope's bound changes the next
     text = "<|image_1|> Represent it. <|image_2|>"
     with torch.inference_mode():
         out = reference.model(**reference.inputs(text, Media(images=shown)), output_hidden_states=True)
