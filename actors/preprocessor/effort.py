@@ -22,8 +22,8 @@ class Effort(NamedTuple):
 
     @property
     def could_run(self) -> float:
-        """At least half of the time, so that whoever waits for it is told something in the end."""
-        return max(self.own, self.at / 2)
+        """At least two thirds of the time, so that whoever waits for it is told something in the end."""
+        return max(self.own, self.at * 2 / 3)
 
 
 def effort_of(pid: int, now: float) -> Effort:

@@ -35,8 +35,8 @@ def test_two_processes_on_one_processor_queue_for_it() -> None:
     assert sum(one.queued for one in spent) >= 0.2
 
 
-def test_waits_for_a_processor_do_not_count_up_to_half_of_the_time() -> None:
-    assert [Effort(8.0, queued).could_run for queued in (0.0, 3.0, 7.5)] == [8.0, 5.0, 4.0]
+def test_waits_for_a_processor_do_not_count_up_to_a_third_of_the_time() -> None:
+    assert [Effort(9.0, queued).could_run for queued in (0.0, 2.0, 8.5)] == [9.0, 7.0, 6.0]
 
 
 def test_of_a_process_that_has_gone_time_passes_as_it_does() -> None:
