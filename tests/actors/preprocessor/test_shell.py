@@ -449,7 +449,7 @@ async def test_a_decode_that_nobody_waits_for_is_cut(stage: Stage, machine: Mach
 async def test_a_worker_that_has_no_processor_is_not_killed_since_a_caller_left(stage: Stage, machine: Machine) -> None:
     stage.prepare("a", stage.picture(1))
     stage.actor.on_end(("a",))
-    machine.effort = Effort(0.05, 0.04)
+    machine.effort = Effort(0.04, 0.03)
     await asyncio.sleep(0.1)
     assert stage.to_director == []
     stage.answer(stage.jobs[0])
