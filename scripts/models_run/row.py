@@ -28,6 +28,8 @@ SLOTS = 17
 """For states of recurrent layers: those of eight sequences, and as many to go on from."""
 STEPS = 150
 """In about so many the prompts of a batch are computed."""
+WHOLE = 96
+"""Tokens: no item is longer; in some models one must be computed in one step."""
 AGAIN = 2
 """Times that a batch is asked once more where none of it was preempted: who is in whose way depends on arrivals."""
 COLUMNS = (
@@ -91,7 +93,7 @@ def _pressure(facts: ModelFacts, solved: Sequence[Solved]) -> dict[str, Any]:
         "enable_mm_embeds": True,
         "kv_cache_gb": ((blocks + 0.5) * BLOCK * facts.kv_bytes(4) + SLOTS * facts.state_bytes(4)) / (1 << 30),
         "max_model_len": max(lengths) + 1,
-        "max_num_batched_tokens": max(24, min(256, sum(lengths) // STEPS)),
+        "max_num_batched_tokens": max(WHOLE if facts.span_modalities else 24, min(256, sum(lengths) // STEPS)),
         "max_num_seqs": 16,
         "runner_threads": 1,
         "encoder_threads": 1,

@@ -242,7 +242,8 @@ def _gemma4(text: Json, audio: bool, **how: Any) -> Animal:
     whole = _text("gemma4", tokens, **text)
     config = _config("gemma4", tokens, model, whole, _vision(use_clipped_linears=audio), _audio() if audio else None)
     kinds = ("image", "video", "audio") if audio else ("image", "video")
-    return _animal("Gemma4", config, tokens, MELS, takes=kinds, **how)
+    remark = "where an answer says the token of a placeholder, transformers embeds padding in its place; here it is that token"
+    return _animal("Gemma4", config, tokens, MELS, takes=kinds, remark=remark, **how)
 
 
 def gemma4_e() -> Animal:
