@@ -114,7 +114,7 @@ class Planner:
             self._admit(draft, now)
         if not draft.parts:
             if idle:
-                self._give_way()
+                self._give_way(draft.starved)
             if not idle or not self._batch.drops:
                 return None  # else the runner, with nothing to compute, is told what it may forget
         return self._finish(draft), draft.parts
@@ -254,19 +254,21 @@ class Planner:
         self._reserved = max(self._reserved, whole)
         return whole > 0
 
-    def _give_way(self) -> None:
+    def _give_way(self, starved: bool) -> None:
         """Break a deadlock between blocks and embeddings: sequences that hold blocks may be waiting for embeddings whose space
-        waiting sequences hold, which in turn wait for blocks. The waiting ones let go, and ask again after the next step, or
-        when nobody is left to give way to."""
-        waiting = self._batch.waiting
-        if not any(seq.holder is not None and not seq.stalled and seq.gave_way != self._tally.steps for seq in waiting):
-            return
-        if not any(seq.planned < seq.target for seq in self._batch.running) and not any(seq.stalled for seq in waiting):
-            return
-        for seq in waiting:
-            if seq.holder is not None and not seq.stalled:
+        others hold, which in turn wait for blocks. Waiting ones let go, and ask again after the next step, or when nobody is
+        left to give way to. `starved`: one that runs lacks blocks, as those of a window come by and by; then the youngest
+        that holds embeddings is put back, so that the first in order always gets through."""
+        batch, steps = self._batch, self._tally.steps
+        stuck = any(seq.planned < seq.target for seq in batch.running) or any(seq.stalled for seq in batch.waiting)
+        holding = [seq for seq in batch.waiting if seq.holder is not None and not seq.stalled]
+        if stuck and any(seq.gave_way != steps for seq in holding):
+            for seq in holding:
                 self._media.release(seq)
-                seq.gave_way = self._tally.steps
+                seq.gave_way = steps
+        if starved and (last := next((seq for seq in reversed(batch.running[1:]) if seq.holder is not None), None)):
+            last.gave_way = steps
+            batch.preempt(last)
 
     def _finish(self, draft: Draft) -> StepPlan:
         tally, batch = self._tally, self._batch
