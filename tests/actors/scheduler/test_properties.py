@@ -207,3 +207,22 @@ def _stop(bench: Bench, request: Prepared, dice: random.Random) -> None:
     seen = len(bench.tokens.get((request.id, choice), []))
     if seen:
         bench.policy.stopped(Stopped(request.id, request.attempt, choice, dice.randrange(1, seen + 1)))
+
+
+@st.composite
+def tight_worlds(draw: st.DrawFn) -> World:
+    """Just one step's room in a window, and a store of two items: blocks and embeddings wait for each other."""
+    dice = random.Random(draw(st.integers(0, 1 << 32)))
+    size, budget = draw(st.integers(1, 6)), draw(st.integers(4, 8))
+    room = Room((2 + -(-(4 + budget) // size),), 0)
+    chosen = config(block_size=size, windows=(5,), room=room, max_batched_tokens=budget, max_num_seqs=3, store_bytes=40)
+    return World(chosen, [_request(dice, index) for index in range(draw(st.integers(2, 9)))], dice)
+
+
+@settings(max_examples=100, deadline=None)
+@given(tight_worlds())
+def test_blocks_of_a_window_and_embeddings_do_not_wait_for_each_other(world: World) -> None:
+    bench = _through(world, ["plan", "answer", "give"])
+    for request in world.requests:
+        for choice in range(request.sampling.n):
+            assert bench.tokens[request.id, choice] == oracle(request, choice)
