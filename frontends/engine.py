@@ -71,6 +71,8 @@ class EngineHandle:
             with process.stdout:
                 try:
                     if any(said.event == "staying" for said in _announcements(process.stdout, timeout)):
+                        # Somebody has to wait for it: nobody holds this handle for as long as other faces use the engine.
+                        threading.Thread(target=process.wait, name="engine-end", daemon=True).start()
                         return False
                 except TimeoutError:
                     process.kill()
@@ -83,10 +85,6 @@ class EngineHandle:
             self.process.terminate()
         self.stop(timeout)
         return self.process.wait()
-
-    def __del__(self) -> None:
-        if not self._held and self.process.returncode is None:
-            self.process.returncode = 0  # it stays for other faces: no warning about a running process
 
     def __enter__(self) -> Self:
         return self

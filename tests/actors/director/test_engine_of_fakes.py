@@ -1,13 +1,16 @@
 """Start, death and end of whole engines whose actors are fakes."""
 
+import gc
 import os
 import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from thespis.frontends.engine import EngineHandle, find_engine
@@ -216,6 +219,20 @@ def test_the_engine_ends_with_its_last_face(start: StartEngine) -> None:
     assert spectator.status().ready
     spectator.close()
     assert_nothing_left(engine.process.pid, engine.run_dir)
+
+
+def test_a_handle_may_be_forgotten_in_any_order_while_the_engine_stays() -> None:
+    engine = fake_engine()
+    director = psutil.Process(engine.process.pid)
+    with Spectator(engine.run_dir):
+        assert engine.stop() is False
+        engine.process.owner = engine  # type: ignore[attr-defined]  # a cycle, whose finalizers run in any order
+        del engine
+        with warnings.catch_warnings(record=True) as said:
+            gc.collect()
+        assert said == []
+        assert director.is_running()
+    director.wait(30)  # until it is gone from the table of processes: it was waited for
 
 
 def test_an_ordered_stop_leaves_nothing_and_is_no_error(start: StartEngine, tmp_path: Path) -> None:
