@@ -100,7 +100,7 @@ def fingerprint(request: Request, read: Read) -> str:
 def _work(request: Request) -> Any:
     sampling = msgspec.structs.replace(request.sampling, seed=0)
     media = [_described(item) for item in request.media]
-    return request.prompt, media, sampling, request.mm_processor_kwargs, request.media_io_kwargs
+    return request.prompt, media, sampling, request.pooling, request.mm_processor_kwargs, request.media_io_kwargs
 
 
 def _described(item: MediaItem) -> Any:

@@ -102,7 +102,10 @@ def whole(answer: Answer) -> Vectors:
 
 
 def with_task(params: PoolingParams | None, task: str | None) -> PoolingParams:
-    """What `encode` is given. Raises ValueError where nobody names a task, or one that there is not."""
+    """What `encode` is given. Raises TypeError for parameters of another kind, and ValueError where nobody names a task, or one
+    that there is not."""
+    if not isinstance(params, PoolingParams | None):
+        raise TypeError("pooling_params are PoolingParams(...), one or a list with one per prompt.")
     if params is None and task is None:
         raise ValueError(NO_TASK)
     given = params or PoolingParams()

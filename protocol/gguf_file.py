@@ -13,6 +13,8 @@ WEIGHTS = "weights.gguf"
 MAGIC, VERSIONS = b"GGUF", (2, 3)
 MOST_TENSORS, MOST_FIELDS, MOST_DIMENSIONS, MOST_NUMBERS = 1 << 16, 1 << 12, 4, 1 << 16
 """Counts beyond which a file is not read; the last of a list's numbers, beyond which only its length is kept."""
+MOST_HEADER = 1 << 28
+"""Bytes before the tensors', which are looked at one value after the other; of published files they are 20 MB at most."""
 F32, F16, BF16 = 0, 1, 30
 _SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
 _STRING, _LIST = 8, 9
@@ -88,9 +90,12 @@ class _Reader:
         architecture = known.get("general.architecture")
         if not isinstance(architecture, str):
             raise self._broken("it names no architecture")
-        if known.get("split.count", 0) > 1:
+        parts = known.get("split.count", 0)
+        if not isinstance(parts, int):
+            raise self._broken("its split.count is none")
+        if parts > 1:
             raise EngineError(
-                f"{self._path.name} is one of {known['split.count']} parts of a GGUF file, which are not read: join them with "
+                f"{self._path.name} is one of {parts} parts of a GGUF file, which are not read: join them with "
                 "llama-gguf-split --merge."
             )
         stated = [self._tensor() for _ in range(tensors)]
@@ -164,6 +169,8 @@ class _Reader:
         if size > len(self._data) - self._at:
             raise self._broken("its header is cut")
         self._at += size
+        if self._at > MOST_HEADER:
+            raise self._broken("its header is beyond all measure")
 
     def _broken(self, why: str) -> EngineError:
         return EngineError(f"{self._path.name} in {str(self._path.parent)!r} is no whole GGUF file: {why}.")

@@ -52,7 +52,7 @@ def quantization_of(config: Json, name: str) -> str | None:
     method = str(stated.get("quant_method") or ("compressed-tensors" if "config_groups" in stated else "unknown"))
     try:
         reason = _REASONS.get(method, _unknown)(stated)
-    except (TypeError, ValueError, AttributeError):
+    except (TypeError, ValueError, AttributeError, LookupError):
         raise EngineError(
             f"The config.json of {name!r} is broken: what it says of its quantised weights cannot be read."
         ) from None

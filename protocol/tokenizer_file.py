@@ -1,7 +1,14 @@
-"""tokenizer.json, as every reader of it is to have it."""
+"""tokenizer.json, as every reader of it is to have it, and the files that lie beside it."""
 
 import json
 from pathlib import Path
+
+_FILES = ("tokenizer*.json", "*.model", "*_map.json", "added_tokens.json", "vocab.json", "merges.txt", "chat_template*")
+
+
+def tokenizer_files(folder: Path) -> list[Path]:
+    """All that tell of the folder's tokenizer and its chat template, in order of their names."""
+    return sorted({path for pattern in _FILES for path in folder.glob(pattern) if path.is_file()})
 
 
 def tokenizer_text(folder: str, parts: str) -> str:

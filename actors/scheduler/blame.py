@@ -99,5 +99,5 @@ def fingerprint(prepared: Prepared) -> str:
     sampling = msgspec.structs.replace(prepared.sampling, seed=0)
     if (guide := sampling.structured_outputs) is not None:  # how long it took to measure says nothing of who asks
         sampling = msgspec.structs.replace(sampling, structured_outputs=Guide(guide.kind, guide.text))
-    parts = (prepared.token_ids, [item.key for item in prepared.items], sampling)
+    parts = (prepared.token_ids, [item.key for item in prepared.items], sampling, prepared.pooling)
     return sha256(msgspec.msgpack.encode(parts)).hexdigest()

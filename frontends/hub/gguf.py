@@ -18,6 +18,7 @@ from pathlib import Path
 from ...protocol.environment import KEYS
 from ...protocol.errors import EngineError
 from ...protocol.gguf_file import MAGIC, read_gguf
+from ...protocol.tokenizer_file import tokenizer_files
 from ...protocol.version import version
 from .fetch import Stopped
 from .gguf_choice import chosen, is_gguf
@@ -80,12 +81,12 @@ def _cache() -> Path:
 
 
 def _key(path: Path, beside: Path | None) -> str:
-    """By where the file lies, what its header says, and who makes the folder of it."""
+    """By where the file lies, what its header says, the tokenizer beside it, and who makes the folder of it."""
     digest = hashlib.sha256(f"{path.resolve()}\0{version()}\0{version_of('transformers')}\0".encode())
     with path.open("rb") as file:
         digest.update(file.read(read_gguf(path).header))
     if beside is not None:
-        for found in sorted(beside.glob("*token*")):
+        for found in tokenizer_files(beside):
             digest.update(found.name.encode() + found.read_bytes())
     return digest.hexdigest()[:12]
 

@@ -48,18 +48,25 @@ def _at(config: EngineConfig, folder: Path) -> EngineConfig:
 
 
 def fetched(wanted: HubId, download_dir: str | None = None, stop: threading.Event | None = None) -> Path:
-    """The model's folder in the cache. One request where all is there, and none for a full commit. Otherwise as `located`."""
+    """The model's folder in the cache, with those that it takes parts from. One request each where all is there, and none for a
+    full commit. Otherwise as `located`."""
+    folder = _alone(wanted, download_dir, stop)
+    _fetch_companions(folder, str(cache_folder(download_dir)), stop)
+    return folder
+
+
+def _alone(wanted: HubId, download_dir: str | None, stop: threading.Event | None) -> Path:
     cached = CachedModel(cache_folder(download_dir), wanted.name)
     known = cached.whole_snapshot(cached.known_commit(wanted.revision), wanted.choice)
     if known is None or known.name != wanted.revision:
         known = _as_on_the_hub(wanted, cached, known, stop or threading.Event())
     cached.check_links(known.name)
-    _fetch_companions(known, str(cached.root), stop)
     return known
 
 
 def _fetch_companions(folder: Path, download_dir: str | None, stop: threading.Event | None) -> None:
-    """The models of a hub that `folder` takes parts from. Where they lie is `gpu_runtime/companions.py`'s business."""
+    """The models of a hub that `folder` takes parts from; what these name themselves is of no use here. Where they lie is
+    `gpu_runtime/companions.py`'s business."""
     try:
         config = read_object(folder, "config.json")
     except (EngineError, ValueError):  # the engine will say what it is
@@ -71,7 +78,7 @@ def _fetch_companions(folder: Path, download_dir: str | None, stop: threading.Ev
             continue
         if wanted.revision is not None and not is_revision(wanted.revision):
             raise EngineError(f"The config.json of {str(folder)!r} names {named!r}, which is no revision of a model.")
-        fetched(wanted, download_dir, stop)
+        _alone(wanted, download_dir, stop)
 
 
 def _as_on_the_hub(wanted: HubId, cached: CachedModel, known: Path | None, stop: threading.Event) -> Path:

@@ -11,10 +11,8 @@ from typing import Any
 
 from ...protocol.errors import EngineError
 from ...protocol.gguf_file import WEIGHTS, read_gguf
+from ...protocol.tokenizer_file import tokenizer_files
 from .config import described, ends_of
-
-_BESIDE = ("tokenizer*.json", "*.model", "*_map.json", "added_tokens.json", "vocab.json", "merges.txt", "chat_template*")
-"""Files of the tokenizer that somebody has laid beside the weights, as they were published with the model."""
 
 
 def prepare(path: Path, folder: Path, beside: Path | None = None) -> None:
@@ -25,9 +23,8 @@ def prepare(path: Path, folder: Path, beside: Path | None = None) -> None:
     file = read_gguf(path)
     config = described(path, file)
     if beside is not None and (beside / "tokenizer.json").is_file():
-        for pattern in _BESIDE:
-            for found in beside.glob(pattern):
-                shutil.copyfile(found, folder / found.name)
+        for found in tokenizer_files(beside):
+            shutil.copyfile(found, folder / found.name)
     else:
         _tokenizer(path).save_pretrained(folder)
     vocabulary = _vocabulary(folder)

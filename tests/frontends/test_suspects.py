@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from thespis.actors.quarantine import KEPT_SECONDS, Proof
 from thespis.frontends.suspects import PLACES, Suspects, fingerprint, outline
 from thespis.protocol.blobs import BlobRef
+from thespis.protocol.pooling import PoolingParams
 from thespis.protocol.request import Encoded, MediaItem, Request, TextPrompt, Url
 from thespis.protocol.sampling import SamplingParams
 
@@ -129,6 +130,7 @@ def test_the_same_work_is_refused_for_ten_minutes_whoever_sends_it() -> None:
 @pytest.mark.parametrize(
     "other",
     [
+        make(source=blob(0), pooling=PoolingParams()),
         make("q", blob(0)),
         make(source=blob(64)),
         make(source=Url("http://a/")),

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from thespis.gpu_runtime.facts import model_facts
 from thespis.gpu_runtime.hf import build_on_meta
 from thespis.gpu_runtime.weights.checkpoint import Checkpoint
+from thespis.gpu_runtime.weights.packed.compressed import CompressedTensors
 from thespis.protocol.errors import EngineError
 
 from ..helpers.quantizing import BLOCK, Packed, Packing, awq, compressed, fp8_blocks, fp8_whole, pack, turned
@@ -161,6 +162,13 @@ def test_awq_is_unpacked_as_compressed_tensors_converts_it(packed: Any) -> None:
     checkpoint = Checkpoint(str(packed("awq").folder), build_on_meta(packed("awq").folder))
     read = checkpoint.read("model.language_model.layers.0.mlp.up_proj.weight", wanted.shape, torch.float16, torch.device("cpu"))
     assert torch.equal(read, wanted)
+
+
+def test_a_group_whose_pattern_is_none_is_told() -> None:
+    (group,) = CASES["w8a8"].stated["config_groups"].values()
+    stated = {**CASES["w8a8"].stated, "config_groups": {"group_0": {**group, "targets": ["re:("]}}}
+    with pytest.raises(EngineError, match="is not understood by compressed-tensors"):
+        CompressedTensors(stated)
 
 
 def test_the_facts_say_so_and_count_numbers_in_memory(packed: Any) -> None:

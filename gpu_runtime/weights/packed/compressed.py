@@ -25,7 +25,8 @@ class CompressedTensors:
 
         try:
             self._config: Any = QuantizationConfig.model_validate(dict(stated))
-        except ValueError as error:
+            _check_patterns(self._config)
+        except (ValueError, re.error) as error:
             raise EngineError(
                 "What config.json says of its quantised weights is not understood by compressed-tensors."
             ) from error
@@ -68,6 +69,13 @@ class CompressedTensors:
         if not fitting:
             raise BrokenParts("no group of config.json is stored like that")
         return (named or general or fitting)[0]
+
+
+def _check_patterns(config: Any) -> None:
+    """Raises re.error for a target whose pattern is none: the library compiles it at the first weight."""
+    targets = [target for scheme in config.config_groups.values() for target in scheme.targets]
+    for target in targets:
+        re.compile(target.removeprefix("re:") if target.startswith("re:") else "")
 
 
 def _columns(parts: Mapping[str, list[int]], args: Any) -> int:

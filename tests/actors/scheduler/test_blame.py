@@ -7,9 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thespis.actors.quarantine import KEPT_SECONDS
+from thespis.actors.scheduler.blame import fingerprint
 from thespis.protocol.edges.control import Excuse
 from thespis.protocol.edges.encoder_cache_to_scheduler import Lost
 from thespis.protocol.edges.scheduler_to_encoder_cache import Need
+from thespis.protocol.pooling import PoolingParams
 from thespis.protocol.prepared import Prepared
 
 from .bench import Bench, config, item, prepared
@@ -100,6 +102,12 @@ def test_equal_requests_are_refused_together() -> None:
     bench.submit(*(prepared(f"bad{n}", [POISON, 7], seed=n) for n in range(3)))
     assert run(bench) == 4
     assert bench.rejected.keys() == {"bad0", "bad1", "bad2"}
+
+
+def test_what_is_made_of_the_same_tokens_is_part_of_the_work() -> None:
+    text = prepared("text", [POISON, 7])
+    wanted = (None, PoolingParams(), PoolingParams(task="token_embed"))
+    assert len({fingerprint(msgspec.structs.replace(text, pooling=pooling)) for pooling in wanted}) == len(wanted)
 
 
 def test_suspects_run_alone_one_after_the_other_and_are_cleared_past_the_place() -> None:

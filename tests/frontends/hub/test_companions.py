@@ -81,3 +81,11 @@ def test_a_folder_that_names_a_model_of_a_hub_has_it_fetched(
     shutil.rmtree(folder / "text")
     assert located(EngineConfig(model=str(folder))).model == str(folder)
     assert model_facts(folder).layers == 3
+
+
+def test_a_companion_has_none_of_its_own(hub: FakeHub, tmp_path: Path) -> None:
+    """What a companion names is nobody's part, and may be itself."""
+    folder = rewritten(build("ultravox", tmp_path / "vox"), "config.json", text_model_id="org/vox")
+    hub.add("org/vox", published(folder))
+    fetched(HubId("org/vox", None), str(tmp_path / "hub"))
+    assert len([asked for asked in hub.asked if asked.path.startswith("/api/")]) == 2

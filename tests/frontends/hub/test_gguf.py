@@ -1,5 +1,6 @@
 """GGUF files in place of a checkpoint: a path, a folder, or a choice among those of a model on a hub."""
 
+import os
 import shutil
 import struct
 import threading
@@ -15,6 +16,7 @@ from thespis.frontends.hub.locate import located
 from thespis.protocol.checkpoint import inspect
 from thespis.protocol.config import EngineConfig
 from thespis.protocol.errors import EngineError
+from thespis.protocol.gguf_file import MOST_HEADER
 
 from ...helpers.gguf_files import Quant, write_gguf
 from ...helpers.hub import FakeHub
@@ -96,6 +98,32 @@ def test_a_file_is_known_by_its_content_and_a_folder_by_its_one_file(file: Path,
     assert gguf_of("a\0b") is None
 
 
+def test_a_header_beyond_all_measure_is_not_read(tmp_path: Path) -> None:
+    """Sparse: the length that it states is within the file."""
+    path = tmp_path / "x.gguf"
+    path.write_bytes(header(text("a") + struct.pack("<IQ", 8, MOST_HEADER), 1))
+    os.truncate(path, 2 * MOST_HEADER)
+    with pytest.raises(EngineError, match="its header is beyond all measure"):
+        folder_around(path, None)
+
+
+def test_a_tokenizer_beside_it_is_what_it_is_now(file: Path, zoo: Zoo, tmp_path: Path) -> None:
+    """Folders whose names look like those of its files are none of them."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    shutil.copyfile(file, folder / file.name)
+    shutil.copyfile(zoo("qwen3") / "tokenizer.json", folder / "tokenizer.json")
+    (folder / "tokens").mkdir()
+    (folder / "chat_templates").mkdir()
+    template = folder / "chat_template.jinja"
+    template.write_text("one")
+    first = located(EngineConfig(model=str(folder)))
+    assert (Path(first.model) / template.name).read_text() == "one"
+    template.write_text("two")
+    second = located(EngineConfig(model=str(folder)))
+    assert (Path(second.model) / template.name).read_text() == "two"
+
+
 def test_a_refusal_is_one_sentence_and_leaves_nothing(zoo: Zoo, tmp_path: Path, made: Path) -> None:
     path = write_gguf(zoo("olmo2"), tmp_path / "x.gguf", Quant.F16)
     with pytest.raises(EngineError, match=r"^x\.gguf is of GGUF's architecture 'olmo2', which is not read; .* transformers\.$"):
@@ -173,6 +201,7 @@ HUGE = text("w") + struct.pack("<I2QIQ", 2, 1 << 20, 1 << 20, 0, 0)
             header(ARCHITECTURE + text("split.count") + struct.pack("<IH", 2, 3), 2),
             "one of 3 parts of a GGUF file, which are not read: join them",
         ),
+        (header(ARCHITECTURE + text("split.count") + struct.pack("<I", 8) + text("two"), 2), "its split.count is none"),
     ],
 )
 def test_a_broken_file_is_told_before_anything_is_allocated(data: bytes, words: str, tmp_path: Path) -> None:
