@@ -1,4 +1,4 @@
-"""`thespis serve`: comes up on the bundled model, shows its roles, goes in order. The figures: scripts/measure_start.py."""
+"""`thespis serve`: comes up on the bundled model, shows its roles, goes in order. The figures: `thespis bench start`."""
 
 import re
 import signal
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from thespis.scripts.measure_start import measure
+from thespis.frontends.cli.bench.start import measure
 
 from ..helpers.leaks import left_behind, settle
 

@@ -17,7 +17,7 @@ import pytest
 from aiohttp import web
 from PIL import Image
 
-from thespis.frontends.cli.bench import measure
+from thespis.frontends.cli.bench.serve import measure
 from thespis.frontends.cli.main import build_parser
 from thespis.frontends.openai.gate import serve_on
 

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from thespis.frontends.cli import bench
 from thespis.frontends.cli.api import Api, ApiError, read_event
+from thespis.frontends.cli.bench import asking, serve
+from thespis.frontends.cli.bench.report import milliseconds
 from thespis.frontends.cli.main import build_parser
 
-from ..openai.fake import FakeClient, served
+from ...openai.fake import FakeClient, served
 
 
 def arguments(url: str, *more: str) -> argparse.Namespace:
@@ -23,7 +24,7 @@ async def test_it_reports_a_row_for_each_number_of_streams(capsys: pytest.Captur
     client = FakeClient()
     client.words, client.pace = ["x "] * 20, 0.002
     async with served(client) as url:
-        levels = await bench.measure(arguments(url, "--streams", "1,4", "--requests", "8", "--max-tokens", "20"))
+        levels = await serve.measure(arguments(url, "--streams", "1,4", "--requests", "8", "--max-tokens", "20"))
     assert [(level.streams, level.requests, level.tokens) for level in levels] == [(1, 8, 160), (4, 8, 160)]
     assert levels[1].tokens_per_second > levels[0].tokens_per_second
     for level in levels:
@@ -35,7 +36,7 @@ async def test_it_reports_a_row_for_each_number_of_streams(capsys: pytest.Captur
 async def test_prompts_are_token_ids_of_the_asked_length_and_never_the_same() -> None:
     client = FakeClient()
     async with served(client) as url:
-        await bench.measure(arguments(url, "--streams", "1", "--requests", "4", "--prompt-tokens", "9", "--max-tokens", "2"))
+        await serve.measure(arguments(url, "--streams", "1", "--requests", "4", "--prompt-tokens", "9", "--max-tokens", "2"))
     prompts = [submitted[0] for submitted in client.submitted]
     assert {len(prompt.token_ids) for prompt in prompts} == {9}  # type: ignore[union-attr]
     assert len({prompt.token_ids for prompt in prompts}) == len(prompts)  # type: ignore[union-attr]
@@ -44,20 +45,40 @@ async def test_prompts_are_token_ids_of_the_asked_length_and_never_the_same() ->
 async def test_the_json_has_every_figure(capsys: pytest.CaptureFixture[str]) -> None:
     async with served(FakeClient()) as url:
         given = arguments(url, "--streams", "2", "--requests", "2", "--json")
-        levels = await bench.measure(given)
+        levels = await serve.measure(given)
     assert capsys.readouterr().out == ""
     (report,) = json.loads(json.dumps([{name: getattr(level, name) for name in level.__struct_fields__} for level in levels]))
     assert set(report) >= {"streams", "tokens_per_second", "ttft_ms_p50", "itl_ms_p50", "itl_ms_p99"}
 
 
 async def test_plain_mode_sends_only_openais_fields() -> None:
-    assert set(bench.request_body("m", 8, plain=True)) == {"model", "max_tokens", "temperature", "stream_options"}
+    assert set(asking.request_body("m", 8, plain=True)) == {"model", "max_tokens", "temperature", "stream_options"}
 
 
 async def test_a_server_that_refuses_ends_the_measurement_with_its_words() -> None:
     async with served(FakeClient()) as url, Api(url) as api:
         with pytest.raises(ApiError, match="The served model is"):
-            await bench.one(api, {"model": "another", "prompt": "x"})
+            await asking.one(api, asking.COMPLETIONS, {"model": "another", "prompt": "x"})
+
+
+async def test_a_refusal_in_the_middle_of_a_row_is_raised_by_itself() -> None:
+    client = FakeClient()
+    client.fail_after = 2
+    async with served(client) as url:
+        with pytest.raises(ApiError, match="A part was restarted"):
+            await serve.measure(arguments(url, "--streams", "4", "--requests", "8"))
+
+
+async def test_with_pictures_each_request_carries_one_that_is_new() -> None:
+    client = FakeClient()
+    async with served(client) as url:
+        (level,) = await serve.measure(
+            arguments(url, "--streams", "2", "--requests", "4", "--picture", "28", "--max-tokens", "3")
+        )
+    assert level.tokens == 12
+    assert [len(media) for _, media, *_ in client.submitted] == [1] * 5
+    assert len(set(client.blobs.values())) == 5
+    assert level.cells("picture")[0].name == "picture, 2 streams"
 
 
 async def test_no_server_is_said_in_words() -> None:
@@ -94,20 +115,20 @@ async def test_a_server_of_another_kind_is_said_in_words(said: str) -> None:
 
 
 def test_tokens_that_come_together_share_their_gap() -> None:
-    sample = bench.Sample(0.5, [0.01, 0.01, 0.03], 4, 32)
-    level = bench.summary(2, [sample, sample], 2.0)
+    sample = asking.Sample(0.5, [0.01, 0.01, 0.03], 4, 32)
+    level = serve.summary(2, [sample, sample], 2.0)
     assert (level.tokens, level.prompt_tokens, level.tokens_per_second) == (8, 64, 4.0)
     assert (level.ttft_ms_p50, level.itl_ms_p50, level.itl_ms_p99) == (500.0, 10.0, 30.0)
 
 
 def test_quantiles_of_nothing_are_zero() -> None:
-    assert bench.milliseconds([], 0.5) == 0.0
+    assert milliseconds([], 0.5) == 0.0
 
 
 @pytest.mark.parametrize("text", ["", "a", "1,,2", "0"])
 def test_streams_must_be_numbers(text: str) -> None:
     with pytest.raises(ValueError, match="--streams"):
-        bench.levels_of(text)
+        serve.levels_of(text)
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,6 @@
-"""How long `thespis serve` takes to answer /health, and how much memory all its processes hold. JSON on stdout.
-
-`python scripts/measure_start.py [--rounds N] [serve's own arguments]`; the server is ended after each round.
-"""
+"""`thespis bench start`: how long `thespis serve` takes to answer /health, and how much memory all its processes hold."""
 
 import argparse
-import json
 import os
 import signal
 import statistics
@@ -14,11 +10,15 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import psutil
+from ....actors.director.threads import children_of
+from .asking import add_output_arguments
+from .report import Cell, print_cells, progress
 
+LINE = "the start of `thespis serve`: seconds to /health, and the memory of all its processes"
 LIMIT_SECONDS = 120.0
 PROBE_SECONDS = 0.02
 """Between two looks at /health."""
@@ -33,7 +33,35 @@ class Start(NamedTuple):
     """PSS in MB by title."""
 
 
-def measure(arguments: list[str]) -> Start:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", nargs="?", default="", metavar="MODEL", help="as in `serve` (default: the bundled model)")
+    parser.add_argument(
+        "--rounds", type=int, default=3, metavar="N", help="of which the medians are shown (default: %(default)s)"
+    )
+    parser.add_argument("--flag", action="append", default=[], metavar="FLAG", help="of `serve`, as --flag=--dtype=float32")
+    add_output_arguments(parser)
+
+
+def run(given: argparse.Namespace) -> int:
+    arguments = [*([given.model] if given.model else []), "--port", "0", *given.flag]
+    rounds = []
+    with progress(given.rounds, "starts") as bar:
+        for _ in range(given.rounds):
+            rounds.append(measure(arguments))
+            bar.update()
+    seconds = statistics.median(start.seconds for start in rounds)
+    pss = statistics.median(start.pss_mb for start in rounds)
+    whole = {
+        "seconds_to_health": seconds,
+        "pss_mb": pss,
+        "cores": len(os.sched_getaffinity(0)),
+        "rounds": [start._asdict() for start in rounds],
+    }
+    print_cells(given, [Cell("start to /health", seconds, "s"), Cell("memory of all processes", pss, "MB")], whole)
+    return 0
+
+
+def measure(arguments: Sequence[str]) -> Start:
     """One start and its end. Raises RuntimeError with the end of the log where it does not come up."""
     command = [sys.executable, "-P", "-m", "thespis", "serve", *arguments]
     with tempfile.TemporaryFile("w+") as log:
@@ -54,16 +82,21 @@ def measure(arguments: list[str]) -> Start:
 
 def memory(pid: int) -> dict[str, float]:
     """MB (2**20 bytes) of PSS of a process and all below it, by title; those of one title are added."""
-    root = psutil.Process(pid)
     held: dict[str, float] = {}
-    for process in [root, *root.children(recursive=True)]:
+    for process in _tree(pid):
         try:
-            title = " ".join(process.cmdline()).strip()
-        except psutil.NoSuchProcess:  # a zygote's forks have parents that end at once
+            title = Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+        except OSError:  # a zygote's forks have parents that end at once
             continue
         title = title if title.startswith("thespis") else "command"
-        held[title] = round(held.get(title, 0.0) + _pss(process.pid), 1)
+        held[title] = round(held.get(title, 0.0) + _pss(process), 1)
     return dict(sorted(held.items()))
+
+
+def _tree(pid: int) -> Iterator[int]:
+    yield pid
+    for child in children_of(pid):
+        yield from _tree(child)
 
 
 def _pss(pid: int) -> float:
@@ -93,25 +126,3 @@ def _await_health(url: str, begin: float) -> float | None:
         except (urllib.error.URLError, ConnectionError):
             time.sleep(PROBE_SECONDS)
     return None
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Measure the start of `thespis serve`.")
-    parser.add_argument("--rounds", type=int, default=1)
-    given, arguments = parser.parse_known_args()
-    rounds = [measure(["--port", "0", *arguments]) for _ in range(given.rounds)]
-    print(
-        json.dumps(
-            {
-                "seconds_to_health": statistics.median(start.seconds for start in rounds),
-                "pss_mb": statistics.median(start.pss_mb for start in rounds),
-                "cores": len(os.sched_getaffinity(0)),
-                "rounds": [start._asdict() for start in rounds],
-            },
-            indent=2,
-        )
-    )
-
-
-if __name__ == "__main__":
-    main()

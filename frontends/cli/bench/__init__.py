@@ -1,0 +1,21 @@
+"""`thespis bench`: what a server, an engine in this process, or a start of one takes; and two servers side by side.
+
+A measurement is a module here: `LINE` says what it measures, `add_arguments(parser)` its flags, `run(given)` does it.
+"""
+
+import argparse
+from importlib import import_module
+
+KINDS = ("serve", "stall", "cache", "offline", "preprocess", "start", "compare")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    kinds = parser.add_subparsers(dest="what", metavar="WHAT", required=True)
+    for kind in KINDS:
+        module = import_module(f".{kind}", __name__)
+        module.add_arguments(kinds.add_parser(kind, help=module.LINE, description=f"Measure {module.LINE}."))
+
+
+def run(given: argparse.Namespace) -> int:
+    code: int = import_module(f".{given.what}", __name__).run(given)
+    return code

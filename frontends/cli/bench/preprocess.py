@@ -1,0 +1,104 @@
+"""`thespis bench preprocess`: pictures per second through decoding and the model's processor, by number of processes."""
+
+import argparse
+import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import Any, NamedTuple
+
+from ....protocol.checkpoint import demo_model
+from ....protocol.config import EngineConfig
+from ...hub.locate import located
+from .asking import add_output_arguments, picture_bytes
+from .report import Cell, milliseconds, print_cells, progress
+
+LINE = "what a decode worker does to pictures: decoding and features, in one process and in several"
+
+
+class Item(NamedTuple):
+    """Seconds that one picture took."""
+
+    decode: float
+    features: float
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", nargs="?", default="", metavar="MODEL", help="as in `serve` (default: the bundled model)")
+    parser.add_argument("--workers", default="1,2", metavar="N,N", help="numbers of processes (default: %(default)s)")
+    parser.add_argument("--pictures", type=int, default=64, metavar="N", help="for each number (default: %(default)s)")
+    parser.add_argument("--size", type=int, default=336, metavar="PIXELS", help="of a picture's sides (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the pictures (default: %(default)s)")
+    add_output_arguments(parser)
+
+
+def run(given: argparse.Namespace) -> int:
+    cells: list[Cell] = []
+    rows: list[dict[str, Any]] = []
+    folder = located(EngineConfig(model=given.model)).model or str(demo_model())
+    pictures = [picture_bytes(given.seed * 1_000_000 + n, given.size) for n in range(given.pictures)]
+    for workers in levels(given.workers):
+        items, seconds = measure(folder, pictures, workers)
+        name = f"{workers} process{'es' if workers > 1 else ''}"
+        row = {
+            "workers": workers,
+            "pictures_per_second": round(len(items) / seconds, 2),
+            "decode_ms_p50": milliseconds([item.decode for item in items], 0.5),
+            "features_ms_p50": milliseconds([item.features for item in items], 0.5),
+        }
+        rows.append(row)
+        cells += [
+            Cell(name, row["pictures_per_second"], "pictures/s"),
+            Cell(f"{name}: decode p50", row["decode_ms_p50"], "ms"),
+            Cell(f"{name}: features p50", row["features_ms_p50"], "ms"),
+        ]
+    print_cells(given, cells, {"rows": rows})
+    return 0
+
+
+def levels(text: str) -> list[int]:
+    """Raises ValueError."""
+    try:
+        found = [int(word) for word in text.split(",")]
+    except ValueError:
+        found = []
+    if not found or min(found) < 1:
+        raise ValueError(f"--workers takes numbers with commas between them, such as 1,2,4; got {text!r}.")
+    return found
+
+
+def measure(folder: str, pictures: list[bytes], workers: int) -> tuple[list[Item], float]:
+    """Every process has its processor before the clock starts."""
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_prepare, initargs=(folder,)) as pool:
+        list(pool.map(_item, pictures[:1] * workers))
+        begin = time.perf_counter()
+        with progress(len(pictures), f"{workers} processes") as bar:
+            items = []
+            for item in pool.map(_item, pictures):
+                items.append(item)
+                bar.update()
+        return items, time.perf_counter() - begin
+
+
+_state: list[Any] = []
+"""Of a worker: the picture decoder's limits, and the processor."""
+
+
+def _prepare(folder: str) -> None:
+    import torch
+
+    from ....gpu_runtime.processing import load
+    from ....protocol.roles import MediaLimits
+
+    torch.set_num_threads(1)  # as in a decode worker
+    _state[:] = MediaLimits(), load(folder)
+
+
+def _item(data: bytes) -> Item:
+    from ....actors.preprocessor.decode.image import decode_image
+
+    limits, processor = _state
+    begin = time.perf_counter()
+    picture = decode_image(data, limits)
+    decoded = time.perf_counter()
+    processor.item("image", picture, {})
+    return Item(decoded - begin, time.perf_counter() - decoded)

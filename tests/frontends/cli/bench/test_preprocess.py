@@ -1,0 +1,24 @@
+"""`bench preprocess` on the bundled model's own processor."""
+
+import json
+
+import pytest
+
+from thespis.frontends.cli.bench import preprocess
+from thespis.frontends.cli.main import build_parser
+
+pytestmark = [pytest.mark.process, pytest.mark.timeout(60)]
+
+
+def test_pictures_are_decoded_and_made_into_features(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["bench", "preprocess", "--workers", "1", "--pictures", "3", "--size", "56", "--json"]
+    assert preprocess.run(build_parser("bench").parse_args(words)) == 0
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert row["workers"] == 1
+    assert min(row["pictures_per_second"], row["decode_ms_p50"], row["features_ms_p50"]) > 0
+
+
+@pytest.mark.parametrize("text", ["", "0", "a,1"])
+def test_workers_must_be_numbers(text: str) -> None:
+    with pytest.raises(ValueError, match="--workers"):
+        preprocess.levels(text)
