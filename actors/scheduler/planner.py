@@ -1,6 +1,5 @@
 """schedule(): what the GPU runner computes next. Pure: it reads and writes the books, nothing else."""
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from ...protocol.edges.scheduler_to_gpu_runner import Embed, NewSequence, StepPlan, Work
@@ -27,16 +26,6 @@ class Part(NamedTuple):
     sample: bool
     snapshot: int = 0
     """The slot that its states are copied into; 0: none."""
-
-
-@dataclass(slots=True)
-class StepInFlight:
-    """A step that has been planned and not answered."""
-
-    step: int
-    parts: list[Part]
-    orphaned: bool = False
-    """The encoder-cache died meanwhile: a fault may be for want of its blobs."""
 
 
 class Draft:

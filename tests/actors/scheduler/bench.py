@@ -188,7 +188,7 @@ class Bench:
         return plan
 
     def _note_reads(self, plan: StepPlan) -> None:
-        sequences = {part.number: part.seq for part in self.policy.flights[-1].parts}
+        sequences = {part.number: part.seq for part in self.policy.flights.steps[-1].parts}
         readers: set[str] = set()
         for embed in plan.embeds:
             seq = sequences[embed.seq]
@@ -316,7 +316,7 @@ class Bench:
                 assert len(kept) <= near if window is not None else len(kept) == len(blocks)
         if books.states is not None:
             slots = [seq.holding.state for seq in there]
-            slots += [part.snapshot for flight in self.policy.flights for part in flight.parts if part.snapshot]
+            slots += [part.snapshot for flight in self.policy.flights.steps for part in flight.parts if part.snapshot]
             assert len(set(slots)) == len(slots)
             assert 0 not in slots
             assert books.states.used == len(slots)

@@ -36,7 +36,7 @@ def is_killer(bench: Bench) -> bool:
     """Whether the oldest plan makes the runner compute the poison."""
     if not bench.plans:
         return False
-    sequences = {part.number: part.seq for part in bench.policy.flights[0].parts}
+    sequences = {part.number: part.seq for part in bench.policy.flights.steps[0].parts}
     return any(POISON in sequences[work.seq].prompt[work.start : work.start + work.count] for work in bench.plans[0].work)
 
 
@@ -121,7 +121,7 @@ def test_suspects_run_alone_one_after_the_other_and_are_cleared_past_the_place()
     together = set()
     while bench.policy.counters()["suspects"]:
         while bench.plan() is not None:
-            together.add(frozenset(part.seq.request.id for flight in bench.policy.flights for part in flight.parts))
+            together.add(frozenset(part.seq.request.id for flight in bench.policy.flights.steps for part in flight.parts))
         bench.answer()
     assert {frozenset({r.id}) for r in requests} <= together
     bench.run()

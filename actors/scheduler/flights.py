@@ -1,0 +1,142 @@
+"""Steps that have been planned and not answered, and what becomes of each sequence in them by the answer."""
+
+from collections import deque
+from dataclasses import dataclass
+
+from ...protocol.edges.gpu_runner_to_scheduler import Pooled, PromptLogprobs, Sampled, SequenceFault, StepResult
+from ...protocol.edges.scheduler_to_detokenizer import Output, Outputs
+from .batch import Batch
+from .blame import Blame
+from .faults import failure_of
+from .finishing import ending
+from .outbox import Outbox, Tally
+from .planner import Part
+from .register import Register
+from .replay import prompt_scores, vectors
+from .sequence import Place, ScheduledRequest, Sequence
+
+
+@dataclass(slots=True)
+class StepInFlight:
+    """One of them."""
+
+    step: int
+    parts: list[Part]
+    orphaned: bool = False
+    """The encoder-cache died meanwhile: a fault may be for want of its blobs."""
+
+
+class Flights:
+    """The runner answers them in order: tokens to the outputs, full blocks to the prefix cache, ends found."""
+
+    def __init__(self, batch: Batch, register: Register, blame: Blame, outbox: Outbox, tally: Tally) -> None:
+        self._batch, self._register, self._blame, self._outbox, self._tally = batch, register, blame, outbox, tally
+        self.steps: deque[StepInFlight] = deque()
+        """The oldest first."""
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def others_than(self, request: ScheduledRequest) -> bool:
+        """Whether a step computes anything of another request."""
+        return any(part.seq.request is not request for flight in self.steps for part in flight.parts)
+
+    def orphan(self) -> None:
+        """The encoder-cache has died: blobs that these steps read may be gone under them."""
+        for flight in self.steps:
+            flight.orphaned = True
+
+    def lose(self) -> list[tuple[Sequence, int]]:
+        """The runner has died: nothing of these is answered. The sequences in them, and one past the last position of each."""
+        touched = [(part.seq, part.end) for flight in self.steps for part in flight.parts]
+        self.steps.clear()
+        return touched
+
+    def apply(self, result: StepResult, now: float) -> None:
+        """Take the oldest step's result."""
+        if not self.steps or self.steps[0].step != result.step:
+            return  # of a runner that is gone
+        flight = self.steps.popleft()
+        sampled = {entry.seq: entry for entry in result.sampled}
+        pooled = {entry.seq: entry for entry in result.pooled}
+        faulty = {fault.seq: fault for fault in result.faults}
+        scores = {entry.seq: entry for entry in result.prompt_logprobs}
+        outputs: list[Output] = []
+        for part in flight.parts:
+            seq = part.seq
+            seq.flights -= 1
+            seq.pending -= part.sample
+            answered = part.number in sampled or part.number in pooled
+            failed = part.number in faulty or (part.sample and not answered)
+            if part.snapshot:
+                self._batch.shelve(seq, part.end, part.snapshot, not failed)
+            if seq.ended:
+                pass  # it was computed past an end: dropped
+            elif failed:
+                self._faulted(seq, faulty.get(part.number), flight.orphaned)
+            else:
+                self._advance(part, scores.get(part.number))
+                if part.number in pooled:
+                    self._answer(seq, pooled[part.number], now)
+                elif part.sample:
+                    outputs.append(self._append(seq, sampled[part.number], now))
+            if not seq.flights and seq.place is Place.LEAVING:
+                self._batch.settle(seq)
+        if outputs:
+            self._outbox.detokenizer.append(Outputs(tuple(outputs)))
+        for part in flight.parts:
+            if part.seq.ended:
+                self._register.close_if_over(part.seq.request)
+
+    def _advance(self, part: Part, scores: PromptLogprobs | None) -> None:
+        """The positions up to its end have been computed."""
+        seq = part.seq
+        self._batch.advance(seq, part.end)
+        if seq.doubt and part.end >= seq.doubt:
+            self._blame.got_through(seq)
+        if seq.wants_scores:
+            self._score(seq, scores)
+
+    def _append(self, seq: Sequence, sampled: Sampled, now: float) -> Output:
+        request = seq.request
+        prepared = request.prepared
+        seq.output.append(sampled.token_id)
+        logprobs = () if sampled.logprobs is None else (sampled.logprobs,)
+        seq.logprobs.extend(logprobs)
+        self._tally.generated_tokens += 1
+        if request.first_token is None:
+            request.first_token = now
+        request.last_token = now
+        seq.finish, seq.stop_token = ending(prepared, request.max_tokens, seq.output)
+        if seq.finish is not None:
+            seq.ended = True
+            self._batch.leave(seq)
+        position = len(seq.output) - 1
+        token = (sampled.token_id,)
+        return Output(prepared.id, prepared.attempt, seq.choice, position, token, logprobs, seq.finish, seq.stop_token)
+
+    def _answer(self, seq: Sequence, pooled: Pooled, now: float) -> None:
+        """With vectors, whole: nothing follows."""
+        seq.vectors, seq.ended = pooled, True
+        seq.request.first_token = now
+        self._batch.leave(seq)
+        self._outbox.detokenizer.append(vectors(seq.request, pooled))
+
+    def _faulted(self, seq: Sequence, fault: SequenceFault | None, orphaned: bool) -> None:
+        """A step could not compute it. Where that may be for want of an embedding that died, it is computed anew."""
+        if seq.place is Place.LEAVING:
+            return  # it has been preempted, perhaps for a fault of the step before
+        if orphaned and not (fault is not None and fault.constrained):
+            self._batch.preempt(seq)
+        else:
+            self._tally.faults += 1
+            self._register.fail(seq.request, failure_of(fault))
+
+    def _score(self, seq: Sequence, part: PromptLogprobs | None) -> None:
+        """Collect the prompt's log-probabilities; after a preemption they come again from the start."""
+        request = seq.request
+        if part is not None:
+            request.scores.extend(part.entries[max(0, 1 + len(request.scores) - part.start) :])
+        if seq.prefilled:
+            request.scores_wanted = False
+            self._outbox.detokenizer.append(prompt_scores(request))
