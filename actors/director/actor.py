@@ -11,10 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import zmq
-
 from ...protocol import VERSION
-from ...protocol.channel import bind_inbox
 from ...protocol.edges.control import (
     AskReset,
     AskStatus,
@@ -31,38 +28,32 @@ from ...protocol.edges.control import (
     Ready,
     Refused,
     ResetDone,
-    Reshare,
-    Share,
     Stalled,
     Stats,
     Status,
-    ToDirector,
     Welcome,
 )
 from ...protocol.errors import EngineError
 from ...protocol.facts import ModelFacts
 from ...protocol.topology import CLIENT, DIRECTOR, FACTS, kind_of
-from ...protocol.wire import Decoder, Message, WireError, encode
-from ..launch import director_endpoint
+from ...protocol.wire import Message
+from .clients import HANGS, Clients
 from .config import Announcement, DirectorConfig
 from .ending import end_in_order
 from .janitor_keeper import JanitorKeeper
+from .mailbox import MEND, Mailbox
 from .parts import Parts
 from .preload import preload_for
 from .processes import is_child
 from .resets import Resets
-from .roster import ClientRecord, Member, split_share
+from .roster import ClientRecord, Member
 from .stats import StatsCollector
 from .supervisor import Supervisor
 
 log = logging.getLogger(__name__)
 
-DRAIN_AT_ONCE = 256
 HASTEN_SECONDS = 1.0
 """Signals that come sooner belong to the first: a closed terminal sends two, a service manager one to each process."""
-HANGS = "hangs: it does not take its messages"
-NOT_READ = "This client did not read what the engine sent it, and was given up; connect again."
-MEND = "Install the same version of thespis on both sides, then start the engine again."
 
 
 class Director:
@@ -79,16 +70,14 @@ class Director:
         self.parts = Parts(config)
         self._announce = announce
         self._loop = asyncio.get_running_loop()
-        self._context: zmq.Context[Any] = zmq.Context()
-        self._socket = bind_inbox(self._context, director_endpoint(run_dir))
-        self._decoder: Decoder[Any] = Decoder(ToDirector)
-        self._draining = False
+        self._mailbox = Mailbox(run_dir, self._hear)
         self.supervisor = Supervisor(
             config, run_dir, self.parts.members, preload_for(config), janitor, self._gone, self.give_up
         )
         self.roster = self.supervisor.roster
+        self._clients = Clients(self.roster, self.supervisor, self.parts.share, self.send, self._client_left)
         self._stats = StatsCollector(self.roster, self.send, self._answer_status)
-        self._resets = Resets(self.roster, self.send, self._answer)
+        self._resets = Resets(self.roster, self.send, self._mailbox.answer)
         self._early: list[tuple[Hello, bytes]] = []
         """Who said Hello before its part was known, and its identity."""
         self._opened = False
@@ -105,7 +94,7 @@ class Director:
             self._loop.add_signal_handler(number, self._asked_to_stop, number)
         if self.config.face_pid is not None:
             self.supervisor.watcher.watch(self.config.face_pid, lambda pid, status: self.face_gone(), ours=False)
-        self._loop.add_reader(self._socket.FD, self._drain)
+        self._mailbox.open()
         if self.config.facts is not None:
             self._know(self.config.facts, None)
         if not self._over.is_set():
@@ -113,9 +102,7 @@ class Director:
         self._tick(self._loop.time())
         await self._over.wait()
         await end_in_order(self)
-        self._loop.remove_reader(self._socket.FD)
-        self._socket.close(linger=200)
-        self._context.term()
+        self._mailbox.close()
         return 0 if self.fatal is None else 1
 
     # ends
@@ -160,7 +147,7 @@ class Director:
 
     def _tick(self, before: float) -> None:
         """The leases are looked after; `before`: when this should have been."""
-        self._drain()  # who has spoken is not silent
+        self._mailbox.drain()  # who has spoken is not silent
         now = self._loop.time()
         self.supervisor.check_leases(late=now - before)
         period = min(1.0, self.config.engine.lease_seconds / 8)  # what is silent is found at most so much later
@@ -171,44 +158,12 @@ class Director:
     def send(self, one: Member | ClientRecord, message: Message) -> None:
         """To one that has said Hello; others hear nothing."""
         if one.identity is not None:
-            self._answer(one.identity, message)
-
-    def _answer(self, identity: bytes, message: Message) -> None:
-        try:
-            self._socket.send_multipart([identity, encode(message)], zmq.NOBLOCK)
-        except zmq.ZMQError as error:
-            log.debug("%s to %r is lost: %s", type(message).__name__, identity, error)
-        self._drain_soon()  # a send may swallow the socket's readiness
+            self._mailbox.answer(one.identity, message)
 
     def tell_all(self, message: Message) -> None:
         for one in self.roster.everyone.values():
             if one.peer is not None:
                 self.send(one, message)
-
-    def _drain_soon(self) -> None:
-        if not self._draining:
-            self._draining = True
-            self._loop.call_soon(self._drain)
-
-    def _drain(self) -> None:
-        self._draining = False
-        if self._socket.closed:  # a look that was due when the engine ended
-            return
-        for _ in range(DRAIN_AT_ONCE):
-            try:
-                frames = self._socket.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                return
-            try:
-                message = self._decoder.decode(frames[-1])
-            except WireError:
-                log.warning("%r sends what is no message of protocol %d", frames[0], VERSION)
-                self._answer(
-                    frames[0], Refused(f"The engine speaks version {VERSION} of its protocol, and this is none. {MEND}")
-                )
-                continue
-            self._hear(frames[0], message)
-        self._drain_soon()
 
     def _hear(self, identity: bytes, message: Any) -> None:
         match message:
@@ -228,10 +183,7 @@ class Director:
             case Fatal(role, epoch, text):
                 self._hear_fatal(role, epoch, text)
             case Leave(role, epoch):
-                client = self._client(role, epoch)
-                if client is not None and client.identity == identity:  # not the one whose name it was refused for
-                    self.supervisor.watcher.forget(client.watch)
-                    self._client_gone(role, client)
+                self._clients.leave(role, epoch, identity)
             case AskStatus(role):
                 self._stats.ask(identity, role)
             case AskReset():
@@ -245,9 +197,7 @@ class Director:
             case Kill(role, epoch):
                 self.supervisor.kill(role, epoch, excused=True)
             case Drained(role, epoch):
-                if (client := self._client(role, epoch)) is not None:
-                    client.drained = True
-                    self.supervisor.changed.set()
+                self._clients.drained(role, epoch)
             case Stalled(role, epoch):
                 self._end_stalled(role, epoch)
 
@@ -264,10 +214,6 @@ class Director:
         member = self.roster.members.get(role)
         return member if member is not None and member.epoch == epoch and (dead or member.state != "gone") else None
 
-    def _client(self, role: str, epoch: int) -> ClientRecord | None:
-        client = self.roster.clients.get(role)
-        return client if client is not None and client.epoch == epoch else None
-
     def _hear_hello(self, hello: Hello, identity: bytes) -> None:
         """Who comes before its part is known waits for it."""
         if kind_of(hello.role) != CLIENT:
@@ -275,7 +221,7 @@ class Director:
         if not self.parts.known and hello.role != FACTS:
             self._early.append((hello, identity))
         else:
-            self._answer(identity, self._greet(hello, identity))
+            self._mailbox.answer(identity, self._greet(hello, identity))
 
     def _know(self, model: ModelFacts, gpu_bytes: int | None) -> None:
         """What the model is: from now on everybody can be told its part."""
@@ -286,7 +232,7 @@ class Director:
             return
         early, self._early = self._early, []
         for hello, identity in early:
-            self._answer(identity, self._greet(hello, identity))
+            self._mailbox.answer(identity, self._greet(hello, identity))
 
     def _greet(self, hello: Hello, identity: bytes) -> Welcome | Refused:
         if hello.version != VERSION:
@@ -296,7 +242,7 @@ class Director:
         if self.supervisor.closing or (self._over.is_set() and kind_of(hello.role) == CLIENT):
             return Refused("The engine is ending.")
         if kind_of(hello.role) == CLIENT:
-            return self._greet_client(hello, identity)
+            return self._clients.admit(hello, identity) or Welcome(self.parts.of(CLIENT), self._clients.share)
         member = self._member(hello.role, hello.epoch)
         if member is None or member.pid not in (None, hello.pid):
             return Refused(f"{hello.role}.{hello.epoch} is not expected; another incarnation has its place.")
@@ -308,54 +254,15 @@ class Director:
         member.lease.renew(self._loop.time())
         return Welcome(self.parts.of(hello.role))
 
-    # clients
-
-    def _greet_client(self, hello: Hello, identity: bytes) -> Welcome | Refused:
-        if hello.role in self.roster.clients:
-            return Refused(f"A client with the name {hello.role.removeprefix(f'{CLIENT}-')} is here already.")
-        client = ClientRecord(hello.epoch, hello.pid, identity)
-        try:
-            client.watch = self.supervisor.watcher.watch(
-                hello.pid, lambda pid, status: self._client_gone(hello.role, client), ours=False
-            )
-        except OSError as error:
-            return Refused(f"The engine can take no other client now ({error.strerror}); try again.")
-        self.roster.clients[hello.role] = client
-        self._reshare(besides=hello.role)
-        return Welcome(self.parts.of(CLIENT), self._share())
-
-    def _client_gone(self, role: str, client: ClientRecord) -> None:
-        if self.roster.clients.get(role) is not client:
-            return
-        del self.roster.clients[role]
-        self.supervisor.bury(role, client.epoch)
-        self._gone(role, client.epoch, True)
-        self.supervisor.changed.set()
-        self._reshare()
-        self._stop_if_unused()
+    # readiness and death
 
     def _end_stalled(self, role: str, epoch: int) -> None:
-        """It does not read what its peers send. An actor is replaced; a client is told, when it reads again."""
-        client = self._client(role, epoch)
+        """It does not read what its peers send."""
+        client = self._clients.find(role, epoch)
         if client is None:
             self.supervisor.end_silent(role, epoch, HANGS)
-        elif (host := self.supervisor.host_of(client.pid)) is not None:
-            self.supervisor.end_silent(host.role, host.epoch, HANGS)
         else:
-            log.warning("%s.%d %s and is given up", role, epoch, HANGS)
-            self.send(client, Refused(NOT_READ))
-            self.supervisor.watcher.forget(client.watch)
-            self._client_gone(role, client)
-
-    def _share(self) -> Share:
-        return split_share(self.parts.share, len(self.roster.clients))
-
-    def _reshare(self, besides: str | None = None) -> None:
-        for role, client in self.roster.clients.items():
-            if role != besides:
-                self.send(client, Reshare(self._share()))
-
-    # readiness and death
+            self._clients.give_up(role, client)
 
     def _ready(self, ready: Ready) -> None:
         one: Member | ClientRecord | None = self._member(ready.role, ready.epoch) or self.roster.clients.get(ready.role)
@@ -378,8 +285,13 @@ class Director:
         self._stats.gone(role)
         self._resets.gone(role)
 
+    def _client_left(self, role: str, epoch: int) -> None:
+        self._gone(role, epoch, True)
+        self.supervisor.changed.set()
+        self._stop_if_unused()
+
     def _answer_status(self, identity: bytes) -> None:
-        self._answer(identity, self.status())
+        self._mailbox.answer(identity, self.status())
 
     def status(self, ended: str | None = None) -> Status:
         """`ended`: why nobody is served any more."""
