@@ -14,6 +14,9 @@ class BlockingActor(BaseActor):
         """Load what is needed; the answer goes into `Ready.notes`. Raise EngineError for a text the user should see."""
         return {}
 
+    def on_idle(self) -> None:
+        """There is nothing to do until the next message comes."""
+
     def on_stop(self) -> None:
         """Release what the process holds."""
 
@@ -39,7 +42,10 @@ class BlockingActor(BaseActor):
             poller.register(socket, zmq.POLLIN)
         while True:
             self.link.working_since = None
-            waiting = dict(poller.poll())
+            waiting = dict(poller.poll(0))
+            if not waiting:
+                self.on_idle()
+                waiting = dict(poller.poll())
             self.link.working_since = time.monotonic()
             if director in waiting and not self.hear_director(self.link.receive()):
                 return

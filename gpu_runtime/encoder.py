@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from ..protocol.facts import ModelFacts
@@ -68,13 +69,31 @@ def _may_join(kind: str, items: Sequence[Tensors]) -> bool:
 
 
 def load_encoder(
-    model: ModelFacts, dtype: str, device: str, threads: int, modalities: Sequence[Modality] = MODALITIES
+    model: ModelFacts,
+    dtype: str,
+    device: str,
+    threads: int,
+    modalities: Sequence[Modality] = MODALITIES,
+    before_layer: Callable[[], None] | None = None,
 ) -> Encoder:
-    """Read the towers of these modalities. Raises EngineError where the checkpoint does not hold them."""
+    """Read the towers of these modalities; `before_layer` is called in each of their layers, on the thread that encodes.
+
+    Raises EngineError where the checkpoint does not hold them.
+    """
     place = prepare(device, threads)
     kind = getattr(torch, dtype)
     whole = build_on_meta(model.path)
     towers = find_towers(whole, modalities)
     if towers.roots:
         fill(whole, towers.roots, Checkpoint(model.path, whole), kind, place, without=towers.without)
+    if before_layer is not None:
+        for root in towers.roots:
+            _tell_layers(whole.get_submodule(root), before_layer)
     return Encoder(towers, model.embed_width, kind, place)
+
+
+def _tell_layers(part: nn.Module, call: Callable[[], None]) -> None:
+    for layers in part.modules():
+        if isinstance(layers, nn.ModuleList):
+            for layer in layers:
+                layer.register_forward_pre_hook(lambda *_: call())

@@ -46,7 +46,7 @@ class Runner:
 
         `fused=False` runs transformers' own modules also for the architectures that have a fused decoder.
         """
-        self._device = prepare(config.device, config.threads)
+        self._device = prepare(config.device, config.threads.alone)
         self._dtype: torch.dtype = getattr(torch, config.dtype)
         self._block_size = config.block_size
         self._facts = config.model

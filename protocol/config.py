@@ -47,7 +47,10 @@ class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     ] = None
     dtype: Annotated[
         Literal["auto", "float32", "bfloat16", "float16"],
-        doc("type of weights and activations; auto: the checkpoint's own on a GPU, float32 on a CPU"),
+        doc(
+            "type of weights and activations; auto: the checkpoint's own on a GPU, on a CPU bfloat16 where it has units for it "
+            "and the checkpoint is of that type, else float32"
+        ),
     ] = "auto"
     device: Annotated[Literal["auto", "cpu", "cuda"], doc("where the model runs; auto: on a GPU if there is one")] = "auto"
     runner: Annotated[
@@ -74,8 +77,12 @@ class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     gpu_memory_utilization: Annotated[float, doc("share of a GPU's memory that weights and KV cache may take")] = 0.9
     enable_prefix_caching: Annotated[bool, doc("reuse the KV blocks of equal prompt beginnings")] = True
     enforce_eager: Annotated[bool, doc("accepted for compatibility; there are no CUDA graphs to switch off")] = False
-    runner_threads: Annotated[int, doc("CPU threads of the GPU runner; 0: half of the cores, at least 1")] = 0
-    encoder_threads: Annotated[int, doc("CPU threads of the encoder; 0: the rest of the cores, at least 1")] = 0
+    runner_threads: Annotated[
+        int, doc("CPU threads of the GPU runner; 0: by the model's size, all cores while the encoder rests")
+    ] = 0
+    encoder_threads: Annotated[
+        int, doc("CPU threads of the encoder; 0: by the model's size, all cores while the runner rests")
+    ] = 0
     trust_remote_code: Annotated[bool, doc("accepted for compatibility; no code from a checkpoint is ever run")] = False
     chat_template: Annotated[
         str | None, doc("file, Jinja text, or the name of a built-in one (default: the checkpoint's, else its family's)")

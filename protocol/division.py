@@ -27,6 +27,7 @@ from .roles import (
     RoleConfig,
     RunnerConfig,
     SchedulerConfig,
+    Threads,
 )
 from .room import Room, Shape, bytes_for, context_in, divide_room
 from .topology import (
@@ -50,6 +51,9 @@ MAX_REDIRECTS = 3
 ATTENTION_EVEN = 6
 """Times the hidden size: the position at which a token of a common decoder multiplies as much with what was before it as with
 the weights."""
+NUMBERS_PER_THREAD = 1 << 25
+"""Weights of a model for each thread that computes it: a step of a small one is many short calls, and ends later where two
+threads have to meet at each."""
 LEAST_CONTEXT = 1024
 """Tokens. Where not even so many fit, the model's own context stands, and is refused with what to do."""
 LEAST_REQUESTS = 128
@@ -74,8 +78,8 @@ class _Sizes(NamedTuple):
     """Tokens."""
     room: Room | None
     """None: the runner measures."""
-    runner_threads: int
-    encoder_threads: int
+    runner: Threads
+    encoder: Threads
 
     @property
     def itemsize(self) -> int:
@@ -100,15 +104,17 @@ def divide(
     cuda: bool = False,
     server: ServerConfig | None = None,
     memory: int | None = None,
+    bfloat16: bool = False,
 ) -> Division:
     """Derive every role's configuration.
 
     `cuda`: whether device "auto" means a GPU here. `memory`: bytes that the device has for weights and cache, by which a
-    context that nobody has set is bounded; None: it is not. Raises EngineError for settings that contradict the model.
+    context that nobody has set is bounded; None: it is not. `bfloat16`: the CPU has units for such products. Raises EngineError
+    for settings that contradict the model.
     """
     model = _as_told(engine, model)
     variables = environment.read()
-    sizes = _sizes(engine, model, cuda, memory)
+    sizes = _sizes(engine, model, cuda, memory, bfloat16)
     preprocessor = _preprocessor(engine, model, sizes, variables)
     roles: dict[str, RoleConfig] = {
         FETCHER: _fetcher(engine, variables),
@@ -117,7 +123,7 @@ def divide(
             model=model,
             dtype=sizes.dtype,
             device=sizes.device,
-            threads=sizes.encoder_threads,
+            threads=sizes.encoder,
             store_bytes=_bytes(engine.encoder_cache_gb),
             modalities=_encoded(engine.limit_mm_per_prompt),
             max_batch_rows=ENCODER_BATCH_ROWS,
@@ -136,7 +142,14 @@ def divide(
         roles=actors_of(engine),
     )
     if server is not None:
-        roles[HTTP] = HttpConfig(model=model, name=engine.name, max_model_len=sizes.context, server=server, engine=engine)
+        roles[HTTP] = HttpConfig(
+            model=model,
+            name=engine.name,
+            dtype=sizes.dtype,
+            max_model_len=sizes.context,
+            server=server,
+            engine=engine,
+        )
     return Division(roles=roles, max_model_len=sizes.context, name=engine.name)
 
 
@@ -174,18 +187,33 @@ def _keys_in(path: str) -> list[str]:
     return keys
 
 
-def _sizes(engine: EngineConfig, model: ModelFacts, cuda: bool, memory: int | None) -> _Sizes:
+def _sizes(engine: EngineConfig, model: ModelFacts, cuda: bool, memory: int | None, bfloat16: bool) -> _Sizes:
     device = engine.device if engine.device != "auto" else ("cuda" if cuda else "cpu")
-    dtype = engine.dtype if engine.dtype != "auto" else ("float32" if device == "cpu" else model.dtype)
+    dtype = engine.dtype if engine.dtype != "auto" else _own_dtype(model, device, bfloat16)
     itemsize = 4 if dtype == "float32" else 2
     context = engine.max_model_len or _context_that_fits(engine, model, itemsize, memory)
     if context > model.context:
         raise EngineError(f"max_model_len={context} is more than the model's context of {model.context} tokens.")
     cores = max(1, len(os.sched_getaffinity(0)))
-    runner_threads = engine.runner_threads or max(1, cores // 2)
-    encoder_threads = engine.encoder_threads or max(1, cores - runner_threads)
-    unfilled = _Sizes(device, dtype, context, None, runner_threads, encoder_threads)
+    runner = _threads(engine.runner_threads, model, cores, cores // 2)
+    encoder = _threads(engine.encoder_threads, model, cores, cores - cores // 2)
+    unfilled = _Sizes(device, dtype, context, None, runner, encoder)
     return unfilled._replace(room=_room(engine, model, unfilled))
+
+
+def _own_dtype(model: ModelFacts, device: str, bfloat16: bool) -> str:
+    """On a CPU bfloat16 only for weights that are stored so: of others it would round."""
+    if device != "cpu" or (bfloat16 and model.dtype == "bfloat16"):
+        return model.dtype
+    return "float32"
+
+
+def _threads(given: int, model: ModelFacts, cores: int, part: int) -> Threads:
+    """`part`: of the cores, while the other one computes as well. What an operator has `given` is kept to."""
+    if given:
+        return Threads(given, given)
+    alone = min(cores, max(1, model.parameters // NUMBERS_PER_THREAD))
+    return Threads(alone, min(alone, max(1, part)))
 
 
 def _context_that_fits(engine: EngineConfig, model: ModelFacts, itemsize: int, memory: int | None) -> int:
@@ -273,7 +301,7 @@ def _runner(engine: EngineConfig, model: ModelFacts, sizes: _Sizes) -> RunnerCon
         model=model,
         dtype=sizes.dtype,
         device=sizes.device,
-        threads=sizes.runner_threads,
+        threads=sizes.runner,
         block_size=engine.block_size,
         room=sizes.room,
         max_num_seqs=engine.max_num_seqs,

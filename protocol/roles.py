@@ -1,6 +1,6 @@
 """Each role's part of the configuration. Frozen Structs; a process gets its own as JSON in `Welcome`, and no other."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -84,11 +84,20 @@ class PreprocessorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     media: MediaLimits
 
 
+class Threads(NamedTuple):
+    """On which one process computes."""
+
+    alone: int
+    """While nobody else computes here."""
+    beside: int
+    """While somebody else does."""
+
+
 class EncoderCacheConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     model: ModelFacts
     dtype: str
     device: str
-    threads: int
+    threads: Threads
     store_bytes: int
     modalities: tuple[Modality, ...] = MODALITIES
     """What will have to be encoded; towers that take nothing else are not loaded."""
@@ -122,7 +131,7 @@ class RunnerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     model: ModelFacts
     dtype: str
     device: str
-    threads: int
+    threads: Threads
     block_size: int
     room: Room | None
     """None: as much as fits in the GPU's memory."""
@@ -153,6 +162,8 @@ class ClientConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 class HttpConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     model: ModelFacts
     name: str
+    dtype: str
+    """In which the model computes."""
     max_model_len: int
     server: ServerConfig
     engine: EngineConfig

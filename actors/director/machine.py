@@ -12,6 +12,9 @@ from ...protocol.roles import RunnerConfig
 
 DEVICES = Path("/dev")
 CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+CPU_FACTS = Path("/proc/cpuinfo")
+_BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}
+"""How the kernel names units for it: of x86, and of ARM."""
 _CACHES = ("encoder_cache_gb", "mm_processor_cache_gb", "max_media_gb")
 """Bounds of memory that is taken as it is needed. Their defaults fit every machine, as a small one never fills them."""
 
@@ -21,10 +24,12 @@ class Machine(NamedTuple):
     """Why there is no GPU to compute on; None: there is one."""
     memory: int
     """Bytes that processes here may take at the most."""
+    bfloat16: bool = False
+    """The CPU has units for products of bfloat16."""
 
 
 def this_machine() -> Machine:
-    return Machine(no_cuda(), _memory())
+    return Machine(no_cuda(), _memory(), _bfloat16())
 
 
 def no_cuda() -> str | None:
@@ -85,6 +90,17 @@ def _check_folder(name: str, given: str | None, must_exist: bool) -> None:
         raise EngineError(f"{name}: {given!r} is no folder.")
     if must_exist and not path.exists():
         raise EngineError(f"{name}: there is no folder {given!r}.")
+
+
+def _bfloat16() -> bool:
+    """False where the kernel does not say what its CPU can do: products are then slower than those of float32."""
+    try:
+        text = CPU_FACTS.read_text("ascii", "replace")
+    except OSError:
+        return False
+    lines = (line.partition(":") for line in text.splitlines())
+    listed = next((value for name, _, value in lines if name.strip() in ("flags", "Features")), "")
+    return not _BFLOAT16.isdisjoint(listed.split())
 
 
 def _memory() -> int:

@@ -31,10 +31,17 @@ class Parts:
         config, machine = self._config, this_machine()
         cuda = machine.no_cuda is None
         memory = machine.memory if gpu_bytes is None else int(gpu_bytes * config.engine.gpu_memory_utilization)
-        division = divide(config.engine, model, cuda, config.server, memory)
+        division = divide(config.engine, model, cuda, config.server, memory, machine.bfloat16)
         runner = division.roles[GPU_RUNNER]
         assert isinstance(runner, RunnerConfig)
         refuse_too_large(config.engine, runner, machine.memory)
+        log.info(
+            "weights stored as %s are computed with in %s on %s, by %d threads (%d while the encoder computes, too)",
+            model.dtype,
+            runner.dtype,
+            runner.device,
+            *runner.threads,
+        )
         if config.engine.max_model_len is None and division.max_model_len < model.context:
             log.info(
                 "max_model_len is %d of the model's %d tokens: one longer sequence would take over half of the memory; "

@@ -22,10 +22,11 @@ from ...protocol.edges.preprocessor_to_encoder_cache import Features
 from ...protocol.edges.scheduler_to_encoder_cache import Need, Release
 from ...protocol.errors import Failure
 from ...protocol.prepared import Timing
-from ...protocol.roles import EncoderCacheConfig
+from ...protocol.roles import EncoderCacheConfig, Threads
 from ...protocol.shortage import NO_SPACE, SpaceError, shortage
-from ...protocol.topology import CLIENT, PREPROCESSOR, SCHEDULER, kind_of
+from ...protocol.topology import CLIENT, ENCODER_CACHE, PREPROCESSOR, SCHEDULER, kind_of
 from ..actor import Actor, run
+from ..cores import Cores
 from ..launch import Launch
 from ..tombstones import Tombstones
 from .batching import Job, choose
@@ -47,6 +48,8 @@ class EncoderCache(Actor):
         super().__init__(launch)
         self.reader = BlobReader(launch.directory)
         self.arena: Arena | None = None
+        self.cores = Cores(launch.directory, ENCODER_CACHE, Threads(1, 1))
+        """Until it is known how many threads there are."""
         self._work = asyncio.Event()
         """Set when the queue may have something to encode."""
         self._thread = anyio.CapacityLimiter(1)
@@ -56,10 +59,16 @@ class EncoderCache(Actor):
 
     def load(self, config: EncoderCacheConfig) -> Encoder:
         """Tests put their own encoder here."""
-        return load_encoder(config.model, config.dtype, config.device, config.threads, config.modalities)
+        threads, before_layer = config.threads.alone, self._share_cores
+        return load_encoder(config.model, config.dtype, config.device, threads, config.modalities, before_layer)
+
+    def _share_cores(self) -> None:
+        """On the thread that encodes, layer by layer: a large picture takes seconds, and streams go on meanwhile."""
+        torch.set_num_threads(self.cores.take())
 
     async def on_start(self, config: bytes) -> dict[str, int]:
         self.config = msgspec.json.decode(config, type=EncoderCacheConfig)
+        self.cores = Cores(self.launch.directory, ENCODER_CACHE, self.config.threads)
         self.encoder = self.load(self.config)
         self._dtype: torch.dtype = getattr(torch, self.config.dtype)
         width = self.config.model.embed_width
@@ -71,6 +80,7 @@ class EncoderCache(Actor):
 
     async def on_stop(self) -> None:
         self.reader.close()
+        self.cores.close()
         if self.arena is not None:
             self.arena.close()
 
@@ -157,6 +167,7 @@ class EncoderCache(Actor):
             if batch:
                 await self._encode(batch)
             else:
+                self.cores.rest()
                 self._work.clear()
 
     async def _encode(self, batch: list[Job]) -> None:

@@ -4,14 +4,16 @@ import logging
 from typing import Any
 
 import msgspec
+import torch
 
 from ...gpu_runtime.runner import Runner
 from ...protocol.blobs import BlobReader
 from ...protocol.edges.control import Gone
 from ...protocol.edges.scheduler_to_gpu_runner import Reset, StepPlan
-from ...protocol.roles import RunnerConfig
-from ...protocol.topology import SCHEDULER
+from ...protocol.roles import RunnerConfig, Threads
+from ...protocol.topology import GPU_RUNNER, SCHEDULER
 from ..blocking import BlockingActor
+from ..cores import Cores
 from ..launch import Launch
 
 log = logging.getLogger(__name__)
@@ -23,6 +25,8 @@ class GpuRunner(BlockingActor):
     def __init__(self, launch: Launch) -> None:
         super().__init__(launch)
         self._runner: Runner | None = None
+        self._cores = Cores(launch.directory, GPU_RUNNER, Threads(1, 1))
+        """Until it is known how many threads there are."""
         self._blobs = BlobReader(launch.directory)
         self._steps = 0
         self._tokens = 0
@@ -31,11 +35,17 @@ class GpuRunner(BlockingActor):
         self._max_batch = 0
 
     def on_start(self, config: bytes) -> dict[str, int]:
-        self._runner = Runner(msgspec.json.decode(config, type=RunnerConfig))
+        decoded = msgspec.json.decode(config, type=RunnerConfig)
+        self._runner = Runner(decoded)
+        self._cores = Cores(self.launch.directory, GPU_RUNNER, decoded.threads)
         return self._runner.room.as_notes()
+
+    def on_idle(self) -> None:
+        self._cores.rest()
 
     def on_stop(self) -> None:
         self._blobs.close()
+        self._cores.close()
 
     def on_gone(self, gone: Gone) -> None:
         self._blobs.forget(f"{gone.role}.{gone.epoch}")
@@ -60,6 +70,7 @@ class GpuRunner(BlockingActor):
 
     def _step(self, plan: StepPlan) -> None:
         assert self._runner is not None
+        torch.set_num_threads(self._cores.take())
         result = self._runner.execute(plan, self._blobs.view)
         self._steps += 1
         self._tokens += sum(work.count for work in plan.work)

@@ -27,6 +27,7 @@ def _card(service: Service) -> dict[str, Any]:
         "created": service.started,
         "owned_by": "thespis",
         "max_model_len": config.max_model_len,
+        "dtype": config.dtype,
     }
 
 

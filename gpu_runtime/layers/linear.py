@@ -1,5 +1,7 @@
 """The one linear layer: plain, or in oneDNN's own layout where that is faster."""
 
+from functools import cache
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -22,7 +24,7 @@ class Linear(nn.Module):
         self._is_packed = pack and _worth_packing(weight)
         self._weight = weight.detach()
         if self._is_packed:
-            self._weight = torch.ops.mkldnn._reorder_linear_weight(self._weight.contiguous(), 8)
+            self._weight = _packed(self._weight)
 
     @property
     def weight(self) -> torch.Tensor:
@@ -35,20 +37,36 @@ class Linear(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self._is_packed:
-            out: torch.Tensor = torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, "none", [], "")
-            return out
+            return _product(x, self._weight, self._bias)
         return F.linear(x, self._weight, self._bias)
 
     __call__ = forward
 
 
 def _worth_packing(weight: torch.Tensor) -> bool:
-    return (
-        weight.device.type == "cpu"
-        and weight.dtype == torch.float32
-        and weight.numel() >= WORTH_PACKING
-        and bool(torch.backends.mkldnn.enabled)
-    )
+    return weight.device.type == "cpu" and weight.numel() >= WORTH_PACKING and _can_pack(weight.dtype)
+
+
+@cache
+def _can_pack(dtype: torch.dtype) -> bool:
+    """Asked of the library itself: in half precision it depends on the CPU."""
+    if not torch.backends.mkldnn.enabled:
+        return False
+    some = torch.ones(16, 16, dtype=dtype)
+    try:
+        return bool((_product(some, _packed(some), None) == 16).all())
+    except RuntimeError:
+        return False
+
+
+def _packed(weight: torch.Tensor) -> torch.Tensor:
+    packed: torch.Tensor = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), 8)
+    return packed
+
+
+def _product(x: torch.Tensor, packed: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    out: torch.Tensor = torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], "")
+    return out
 
 
 def replace_linears(module: nn.Module) -> None:

@@ -9,7 +9,7 @@ from thespis.gpu_runtime.hf import build_on_meta, load_config, text_config
 from thespis.gpu_runtime.measure import deepstack_levels, measure_layers, measure_spans, per_layer_width, position_planes
 from thespis.gpu_runtime.runner import Runner
 from thespis.protocol.facts import ModelFacts
-from thespis.protocol.roles import RunnerConfig
+from thespis.protocol.roles import RunnerConfig, Threads
 from thespis.protocol.room import Room
 
 from ..helpers.environment import DEVICE
@@ -89,7 +89,7 @@ def runner_for(facts: ModelFacts, fused: bool = True) -> Runner:
         model=facts,
         dtype="float32",
         device=DEVICE,
-        threads=1,
+        threads=Threads(1, 1),
         block_size=BLOCK,
         room=Room((400,) * len(facts.tables), 40 if facts.recurrent else 0),
         max_num_seqs=8,

@@ -37,6 +37,48 @@ def test_a_cpu_computes_in_float32_and_a_gpu_as_the_weights_are() -> None:
     assert part("encoder-cache", dtype="float16").dtype == "float16"
 
 
+@pytest.mark.parametrize(
+    ("stored", "units", "settings", "computed"),
+    [
+        ("bfloat16", True, {}, "bfloat16"),
+        ("bfloat16", False, {}, "float32"),
+        ("float32", True, {}, "float32"),
+        ("float16", True, {}, "float32"),  # bfloat16 would round it
+        ("bfloat16", True, {"dtype": "float32"}, "float32"),
+        ("float32", False, {"dtype": "bfloat16"}, "bfloat16"),
+    ],
+)
+def test_a_cpu_with_units_for_bfloat16_computes_in_it_what_is_stored_so(
+    stored: str, units: bool, settings: dict[str, Any], computed: str
+) -> None:
+    model = msgspec.structs.replace(MODEL, dtype=stored)
+    roles = divide(EngineConfig(**settings), model, server=ServerConfig(), bfloat16=units).roles
+    for role in ("gpu-runner", "encoder-cache", "http"):
+        assert roles[role].dtype == computed  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "cores", "runner", "encoder"),
+    [
+        (9_000_000, 2, (1, 1), (1, 1)),  # each of its calls is over before two threads have met
+        (432_000_000, 1, (1, 1), (1, 1)),
+        (432_000_000, 2, (2, 1), (2, 1)),
+        (432_000_000, 3, (3, 1), (3, 2)),
+        (432_000_000, 64, (12, 12), (12, 12)),
+        (7_000_000_000, 16, (16, 8), (16, 8)),
+    ],
+)
+def test_threads_are_as_many_as_the_model_keeps_busy_and_shared_while_both_compute(
+    parameters: int, cores: int, runner: tuple[int, int], encoder: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(cores))
+    model = msgspec.structs.replace(MODEL, parameters=parameters)
+    roles: Any = divide(EngineConfig(), model).roles
+    assert (roles["gpu-runner"].threads, roles["encoder-cache"].threads) == (runner, encoder)
+    told: Any = divide(EngineConfig(runner_threads=3, encoder_threads=5), model).roles
+    assert (told["gpu-runner"].threads, told["encoder-cache"].threads) == ((3, 3), (5, 5))
+
+
 def test_kv_blocks_on_a_cpu_hold_every_sequence_whole() -> None:
     runner: RunnerConfig = part("gpu-runner", max_num_seqs=4, block_size=16)
     assert runner.room == Room((4 * (512 // 16) + 1,))

@@ -75,6 +75,7 @@ def test_S41_the_command_serves_a_folder_under_its_name(command: ServeCommand, c
     assert command.url.startswith("http://127.0.0.1:")
     (card,) = called.ask("/v1/models").body["data"]
     assert (card["id"], card["object"], card["owned_by"], card["max_model_len"]) == ("mine", "model", "thespis", 512)
+    assert card["dtype"] == "float32", "what the bundled model's weights are stored as"
     answer = called.chat("hello", model="mine").body
     assert answer["model"] == "mine"
     assert called.chat("hello", model="another").status == 404

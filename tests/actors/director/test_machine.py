@@ -54,6 +54,28 @@ def test_a_default_cache_of_blocks_that_are_too_large_is_refused_too() -> None:
         check(Machine(no_cuda=None, memory=GIB // 8), block_size=60_000, device="cpu")
 
 
+@pytest.mark.parametrize(
+    ("said", "has"),
+    [
+        ("processor\t: 0\nflags\t\t: fpu avx512f avx512_bf16 amx_tile\nbugs\t: none\n", True),
+        ("flags\t\t: fpu avx2 avx512f\n", False),
+        ("flags\t\t: fpu amx_bf16\n", True),
+        ("BogoMIPS\t: 50\nFeatures\t: fp asimd i8mm bf16 dgh\n", True),
+        ("Features\t: fp asimd\n", False),
+        ("model name\t: a CPU with bf16\n", False),
+        (None, False),
+    ],
+)
+def test_what_the_kernel_says_of_units_for_bfloat16(
+    said: str | None, has: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "cpuinfo"
+    if said is not None:
+        place.write_text(said)
+    monkeypatch.setattr(machine, "CPU_FACTS", place)
+    assert machine.this_machine().bfloat16 is has
+
+
 @pytest.mark.parametrize("settings", [{}, {"kv_cache_gb": 1.5}, {"mm_processor_cache_gb": 4.0}, {"mm_processor_cache_gb": 0}])
 def test_what_a_small_machine_can_do_is_not(settings: dict[str, Any]) -> None:
     check(**settings)

@@ -19,7 +19,7 @@ from thespis.protocol.edges.encoder_cache_to_scheduler import EmbeddingReady, En
 from thespis.protocol.edges.preprocessor_to_encoder_cache import Features
 from thespis.protocol.edges.scheduler_to_encoder_cache import Need, Release
 from thespis.protocol.facts import KvGroup, ModelFacts
-from thespis.protocol.roles import EncoderCacheConfig
+from thespis.protocol.roles import EncoderCacheConfig, Threads
 
 from ..shells import Sent, acting
 
@@ -77,7 +77,9 @@ class Stage:
 
 @asynccontextmanager
 async def stage(run_dir: Path, **changes: object) -> AsyncIterator[Stage]:
-    config = EncoderCacheConfig(model=INFO, dtype="float32", device="cpu", threads=1, store_bytes=1 << 20, max_batch_rows=8)
+    config = EncoderCacheConfig(
+        model=INFO, dtype="float32", device="cpu", threads=Threads(1, 1), store_bytes=1 << 20, max_batch_rows=8
+    )
     cache = Cache(Launch("encoder-cache", 0, str(run_dir), ""))
     cache.fake = FakeEncoder()
     arena = Arena(run_dir, WRITER, 1 << 26)

@@ -12,7 +12,7 @@ from thespis.protocol.edges.scheduler_to_client import Rejected
 from thespis.protocol.edges.scheduler_to_detokenizer import Close, Open, Outputs
 from thespis.protocol.edges.scheduler_to_encoder_cache import Need, Release
 from thespis.protocol.facts import KvGroup, ModelFacts
-from thespis.protocol.roles import RunnerConfig
+from thespis.protocol.roles import RunnerConfig, Threads
 
 from ...fakes import fake_runner
 from .bench import config, item, prepared
@@ -24,7 +24,7 @@ MODEL = ModelFacts(
     dtype="float32", fingerprint="",
 )  # fmt: skip
 RUNNER = RunnerConfig(
-    model=MODEL, dtype="float32", device="cpu", threads=1, block_size=4, room=None, max_num_seqs=8,
+    model=MODEL, dtype="float32", device="cpu", threads=Threads(1, 1), block_size=4, room=None, max_num_seqs=8,
     max_batched_tokens=16, max_model_len=64, gpu_memory_utilization=0.9,
 )  # fmt: skip
 PLAYED = ("detokenizer", "encoder-cache", "client-a")

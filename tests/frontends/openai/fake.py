@@ -162,6 +162,7 @@ def http_config(model: ModelFacts = MODEL, engine: Mapping[str, Any] | None = No
     return HttpConfig(
         model=model,
         name="fake-model",
+        dtype="float32",
         max_model_len=256,
         server=ServerConfig(port=0, **server),
         engine=EngineConfig(**(engine or {})),

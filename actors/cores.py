@@ -1,0 +1,60 @@
+"""Which of the two processes that compute has the cores: all of them while the other rests, else its part of them.
+
+Each holds a lock of the kernel for as long as it has something to compute, and looks whether the other holds its own: nobody
+waits for anybody, and what a process held is free when it has ended, however it ended.
+"""
+
+import fcntl
+import os
+from pathlib import Path
+
+from ..protocol.roles import Threads
+from ..protocol.topology import ENCODER_CACHE, GPU_RUNNER
+
+_OTHER = {GPU_RUNNER: ENCODER_CACHE, ENCODER_CACHE: GPU_RUNNER}
+
+
+class Cores:
+    """The lease of one of them. Not for two threads at once."""
+
+    def __init__(self, run_dir: Path, role: str, threads: Threads) -> None:
+        """Takes no descriptor where it computes on as many threads anyway."""
+        self._threads = threads
+        self._held = False
+        self._fds = [] if threads.alone == threads.beside else [_open(run_dir, name) for name in (role, _OTHER[role])]
+
+    def take(self) -> int:
+        """Threads to compute on from now on; to be asked again by and by, as the other comes and goes."""
+        if not self._fds:
+            return self._threads.alone
+        own, other = self._fds
+        if not self._held:
+            self._held = _lock(own, fcntl.LOCK_EX)  # not where the other looks just now: the next time, then
+        if not _lock(other, fcntl.LOCK_SH):
+            return self._threads.beside
+        fcntl.flock(other, fcntl.LOCK_UN)
+        return self._threads.alone
+
+    def rest(self) -> None:
+        """Nothing is to be computed now. Idempotent."""
+        if self._held:
+            fcntl.flock(self._fds[0], fcntl.LOCK_UN)
+            self._held = False
+
+    def close(self) -> None:
+        for fd in self._fds:
+            os.close(fd)
+        self._fds, self._held = [], False
+
+
+def _open(run_dir: Path, role: str) -> int:
+    return os.open(run_dir / f"{role}.cores", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def _lock(fd: int, kind: int) -> bool:
+    """False where another process has it; never waits."""
+    try:
+        fcntl.flock(fd, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,73 @@
+"""Who has the cores: all for one alone, parts for two, and nothing kept by the dead or the stopped."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from thespis.actors.cores import Cores
+from thespis.protocol.roles import Threads
+from thespis.protocol.topology import ENCODER_CACHE, GPU_RUNNER
+
+ALL, PART = 4, 2
+TAKE = """
+import sys
+from pathlib import Path
+from thespis.actors.cores import Cores
+from thespis.protocol.roles import Threads
+cores = Cores(Path(sys.argv[1]), sys.argv[2], Threads(4, 2))
+print(cores.take(), flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def cores(run_dir: Path, role: str) -> Iterator[Cores]:
+    made = Cores(run_dir, role, Threads(ALL, PART))
+    yield made
+    made.close()
+
+
+def test_all_of_them_are_for_one_that_computes_alone_and_parts_for_two(tmp_path: Path) -> None:
+    with cores(tmp_path, GPU_RUNNER) as runner, cores(tmp_path, ENCODER_CACHE) as encoder:
+        assert runner.take() == ALL
+        assert encoder.take() == PART
+        assert runner.take() == PART, "it has seen the other"
+        runner.rest()
+        runner.rest()
+        assert encoder.take() == ALL
+        assert runner.take() == PART
+
+
+def test_one_that_closes_has_given_its_own_back(tmp_path: Path) -> None:
+    with cores(tmp_path, GPU_RUNNER) as runner:
+        with cores(tmp_path, ENCODER_CACHE) as encoder:
+            encoder.take()
+            assert runner.take() == PART
+        assert runner.take() == ALL
+
+
+def test_the_dead_hold_nothing_and_nobody_waits_for_the_stopped(tmp_path: Path) -> None:
+    command = [sys.executable, "-P", "-c", TAKE, str(tmp_path), ENCODER_CACHE]
+    with (
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other,
+        cores(tmp_path, GPU_RUNNER) as runner,
+    ):
+        assert other.stdout is not None
+        assert other.stdout.readline() == f"{ALL}\n"
+        os.kill(other.pid, signal.SIGSTOP)
+        assert runner.take() == PART
+        other.kill()
+        other.wait()
+        assert runner.take() == ALL
+
+
+def test_where_there_is_nothing_to_share_nothing_is_opened(tmp_path: Path) -> None:
+    small = Cores(tmp_path, GPU_RUNNER, Threads(1, 1))
+    assert small.take() == 1
+    small.rest()
+    small.close()
+    assert list(tmp_path.iterdir()) == []
