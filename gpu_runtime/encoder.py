@@ -1,6 +1,6 @@
 """The towers of a checkpoint: features in, embeddings out. Only the towers' weights are read here."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -8,10 +8,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..protocol.facts import ModelFacts
+from ..protocol.pixels import PixelForm
 from ..protocol.request import MODALITIES, Modality
 from .adapter.towers import Towers, find_towers
 from .device import prepare
 from .hf import build_on_meta
+from .pixels import expand
 from .weights.checkpoint import Checkpoint
 from .weights.filling import fill
 
@@ -22,8 +24,16 @@ Tensors = dict[str, torch.Tensor]
 class Encoder:
     """Embeds items of one kind, together where that cannot change them."""
 
-    def __init__(self, towers: Towers, width: int, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(
+        self,
+        towers: Towers,
+        width: int,
+        dtype: torch.dtype,
+        device: torch.device,
+        pixels: Mapping[Modality, PixelForm] | None = None,
+    ) -> None:
         self._towers = towers
+        self._pixels = {str(kind): form for kind, form in (pixels or {}).items()}
         self._width = width
         self._device = device
         self.dtype = dtype
@@ -37,13 +47,16 @@ class Encoder:
         features that do not fit; the caller then tries the items one by one.
         """
         encode = self._towers.encoder(kind)
-        placed = [{name: self._place(tensor) for name, tensor in item.items()} for item in items]
+        form = self._pixels.get(kind)
+        placed = [{name: self._place(tensor, form, name) for name, tensor in item.items()} for item in items]
         if len(placed) > 1 and _may_join(kind, placed):
             joined = {name: torch.cat([item[name] for item in placed]) for name in placed[0]}
             return list(torch.split(self._wide(encode, joined, sum(rows)), list(rows)))
         return [self._wide(encode, item, count) for item, count in zip(placed, rows, strict=True)]
 
-    def _place(self, tensor: torch.Tensor) -> torch.Tensor:
+    def _place(self, tensor: torch.Tensor, form: PixelForm | None, name: str) -> torch.Tensor:
+        if form is not None and name == form.name and tensor.dtype == torch.uint8:
+            return expand(tensor.to(self._device), form).to(self.dtype)
         return tensor.to(device=self._device, dtype=self.dtype if tensor.is_floating_point() else None)
 
     def _wide(self, encode: Callable[..., Any], tensors: Tensors, rows: int) -> torch.Tensor:
@@ -89,7 +102,7 @@ def load_encoder(
     if before_layer is not None:
         for root in towers.roots:
             _tell_layers(whole.get_submodule(root), before_layer)
-    return Encoder(towers, model.embed_width, kind, place)
+    return Encoder(towers, model.embed_width, kind, place, model.pixels)
 
 
 def _tell_layers(part: nn.Module, call: Callable[[], None]) -> None:

@@ -57,6 +57,7 @@ def with_items(facts: ModelFacts, model: PreTrainedModel, processor: Processor) 
         siblings=processor.siblings,
         media_options={modality: tuple(sorted(processor.options(modality))) for modality in placeholders},
         pixel_ranges={modality: bounds for modality, bounds in ranges.items() if bounds is not None},
+        pixels=processor.pixels(),
         hears_clips=processor.hears_clips,
         sampling_rate=processor.sampling_rate,
         tokenizer_parts=tokenizer_parts(Path(facts.path), processor.tokenizer),

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from .pixels import PixelForm
 from .pooling import Pooler
 from .request import Modality, Want
 
@@ -112,6 +113,8 @@ class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Names in a request's processor options that change an item's features."""
     pixel_ranges: dict[Modality, tuple[int, int]] = {}
     """Least and most pixels of a picture or frame where nobody says otherwise; of what has one size only: none."""
+    pixels: dict[Modality, PixelForm] = {}
+    """Modalities whose features go to their tower as bytes."""
     hears_clips: bool = False
     """Whether a clip's sound can be laid between its frames."""
     sampling_rate: int = 16000

@@ -36,7 +36,9 @@ def choose(
         if method is None:
             continue
         taken = {name: features[name] for name in signature(method).parameters if name in features}
-        if largest in taken or (company and any(array.dtype.kind == "f" for array in taken.values())):
+        if largest in taken or (
+            company and any(array.dtype.kind == "f" or array.dtype == np.uint8 for array in taken.values())
+        ):
             return kind, taken
     return kinds[0], features
 

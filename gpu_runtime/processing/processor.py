@@ -1,6 +1,7 @@
 """One checkpoint's processor: features, run and positions of one item at a time."""
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +15,7 @@ from transformers import AutoTokenizer
 
 from ...protocol.errors import EngineError, RequestError, refuse
 from ...protocol.facts import PlaceholderFacts
+from ...protocol.pixels import PixelForm
 from ...protocol.request import Modality
 from .. import hf
 from .calls import Answer, call, call_beside, call_in_pieces, small, sub_processor
@@ -21,6 +23,7 @@ from .clips import choose_frames
 from .loading import SAFE, load_processor
 from .options import as_called, bounds_of, options_of
 from .parts import choose, features_of
+from .pixels import RAW, find_form, pack
 from .placeholders import find_placeholders
 from .positions import Planes, Prompt, rule_of
 from .previews import Extent, preview
@@ -33,19 +36,20 @@ from .types import Clip, Kind, Options, Part, ProcessedItem
 Samples = NDArray[np.float32]
 
 
-def load(folder: str | Path) -> "Processor":
-    """The processor of the checkpoint in `folder`.
+def load(folder: str | Path, pixels: Mapping[Modality, PixelForm] | None = None) -> "Processor":
+    """The processor of the checkpoint in `folder`. `pixels`: modalities whose items it makes as bytes.
 
     Raises EngineError naming what the folder lacks, or what transformers does not have.
     """
-    return Processor(Path(folder))
+    return Processor(Path(folder), pixels or {})
 
 
 class Processor:
     """Needs no device and no weights. Its answers do not depend on what it was asked before."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, pixels: Mapping[Modality, PixelForm]) -> None:
         self._folder = folder
+        self._pixels = pixels
         self._config = hf.load_config(folder)
         self._model = hf.model_class(self._config)
         self._processor = load_processor(folder, self._config)
@@ -145,7 +149,36 @@ class Processor:
         """
         assert not isinstance(media, str)
         frames = len(media.frames) if isinstance(media, Clip) else 1
-        return self._item(modality, media, self._called(modality, options, frames), siblings, sound)
+        called = self._called(modality, options, frames)
+        form = self._pixels.get(modality)
+        packed = None if form is None else self._packed(form, self._item(modality, media, {**called, **RAW}, siblings, sound))
+        return packed or self._item(modality, media, called, siblings, sound)
+
+    def _packed(self, form: PixelForm, made: ProcessedItem) -> ProcessedItem | None:
+        """None: some number of it is no byte."""
+        first, *others = made.parts
+        tensors = pack(form, first.tensors)
+        return None if tensors is None else replace(made, parts=(replace(first, tensors=tensors), *others))
+
+    def pixels(self) -> dict[Modality, PixelForm]:
+        """Modalities whose features are bytes, scaled and shifted; each of the tower that takes them."""
+        found: dict[Modality, PixelForm] = {}
+        for modality, tried in self.tried.items():
+
+            def ask(media: Any, more: Options, modality: Modality = modality) -> tuple[str, dict[str, Any]]:
+                frames = len(media.frames) if isinstance(media, Clip) else 1
+                called = {**self._called(modality, {}, frames), **more}
+                (part,) = self._item(modality, media, called, False, None).parts
+                return part.kind, part.tensors
+
+            try:
+                form = find_form(self._processor, modality, ask)
+            except RequestError:  # it takes small items without content alone
+                continue
+            kind = tried.parts[0].kind
+            if form is not None and (kind == modality or found.get(kind) == form):
+                found[modality] = form
+        return found
 
     def frames(self, total: int, fps: float | None, options: Options) -> list[int] | None:
         """Indices, never falling, of the frames of a clip that the checkpoint's own processor looks at: no other need be
