@@ -1,5 +1,7 @@
 """A language model of transformers with towers beside it: what the families built here have in common."""
 
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import torch
@@ -60,3 +62,13 @@ class Answering(Family, GenerationMixin):
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         logits = self.lm_head(found.last_hidden_state[:, kept])
         return CausalLMOutputWithPast(logits=logits, past_key_values=found.past_key_values)
+
+
+def of_body(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method of the body for the model with a head, which is asked as well; it has the same signature."""
+
+    @wraps(method)
+    def asked(self: Any, *given: Any, **named: Any) -> Any:
+        return method(self.model, *given, **named)
+
+    return asked

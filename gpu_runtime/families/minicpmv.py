@@ -22,7 +22,7 @@ from transformers.processing_utils import ImagesKwargs, MultiModalData, VideosKw
 from transformers.video_processing_utils import VideoProcessorMixin
 from transformers.video_utils import VideoMetadata
 
-from .base import Answering, Body, OwnProcessor
+from .base import Answering, Body, OwnProcessor, of_body
 from .slicing import Slicing
 
 VERSION = 2.6
@@ -137,14 +137,10 @@ class MiniCPMVModel(Body):
 class MiniCPMV(Answering):
     config: MiniCPMVConfig
     config_class = MiniCPMVConfig
+    get_image_features = of_body(MiniCPMVModel.get_image_features)
 
     def __init__(self, config: MiniCPMVConfig) -> None:
         super().__init__(config, MiniCPMVModel(config))
-
-    def get_image_features(self, pixel_values: torch.Tensor, tgt_sizes: torch.Tensor) -> BaseModelOutputWithPooling:
-        body: Any = self.model
-        found: BaseModelOutputWithPooling = body.get_image_features(pixel_values, tgt_sizes)
-        return found
 
 
 class MiniCPMVImagesKwargs(ImagesKwargs, total=False):

@@ -22,7 +22,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.processing_utils import ImagesKwargs, MultiModalData
 from transformers.utils.constants import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
-from .base import Answering, Body, OwnProcessor
+from .base import Answering, Body, OwnProcessor, of_body
 
 MERGE = 2
 """Patches of a side that make one row."""
@@ -125,15 +125,11 @@ class Phi3VModel(Body):
 class Phi3VForCausalLM(Answering):
     config: Phi3VConfig
     config_class = Phi3VConfig
+    get_image_features = of_body(Phi3VModel.get_image_features)
     _keys_to_ignore_on_load_unexpected = [r"\.wte\.", r"\.img_processor\.post_layernorm\."]  # noqa: RUF012
 
     def __init__(self, config: Phi3VConfig) -> None:
         super().__init__(config, Phi3VModel(config))
-
-    def get_image_features(self, pixel_values: torch.Tensor, image_sizes: torch.Tensor) -> BaseModelOutputWithPooling:
-        body: Any = self.model
-        found: BaseModelOutputWithPooling = body.get_image_features(pixel_values, image_sizes)
-        return found
 
 
 class Phi3VImagesKwargs(ImagesKwargs, total=False):

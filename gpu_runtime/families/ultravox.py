@@ -19,7 +19,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-from .base import Answering, Body, OwnProcessor
+from .base import Answering, Body, OwnProcessor, of_body
 
 HALVED = 2
 """Frames that the encoder makes one of."""
@@ -128,14 +128,10 @@ def rows_of(frames: torch.Tensor, stack: int) -> torch.Tensor:
 class UltravoxModel(Answering):
     config: UltravoxConfig
     config_class = UltravoxConfig
+    get_audio_features = of_body(UltravoxBody.get_audio_features)
 
     def __init__(self, config: UltravoxConfig) -> None:
         super().__init__(config, UltravoxBody(config))
-
-    def get_audio_features(self, input_features: torch.Tensor, audio_lens: torch.Tensor) -> BaseModelOutputWithPooling:
-        body: Any = self.model
-        found: BaseModelOutputWithPooling = body.get_audio_features(input_features, audio_lens)
-        return found
 
 
 class UltravoxProcessor(OwnProcessor):
