@@ -42,7 +42,8 @@ Reader = Callable[[], Submission]
 class LLM:
     """An engine for offline batches: `LLM("folder").generate("Hello")`.
 
-    `model` is a folder, or `ORG/NAME[@REVISION]` on the hub, which is fetched first; without one the bundled model runs.
+    `model` is a folder, a GGUF file, or `ORG/NAME[@REVISION]` on the hub, which is fetched first; without one the bundled
+    model runs.
     Takes every field of `EngineConfig` as a keyword argument. With `run_dir` it joins the engine that runs there. Raises
     EngineError if there is none, or if the engine cannot start or does not answer.
     The processes that it started end with `close()`, the `with` block, the object, or this process.

@@ -36,7 +36,8 @@ class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """What `LLM(...)`, `AsyncLLM(...)` and `thespis serve` take. Raises ValueError naming the field."""
 
     model: Annotated[
-        str, doc("folder of a Hugging Face checkpoint, or ORG/NAME[@REVISION] on the hub (default: the bundled model)")
+        str,
+        doc("folder of a Hugging Face checkpoint, GGUF file, or ORG/NAME[:GGUF][@REVISION] (default: the bundled model)"),
     ] = ""
     revision: Annotated[str | None, doc("branch, tag or commit of a model on the hub (default: its main branch)")] = None
     download_dir: Annotated[str | None, doc("cache folder for models of the hub (default: HF_HUB_CACHE, else HF_HOME/hub)")] = (

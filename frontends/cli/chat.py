@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         default="",
         metavar="MODEL",
-        help="checkpoint folder, or ORG/NAME[@REVISION] (default: the bundled model)",
+        help="checkpoint folder, GGUF file, or ORG/NAME[:GGUF][@REVISION] (default: the bundled model)",
     )
     parser.add_argument(
         "--base-url", metavar="URL", help="a server that is already running (default: start one, and end it afterwards)"

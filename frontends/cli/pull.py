@@ -12,7 +12,9 @@ from .flags import build
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", help="ORG/NAME, or ORG/NAME@REVISION")
+    parser.add_argument(
+        "model", metavar="MODEL", help="ORG/NAME[@REVISION], and ORG/NAME:Q4_K_M where it has several GGUF files"
+    )
     parser.add_argument("--revision", metavar="TEXT", help="branch, tag or commit (default: the main branch)")
     parser.add_argument("--download-dir", metavar="TEXT", help="cache folder (default: HF_HUB_CACHE, else HF_HOME/hub)")
     parser.epilog = "prints the folder; Ctrl-C keeps what has come, and the next `pull` or `serve` goes on from there"

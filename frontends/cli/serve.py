@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         default="",
         metavar="MODEL",
-        help="checkpoint folder, or ORG/NAME[@REVISION] (default: the bundled model)",
+        help="checkpoint folder, GGUF file, or ORG/NAME[:GGUF][@REVISION] (default: the bundled model)",
     )
     add_flags(parser.add_argument_group("server"), ServerConfig)
     add_flags(parser.add_argument_group("engine"), EngineConfig, skip=("model",))

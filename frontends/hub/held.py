@@ -9,6 +9,7 @@ from ...actors.director.parts import Parts
 from ...protocol.checkpoint import inspect
 from ...protocol.config import EngineConfig
 from ...protocol.errors import EngineError
+from .gguf import folder_around, gguf_of
 
 
 class HeldModel(NamedTuple):
@@ -52,10 +53,13 @@ def why_not(folder: Path) -> str | None:
     """What the start of an engine from this folder would be refused for, with the settings that are the default.
 
     What the files show is looked at first. The rest takes the model's own classes, and with them some seconds and torch: by
-    these even a model may be refused, when its weights are loaded, that is not refused here.
+    these even a model may be refused, when its weights are loaded, that is not refused here. Around a GGUF file a folder is
+    made, as at a start.
     """
-    config = EngineConfig(model=str(folder))
     try:
+        if (gguf := gguf_of(str(folder))) is not None:
+            folder = folder_around(*gguf)
+        config = EngineConfig(model=str(folder))
         inspect(folder)
         refuse_impossible(config, this_machine())
         from ...actors.facts.actor import found

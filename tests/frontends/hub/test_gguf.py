@@ -12,6 +12,7 @@ from thespis.frontends.hub import gguf as gguf_module
 from thespis.frontends.hub.fetch import Stopped
 from thespis.frontends.hub.gguf import folder_around, gguf_of
 from thespis.frontends.hub.gguf_choice import chosen
+from thespis.frontends.hub.held import why_not
 from thespis.frontends.hub.locate import located
 from thespis.protocol.checkpoint import inspect
 from thespis.protocol.config import EngineConfig
@@ -159,6 +160,15 @@ def test_the_chosen_file_alone_is_fetched_and_found_again(hub: FakeHub, cache: P
     again = located(EngineConfig(model=f"{NAME}:q8_0@{commit}", download_dir=str(cache)))
     assert again.model == config.model
     assert hub.asked == [], "a full commit whose file is here asks nobody"
+
+
+def test_a_file_in_a_cache_runs_as_a_start_from_it_would(file: Path, tmp_path: Path) -> None:
+    assert why_not(file.parent) is None
+    for name in ("Tiny-Q8_0.gguf", "Tiny-Q6_K.gguf"):
+        (tmp_path / name).symlink_to(file)
+    reason = why_not(tmp_path)
+    assert reason is not None
+    assert "several GGUF files: choose one of Tiny-Q6_K.gguf, Tiny-Q8_0.gguf" in reason
 
 
 def test_a_choice_that_is_not_there_is_refused_before_anything_is_fetched(hub: FakeHub, cache: Path) -> None:
