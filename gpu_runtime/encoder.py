@@ -95,7 +95,7 @@ def load_encoder(
     """
     place = prepare(device, threads)
     kind = getattr(torch, dtype)
-    whole = build_on_meta(model.path)
+    whole = build_on_meta(model.path, kind)
     towers = find_towers(whole, modalities)
     if towers.roots:
         fill(whole, towers.roots, Checkpoint(model.path, whole), kind, place, without=towers.without)

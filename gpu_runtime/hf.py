@@ -101,16 +101,17 @@ def model_class(config: PreTrainedConfig) -> type[PreTrainedModel]:
     )
 
 
-def build_on_meta(source: str | Path | PreTrainedConfig) -> PreTrainedModel:
+def build_on_meta(source: str | Path | PreTrainedConfig, dtype: torch.dtype | None = None) -> PreTrainedModel:
     """The whole model with its head, of a folder or of a configuration, without memory for its weights.
 
+    `dtype`: of the run, in which models compute tables and scales that no file holds; None: the one that the file states.
     Raises EngineError where its class cannot be built from the configuration.
     """
     config = source if isinstance(source, PreTrainedConfig) else load_config(source)
     kind: Any = model_class(config)
     try:
         with torch.device("meta"):
-            model: PreTrainedModel = kind._from_config(config).eval()
+            model: PreTrainedModel = kind._from_config(config, **({} if dtype is None else {"dtype": dtype})).eval()
             return model
     except Exception as error:  # whatever a class says of numbers that do not fit each other
         raise EngineError(f"{kind.__name__} of transformers cannot be built from config.json: {_said(error)}") from error

@@ -44,7 +44,7 @@ def load_language_model(model: ModelFacts, dtype: torch.dtype, device: torch.dev
 
     Raises EngineError where the checkpoint does not hold the weights, and for a model that would be another one here.
     """
-    whole = build_on_meta(model.path)
+    whole = build_on_meta(model.path, dtype)
     checkpoint = Checkpoint(model.path, whole)
     parts = take_apart(whole)
     vectors = model.output == "vector"

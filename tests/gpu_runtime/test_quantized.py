@@ -106,9 +106,9 @@ def test_greedy_tokens_are_transformers_from_the_unpacked_weights(name: str, pac
     both = packed(name)
     reference = Reference(animal(CASES[name].base), both.plain)
     asked = ask_all(both.folder, reference, TOKENS)
-    for output, (_, answer) in zip(run_all(both.folder, asked, TOKENS), asked, strict=True):
+    for said, (_, answer) in zip(run_all(both.folder, asked, TOKENS), asked, strict=True):
         assert answer.safe >= 2, "draw another"
-        assert output[: answer.safe] == answer.token_ids[: answer.safe]
+        assert said.token_ids[: answer.safe] == answer.token_ids[: answer.safe]
 
 
 def test_experts_that_a_tool_took_apart_are_joined(zoo: Zoo, tmp_path: Path) -> None:

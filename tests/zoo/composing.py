@@ -16,6 +16,7 @@ from thespis.gpu_runtime.processing import Clip, ProcessedItem, Processor, load
 from thespis.gpu_runtime.runner import Runner
 from thespis.protocol.facts import ModelFacts
 from thespis.protocol.request import Modality
+from thespis.protocol.sampling import SamplingParams
 
 from ..gpu_runtime.driving import Driver, Prompt, Running, runner_config
 from ..gpu_runtime.processing.conversations import compose, splice
@@ -27,6 +28,9 @@ CHUNK = 23
 """Tokens of one sequence in one step."""
 LONGEST = 2048
 """Tokens of any sequence: of a model's whole context the memory here would not hold two."""
+CLOSE = 1e-4
+"""How far log-probabilities of a first token may lie from transformers'."""
+SCORED = SamplingParams(temperature=0.0, logprobs=5)
 MODALITIES: tuple[Modality, ...] = ("image", "video", "audio")
 SHOWN: dict[Modality, Media] = {
     "image": Media(images=(picture(1, 90, 60), picture(2, 56, 80))),
@@ -50,15 +54,29 @@ def ask_all(folder: Path, reference: Reference, tokens: int) -> list[Asked]:
     return asked
 
 
-def run_all(folder: Path, asked: Sequence[Asked], tokens: int) -> list[list[int]]:
+class Said(NamedTuple):
+    token_ids: list[int]
+    first: dict[int, float]
+    """Of the first, the likeliest tokens with their log-probabilities."""
+
+    def apart(self, answer: Answer) -> float:
+        """How far the first's log-probabilities lie from transformers', at most."""
+        return max(abs(value - answer.first[token].item()) for token, value in self.first.items())
+
+
+def run_all(folder: Path, asked: Sequence[Asked], tokens: int) -> list[Said]:
     """What the runner says to all of them in one batch."""
     config = runner_config(folder, max_model_len=min(model_facts(folder).context, LONGEST))
     driver = Driver(Runner(config))
     running = [driver.start(one.prompt) for one in asked]
+    first: dict[int, dict[int, float]] = {}
     while waiting := [one for one in running if len(one.output) < tokens]:
-        result = driver.step([(one, _piece(one, config.model)) for one in waiting])
+        result = driver.step([(one, _piece(one, config.model)) for one in waiting], SCORED)
         assert not result.faults, result.faults
-    return [one.output for one in running]
+        for one in result.sampled:
+            if one.logprobs is not None:
+                first.setdefault(one.seq, dict(one.logprobs.top))
+    return [Said(one.output, first[one.seq]) for one in running]
 
 
 def _piece(running: Running, facts: ModelFacts) -> int:

@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 from .catalog import animal
-from .composing import ask_all, run_all
+from .composing import CLOSE, ask_all, run_all
 from .kinds import Animal, Json
 from .reference import Reference
 from .writing import write
@@ -40,11 +40,13 @@ def compare(drawn: Animal, folder: Path) -> str | None:
     """What differs from transformers, for a text and a prompt of each modality; None: nothing."""
     write(drawn, folder)
     asked = ask_all(folder, Reference(drawn, folder), TOKENS)
-    for place, (output, (prompt, answer)) in enumerate(zip(run_all(folder, asked, TOKENS), asked, strict=True)):
+    for place, (said, (prompt, answer)) in enumerate(zip(run_all(folder, asked, TOKENS), asked, strict=True)):
         if prompt.token_ids != answer.prompt_token_ids:
             return f"other prompt tokens in request {place}"
-        if output[: answer.safe] != answer.token_ids[: answer.safe]:
-            return f"{output} in request {place}, not {answer.token_ids}"
+        if said.token_ids[: answer.safe] != answer.token_ids[: answer.safe]:
+            return f"{said.token_ids} in request {place}, not {answer.token_ids}"
+        if (apart := said.apart(answer)) >= CLOSE:
+            return f"first scores {apart:.1e} apart in request {place}"
     return None
 
 

@@ -16,7 +16,7 @@ TURNS = ["<start_of_turn>", "<end_of_turn>"]
 PICTURES = ["<start_of_image>", "<end_of_image>"]
 SIZES: Json = {
     "head_dim": 32,
-    "hidden_size": 64,
+    "hidden_size": 72,
     "intermediate_size": 96,
     "num_attention_heads": 4,
     "num_hidden_layers": 4,
