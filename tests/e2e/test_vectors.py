@@ -26,6 +26,8 @@ from ..zoo.reference import Reference
 from ..zoo.vectors import ANIMALS, INSTRUCTION
 from ..zoo.writing import write
 
+pytestmark = pytest.mark.process
+
 TEXTS = ["A cat.", "The quick brown fox jumps over the lazy dog, again and again, until it is dark.", "x"]
 PICTURE = "<|vision_start|><|image_pad|><|vision_end|>"
 CLIP = "<|vision_start|><|video_pad|><|vision_end|>"
