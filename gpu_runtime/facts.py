@@ -11,7 +11,7 @@ from ..protocol.checkpoint import MODULES, inspect
 from ..protocol.config import RunnerKind
 from ..protocol.end_tokens import end_tokens
 from ..protocol.errors import EngineError
-from ..protocol.facts import ModelFacts
+from ..protocol.facts import MOST_CONTEXT, ModelFacts
 from ..protocol.json_files import Json
 from ..protocol.pooling import Pooler
 from ..protocol.quantization import quantization_of
@@ -30,8 +30,6 @@ OTHER_HEADS = ("Classification", "ClassificationModel", "RewardModel", "RewardMo
 """Ends of the names of classes whose answer is neither text nor a hidden state."""
 DEFAULT_CONTEXT = 2048
 """Of a model that states none."""
-MOST_CONTEXT = 1 << 30
-"""Positions: a prompt's are numbers of 32 bits wherever they are kept."""
 
 
 def model_facts(folder: str | Path, runner: RunnerKind = "auto") -> ModelFacts:
@@ -96,6 +94,7 @@ def measured(folder: str | Path, runner: RunnerKind = "auto") -> tuple[ModelFact
         hidden=int(text.hidden_size),
         vocab=vocab,
         context=_context(text),
+        context_stated=bool(_stated_context(text)),
         rope_bound=_rope_bound(text),
         kv_groups=layers.kv,
         recurrent=layers.recurrent,
@@ -147,9 +146,14 @@ def _vocab(model: Any) -> int:
     return scored
 
 
+def _stated_context(text: PreTrainedConfig) -> Any:
+    """None: it names none, as models that have nothing but states."""
+    return getattr(text, "max_position_embeddings", None)
+
+
 def _context(text: PreTrainedConfig) -> int:
     """Positions that the model was made for. Within one chunk of chunked attention everything sees everything before it."""
-    context = int(getattr(text, "max_position_embeddings", None) or DEFAULT_CONTEXT)
+    context = int(_stated_context(text) or DEFAULT_CONTEXT)
     if context < 1:
         raise EngineError(f"The config.json is broken: max_position_embeddings={context}, which no prompt fits into.")
     if context > MOST_CONTEXT:

@@ -13,7 +13,7 @@ from .config import EngineConfig, ServerConfig, count_limit
 from .edges.control import Share
 from .environment import NO_LIMIT, Environment, cap
 from .errors import EngineError
-from .facts import ModelFacts
+from .facts import MOST_CONTEXT, ModelFacts
 from .pooling import told
 from .request import MODALITIES, Modality
 from .roles import (
@@ -192,8 +192,9 @@ def _sizes(engine: EngineConfig, model: ModelFacts, cuda: bool, memory: int | No
     dtype = engine.dtype if engine.dtype != "auto" else _own_dtype(model, device, bfloat16)
     itemsize = 4 if dtype == "float32" else 2
     context = engine.max_model_len or _context_that_fits(engine, model, itemsize, memory)
-    if context > model.context:
-        raise EngineError(f"max_model_len={context} is more than the model's context of {model.context} tokens.")
+    most = model.context if model.context_stated else MOST_CONTEXT
+    if context > most:
+        raise EngineError(f"max_model_len={context} is more than the model's context of {most} tokens.")
     cores = max(1, len(os.sched_getaffinity(0)))
     runner = _threads(engine.runner_threads, model, cores, cores // 2)
     encoder = _threads(engine.encoder_threads, model, cores, cores - cores // 2)
@@ -243,7 +244,7 @@ def _room(engine: EngineConfig, model: ModelFacts, sizes: _Sizes) -> Room | None
     room = divide_room(given, model, itemsize, shape)
     if room.nbytes(model, itemsize, engine.block_size) > given or 1 in room.blocks:
         least = bytes_for(model, itemsize, msgspec.structs.replace(shape, context=1))
-        raise EngineError(f"kv_cache_gb={engine.kv_cache_gb} is too little: a single block takes {least} bytes.")
+        raise EngineError(f"kv_cache_gb={engine.kv_cache_gb} is too little: a sequence of one token takes {least} bytes.")
     return room
 
 

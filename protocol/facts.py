@@ -10,6 +10,9 @@ from .pixels import PixelForm
 from .pooling import Pooler
 from .request import Modality, Want
 
+MOST_CONTEXT = 1 << 30
+"""Positions: a prompt's are numbers of 32 bits wherever they are kept."""
+
 
 class KvGroup(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Layers whose keys and values have one shape and one window."""
@@ -85,6 +88,8 @@ class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Rows of the embedding table, and tokens that the head scores; a tokenizer may know fewer."""
     context: int
     """Positions that the model was made for, tokens."""
+    context_stated: bool = True
+    """False: its files name no such number; `context` is a usual one, and whoever knows better may have more."""
     rope_bound: int | None = None
     """Tokens: the keys of a prompt that is longer are turned by frequencies that depend on its length; None: none's are."""
     kv_groups: tuple[KvGroup, ...]

@@ -4,7 +4,7 @@ Those of transformers take batches of equal lengths, and a state flows from toke
 all works of one token are one batch, each chunk goes by itself.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -14,6 +14,7 @@ from ...protocol.facts import RecurrentGroup
 from ..measure import cache_name
 from ..state_pool import RecurrentStep, StatePool
 from .attention import Unsupported
+from .scan import calls_scan, replace_scan, selective_scan
 
 
 class _Part(NamedTuple):
@@ -67,6 +68,10 @@ class RecurrentLayer(nn.Module):
         self._layer: int = module.layer_idx
         self._recurrence = recurrence
         self._cache = cache_name(module)
+        self._begins: Iterator[torch.Tensor] = iter(())
+        """States that the scans of one call of the module begin with, by head where it has several."""
+        if calls_scan(module):
+            replace_scan(module, self._scan)
 
     def forward(self, hidden_states: torch.Tensor, **given: Any) -> torch.Tensor:
         """[1, tokens, hidden] to the same shape."""
@@ -79,12 +84,19 @@ class RecurrentLayer(nn.Module):
         assert pool is not None
         stores = pool.conv.get(self._layer), pool.state.get(self._layer)
         states = _States(*(None if store is None else _gather(store, part) for store in stores))
+        if states.state is not None:
+            self._begins = iter(states.state.unbind(1) if states.state.ndim > 3 else (states.state,))
         rows = hidden.view(len(part.slots), -1, hidden.shape[-1])
         out: torch.Tensor = self._module(rows, **{**given, self._cache: states, "attention_mask": None})
         for store, state in zip(stores, (states.conv, states.state), strict=True):
             if store is not None and state is not None:
                 store.index_copy_(0, part.slots, state.to(store.dtype))
         return out.reshape(hidden.shape)
+
+    def _scan(self, *given: torch.Tensor, **named: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        """As transformers' function is called where there is a cache: by softplus, and with the last state."""
+        named = {name: named[name] for name in ("D", "z", "delta_bias")}
+        return selective_scan(next(self._begins), *given, **named)
 
 
 def _gather(store: torch.Tensor, part: _Part) -> torch.Tensor:

@@ -30,7 +30,9 @@ KINDS: dict[str, dict[str, Any]] = {
     "Gemma3": {**GEMMA, "tie_word_embeddings": False},
     "Qwen3_5": FAMILIES["Qwen3_5"],
     "Lfm3": FAMILIES["Lfm3"],
+    "Mamba": FAMILIES["Mamba"],
     "Mamba2": FAMILIES["Mamba2"],
+    "FalconH1": FAMILIES["FalconH1"],
 }
 
 

@@ -1,5 +1,6 @@
 """Tiny models of any class of transformers: written as a checkpoint, run by our runner in company, and by `generate` alone."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,8 @@ def make(kind: Any, config: Any, folder: Path, seed: int = 0) -> Any:
         for name, weight in model.named_parameters():
             if tied and weight is table:  # narrow: else the token said last wins for ever
                 weight.normal_(0, 0.04, generator=generator)
+            elif re.search(r"\bdt_(proj\.)?bias$", name):  # a state that remembers more than the last tokens
+                weight.normal_(-3, 0.5, generator=generator)
             elif weight.ndim > 1:
                 weight.normal_(0, 0.25 if min(weight.shape) < 200 else 0.12, generator=generator)
             elif name.endswith("weight"):

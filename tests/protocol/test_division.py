@@ -6,7 +6,7 @@ import pytest
 from thespis.protocol.config import EngineConfig, ServerConfig
 from thespis.protocol.division import divide
 from thespis.protocol.errors import EngineError
-from thespis.protocol.facts import KvGroup, ModelFacts
+from thespis.protocol.facts import KvGroup, ModelFacts, RecurrentGroup
 from thespis.protocol.pooling import Pooler
 from thespis.protocol.roles import HttpConfig, RunnerConfig, SchedulerConfig, encode_config
 from thespis.protocol.room import Room
@@ -125,6 +125,18 @@ def test_Q23_a_long_context_that_nobody_has_asked_for_fits_the_memory(
 ) -> None:
     long = msgspec.structs.replace(MODEL, context=262_144)
     assert divide(EngineConfig(**settings), long, memory=memory).max_model_len == length
+
+
+def test_a_model_that_states_no_context_may_be_told_one() -> None:
+    """As one that has nothing but states, which has no positions."""
+    states = RecurrentGroup(layers=(0, 1), conv=(64, 4), state=(64, 16))
+    model = msgspec.structs.replace(MODEL, kv_groups=(), recurrent=(states,), context=2048, context_stated=False)
+    assert divide(EngineConfig(), model).max_model_len == 2048
+    assert divide(EngineConfig(max_model_len=100_000), model).max_model_len == 100_000
+    with pytest.raises(EngineError, match="more than the model's context of 1073741824 tokens"):
+        divide(EngineConfig(max_model_len=1 << 31), model)
+    with pytest.raises(EngineError, match=r"kv_cache_gb=1e-06 is too little: a sequence of one token takes \d+ bytes"):
+        divide(EngineConfig(kv_cache_gb=1e-6), model)
 
 
 def test_http_is_a_role_only_where_it_is_served() -> None:

@@ -65,7 +65,9 @@ def draw(model: Any, spread: float, tied_spread: float, seed: int = SEED) -> Non
     )
     with torch.no_grad():
         for name, weight in sorted(model.named_parameters()):
-            if weight.ndim < 2:
+            if re.search(r"\bdt_(proj\.)?bias$", name):  # a state remembers some tens of tokens, as a published one does
+                mean, wide = -3.0, 0.5
+            elif weight.ndim < 2:
                 gain = name.endswith("weight") and re.search(r"norm|ln_|\.ln", name)
                 mean, wide = (1.0, 0.1) if gain and weight.float().mean() > 0.5 else (0.0, 0.05)
             elif "embed_tokens" in name:

@@ -1,0 +1,47 @@
+"""Embeddings of token ids as a model's own forward makes them: some scale what they look up, and not what they are given."""
+
+from contextlib import suppress
+from typing import Any
+
+import torch
+
+from ..measure import decoder_layers
+from .parts import ModelParts
+
+TOKENS = 2
+
+
+class _Reached(Exception):
+    """The first layer has been called; ends a forward."""
+
+
+@torch.inference_mode()
+def scale_of(parts: ModelParts, device: torch.device) -> float:
+    """By how much the first layer's input for ids is larger than for what the table has for them. 1.0 where that is no number:
+    whether it is right is the self-check's to say."""
+    ones = torch.ones(1, TOKENS, next(parts.embedding.parameters()).shape[-1], device=device)
+    hook = parts.embedding.register_forward_hook(lambda module, given, out: ones)
+    try:
+        looked_up = _first_input(parts, input_ids=torch.zeros(1, TOKENS, dtype=torch.int64, device=device))
+        given = _first_input(parts, inputs_embeds=ones)
+    finally:
+        hook.remove()
+    if looked_up is None or given is None or looked_up.shape != ones.shape or not torch.equal(given, ones):
+        return 1.0
+    scales = looked_up.unique()
+    return float(scales[0]) if len(scales) == 1 else 1.0
+
+
+def _first_input(parts: ModelParts, **asked: torch.Tensor) -> torch.Tensor | None:
+    """[1, tokens, hidden]; None where the forward does not come to it."""
+    found: list[torch.Tensor] = []
+
+    def reach(module: Any, given: tuple[Any, ...], named: dict[str, Any]) -> None:
+        found.append(given[0] if given else named["hidden_states"])
+        raise _Reached
+
+    hook = decoder_layers(parts.whole)[0].register_forward_pre_hook(reach, with_kwargs=True)
+    with suppress(Exception):  # of foreign code too, which the self-check asks for more than this
+        parts.decoder(**asked, use_cache=False)
+    hook.remove()
+    return found[0] if found else None
