@@ -65,6 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", action="append", default=[], metavar="TEXT", help="what it is called (default: its address)")
     parser.add_argument(
         "--command",
+        dest="commands",
         action="append",
         default=[],
         metavar="CMD",
@@ -102,20 +103,15 @@ def sides_of(given: argparse.Namespace) -> tuple[Side, Side]:
     """Raises ValueError for anything that is not given once for each side."""
     if len(given.base_url) != SIDES:
         raise ValueError(f"compare takes --base-url twice, got {len(given.base_url)}.")
-    for flag in ("model", "name", "command"):
-        if len(getattr(given, flag)) not in (0, SIDES):
+    for flag, values in (("model", given.model), ("name", given.name), ("command", given.commands)):
+        if len(values) not in (0, SIDES):
             raise ValueError(f"--{flag} is given for both servers, in the order of --base-url, or not at all.")
     strange = sorted(set(given.work.split(",")) - set(WORK))
     if strange:
         raise ValueError(f"--work knows {', '.join(WORK)}; got {', '.join(strange)}.")
 
-    def nth(flag: str, number: int, other: str | None) -> Any:
-        values = getattr(given, flag)
-        return values[number] if values else other
-
-    first, second = (
-        Side(nth("name", n, url), url, nth("model", n, None), nth("command", n, None)) for n, url in enumerate(given.base_url)
-    )
+    models, names, commands = given.model or [None] * SIDES, given.name or given.base_url, given.commands or [None] * SIDES
+    first, second = (Side(*each) for each in zip(names, given.base_url, models, commands, strict=True))
     return first, second
 
 

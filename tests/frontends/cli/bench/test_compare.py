@@ -12,7 +12,7 @@ import pytest
 from thespis.frontends.cli.bench import compare
 from thespis.frontends.cli.bench.compare import Turn
 from thespis.frontends.cli.bench.report import Cell
-from thespis.frontends.cli.main import build_parser
+from thespis.frontends.cli.main import build_parser, main
 from thespis.protocol.errors import EngineError
 
 from ...openai.fake import FakeClient, served
@@ -95,6 +95,15 @@ def test_a_figure_that_is_missing_has_no_ratio() -> None:
 def test_what_is_given_wrongly_is_said(words: Sequence[str], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         compare.sides_of(given(*words))
+
+
+def test_from_the_command_line_it_is_bench_that_is_called(capsys: pytest.CaptureFixture[str]) -> None:
+    """A flag's name must not hide which command was given."""
+    words = ["bench", "compare", "--base-url", "http://127.0.0.1:1", "--base-url", "http://127.0.0.1:1"]
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "--command", "/no/such/program", "--command", "/no/such/program"])
+    assert ended.value.code == 1
+    assert "thespis bench: The command of http://127.0.0.1:1 cannot be started" in capsys.readouterr().err
 
 
 async def test_a_command_is_up_for_its_turn_alone(unused_tcp_port: int) -> None:
