@@ -177,7 +177,7 @@ def class_called(name: str) -> type[PreTrainedModel] | None:
     found = families.CLASSES.get(name) or getattr(transformers, name, None)
     if found is None:
         # __all__: dir() of transformers takes half a second each time
-        exact = next((known for known in transformers.__all__ if known.lower() == name.lower()), None)
+        exact = next((known for known in vars(transformers)["__all__"] if known.lower() == name.lower()), None)
         found = getattr(transformers, exact, None) if exact is not None else None
     answers = isinstance(found, type) and issubclass(found, PreTrainedModel) and issubclass(found, GenerationMixin)
     return found if answers else None

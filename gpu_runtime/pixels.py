@@ -10,7 +10,7 @@ def expand(pixels: torch.Tensor, form: PixelForm) -> torch.Tensor:
     channels, axis = len(form.mean), pixels.ndim + form.axis
     planes = form.order == "planes"
     shape = (channels, 1, -1) if planes else (-1, 1, channels)
-    values = pixels.unflatten(axis, shape).to(torch.float32)
+    values = pixels.reshape(*pixels.shape[:axis], *shape, *pixels.shape[axis + 1 :]).to(torch.float32)
     along = [1] * values.ndim
     along[axis if planes else axis + 2] = channels
     mean, std = (torch.tensor(numbers, device=pixels.device).view(along) for numbers in (form.mean, form.std))

@@ -28,8 +28,8 @@ def scale_of(parts: ModelParts, device: torch.device) -> float:
         hook.remove()
     if looked_up is None or given is None or looked_up.shape != ones.shape or not torch.equal(given, ones):
         return 1.0
-    scales = looked_up.unique()
-    return float(scales[0]) if len(scales) == 1 else 1.0
+    scale = looked_up.flatten()[0]
+    return float(scale) if bool((looked_up == scale).all()) else 1.0
 
 
 def _first_input(parts: ModelParts, **asked: torch.Tensor) -> torch.Tensor | None:

@@ -1,7 +1,7 @@
 """Which features of a checkpoint are bytes that its processor scales and shifts, found by asking it both ways."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -85,10 +85,11 @@ def _fitting(part: Any, name: str, raw: NDArray[np.uint8], made: NDArray[np.floa
     for axis in (-3, -1):
         if raw.ndim + axis < 0 or raw.shape[axis] % channels or (axis == -3 and raw.shape[axis] != channels):
             continue
-        for order in ("planes", "pixels"):
-            form = PixelForm(name, axis, order, mean, std)  # type: ignore[arg-type]
+        orders: tuple[Literal["planes", "pixels"], ...] = ("planes", "pixels")
+        for order in orders:
+            form = PixelForm(name, axis, order, mean, std)
             if _fits(form, raw, made):
-                often = PixelForm(name, axis, order, mean, std, most)  # type: ignore[arg-type]
+                often = PixelForm(name, axis, order, mean, std, most)
                 yield often if axis == -1 and order == "planes" and most > 1 and _fits(often, raw, made) else form
 
 
