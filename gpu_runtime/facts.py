@@ -18,9 +18,10 @@ from ..protocol.quantization import quantization_of
 from ..protocol.weight_files import stored_dtype
 from .companions import fingerprints
 from .hf import build_on_meta, load_config, read_config, text_config, text_part, unwrap
-from .measure import deepstack_levels, measure_layers, measure_spans, per_layer_width, position_planes
+from .measure import adds_rows, deepstack_levels, measure_layers, per_layer_width, position_planes
 from .pooling_files import pooler_of
 from .processing import Processor, load
+from .spans import measure_spans
 from .tokenizer_parts import tokenizer_parts
 from .trial import try_towers
 from .weights.checkpoint import Checkpoint
@@ -52,6 +53,7 @@ def with_items(facts: ModelFacts, model: PreTrainedModel, processor: Processor) 
         facts,
         placeholders=placeholders,
         span_token_ids=tuple(id for kind in facts.span_modalities if kind in placeholders for id in processor.marks(kind)),
+        frame=processor.frame,
         siblings=processor.siblings,
         media_options={modality: tuple(sorted(processor.options(modality))) for modality in placeholders},
         pixel_ranges={modality: bounds for modality, bounds in ranges.items() if bounds is not None},
@@ -76,16 +78,11 @@ def measured(folder: str | Path, runner: RunnerKind = "auto") -> tuple[ModelFact
     _refuse_marks(config)
     model = build_on_meta(config)
     text = text_config(config)
-    vocab = _vocab(model)
+    vocab, unscored = _vocab(model)
     head = _head(Checkpoint(checkpoint.path, model), model)
     pooler = _pooler(path, stated, head, runner)
     layers = measure_layers(model, _context(text))
     spans = measure_spans(model)
-    if spans.joined:
-        raise EngineError(
-            f"Models of type {checkpoint.model_type!r} let the tokens of all pictures of a prompt see each other both ways, "
-            "which is not built: they would have to be computed in one step."
-        )
     facts = ModelFacts(
         path=checkpoint.path,
         model_type=checkpoint.model_type,
@@ -93,6 +90,7 @@ def measured(folder: str | Path, runner: RunnerKind = "auto") -> tuple[ModelFact
         layers=int(text.num_hidden_layers),
         hidden=int(text.hidden_size),
         vocab=vocab,
+        unscored=unscored,
         context=_context(text),
         context_stated=bool(_stated_context(text)),
         rope_bound=_rope_bound(text),
@@ -101,7 +99,9 @@ def measured(folder: str | Path, runner: RunnerKind = "auto") -> tuple[ModelFact
         position_planes=position_planes(model),
         span_layers=spans.layers,
         span_modalities=spans.modalities,
-        spans_joined=spans.joined,
+        span_scope=spans.scope,
+        spans_pass_windows=spans.pass_windows,
+        rows_added=adds_rows(model),
         deepstack_levels=deepstack_levels(model),
         per_layer_width=per_layer_width(model),
         tied=head == "tied",
@@ -136,14 +136,14 @@ def _rope_bound(text: PreTrainedConfig) -> int | None:
     return min(map(int, bounds), default=None)
 
 
-def _vocab(model: Any) -> int:
-    """Tokens that the head scores. Raises EngineError for more of them than the embedding table has rows."""
+def _vocab(model: Any) -> tuple[int, int]:
+    """Tokens that the head scores, and how many more the embedding table has. Raises EngineError where that has fewer."""
     head = model.get_output_embeddings()
     rows = int(model.get_input_embeddings().weight.shape[0])
     scored = rows if head is None else int(head.weight.shape[0])
     if scored > rows:
         raise EngineError(f"The head of {type(model).__name__} scores {scored} tokens; its embedding table has {rows} rows.")
-    return scored
+    return scored, rows - scored
 
 
 def _stated_context(text: PreTrainedConfig) -> Any:

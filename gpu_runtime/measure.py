@@ -7,20 +7,20 @@ same for all.
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
-from copy import deepcopy
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
-from transformers import AttentionInterface, DynamicCache, PreTrainedConfig, PreTrainedModel
+from transformers import AttentionInterface, DynamicCache, PreTrainedModel
 
 from ..protocol.errors import EngineError
 from ..protocol.facts import KvGroup, RecurrentGroup
-from ..protocol.request import MODALITIES, Modality
 from .hf import text_config
 
 NAME = "thespis-measure"
 TOKENS = 2
+ADDING = ("molmo2",)
+"""Types of models whose forward adds an item's rows to what the placeholder's embedding is."""
 KEEPING_NOTHING = ("mlp", "moe")
 """What transformers calls layers that look at one token alone."""
 
@@ -64,17 +64,17 @@ def measure_layers(model: PreTrainedModel, context: int | None = None) -> Layers
         try:
             decoder(**_inputs(model, decoder), **{cache_name(decoder): cache}, use_cache=True)
         except Exception as error:  # whatever a model's code does not like of two tokens of text
-            raise EngineError(_cannot(model, f"its layers cannot be measured ({type(error).__name__})")) from error
+            raise EngineError(cannot(model, f"its layers cannot be measured ({type(error).__name__})")) from error
     groups: dict[_Seen, list[int]] = {}
     states: dict[tuple[tuple[int, ...], tuple[int, ...]], list[int]] = {}
     for number in range(len(layers)):
         kept, state = seen.get(number, []), _state(cache, number, model)
         if len(kept) > 1 or (not kept and state == ((), ()) and kinds[number] not in KEEPING_NOTHING):
             what = "attends twice" if kept else "neither attends through transformers' interface nor keeps a known state"
-            raise EngineError(_cannot(model, f"its layer {number} ({type(layers[number]).__name__}) {what}"))
+            raise EngineError(cannot(model, f"its layer {number} ({type(layers[number]).__name__}) {what}"))
         for one in kept:
             if one.window is not None and one.window < 1:
-                raise EngineError(_cannot(model, f"its layer {number} looks back through a window of {one.window} tokens"))
+                raise EngineError(cannot(model, f"its layer {number} looks back through a window of {one.window} tokens"))
             whole = one.window is not None and context is not None and one.window >= context
             groups.setdefault(one._replace(window=None) if whole else one, []).append(number)
         if state != ((), ()):
@@ -96,7 +96,7 @@ def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
     lists = (part for part in decoder.modules() if isinstance(part, nn.ModuleList)) if decoder is not None else ()
     found = next((part for part in lists if len(part) == count), None)
     if found is None:
-        raise EngineError(_cannot(model, f"it has no list of {count} layers"))
+        raise EngineError(cannot(model, f"it has no list of {count} layers"))
     return found
 
 
@@ -119,59 +119,6 @@ def position_planes(model: PreTrainedModel) -> int:
     return 1
 
 
-class Spans(NamedTuple):
-    """Items whose tokens see each other both ways."""
-
-    layers: tuple[int, ...] = ()
-    modalities: tuple[Modality, ...] = ()
-    joined: bool = False
-    """All items of a prompt are one span."""
-
-
-def measure_spans(model: PreTrainedModel) -> Spans:
-    """By the masks that the model makes itself of the kinds of a prompt's tokens.
-
-    Raises EngineError for a model whose text is not causal, and where spans are masked otherwise than is built.
-    """
-    if getattr(type(model), "create_masks_for_generate", None) is None:
-        return Spans()
-    config = deepcopy(model.config)
-    config._attn_implementation = "eager"
-    text = text_config(config)
-    if getattr(text, "sliding_window", None):
-        text.sliding_window = 2  # less than the span of three tokens below
-    kinds = getattr(text, "layer_types", None) or ["full_attention"] * text.num_hidden_layers
-    found = [_spans_of(model, config, kinds, mark) for mark in range(1, len(MODALITIES) + 1)]
-    seeing = {spans: modality for spans, modality in zip(found, MODALITIES, strict=True) if spans.layers}
-    if len(seeing) > 1:
-        raise EngineError(_cannot(model, "items of different kinds see each other both ways in different layers"))
-    modalities = tuple(modality for spans, modality in zip(found, MODALITIES, strict=True) if spans.layers)
-    return next(iter(seeing), Spans())._replace(modalities=modalities)
-
-
-def _spans_of(model: PreTrainedModel, config: PreTrainedConfig, kinds: list[str], mark: int) -> Spans:
-    """Where items are such whose tokens are of the kind `mark`."""
-    types = torch.tensor([[0, mark, mark, mark, 0, mark, 0]])  # an item of three tokens, and another of one
-    made = type(model).create_masks_for_generate(  # type: ignore[attr-defined]
-        config=config,
-        inputs_embeds=torch.zeros(*types.shape, 1),
-        attention_mask=torch.ones_like(types),
-        past_key_values=None,
-        position_ids=torch.arange(types.shape[1])[None],
-        token_type_ids=types,
-        mm_token_type_ids=types,
-    )
-    masks = made if isinstance(made, dict) else dict.fromkeys(kinds, made)
-    if any(_sees(mask, 4, 6) for mask in masks.values()):
-        raise EngineError(_cannot(model, "the tokens of its text see those behind them"))
-    layers = tuple(number for number, kind in enumerate(kinds) if _sees(masks.get(kind), 1, 2))
-    for kind in {kinds[number] for number in layers if "sliding" in kinds[number]}:
-        if _sees(masks[kind], 3, 1) or not _sees(masks[kind], 1, 3):
-            raise EngineError(_cannot(model, "the tokens of an item see each other beyond its windows"))
-    joined = {_sees(masks[kinds[number]], 1, 5) for number in layers}
-    return Spans(layers, (), True in joined)
-
-
 def deepstack_levels(model: PreTrainedModel) -> int:
     """Layers of the decoder that add further rows of an item's embedding: as many as a tower makes."""
     if "deepstack_visual_embeds" not in inspect.signature(decoder_of(model).forward).parameters:
@@ -180,18 +127,15 @@ def deepstack_levels(model: PreTrainedModel) -> int:
     return next((len(found) for found in named if isinstance(found, nn.ModuleList)), 0)
 
 
+def adds_rows(model: PreTrainedModel) -> bool:
+    """Whether an item's rows are added to the embedding of the token that stands for them; no other part of a model tells."""
+    return model.config.model_type in ADDING
+
+
 def per_layer_width(model: PreTrainedModel) -> int:
     """Of the inputs that each layer gets of its own beside the hidden states; 0: none."""
     takes = "per_layer_inputs" in inspect.signature(decoder_of(model).forward).parameters
     return int(getattr(text_config(model.config), "hidden_size_per_layer_input", 0) or 0) if takes else 0
-
-
-def _sees(mask: torch.Tensor | None, one: int, other: int) -> bool:
-    """Token `one` sees the later token `other`, in an additive or boolean mask [1, 1, tokens, tokens]."""
-    if mask is None:
-        return False
-    entry = mask[0, 0, one, other]
-    return bool(entry) if mask.dtype == torch.bool else bool(entry == 0)
 
 
 def _inputs(model: PreTrainedModel, decoder: Any) -> dict[str, Any]:
@@ -250,10 +194,11 @@ def _state(cache: DynamicCache, number: int, model: PreTrainedModel) -> tuple[tu
     for name in ("conv_states", "recurrent_states"):
         states = [state for state in getattr(layer, name, {}).values() if state is not None]
         if len(states) > 1:
-            raise EngineError(_cannot(model, f"its layer {number} keeps {len(states)} states of one kind"))
+            raise EngineError(cannot(model, f"its layer {number} keeps {len(states)} states of one kind"))
         shapes.append(tuple(states[0].shape[1:]) if states else ())
     return shapes[0], shapes[1]
 
 
-def _cannot(model: PreTrainedModel, why: str) -> str:
+def cannot(model: PreTrainedModel, why: str) -> str:
+    """The sentence with which a model is refused."""
     return f"Models of type {model.config.model_type!r} ({type(model).__name__}) are not supported: {why}."

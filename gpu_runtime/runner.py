@@ -52,6 +52,8 @@ class Runner:
         self._facts = config.model
         self._beyond = {facts.embed_token_id for facts in self._facts.placeholders.values()}
         """Ids that a prompt may hold although the vocabulary may not."""
+        self._row_ids = torch.tensor(sorted(self._beyond), dtype=torch.int64, device=self._device)
+        """Those that stand for items' rows."""
         self._model = load_language_model(self._facts, self._dtype, self._device, fused)
         self.room = config.room or room_that_fits(config, self._dtype)
         blocks = self.room.blocks
@@ -61,7 +63,7 @@ class Runner:
             self._states = StatePool(self._facts.recurrent, self.room.states, self._dtype, self._device)
         self._at_once = self._pool.blocks_in(CPU_CACHE_BYTES if self._device.type == "cpu" else None)
         """By table: blocks that decode rows gather at once."""
-        self._attention = PagedAttention(self._pool, self._facts.span_layers)
+        self._attention = PagedAttention(self._pool, self._facts.span_layers, self._facts.spans_pass_windows)
         self._guides = Guides(self._facts)
         # One step ahead, a sequence may be computed one token past its end.
         self._table = SequenceTable(config.max_num_seqs, config.max_model_len + 2, config.block_size, blocks)
@@ -113,10 +115,10 @@ class Runner:
     # before the model
 
     def _add(self, new: NewSequence) -> None:
-        vocab = self._facts.vocab
-        outside = {token for token in new.token_ids if not 0 <= token < vocab} - self._beyond
+        known = self._facts.known
+        outside = {token for token in new.token_ids if not 0 <= token < known} - self._beyond
         if not new.token_ids or outside:
-            raise Unrunnable(f"its token ids are not all between 0 and {vocab - 1}.")
+            raise Unrunnable(f"its token ids are not all between 0 and {known - 1}.")
         if not 0 < new.prompt_tokens <= len(new.token_ids):
             raise Unrunnable("it has no prompt.")
         planes = None
@@ -126,11 +128,11 @@ class Runner:
                 raise Unrunnable("its rotary positions are not as many as its prompt tokens have.")
             planes = flat.reshape(-1, new.prompt_tokens)
         prompt, output = new.token_ids[: new.prompt_tokens], new.token_ids[new.prompt_tokens :]
-        sayable = [token for token in prompt if token < vocab]
+        sayable = [token for token in prompt if token < self._facts.vocab]
         guide = new.sampling.structured_outputs
         matcher = None if guide is None else self._guides.start(guide, output, new.eos_token_ids)
         sampler = SamplerState(
-            new.sampling, new.choice, sayable, output, new.eos_token_ids, vocab, self._device, new.seq, matcher
+            new.sampling, new.choice, sayable, output, new.eos_token_ids, self._facts.vocab, self._device, new.seq, matcher
         )
         pooling = None if new.pooling is None else self._pooling(new.pooling)
         delta = new.position_delta if planes is not None else 0
@@ -208,12 +210,10 @@ class Runner:
     def _forward(self, batch: Batch, embeds: Rows) -> torch.Tensor:
         """Hidden states [tokens, hidden]."""
         placed = place(batch, embeds)
-        marks = self._facts.span_token_ids
-        spans = find_spans(batch, marks, self._facts.spans_joined) if marks else None
-        self._attention.begin(self._layouts(batch, spans))
+        self._attention.begin(self._layouts(batch, find_spans(batch, self._facts)))
         tokens = torch.from_numpy(batch.tokens).to(self._device)
         x = self._model.embed(tokens)
-        items = lay_over(x, placed)
+        items = lay_over(x, placed, torch.isin(tokens, self._row_ids) if self._facts.rows_added else None)
         positions = torch.from_numpy(batch.positions).to(self._device)
         recurrent = None if self._states is None else self._recurrent(batch, self._states)
         inputs = StepInputs(tokens, x, positions, batch.lengths, items, recurrent)

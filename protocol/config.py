@@ -69,7 +69,13 @@ class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         int | None, doc("tokens of prompt and output together (default: the model's context, or what fits the memory)")
     ] = None
     max_num_seqs: Annotated[int, doc("sequences that run at once")] = 64
-    max_num_batched_tokens: Annotated[int, doc("tokens computed in one step; longer prompts are prefilled in chunks")] = 512
+    max_num_batched_tokens: Annotated[
+        int | None,
+        doc(
+            "tokens computed in one step; longer prompts are prefilled in chunks (default: 512; 2048 where all items of a "
+            "prompt, or all of it, must be computed in one step)"
+        ),
+    ] = None
     block_size: Annotated[int, doc("tokens per KV block")] = 16
     kv_cache_gb: Annotated[
         float | None,

@@ -46,6 +46,8 @@ from .topology import (
 MIB, GIB = 1 << 20, 1 << 30
 ENCODER_BATCH_ROWS = 4096
 """Embedding rows in one batch of the encoder: a few large pictures, or a clip. More gains little, and others wait."""
+STEP, UNBROKEN_STEP = 512, 2048
+"""Tokens of a step, unless told otherwise: the second where it must hold all items of a prompt, or all of it."""
 MAX_REDIRECTS = 3
 """Hops of one download, where redirects are followed at all."""
 ATTENTION_EVEN = 6
@@ -222,7 +224,7 @@ def _context_that_fits(engine: EngineConfig, model: ModelFacts, itemsize: int, m
     if memory is None or engine.kv_cache_gb is not None:
         return model.context
     left = (memory - weights_in_memory(model, itemsize)) // 2
-    fitting = context_in(left, model, itemsize, _shape(engine, model.context))
+    fitting = context_in(left, model, itemsize, _shape(engine, model, model.context))
     return model.context if fitting < LEAST_CONTEXT else fitting
 
 
@@ -234,7 +236,7 @@ def weights_in_memory(model: ModelFacts, itemsize: int) -> int:
 def _room(engine: EngineConfig, model: ModelFacts, sizes: _Sizes) -> Room | None:
     if not model.kv_groups and not model.recurrent:
         raise EngineError(f"Models of type {model.model_type!r} keep nothing of their tokens, which is not built.")
-    shape, itemsize = _shape(engine, sizes.context), sizes.itemsize
+    shape, itemsize = _shape(engine, model, sizes.context), sizes.itemsize
     if engine.kv_cache_gb is None:
         if sizes.device != "cpu":
             return None
@@ -248,8 +250,15 @@ def _room(engine: EngineConfig, model: ModelFacts, sizes: _Sizes) -> Room | None
     return room
 
 
-def _shape(engine: EngineConfig, context: int) -> Shape:
-    return Shape(engine.block_size, context, engine.max_num_seqs, engine.max_num_batched_tokens)
+def _shape(engine: EngineConfig, model: ModelFacts, context: int) -> Shape:
+    return Shape(engine.block_size, context, engine.max_num_seqs, _step(engine, model))
+
+
+def _step(engine: EngineConfig, model: ModelFacts) -> int:
+    """Tokens of one step."""
+    if engine.max_num_batched_tokens is not None:
+        return engine.max_num_batched_tokens
+    return STEP if model.span_scope == "item" else UNBROKEN_STEP
 
 
 def _encoded(limits: dict[str, Any]) -> tuple[Modality, ...]:
@@ -283,7 +292,7 @@ def _preprocessor(engine: EngineConfig, model: ModelFacts, sizes: _Sizes, variab
 def _scheduler(engine: EngineConfig, model: ModelFacts, sizes: _Sizes) -> SchedulerConfig:
     return SchedulerConfig(
         max_num_seqs=engine.max_num_seqs,
-        max_batched_tokens=engine.max_num_batched_tokens,
+        max_batched_tokens=_step(engine, model),
         max_model_len=sizes.context,
         attention_even=ATTENTION_EVEN * model.hidden,
         block_size=engine.block_size,
@@ -306,7 +315,7 @@ def _runner(engine: EngineConfig, model: ModelFacts, sizes: _Sizes) -> RunnerCon
         block_size=engine.block_size,
         room=sizes.room,
         max_num_seqs=engine.max_num_seqs,
-        max_batched_tokens=engine.max_num_batched_tokens,
+        max_batched_tokens=_step(engine, model),
         max_model_len=sizes.context,
         gpu_memory_utilization=engine.gpu_memory_utilization,
     )

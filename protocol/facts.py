@@ -2,7 +2,7 @@
 process gets its part of these facts and reads no config.json for numbers."""
 
 import math
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -10,6 +10,7 @@ from .pixels import PixelForm
 from .pooling import Pooler
 from .request import Modality, Want
 
+SpanScope = Literal["item", "items", "prompt"]
 MOST_CONTEXT = 1 << 30
 """Positions: a prompt's are numbers of 32 bits wherever they are kept."""
 
@@ -75,6 +76,16 @@ class PlaceholderFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     """May lie outside the embedding table: its row is never looked up."""
 
 
+class Frame(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a model's processor writes into every text beside its tokenizer's own beginning and end."""
+
+    begin: str = ""
+    """Before a text that does not begin with it."""
+    behind_items: str = ""
+    """Behind the last placeholder; where there is none, before everything."""
+    end: str = ""
+
+
 class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The facts of one checkpoint that more than one process needs."""
 
@@ -85,7 +96,9 @@ class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     layers: int
     hidden: int
     vocab: int
-    """Rows of the embedding table, and tokens that the head scores; a tokenizer may know fewer."""
+    """Tokens that the head scores; a tokenizer may know fewer."""
+    unscored: int = 0
+    """Further rows of the embedding table: tokens that a prompt may hold and no answer does."""
     context: int
     """Positions that the model was made for, tokens."""
     context_stated: bool = True
@@ -97,13 +110,17 @@ class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     position_planes: int = 1
     """Rotary positions of one token."""
     span_layers: tuple[int, ...] = ()
-    """Layers in which the tokens of one item see each other both ways; (): everything is causal."""
+    """Layers in which the tokens of a span see each other both ways; (): everything is causal."""
+    span_scope: SpanScope = "item"
+    """What a span is: neighbours among the tokens of items, all such tokens of a prompt, or all tokens of a prompt."""
+    spans_pass_windows: bool = False
+    """Tokens of a span see each other however far apart; else a layer's window cuts spans, too."""
     span_modalities: tuple[Modality, ...] = ()
-    """Of the items whose tokens do."""
+    """Of the items whose tokens make spans."""
     span_token_ids: tuple[int, ...] = ()
-    """Those tokens: neighbours in a prompt see each other both ways."""
-    spans_joined: bool = False
-    """All such tokens of a prompt do, whether or not they are neighbours."""
+    """Those tokens."""
+    rows_added: bool = False
+    """An item's rows are added to the embedding of the token that stands for them; else they take its place."""
     deepstack_levels: int = 0
     """How many layers add further rows of an item's embedding: each row is then `1 + levels` times as wide."""
     per_layer_width: int = 0
@@ -112,6 +129,7 @@ class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """The head is the embedding table."""
     placeholders: dict[Modality, PlaceholderFacts] = {}
     """Of what the model takes, beside text."""
+    frame: Frame = Frame()
     siblings: tuple[Modality, ...] = ()
     """Modalities of which an item's features depend on whether the prompt has more than one."""
     media_options: dict[Modality, tuple[str, ...]] = {}
@@ -141,6 +159,11 @@ class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Numbers in the weights that a process may keep: what is tied counts once, what is stored and not used does not count."""
     fingerprint: str
     """Hex digest of configuration and weights: part of every item key."""
+
+    @property
+    def known(self) -> int:
+        """Rows of the embedding table: tokens that a prompt may hold."""
+        return self.vocab + self.unscored
 
     @property
     def embed_width(self) -> int:

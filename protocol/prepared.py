@@ -32,8 +32,6 @@ class Item(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=T
     """Rows of its embedding, [rows, hidden]."""
     spans: tuple[Span, ...]
     """In prompt order; more than one where sound and picture of a clip interleave."""
-    splittable: bool = True
-    """False where the spans attend bidirectionally and must be prefilled in one step."""
 
 
 class Timing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
@@ -64,6 +62,8 @@ class Prepared(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     items: tuple[Item, ...]
     positions: bytes | None
     """Rotary positions, int32 little endian [planes, len(token_ids)]; None: 0, 1, 2 ... on every plane."""
+    unbroken: tuple[tuple[int, int], ...] = ()
+    """Stretches [first, last) of the prompt, in its order, whose tokens see each other both ways: one step computes one."""
     position_delta: int = 0
     """Decode position = index + delta, on all planes."""
     sampling: SamplingParams

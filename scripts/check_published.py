@@ -21,10 +21,10 @@ from thespis.gpu_runtime.measure import (
     Layers,
     deepstack_levels,
     measure_layers,
-    measure_spans,
     per_layer_width,
     position_planes,
 )
+from thespis.gpu_runtime.spans import measure_spans
 from thespis.protocol.errors import EngineError
 from thespis.protocol.json_files import Json
 from thespis.protocol.quantization import stated_quantization

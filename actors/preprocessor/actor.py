@@ -76,7 +76,7 @@ class Preprocessor(Actor):
         model, context = self.config.model, self.config.max_model_len
         self._tokenizer = tokenizer = read_tokenizer(model)
         self._validator = RequestValidator(self.config, tokenizer.longest)
-        splicer = Splicer(model.placeholders, tokenizer)
+        splicer = Splicer(model.placeholders, tokenizer, model.frame)
         self._renderer = PromptRenderer(model, tokenizer, splicer, self.config.chat_template, context)
         self._assembler = Assembler(model, splicer, self._renderer, context)
         shell = Shell(self.send, self._kill, self._excuse, self._later, self._submit, self._fail, self._rendered, self._effort)

@@ -46,6 +46,7 @@ class Assembler:
             token_ids=tuple(layout.token_ids),
             items=tuple(layout.items),
             positions=layout.positions,
+            unbroken=unbroken(layout.token_ids, self._model),
             position_delta=layout.delta,
             sampling=msgspec.structs.replace(asked, max_tokens=most, min_tokens=min(asked.min_tokens, most)),
             pooling=request.pooling,
@@ -73,8 +74,7 @@ class Assembler:
         else:
             laid = self._splicer.lay_ids(rendered.token_ids, inserts)
         self._renderer.check_ids(laid.token_ids, self._splicer.spoken_ids)
-        whole = self._model.span_modalities
-        items = [item for insert, runs in laid.placed for item in _items(held[insert.index].parts, insert.runs, runs, whole)]
+        items = [item for insert, runs in laid.placed for item in _items(held[insert.index].parts, insert.runs, runs)]
         items.sort(key=lambda item: item.spans[0].start)
         modalities = [item.modality for item in ticket.request.media]
         rows = Counter[str]()
@@ -117,17 +117,25 @@ class _Layout(NamedTuple):
     """By modality of media."""
 
 
-def _items(parts: Sequence[Part], runs: Sequence[Run], places: Sequence[Span], whole: Sequence[Modality]) -> list[Item]:
-    """Each part with the runs that are its rows, in the order of its embedding. `whole`: kinds whose runs are not split."""
+def unbroken(token_ids: Sequence[int], model: ModelFacts) -> tuple[tuple[int, int], ...]:
+    """The stretches of a prompt that lie in spans of tokens that see each other both ways, as the runner finds these."""
+    if model.span_scope == "prompt":
+        return ((0, len(token_ids)),)
+    places = np.isin(token_ids, model.span_token_ids).nonzero()[0] if model.span_token_ids else np.empty(0, np.int64)
+    if not len(places):
+        return ()
+    parts = np.split(places, (np.diff(places) > 1).nonzero()[0] + 1) if model.span_scope == "item" else [places]
+    return tuple((int(part[0]), int(part[-1]) + 1) for part in parts)
+
+
+def _items(parts: Sequence[Part], runs: Sequence[Run], places: Sequence[Span]) -> list[Item]:
+    """Each part with the runs that are its rows, in the order of its embedding."""
     spans: list[list[Span]] = [[] for _ in parts]
     done = [0] * len(parts)
     for run, place in zip(runs, places, strict=True):
         spans[run.part].append(Span(place.start, run.length, done[run.part]))
         done[run.part] += run.length
-    return [
-        Item(part.key, part.kind, part.rows, tuple(its), splittable=part.kind not in whole)
-        for part, its in zip(parts, spans, strict=True)
-    ]
+    return [Item(part.key, part.kind, part.rows, tuple(its)) for part, its in zip(parts, spans, strict=True)]
 
 
 def check_room(request: Request, tokens: int, context: int, model: ModelFacts) -> None:

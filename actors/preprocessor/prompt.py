@@ -71,7 +71,7 @@ class PromptRenderer:
         self._tokenizer = tokenizer
         self._splicer = splicer
         self._placeholders = model.placeholders
-        self._vocab = model.vocab
+        self._vocab = model.known
         causal = [one.embed_token_id for one in model.placeholders.values() if one.embed_token_id not in model.span_token_ids]
         self._row_id = causal[0] if causal else 0
         """Stands for each row of a prompt of embeddings: of media where it can be, for no answer that means anything has it."""
@@ -93,8 +93,9 @@ class PromptRenderer:
                     order.setdefault(media[index].modality, []).append(index)
                 text = self._chat(prompt, media)
                 framed = self._framed(text) if prompt.framed is None else prompt.framed
-                return self._of_text(Rendered(None, text, order, True, framed), False)
+                return self._of_text(Rendered(None, self._splicer.frame(text), order, True, framed), False)
             case TextPrompt(text, framed):
+                text = self._splicer.frame(text) if framed else text
                 return self._of_text(Rendered(None, text, _in_order(media), framed=framed), True)
             case TokenPrompt(token_ids):
                 order = _in_order(media)

@@ -13,12 +13,13 @@ from itertools import chain, zip_longest
 from typing import NamedTuple, TypeVar, cast
 
 from ...protocol.errors import RequestError, refuse
-from ...protocol.facts import PlaceholderFacts
+from ...protocol.facts import Frame, PlaceholderFacts
 from ...protocol.prepared import Span
 from ...protocol.request import Modality
 from .tokens import MARKED, TextTokenizer, numbered_pattern
 
 T = TypeVar("T")
+NO_FRAME = Frame()
 
 
 class Run(NamedTuple):
@@ -61,8 +62,11 @@ class Laid(NamedTuple):
 class Splicer:
     """Knows the placeholders of one model, in texts and among token ids."""
 
-    def __init__(self, placeholders: Mapping[Modality, PlaceholderFacts], tokenizer: TextTokenizer) -> None:
+    def __init__(
+        self, placeholders: Mapping[Modality, PlaceholderFacts], tokenizer: TextTokenizer, frame: Frame = NO_FRAME
+    ) -> None:
         self._facts = placeholders
+        self._frame = frame
         self._tokenizer = tokenizer
         longest_first = sorted(placeholders, key=lambda modality: len(placeholders[modality].token), reverse=True)
         self._places = re.compile(
@@ -96,6 +100,13 @@ class Splicer:
                 wanted = self._facts[modality].numbered.format(n=found[modality])
                 raise refuse("invalid_request", f"The prompt numbers its items in their order: '{match[0]}' is not '{wanted}'.")
         return found
+
+    def frame(self, text: str) -> str:
+        """A text as the model's processor frames it, before the tokenizer does."""
+        if self._frame.behind_items:
+            at = max((match.end() for _, match in self._found(text)), default=0)
+            text = text[:at] + self._frame.behind_items + text[at:]
+        return ("" if text.startswith(self._frame.begin) else self._frame.begin) + text + self._frame.end
 
     def _found(self, text: str) -> Iterator[tuple[Modality, re.Match[str]]]:
         """Every name of an item."""

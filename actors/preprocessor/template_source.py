@@ -13,6 +13,7 @@ from ...protocol.json_files import read_object
 BUILT_IN = Path(__file__).parent / "chat_templates"
 BUILT_IN_OF = {
     "llava": "llava",
+    "paligemma": "paligemma",
     "qwen2_vl": "qwen_vl",
     "qwen2_5_vl": "qwen_vl",
     "qwen2_5_omni": "qwen_omni",

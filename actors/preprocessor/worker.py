@@ -57,7 +57,7 @@ class DecodeWorker(BlockingActor):
         self.config = msgspec.json.decode(config, type=PreprocessorConfig)
         model, context = self.config.model, self.config.max_model_len
         tokenizer = read_tokenizer(model)
-        self._renderer = PromptRenderer(model, tokenizer, Splicer(model.placeholders, tokenizer), None, context)
+        self._renderer = PromptRenderer(model, tokenizer, Splicer(model.placeholders, tokenizer, model.frame), None, context)
         self._decoder = ItemDecoder(load(model.path, model.pixels), model.embed_width, self.config.media, context, model.hidden)
         self._guides = GuideChecker(model)
         # Room for what is kept, and for what is made while all that is kept is being read.

@@ -44,7 +44,9 @@ class Batch:
         if books is None or not self._caching or seq.wants_scores or seq.request.whole:
             return NOTHING
         seq.chain.extend(seq.prompt, seq.output, seq.known)
-        return books.find(seq.chain.hashes[: (seq.known - 1) // books.block_size], seq.may_end)
+        # A window lets go of what the rest of a stretch may look at; elsewhere a stretch may be found in part.
+        whole = any(window is not None for window in books.windows)
+        return books.find(seq.chain.hashes[: (seq.known - 1) // books.block_size], seq.may_end if whole else None)
 
     def admit(self, seq: Sequence, hit: Hit) -> bool:
         """Into the batch, with room for all its known tokens, or the next of them; False where it is not to be had."""

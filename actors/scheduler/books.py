@@ -62,8 +62,9 @@ class Books:
                 lengths.append(pool.total * self.block_size)
         return min(lengths)
 
-    def find(self, hashes: Sequence[bytes], may_end: Callable[[int], bool]) -> Hit:
-        """The longest beginning of a chain of hashes that is held. `may_end`: whether it may be cut after so many tokens."""
+    def find(self, hashes: Sequence[bytes], may_end: Callable[[int], bool] | None = None) -> Hit:
+        """The longest beginning of a chain of hashes that is held. `may_end`: whether it may be cut after so many tokens; None:
+        after any."""
         size = self.block_size
         found = [pool.find_all(hashes) for pool in self.pools]
         most = len(hashes)
@@ -74,7 +75,7 @@ class Books:
         known = 0
         for count in range(most, 0, -1):
             firsts = [self._first(window, count * size) for window in self.windows]
-            if not may_end(count * size) or any(
+            if (may_end is not None and not may_end(count * size)) or any(
                 run[count - 1] < count - first for run, first in zip(runs, firsts, strict=True)
             ):
                 continue

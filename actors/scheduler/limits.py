@@ -33,15 +33,14 @@ def refusal(prepared: Prepared, config: SchedulerConfig, longest: int | None) ->
             f"{config.store_bytes}: send fewer or smaller items.",
             code="media_too_large",
         )
-    for item in prepared.items:
-        longest = max((span.length for span in item.spans), default=0)
-        if not item.splittable and longest > config.max_batched_tokens:
-            return Failure(
-                "invalid_request",
-                f"An item of this request takes {longest} tokens that must be computed in one step, but a step holds "
-                f"{config.max_batched_tokens}.",
-                code="media_too_large",
-            )
+    whole = max((last - first for first, last in prepared.unbroken), default=0)
+    if whole > config.max_batched_tokens:
+        return Failure(
+            "invalid_request",
+            f"{whole} tokens of this prompt see each other both ways and must be computed in one step, but a step holds "
+            f"{config.max_batched_tokens}: send fewer or smaller items, or start the engine with a larger max_num_batched_tokens.",
+            code="media_too_large" if prepared.items else "context_length_exceeded",
+        )
     return None
 
 

@@ -202,8 +202,8 @@ class Planner:
         start = seq.planned
         limit = min(seq.target, start + min(draft.budget, self._costs.affordable(start, draft.share, seq.wants_scores)))
         end = seq.reach(start, next((place for place in seq.landmarks if start < place < limit), limit))
-        if end == start and seq.whole_span_at(start) <= draft.budget:
-            end += seq.whole_span_at(start)
+        if end == start and seq.whole_at(start) <= draft.budget:
+            end += seq.whole_at(start)
         if end == start:
             self._reserve(seq, start)
             return
@@ -238,8 +238,8 @@ class Planner:
         return books.extend(seq.holding, end)
 
     def _reserve(self, seq: Sequence, start: int) -> bool:
-        """Keep room in the next step for a span that is ready and must stay whole; False where none begins at `start`."""
-        whole = seq.whole_span_at(start)
+        """Keep room in the next step for what is ready and must stay whole; False where there is nothing such at `start`."""
+        whole = seq.whole_at(start)
         self._reserved = max(self._reserved, whole)
         return whole > 0
 

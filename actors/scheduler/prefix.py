@@ -13,8 +13,9 @@ class HashChain:
     """The hashes of one sequence's full blocks, made as its tokens become known.
 
     A block's hash covers its parent's, its token ids, key and place of every item that it overlaps (equal placeholders of
-    different pictures are different content) and its rotary positions; the chain begins with the tenant, and with the prompt's
-    length where that is above `rope_bound`: its keys are turned as those of no other length.
+    different pictures are different content), its rotary positions, and all of any stretch that it overlaps whose tokens see
+    each other both ways: its keys follow from what lies behind it, too. The chain begins with the tenant, and with the
+    prompt's length where that is above `rope_bound`: its keys are turned as those of no other length.
     """
 
     def __init__(
@@ -26,6 +27,7 @@ class HashChain:
         self._delta = prepared.position_delta
         length = len(prepared.token_ids)
         turned = length if rope_bound is not None and length > rope_bound else 0
+        self._stretches = tuple((first, last, self._content(prepared, first, last)) for first, last in prepared.unbroken)
         self._parent = sha256(f"thespis blocks {turned} {prepared.tenant}".encode()).digest()
         self.hashes: list[bytes] = []
 
@@ -42,6 +44,9 @@ class HashChain:
             for begin, stop, offset, key in self._placements:
                 if begin < end and stop > start:
                     digest.update(f"{key} {begin - start} {stop - start} {offset};".encode())
+            for begin, stop, content in self._stretches:
+                if begin < end and stop > start:
+                    digest.update(f"{begin - start} ".encode() + content)
             if self._planes is not None:
                 for plane in self._planes:
                     digest.update(plane[start:end].tobytes())
@@ -49,6 +54,16 @@ class HashChain:
                     digest.update(f"{self._delta} {len(prompt) - start}".encode())
             self._parent = digest.digest()
             self.hashes.append(self._parent)
+
+    def _content(self, prepared: Prepared, first: int, last: int) -> bytes:
+        """What a stretch of the prompt is made of."""
+        digest = sha256(array("q", prepared.token_ids[first:last]).tobytes())
+        for begin, stop, offset, key in self._placements:
+            if begin < last and stop > first:
+                digest.update(f"{key} {begin - first} {stop - first} {offset};".encode())
+        for plane in self._planes or ():
+            digest.update(plane[first:last].tobytes())
+        return digest.digest()
 
 
 def _planes(positions: bytes | None, tokens: int) -> "list[array[int]] | None":

@@ -1,6 +1,6 @@
 """A request as the scheduler sees it: what was asked, and one sequence per choice."""
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import NamedTuple
@@ -166,8 +166,8 @@ class Sequence:
         return self.request.spans[-1].end if self.request.spans else 0
 
     def may_end(self, tokens: int) -> bool:
-        """Whether a beginning of so many tokens, or a step, may end there: not within an item that must stay whole."""
-        return not any(not p.item.splittable and p.start < tokens < p.end for p in self.request.spans)
+        """Whether a step may end after so many tokens: not within a stretch that must stay whole."""
+        return not any(first < tokens < last for first, last in self.request.prepared.unbroken)
 
     def waits_for_leader(self) -> bool:
         leader = self.leader
@@ -179,21 +179,28 @@ class Sequence:
 
     def reach(self, start: int, end: int) -> int:
         """How far up to `end` a prefill from `start` may go: not into an item that is not there, nor through the middle of
-        one that must stay whole."""
+        what must stay whole."""
+        end = min(end, self._there(start, end))
+        stretches = self.request.prepared.unbroken
+        stretch = next(iter(stretches[bisect_left(stretches, end, key=lambda one: one[1]) :]), None)
+        return max(start, stretch[0]) if stretch is not None and stretch[0] < end < stretch[1] else end
+
+    def whole_at(self, start: int) -> int:
+        """The length of the rest of a stretch that must stay whole, where its items are there; else 0."""
+        for first, last in self.request.prepared.unbroken:
+            if first <= start < last:
+                return last - start if self._there(start, last) == last else 0
+        return 0
+
+    def _there(self, start: int, end: int) -> int:
+        """Up to where in [start, end) all items are there."""
         spans = self.request.spans
         for placed in spans[bisect_right(spans, start, key=lambda p: p.end) :]:
             if placed.start >= end:
                 break
-            if placed.item.key not in self.ready or (not placed.item.splittable and placed.end > end):
+            if placed.item.key not in self.ready:
                 return max(start, placed.start)
         return end
-
-    def whole_span_at(self, start: int) -> int:
-        """The length of the unsplittable span that begins at `start` and is ready, else 0."""
-        for placed in self.request.spans:
-            if placed.start == start and not placed.item.splittable and placed.item.key in self.ready:
-                return placed.end - start
-        return 0
 
 
 def place_spans(prepared: Prepared) -> tuple[PlacedSpan, ...]:

@@ -68,9 +68,10 @@ def attention(
 
     Raises Unsupported for anything else that is asked.
     """
-    _refuse_unknown(others, attention_mask, is_causal if is_causal is not None else getattr(module, "is_causal", True))
     layer: int = module.layer_idx
     paged: PagedAttention = getattr(module, _BOUND)
+    causal = is_causal if is_causal is not None else getattr(module, "is_causal", True)
+    _refuse_unknown(others, attention_mask, causal or paged.looks_ahead(layer))
     _, heads, tokens, key_dim = query.shape
     value_dim = value.shape[-1]
     how = How(key_dim**-0.5 if scaling is None else scaling, sliding_window, softcap, s_aux)

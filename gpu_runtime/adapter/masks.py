@@ -4,10 +4,13 @@ A short prompt never reaches the edge of a window. So the masks are not looked a
 asked about positions around those edges, and about the last one of the context.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch.nn import functional
+from transformers import masking_utils
 from transformers.masking_utils import AttentionMaskInterface
 from transformers.modeling_utils import AttentionInterface
 
@@ -33,7 +36,8 @@ def wrong_layer(forward: Callable[[], Any], context: int) -> int | None:
     """
     _made.clear()
     _told.clear()
-    forward()
+    with _spans_that_end():
+        forward()
     found: dict[tuple[int, int | None], bool] = {}
     for layer, (mask, window) in sorted(_told.items()):
         if mask is None:
@@ -43,6 +47,23 @@ def wrong_layer(forward: Callable[[], Any], context: int) -> int | None:
         if not found[mask, window]:
             return layer
     return None
+
+
+@contextmanager
+def _spans_that_end() -> Iterator[None]:
+    """A mask's function knows spans of the tokens that it was made for; it is asked of places beyond, where there are none."""
+    own = masking_utils.blockwise_overlay
+
+    def overlay(spans: torch.Tensor) -> Sees:
+        last = spans.shape[-1]
+        sees = own(functional.pad(spans, (0, 1), value=-1))
+        return lambda batch, head, query, key: sees(batch, head, query.clamp(max=last), key.clamp(max=last))
+
+    masking_utils.blockwise_overlay = overlay
+    try:
+        yield
+    finally:
+        masking_utils.blockwise_overlay = own
 
 
 def _is_window(sees: Sees, window: int | None, context: int) -> bool:

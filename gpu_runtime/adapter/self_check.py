@@ -17,7 +17,7 @@ from ...protocol.errors import EngineError
 from ...protocol.facts import ModelFacts
 from ...protocol.request import MODALITIES
 from ..attention.paged import How, PagedAttention
-from ..attention.step import lay_out
+from ..attention.step import Ints, lay_out
 from ..kv_pool import KvPool
 from ..state_pool import RecurrentStep, StatePool
 from . import masks
@@ -98,10 +98,17 @@ def _kinds(asked: Any, model: ModelFacts, device: torch.device) -> dict[str, tor
     """Which tokens are an item's, by the names under which the model's forward takes it; {}: nothing is seen both ways."""
     if not model.span_layers:
         return {}
-    kind = MODALITIES.index(model.span_modalities[0]) + 1
-    kinds = torch.from_numpy(np.where(SPANS < 0, 0, kind))[None].to(device)
+    inside, outside = (0, 1) if model.span_scope == "prompt" else (MODALITIES.index(model.span_modalities[0]) + 1, 0)
+    kinds = torch.from_numpy(np.where(_spans(model) < 0, outside, inside))[None].to(device)
     taken = inspect.signature(asked.forward).parameters
     return {name: kinds for name in ("token_type_ids", "mm_token_type_ids") if name in taken}
+
+
+def _spans(model: ModelFacts) -> Ints:
+    """Of each token the span in which it is, -1: none; the pieces of the second sequence hold them whole."""
+    if model.span_scope == "prompt":
+        return np.where(np.arange(TOKENS) < PIECES[0][1], 0, -1)
+    return SPANS if model.span_scope == "item" else np.minimum(SPANS, 0)
 
 
 @torch.inference_mode()
@@ -109,7 +116,7 @@ def check(served: Model, expected: Expected, model: ModelFacts, dtype: torch.dty
     """Raises EngineError that says in what, and in which layer, the model is another one here."""
     tables = model.tables
     pool = KvPool(tables, (1 + 2 * TOKENS // BLOCK_SIZE,) * len(tables), BLOCK_SIZE, dtype, device)
-    attention = _Watched(pool, model.span_layers)
+    attention = _Watched(pool, model)
     states = StatePool(model.recurrent, 2, dtype, device)
     for store in (*states.conv.values(), *states.state.values()):
         store.fill_(1)  # another sequence's, as a slot is found
@@ -138,7 +145,7 @@ def _run(
     """Scores, as in `Expected`, of both sequences."""
     tokens, places = expected.tokens, expected.places
     extent = int(places.max()) + 1
-    spans = np.minimum(SPANS, 0) if model.spans_joined else SPANS
+    spans = _spans(model)
     blocks = TOKENS // BLOCK_SIZE
     tables = np.arange(1, 1 + 2 * blocks, dtype=np.int32)[::-1].reshape(2, blocks)
     found: list[list[torch.Tensor]] = [[], []]
@@ -175,8 +182,8 @@ def _run(
 class _Watched(PagedAttention):
     """Which layers call, and how far back each looks: a short prompt does not show that."""
 
-    def __init__(self, pool: KvPool, span_layers: tuple[int, ...]) -> None:
-        super().__init__(pool, span_layers)
+    def __init__(self, pool: KvPool, model: ModelFacts) -> None:
+        super().__init__(pool, model.span_layers, model.spans_pass_windows)
         self.layer = -1
         """The last that called."""
         self._calls: Counter[int] = Counter()

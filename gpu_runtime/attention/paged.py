@@ -29,10 +29,11 @@ class How(NamedTuple):
 class PagedAttention:
     """The attention of all layers; `begin` is called once a step, then each layer calls it once."""
 
-    def __init__(self, pool: KvPool, span_layers: Collection[int] = ()) -> None:
-        """`span_layers`: those in which the tokens of a span see each other both ways."""
+    def __init__(self, pool: KvPool, span_layers: Collection[int] = (), spans_pass: bool = False) -> None:
+        """`span_layers`: those in which the tokens of a span see each other both ways; `spans_pass`: beyond their windows."""
         self._pool = pool
         self._span_layers = frozenset(span_layers)
+        self._spans_pass = spans_pass
         self._layouts: Sequence[StepLayout] = ()
         self._kept: dict[torch.Size, torch.Tensor] = {
             whole.shape[1:]: whole.new_empty((0, *whole.shape[1:])) for whole in pool.blocks.values()
@@ -53,6 +54,10 @@ class PagedAttention:
                 kept = self._kept[shape]
                 if wanted > len(kept):
                     self._kept[shape] = kept.new_empty((max(wanted, 2 * len(kept)), *shape))
+
+    def looks_ahead(self, layer: int) -> bool:
+        """Whether tokens of a span see those behind them in this layer."""
+        return layer in self._span_layers
 
     def width(self, layer: int) -> int:
         """Columns of the layer's keys, and of its values."""
@@ -97,12 +102,12 @@ class PagedAttention:
     def _prefill(self, layer: int, query: torch.Tensor, kv: torch.Tensor, chunk: Chunk, how: How) -> torch.Tensor:
         heads = query.transpose(0, 1)[None]  # [1, heads, tokens, width]
         sinks = None if how.sinks is None else how.sinks.view(1, -1, 1, 1)
-        both_ways = layer in self._span_layers
+        both_ways = self.looks_ahead(layer)
         if chunk.is_plain(both_ways):
             keys, values = kv[:, 0].transpose(0, 1)[None], kv[:, 1].transpose(0, 1)[None]
             out = attend(heads, keys, values, None, how.scale, causal=True, softcap=how.softcap, sinks=sinks)
         else:
             keys, values = self._gather(layer, chunk.blocks, 1)
-            mask = chunk.mask(both_ways, self._pool.block_size, query)
+            mask = chunk.mask(both_ways, self._spans_pass, self._pool.block_size, query)
             out = attend(heads, keys, values, mask, how.scale, softcap=how.softcap, sinks=sinks)
         return out[0].transpose(0, 1).reshape(query.shape[0], -1)

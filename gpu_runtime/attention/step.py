@@ -77,17 +77,19 @@ class Chunk:
         causal = self.spans is None or not both_ways
         return causal and self.start == 0 and (self.window is None or self.last - self.first <= self.window)
 
-    def mask(self, both_ways: bool, block_size: int, like: torch.Tensor) -> torch.Tensor:
-        """0 or -inf, [tokens of the chunk, tokens of the blocks]. A window cuts spans, too."""
+    def mask(self, both_ways: bool, pass_window: bool, block_size: int, like: torch.Tensor) -> torch.Tensor:
+        """0 or -inf, [tokens of the chunk, tokens of the blocks]. A window cuts spans, too, unless they `pass_window`."""
         if both_ways not in self._masks:
             columns = np.arange(len(self.blocks) * block_size) + self.begin
             rows = np.arange(self.start, self.start + self.last - self.first)[:, None]
+            near = np.True_ if self.window is None else columns > rows - self.window
             seen = columns <= rows
+            if pass_window:
+                seen &= near
             if both_ways and self.spans is not None:
                 own = slice(self.start - self.begin, self.start - self.begin + len(rows))
                 seen[:, own] |= (self.spans == self.spans[:, None]) & (self.spans >= 0)
-            if self.window is not None:
-                seen &= columns > rows - self.window
+            seen &= near | pass_window
             self._masks[both_ways] = _additive(seen, like)
         return self._masks[both_ways]
 

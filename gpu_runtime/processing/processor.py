@@ -14,7 +14,7 @@ from PIL.Image import Image
 from transformers import AutoTokenizer
 
 from ...protocol.errors import EngineError, RequestError, refuse
-from ...protocol.facts import PlaceholderFacts
+from ...protocol.facts import Frame, PlaceholderFacts
 from ...protocol.pixels import PixelForm
 from ...protocol.request import Modality
 from .. import hf
@@ -119,6 +119,11 @@ class Processor:
             return None
         size = bounds_of(self._processor, modality)
         return None if size is None else (size["shortest_edge"], size["longest_edge"])
+
+    @property
+    def frame(self) -> Frame:
+        """What the processor writes into every text."""
+        return self._rules.frame(self.tokenizer)
 
     @property
     def siblings(self) -> tuple[Kind, ...]:

@@ -1,10 +1,13 @@
 """What goes into a processor and what comes out, for one item of a prompt."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ...protocol.facts import Frame
 
 Kind = Literal["image", "video", "audio"]
 Options = dict[str, Any]
@@ -88,3 +91,5 @@ class Rules:
     """`PlaceholderFacts.numbered`."""
     apart: bool = False
     """`PlaceholderFacts.apart`."""
+    frame: Callable[[Any], Frame] = lambda tokenizer: Frame()
+    """Of its tokenizer: `ModelFacts.frame`."""

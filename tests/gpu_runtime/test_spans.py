@@ -10,7 +10,6 @@ import transformers
 
 from thespis.gpu_runtime.attention.step import Chunk
 from thespis.gpu_runtime.language_model import load_language_model
-from thespis.gpu_runtime.measure import measure_spans
 from thespis.protocol.errors import EngineError
 from thespis.protocol.facts import ModelFacts, PlaceholderFacts
 from thespis.protocol.sampling import SamplingParams
@@ -54,11 +53,26 @@ def molmo2() -> Any:
     return config
 
 
+def paligemma() -> Any:
+    text = {**TEXT, "model_type": "gemma"}
+    return tf.PaliGemmaConfig(text_config=text, vision_config=SIGLIP, projection_dim=64, image_token_index=MARK)
+
+
+def paligemma2() -> Any:
+    text = {**TEXT, **WINDOWS, "model_type": "gemma2", "sliding_window": 8}
+    return tf.PaliGemmaConfig(text_config=text, vision_config=SIGLIP, projection_dim=64, image_token_index=MARK)
+
+
+PALIGEMMA = tf.PaliGemmaForConditionalGeneration
 FAMILIES = {
-    "gemma3": (gemma3, tf.Gemma3ForConditionalGeneration, (0, 1, 2), ("image",), False),
-    "gemma4": (gemma4, tf.Gemma4ForConditionalGeneration, (0, 1), ("image", "video"), False),
-    "molmo2": (molmo2, tf.Molmo2ForConditionalGeneration, (0, 1, 2), ("image",), True),
+    "gemma3": (gemma3, tf.Gemma3ForConditionalGeneration, (0, 1, 2), ("image",), "item"),
+    "gemma4": (gemma4, tf.Gemma4ForConditionalGeneration, (0, 1), ("image", "video"), "item"),
+    "molmo2": (molmo2, tf.Molmo2ForConditionalGeneration, (0, 1, 2), ("image",), "items"),
+    "paligemma": (paligemma, PALIGEMMA, (0, 1, 2), (), "prompt"),
+    "paligemma2": (paligemma2, PALIGEMMA, (0, 1, 2), (), "prompt"),
 }
+PIECES = {"item": [4, 13, 15, 21, 31, 36, 40], "items": [2, 33, 40], "prompt": [40]}
+"""Where steps end; in no span."""
 
 
 def described(model: Any, folder: Path) -> ModelFacts:
@@ -80,24 +94,30 @@ def logprobs(facts: ModelFacts, prompt: Prompt, pieces: list[int]) -> torch.Tens
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_tokens_see_each_other_as_the_family_says(family: str, tmp_path: Path) -> None:
-    config, kind, layers, modalities, joined = FAMILIES[family]
+    config, kind, layers, modalities, scope = FAMILIES[family]
     model = make(kind, config(), tmp_path)
     facts = described(model, tmp_path)
-    assert (facts.span_layers, facts.span_modalities, facts.spans_joined) == (layers, modalities, joined)
+    assert (facts.span_layers, facts.span_modalities, facts.span_scope) == (layers, modalities, scope)
+    facts = msgspec.structs.replace(facts, rows_added=False)  # the rows are given whole to both
     ids, kinds = prompt_of(40), torch.zeros(1, 40, dtype=torch.long)
     embeds = model.get_input_embeddings()(torch.tensor(ids)).detach()
     rows = []
     for number, (start, count) in enumerate(PICTURES):
         drawn = 0.3 * torch.randn(count, 64, generator=torch.Generator().manual_seed(number))
-        embeds[start : start + count], kinds[0, start : start + count] = drawn, 1
+        embeds[start : start + count], kinds[0, start : start + count] = drawn, int(scope != "prompt")
         ids[start : start + count] = [MARK] * count
         rows.append((start, drawn))
     with torch.inference_mode():
         whole = model(inputs_embeds=embeds[None], token_type_ids=kinds, mm_token_type_ids=kinds, use_cache=False)
     wanted = whole.logits[0].float().log_softmax(-1)[:-1].gather(-1, torch.tensor(ids)[1:, None])[:, 0]
-    for pieces in ([40], [2, 33, 40]) if joined else ([40], [4, 13, 15, 21, 31, 36, 40]):
+    for pieces in ([40], PIECES[scope]):
         torch.testing.assert_close(logprobs(facts, Prompt(ids, embeds=rows), pieces), wanted, atol=2e-4, rtol=0)
-    causal = logprobs(msgspec.structs.replace(facts, span_layers=(), span_token_ids=()), Prompt(ids, embeds=rows), [40])
+    blind = msgspec.structs.replace(facts, span_layers=(), span_token_ids=())
+    if scope == "prompt":
+        with pytest.raises(EngineError, match="its layer 0 looks ahead"):
+            logprobs(blind, Prompt(ids, embeds=rows), [40])
+        return
+    causal = logprobs(blind, Prompt(ids, embeds=rows), [40])
     assert float((causal - wanted).abs().max()) > 0.02
 
 
@@ -113,10 +133,18 @@ def test_a_causal_mask_is_found_when_the_model_is_loaded(family: str, tmp_path: 
         load_language_model(facts, torch.float32, torch.device("cpu"))
 
 
-def test_a_text_that_is_seen_both_ways_is_refused() -> None:
-    text = {**TEXT, "model_type": "gemma"}
-    config = tf.PaliGemmaConfig(text_config=text, vision_config={**SIGLIP, "projection_dim": 64}, projection_dim=64)
-    with torch.device("meta"):
-        model = tf.PaliGemmaForConditionalGeneration(config)
-    with pytest.raises(EngineError, match=r"'paligemma' .* the tokens of its text see those behind them"):
-        measure_spans(model)
+def test_what_is_said_after_a_prompt_is_causal(tmp_path: Path) -> None:
+    """By the logits of a sequence that is computed anew with what it has said: one step holds both."""
+    model = make(PALIGEMMA, paligemma2(), tmp_path)
+    ids, prompt = prompt_of(40), 25
+    kinds = (torch.arange(40)[None] >= prompt).long()
+    with torch.inference_mode():
+        whole = model(input_ids=torch.tensor([ids]), token_type_ids=kinds, use_cache=False).logits[0]
+        ahead = model(input_ids=torch.tensor([ids]), token_type_ids=0 * kinds, use_cache=False).logits[0]
+    assert float((ahead - whole).abs().max()) > 0.02
+    facts = described(model, tmp_path)
+    assert facts.spans_pass_windows
+    driver = Driver(runner_for(facts))
+    again = driver.start(Prompt(ids[:prompt]), ids[prompt:])
+    driver.step([(again, 40)])
+    assert again.output[-1] == int(whole[-1].argmax()) != int(ahead[-1].argmax())

@@ -7,8 +7,15 @@ from typing import Any
 import torch
 
 from thespis.gpu_runtime.hf import build_on_meta, load_config, text_config
-from thespis.gpu_runtime.measure import deepstack_levels, measure_layers, measure_spans, per_layer_width, position_planes
+from thespis.gpu_runtime.measure import (
+    adds_rows,
+    deepstack_levels,
+    measure_layers,
+    per_layer_width,
+    position_planes,
+)
 from thespis.gpu_runtime.runner import Runner
+from thespis.gpu_runtime.spans import measure_spans
 from thespis.protocol.facts import ModelFacts
 from thespis.protocol.roles import RunnerConfig, Threads
 from thespis.protocol.room import Room
@@ -77,7 +84,9 @@ def facts_of(folder: Path, **changes: Any) -> ModelFacts:
         "position_planes": planes,
         "span_layers": spans.layers,
         "span_modalities": spans.modalities,
-        "spans_joined": spans.joined,
+        "span_scope": spans.scope,
+        "spans_pass_windows": spans.pass_windows,
+        "rows_added": adds_rows(model),
         "deepstack_levels": levels,
         "per_layer_width": width,
         "eos_token_ids": (2,),

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from thespis.actors.preprocessor.assembly import unbroken
 from thespis.gpu_runtime.encoder import Encoder, load_encoder
 from thespis.gpu_runtime.facts import model_facts
 from thespis.gpu_runtime.processing import Clip, ProcessedItem, Processor, load
@@ -82,10 +83,7 @@ def run_all(folder: Path, asked: Sequence[Asked], tokens: int) -> list[Said]:
 def _piece(running: Running, facts: ModelFacts) -> int:
     """Tokens of the next step: as the scheduler, not through the middle of what must stay whole."""
     end = min(running.computed + CHUNK, len(running.tokens))
-    spans = [(start, start + len(rows)) for start, rows in running.prompt.embeds] if facts.span_layers else []
-    if spans and facts.spans_joined:
-        spans = [(spans[0][0], spans[-1][1])]
-    for first, last in spans:
+    for first, last in unbroken(running.prompt.token_ids, facts):
         if first < end < last:
             end = first if first > running.computed else last
     return end - running.computed
@@ -108,7 +106,7 @@ def prompt_of(folder: Path, reference: Reference, text: str, media: Media) -> Pr
     kind = items[0][0]
     made = [processor.item(kind, _medium(kind, one), {}, siblings=len(items) > 1) for _, one in items]
     tokenizer = partial(reference.tokenizer, add_special_tokens=not reference.has_bos(text))
-    ids, runs = splice(text, facts.placeholders[kind], made, tokenizer)
+    ids, runs = splice(_framed(text, facts), facts.placeholders[kind], made, tokenizer)
     prompt = Prompt(ids)
     if any(item.planes is not None for item in made):
         planes = compose(len(ids), runs, made, facts.position_planes)
@@ -117,6 +115,11 @@ def prompt_of(folder: Path, reference: Reference, text: str, media: Media) -> Pr
     for (start, end), item in zip(runs, made, strict=True):
         prompt.embeds += _rows(encoder, ids, start, end, item)
     return prompt
+
+
+def _framed(text: str, facts: ModelFacts) -> str:
+    at = max(text.rfind(place.token) + len(place.token) for place in facts.placeholders.values() if place.token in text)
+    return facts.frame.begin + text[:at] + facts.frame.behind_items + text[at:] + facts.frame.end
 
 
 @cache

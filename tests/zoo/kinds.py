@@ -53,6 +53,12 @@ class Animal:
     """The name of the checkpoint with the same weights that transformers loads, where it does not know the published names."""
     company: bool = False
     """A picture's rows depend on how many pictures its prompt has."""
+    template: str | None = None
+    """Of our own, where the checkpoint brings none."""
+    frame: Callable[[str], str] = str
+    """What its processor writes around a text without items."""
+    prefix: bool = False
+    """All tokens of a prompt see each other both ways, which is asked for by their types."""
     sounds_a_prompt: int | None = None
     """How many its own processor takes; None: any number."""
     remark: str = ""

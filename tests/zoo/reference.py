@@ -8,7 +8,7 @@ else through the same classes over the kernels that the engine lends them.
 import contextlib
 import importlib.util
 import inspect
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
@@ -70,7 +70,8 @@ class Reference:
         """Conversation to text, by the checkpoint's own template; placeholders are not expanded."""
         owner = self.processor if getattr(self.processor, "chat_template", None) else self.tokenizer
         messages = self._own.flat(messages) if self._own else messages
-        rendered: str = owner.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        more = {} if self.animal.template is None else {"chat_template": self.animal.template}
+        rendered: str = owner.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **more)
         return rendered
 
     def has_bos(self, text: str) -> bool:
@@ -82,7 +83,9 @@ class Reference:
         """What `generate` takes. A text that has its BOS gets no second one."""
         special = not self.has_bos(text)
         if not any(media):
-            return dict(self.tokenizer(text, return_tensors="pt", add_special_tokens=special, return_token_type_ids=False))
+            types = self.animal.prefix
+            how = {"return_tensors": "pt", "add_special_tokens": special, "return_token_type_ids": types}
+            return dict(self.tokenizer(self.animal.frame(text), **how))
         if self.animal.model.startswith("Voxtral"):
             return self._voxtral(text, media, special)
         given: dict[str, Any] = {"text": [text], "return_tensors": "pt", "text_kwargs": {"add_special_tokens": special}}
@@ -96,7 +99,7 @@ class Reference:
             given["audio_kwargs"] = {"sampling_rate": RATE}
         made = self.processor(**given)
         taken = inspect.signature(self.model.forward).parameters
-        return {name: value for name, value in made.items() if name not in NOT_OF_EVERY_MODEL or name in taken}
+        return {name: value for name, value in made.items() if _is_taken(name, taken)}
 
     def _voxtral(self, text: str, media: Media, special: bool) -> dict[str, Any]:
         """Its processor leaves texts with sounds to another package: the rule of that package in a few lines."""
@@ -126,7 +129,12 @@ class Reference:
         return Answer(ids[:start], ids[start:], (best[:, 0] - best[:, 1]).tolist(), logits[0].log_softmax(-1))
 
 
+def _is_taken(name: str, taken: Collection[str]) -> bool:
+    return name not in FOR_TRAINING and (name not in NOT_OF_EVERY_MODEL or name in taken)
+
+
 NOT_OF_EVERY_MODEL = frozenset({"text_replacement_offsets", "num_img_tokens", "token_type_ids"})
+FOR_TRAINING = frozenset({"labels"})
 
 
 def clip_facts(frames: int) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def load(folder: Path) -> Parts:
 
 def of_facts(model: ModelFacts) -> Parts:
     tokenizer = read_tokenizer(model)
-    return Parts(model, tokenizer, Splicer(model.placeholders, tokenizer))
+    return Parts(model, tokenizer, Splicer(model.placeholders, tokenizer, model.frame))
 
 
 def config_of(folder: Path, **engine: Any) -> PreprocessorConfig:

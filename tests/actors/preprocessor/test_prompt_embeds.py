@@ -74,7 +74,7 @@ def prepared(checkpoints: Checkpoints, family: Family, count: int) -> Prepared:
 def test_the_rows_are_the_prompt_and_count_on_like_text(checkpoints: Checkpoints, family: Family, count: int) -> None:
     made = prepared(checkpoints, family, count)
     (only,) = made.items
-    assert (only.modality, only.rows, only.spans, only.splittable) == ("prompt", count, (Span(0, count),), True)
+    assert (only.modality, only.rows, only.spans) == ("prompt", count, (Span(0, count),))
     assert (made.positions, made.position_delta) == (None, 0)
     assert len(made.token_ids) == count
     assert made.prompt_token_ids == ()

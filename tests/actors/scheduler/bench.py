@@ -41,8 +41,8 @@ def config(**changes: Any) -> SchedulerConfig:
     return SchedulerConfig(**values)
 
 
-def item(key: str, start: int, length: int, splittable: bool = True) -> Item:
-    return Item(key, "image", length, (Span(start, length),), splittable)
+def item(key: str, start: int, length: int) -> Item:
+    return Item(key, "image", length, (Span(start, length),))
 
 
 def prepared(
@@ -56,6 +56,7 @@ def prepared(
     tenant: str = "",
     client: str = "client-a",
     eos: tuple[int, ...] = (EOS,),
+    unbroken: tuple[tuple[int, int], ...] = (),
     **sampling: object,
 ) -> Prepared:
     params: dict[str, object] = {"max_tokens": 6, **sampling}
@@ -70,6 +71,7 @@ def prepared(
         token_ids=tuple(token_ids),
         items=items,
         positions=None,
+        unbroken=unbroken,
         sampling=SamplingParams(**params),  # type: ignore[arg-type]
         eos_token_ids=eos,
     )
@@ -189,12 +191,12 @@ class Bench:
 
     def _note_reads(self, plan: StepPlan) -> None:
         sequences = {part.number: part.seq for part in self.policy.flights.steps[-1].parts}
+        for part in self.policy.flights.steps[-1].parts:
+            stretches = part.seq.request.prepared.unbroken
+            assert not any(first < part.end < last for first, last in stretches), "a step ends in what must stay whole"
         readers: set[str] = set()
         for embed in plan.embeds:
             seq = sequences[embed.seq]
-            for placed in seq.request.spans:
-                inside = placed.start <= embed.start < placed.end
-                assert not inside or placed.item.splittable or embed.count == placed.end - placed.start
             holder = seq.holder
             assert holder is not None
             assert (holder, embed.blob.segment) in self.given, "a span was prefilled before its item was ready"

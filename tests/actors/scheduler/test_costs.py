@@ -128,7 +128,7 @@ def test_one_whose_every_token_takes_more_than_its_part_goes_on_all_the_same() -
 def test_a_span_that_must_stay_whole_is_computed_at_any_context() -> None:
     bench = wide(attention_even=10)
     tokens = [3] * 500 + [0] * 60 + [3] * 5
-    bench.submit(prepared("r", tokens, (item("owl", 500, 60, splittable=False),), max_tokens=3))
+    bench.submit(prepared("r", tokens, (item("owl", 500, 60),), unbroken=((500, 560),), max_tokens=3))
     bench.run()
     (span,) = (work for plan in bench.log for work in plan.work if work.start == 500)
     assert span.count >= 60

@@ -37,3 +37,20 @@ def test_no_tenant_is_named_like_another_with_a_length() -> None:
         return chain.hashes
 
     assert of("12 a", None) != of("a", 8) != of("a", None)
+
+
+def test_blocks_of_a_stretch_that_sees_itself_both_ways_count_from_its_beginning() -> None:
+    """A key in it follows from the tokens, and the items, behind it."""
+
+    def of(tokens: tuple[int, ...], *placed: tuple[int, int, int, str]) -> list[bytes]:
+        chain = HashChain(prepared("r", tokens, unbroken=((5, 11),)), placed, 2)
+        chain.extend(tokens, [], len(tokens))
+        return chain.hashes
+
+    def same(one: list[bytes], other: list[bytes]) -> int:
+        return sum(a == b for a, b in zip(one, other, strict=True))
+
+    cat, dog = (9, 10, 0, "cat"), (9, 10, 0, "dog")
+    assert same(of(TOKENS), of((*TOKENS[:10], 3, TOKENS[11]))) == 2
+    assert same(of(TOKENS, cat), of(TOKENS, dog)) == 2
+    assert same(of(TOKENS), of((*TOKENS[:11], 3))) == 5

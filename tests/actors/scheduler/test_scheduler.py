@@ -227,7 +227,7 @@ def test_a_span_that_must_stay_whole_is_not_cut_and_not_starved() -> None:
     for _ in range(3):
         bench.plan()
         bench.answer()
-    owl = prepared("owl", [0] * 7 + [5], (item("owl", 0, 7, splittable=False),), arrival=9.0)
+    owl = prepared("owl", [0] * 7 + [5], (item("owl", 0, 7),), unbroken=((0, 7),), arrival=9.0)
     bench.submit(owl)
     seen = len(bench.log)
     for _ in range(4):
@@ -261,7 +261,7 @@ def test_media_that_can_never_fit_are_refused_at_the_door() -> None:
     bench.submit(prepared("r", [0, 0, 0, 5], (item("cat", 0, 3),)))
     assert bench.rejected["r"].failure.code == "media_too_large"
     whole = Bench(config(max_batched_tokens=4))
-    whole.submit(prepared("r", [0] * 5 + [5], (item("owl", 0, 5, splittable=False),)))
+    whole.submit(prepared("r", [0] * 5 + [5], (item("owl", 0, 5),), unbroken=((0, 5),)))
     assert whole.rejected["r"].failure.code == "media_too_large"
 
 

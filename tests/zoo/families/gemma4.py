@@ -25,6 +25,7 @@ TEMPLATE = (
     "{% elif part['type'] == 'audio' %}<|audio|>{% elif part['type'] == 'video' %}\n\n<|video|>\n\n{% endif %}{% endfor %}"
     "{% endif %}<turn|>\n{% endfor %}{% if add_generation_prompt %}<|turn>model\n{% endif %}"
 )
+REMARK = "where an answer says the token of a placeholder, transformers embeds padding in its place; here it is that token"
 KINDS = ["sliding_attention", "full_attention"] * 3
 
 
@@ -231,8 +232,7 @@ def _animal(family: str, config: Json, tokens: Tokens, audio: Json | None, **how
             },
             "processor_config.json": _processor(family, audio),
         },
-        tied_spread=0.055 if audio else 0.03,
-        **how,
+        **{"tied_spread": 0.055 if audio else 0.03, **how},
     )
 
 
@@ -242,8 +242,7 @@ def _gemma4(text: Json, audio: bool, **how: Any) -> Animal:
     whole = _text("gemma4", tokens, **text)
     config = _config("gemma4", tokens, model, whole, _vision(use_clipped_linears=audio), _audio() if audio else None)
     kinds = ("image", "video", "audio") if audio else ("image", "video")
-    remark = "where an answer says the token of a placeholder, transformers embeds padding in its place; here it is that token"
-    return _animal("Gemma4", config, tokens, MELS, takes=kinds, remark=remark, **how)
+    return _animal("Gemma4", config, tokens, MELS, takes=kinds, remark=REMARK, **how)
 
 
 def gemma4_e() -> Animal:
@@ -265,4 +264,41 @@ def gemma4_moe() -> Animal:
     return _gemma4({**more, **experts}, audio=False, shards=2)
 
 
-ANIMALS = {"gemma4_e": gemma4_e, "gemma4": gemma4, "gemma4_moe": gemma4_moe}
+TOWERED = frozenset(
+    {"enable_moe_block", "hidden_size_per_layer_input", "moe_intermediate_size", "num_experts", "top_k_experts"}
+    | {"vocab_size_per_layer_input"}
+)
+"""Numbers of the text that the 12B's class does not know."""
+
+
+def gemma4_unified() -> Animal:
+    """12B."""
+    kind, family = "gemma4_unified", "Gemma4Unified"
+    tokens = Tokens(SPECIAL, pieces=True, leading=True, bos="<bos>")
+    shared = {"attention_k_eq_v": True, "num_global_key_value_heads": 1, "use_bidirectional_attention": "vision"}
+    text = {name: value for name, value in _text(kind, tokens, **shared).items() if name not in TOWERED}
+    projected = {"dtype": "bfloat16", "initializer_range": 0.02, "rms_norm_eps": 1e-06}
+    vision: Json = {
+        **projected,
+        "mm_embed_dim": 64,
+        "mm_posemb_size": 128,
+        "model_type": f"{kind}_vision",
+        "output_proj_dims": 64,
+        "patch_size": 16,
+        "pooling_kernel_size": 3,
+    }
+    audio: Json = {**projected, "audio_embed_dim": 640, "model_type": f"{kind}_audio"}
+    heard: Json = {
+        "audio_samples_per_token": 640,
+        "feature_extractor_type": f"{family}AudioFeatureExtractor",
+        "feature_size": 640,
+        "padding_side": "right",
+        "padding_value": 0.0,
+        "return_attention_mask": True,
+        "sampling_rate": 16000,
+    }
+    config = _config(kind, tokens, f"{family}ForConditionalGeneration", text, vision, audio)
+    return _animal(family, config, tokens, heard, takes=("image", "video", "audio"), remark=REMARK, tied_spread=0.04)
+
+
+ANIMALS = {"gemma4_e": gemma4_e, "gemma4": gemma4, "gemma4_moe": gemma4_moe, "gemma4_unified": gemma4_unified}
