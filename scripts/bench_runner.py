@@ -35,6 +35,8 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
     parser.add_argument("--plain", action="store_true", help="transformers' own modules instead of the fused decoder")
     parser.add_argument("--temperature", type=float, default=0.0)
+    parser.add_argument("--contexts", type=int, nargs="+", default=CONTEXTS, metavar="TOKENS")
+    parser.add_argument("--sequences", type=int, nargs="+", default=SEQUENCES, metavar="COUNT")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         model = arguments.model or str(make_bench_checkpoint(Path(folder)))
@@ -47,7 +49,9 @@ def main() -> None:
         load = time.perf_counter() - began
         sampling = SamplingParams(temperature=arguments.temperature, seed=1)
         rows = [
-            _measure(runner, config, count, context, arguments.steps, sampling) for context in CONTEXTS for count in SEQUENCES
+            _measure(runner, config, count, context, arguments.steps, sampling)
+            for context in arguments.contexts
+            for count in arguments.sequences
         ]
     json.dump(
         {"load_seconds": round(load, 3), "device": arguments.device, "threads": arguments.threads, "steps": rows},

@@ -93,11 +93,18 @@ def _pressure(facts: ModelFacts, solved: Sequence[Solved]) -> dict[str, Any]:
         "enable_mm_embeds": True,
         "kv_cache_gb": ((blocks + 0.5) * BLOCK * facts.kv_bytes(4) + SLOTS * facts.state_bytes(4)) / (1 << 30),
         "max_model_len": max(lengths) + 1,
-        "max_num_batched_tokens": max(WHOLE if facts.span_modalities else 24, min(256, sum(lengths) // STEPS)),
+        "max_num_batched_tokens": max(_whole(facts, lengths), min(256, sum(lengths) // STEPS)),
         "max_num_seqs": 16,
         "runner_threads": 1,
         "encoder_threads": 1,
     }
+
+
+def _whole(facts: ModelFacts, lengths: Sequence[int]) -> int:
+    """Tokens of a step that holds what must stay whole."""
+    if not facts.span_layers:
+        return 24
+    return WHOLE if facts.span_scope == "item" else max(lengths)
 
 
 def _greedy(one: Solved) -> SamplingParams:
@@ -129,7 +136,8 @@ class _Examiner:
         worst = next(iter(first.values()), EQUAL)
         cuts_items = self.reference.animal.takes and not self.facts.span_modalities
         chunks = grown["split_spans"] if cuts_items else grown["steps"]
-        self.row.cells["chunked"] = worst if chunks else "no prompt was cut"
+        if self.facts.span_scope != "prompt":
+            self.row.cells["chunked"] = worst if chunks else "no prompt was cut"
         self.row.cells["preempted"] = worst if grown["preemptions"] else "none was preempted"
         self.row.cells["prefix hit"] = self._prefix()
         self.row.cells["embeddings in"] = self._embeddings()

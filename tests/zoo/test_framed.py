@@ -1,0 +1,37 @@
+"""What a processor writes around every prompt, and what of it must stay whole, as the preprocessor's shell makes it."""
+
+import pytest
+
+from thespis.gpu_runtime.processing import load
+from thespis.protocol.request import TextPrompt
+
+from ..actors.preprocessor import parts
+from ..helpers.media import picture
+from ..helpers.reference import Media
+from .catalog import Zoo
+from .reference import reference_for
+
+WORDS = "What is it, and why?"
+MARKS = {"molmo2": "<|image|>", "paligemma": "<image>"}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("name", MARKS)
+def test_prompts_are_framed_as_by_the_processor_and_their_stretches_are_whole(name: str, zoo: Zoo) -> None:
+    made, reference, mark = parts.load(zoo(name)), reference_for(name, zoo(name)), MARKS[name]
+    pictures = (picture(1, 90, 60), picture(2, 56, 80))
+    items = [("image", load(zoo(name)).item("image", one, {}, siblings=True)) for one in pictures]
+    text = f"{mark}And {mark}{WORDS}"
+    prompt = parts.prepared(made, TextPrompt(text), *items)
+    assert list(prompt.token_ids) == reference.inputs(text, Media(images=pictures))["input_ids"][0].tolist()
+    whole = {"prompt": (0, len(prompt.token_ids))}
+    if name == "molmo2":  # with the marks of rows, between and around the pictures' own
+        first, last = prompt.items[0].spans[0].start, prompt.items[-1].spans[-1].end
+        whole = {"items": (first - 1, last + 2)}
+    assert prompt.unbroken == (whole[made.model.span_scope],)
+    alone = parts.prepared(made, TextPrompt(WORDS))
+    assert list(alone.token_ids) == reference.inputs(WORDS)["input_ids"][0].tolist()
+    chat = parts.prepared(made, parts.chat(0, WORDS, add_generation_prompt=True), items[0])
+    messages = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": WORDS}]}]
+    said = reference.inputs(reference.text(messages), Media(images=pictures[:1]))
+    assert list(chat.token_ids) == said["input_ids"][0].tolist()
