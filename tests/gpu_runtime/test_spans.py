@@ -8,13 +8,14 @@ import pytest
 import torch
 import transformers
 
+from thespis.actors.preprocessor.assembly import unbroken
 from thespis.gpu_runtime.attention.step import Chunk
 from thespis.gpu_runtime.language_model import load_language_model
 from thespis.protocol.errors import EngineError
 from thespis.protocol.facts import ModelFacts, PlaceholderFacts
 from thespis.protocol.sampling import SamplingParams
 
-from .driving import Driver, Prompt
+from .driving import BLOCK, Driver, Prompt
 from .tiny import TEXT, facts_of, make, prompt_of, runner_for
 
 tf: Any = transformers
@@ -23,16 +24,18 @@ SIGLIP = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "
 VISION = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 16}
 WINDOWS = {"num_hidden_layers": 3, "layer_types": ["sliding_attention", "sliding_attention", "full_attention"]}
 PICTURES = ((4, 9), (17, 4), (25, 6))
-"""First position and rows of each; the window of eight cuts the first."""
+"""First position and rows of each; the window of seven, less than two blocks, cuts the first."""
+EDGES = ((0, 9), (9, 3), (20, 20))
+"""At both ends of a prompt, and side by side, where two are one span."""
 
 
 def gemma3() -> Any:
-    text = {**TEXT, **WINDOWS, "sliding_window": 8, "query_pre_attn_scalar": 16}
+    text = {**TEXT, **WINDOWS, "sliding_window": 7, "query_pre_attn_scalar": 16}
     return tf.Gemma3Config(text_config=text, vision_config=SIGLIP, image_token_index=MARK)
 
 
 def gemma4() -> Any:
-    text = {**TEXT, **WINDOWS, "sliding_window": 8, "global_head_dim": 32, "use_bidirectional_attention": "vision"}
+    text = {**TEXT, **WINDOWS, "sliding_window": 7, "global_head_dim": 32, "use_bidirectional_attention": "vision"}
     text |= {"hidden_size_per_layer_input": 0, "enable_moe_block": False}
     ids = {"image_token_id": MARK, "video_token_id": MARK + 1, "audio_token_id": MARK + 2}
     return tf.Gemma4Config(text_config=text, vision_config=VISION, audio_config=None, **ids)
@@ -59,7 +62,7 @@ def paligemma() -> Any:
 
 
 def paligemma2() -> Any:
-    text = {**TEXT, **WINDOWS, "model_type": "gemma2", "sliding_window": 8}
+    text = {**TEXT, **WINDOWS, "model_type": "gemma2", "sliding_window": 7}
     return tf.PaliGemmaConfig(text_config=text, vision_config=SIGLIP, projection_dim=64, image_token_index=MARK)
 
 
@@ -71,8 +74,6 @@ FAMILIES = {
     "paligemma": (paligemma, PALIGEMMA, (0, 1, 2), (), "prompt"),
     "paligemma2": (paligemma2, PALIGEMMA, (0, 1, 2), (), "prompt"),
 }
-PIECES = {"item": [4, 13, 15, 21, 31, 36, 40], "items": [2, 33, 40], "prompt": [40]}
-"""Where steps end; in no span."""
 
 
 def described(model: Any, folder: Path) -> ModelFacts:
@@ -92,8 +93,9 @@ def logprobs(facts: ModelFacts, prompt: Prompt, pieces: list[int]) -> torch.Tens
     return torch.tensor(found)
 
 
+@pytest.mark.parametrize("pictures", [PICTURES, EDGES])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_tokens_see_each_other_as_the_family_says(family: str, tmp_path: Path) -> None:
+def test_tokens_see_each_other_as_the_family_says(family: str, pictures: tuple[tuple[int, int], ...], tmp_path: Path) -> None:
     config, kind, layers, modalities, scope = FAMILIES[family]
     model = make(kind, config(), tmp_path)
     facts = described(model, tmp_path)
@@ -102,7 +104,7 @@ def test_tokens_see_each_other_as_the_family_says(family: str, tmp_path: Path) -
     ids, kinds = prompt_of(40), torch.zeros(1, 40, dtype=torch.long)
     embeds = model.get_input_embeddings()(torch.tensor(ids)).detach()
     rows = []
-    for number, (start, count) in enumerate(PICTURES):
+    for number, (start, count) in enumerate(pictures):
         drawn = 0.3 * torch.randn(count, 64, generator=torch.Generator().manual_seed(number))
         embeds[start : start + count], kinds[0, start : start + count] = drawn, int(scope != "prompt")
         ids[start : start + count] = [MARK] * count
@@ -110,7 +112,9 @@ def test_tokens_see_each_other_as_the_family_says(family: str, tmp_path: Path) -
     with torch.inference_mode():
         whole = model(inputs_embeds=embeds[None], token_type_ids=kinds, mm_token_type_ids=kinds, use_cache=False)
     wanted = whole.logits[0].float().log_softmax(-1)[:-1].gather(-1, torch.tensor(ids)[1:, None])[:, 0]
-    for pieces in ([40], PIECES[scope]):
+    stretches = unbroken(ids, facts)
+    ends = [end for end in (2, 4, 9, 12, 13, 15, 21, 31, 36, 40) if not any(a < end < b for a, b in stretches)]
+    for pieces in ([40], ends):
         torch.testing.assert_close(logprobs(facts, Prompt(ids, embeds=rows), pieces), wanted, atol=2e-4, rtol=0)
     blind = msgspec.structs.replace(facts, span_layers=(), span_token_ids=())
     if scope == "prompt":
@@ -131,6 +135,23 @@ def test_a_causal_mask_is_found_when_the_model_is_loaded(family: str, tmp_path: 
     monkeypatch.setattr(Chunk, "is_plain", lambda self, both_ways: is_plain(self, False))
     with pytest.raises(EngineError, match="its logits for a prompt computed whole differ from its own"):
         load_language_model(facts, torch.float32, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("family", ["molmo2", "paligemma"])
+def test_a_stretch_goes_on_from_blocks_in_its_middle(family: str, tmp_path: Path) -> None:
+    """Where no window has let go of them."""
+    config, kind, *_ = FAMILIES[family]
+    driver = Driver(runner_for(described(make(kind, config(), tmp_path), tmp_path)))
+    rows = 0.3 * torch.randn(20, 64, generator=torch.Generator().manual_seed(1))
+    prompt = Prompt([*prompt_of(4), *[MARK] * 20, *prompt_of(6)], embeds=[(4, rows)])
+    one = driver.start(prompt)
+    first = driver.step([(one, 30)], SamplingParams(temperature=0, logprobs=2)).sampled[0]
+    other = driver.start(prompt, blocks=one.blocks[:3], computed=3 * BLOCK)
+    again = driver.step([(other, 30 - 3 * BLOCK)], SamplingParams(temperature=0, logprobs=2)).sampled[0]
+    assert again.token_id == first.token_id
+    assert again.logprobs is not None
+    assert first.logprobs is not None
+    assert again.logprobs.logprob == pytest.approx(first.logprobs.logprob, abs=1e-4)
 
 
 def test_what_is_said_after_a_prompt_is_causal(tmp_path: Path) -> None:
