@@ -38,7 +38,7 @@ def refusal(prepared: Prepared, config: SchedulerConfig, longest: int | None) ->
         return Failure(
             "invalid_request",
             f"{whole} tokens of this prompt see each other both ways and must be computed in one step, but a step holds "
-            f"{config.max_batched_tokens}: send fewer or smaller items, or start the engine with a larger max_num_batched_tokens.",
+            f"{config.max_batched_tokens}: send fewer or smaller items, or start with a larger max_num_batched_tokens.",
             code="media_too_large" if prepared.items else "context_length_exceeded",
         )
     return None

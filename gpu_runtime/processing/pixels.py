@@ -32,7 +32,7 @@ def find_form(processor: Any, modality: Modality, ask: Ask) -> PixelForm | None:
     part = sub_processor(processor, modality)
     if modality == "audio" or not RAW.keys() <= getattr(getattr(part, "valid_kwargs", None), "__annotations__", {}).keys():
         return None
-    found: PixelForm | None = None
+    found: list[PixelForm] | None = None
     for item in _items(modality):
         kind, made = ask(item, {})
         raw_kind, raw = ask(item, RAW)
@@ -41,10 +41,10 @@ def find_form(processor: Any, modality: Modality, ask: Ask) -> PixelForm | None:
             return None
         if (bytes_ := as_bytes(raw[name])) is None:
             return None
-        found = found or next(_fitting(part, name, bytes_, made[name]), None)
-        if found is None or not _fits(found, bytes_, made[name]):
-            return None
-    return found
+        if found is None:  # crops may be as many as channels, in one picture
+            found = list(_fitting(part, name, bytes_, made[name]))
+        found = [form for form in found if _fits(form, bytes_, made[name])]
+    return next(iter(found or ()), None)
 
 
 def as_bytes(values: NDArray[Any]) -> NDArray[np.uint8] | None:
@@ -103,6 +103,8 @@ def _scale(part: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
 
 def _fits(form: PixelForm, raw: NDArray[np.uint8], made: NDArray[np.float32]) -> bool:
+    if raw.shape[form.axis] % len(form.mean) or (form.axis == -3 and raw.shape[form.axis] != len(form.mean)):
+        return False
     once = _once(form, raw)
     if once is None:
         return False
