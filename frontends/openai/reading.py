@@ -9,6 +9,7 @@ import msgspec
 
 from ...protocol.errors import refuse
 from ...protocol.request import ChatPrompt, EmbedsPrompt, Prompt, Text, TextPrompt, TokenPrompt, Url
+from ...protocol.tokenizer_file import tokenizer_text
 from ..media import Pending
 from ..unread import Unread
 from .parse import Embedding, Generation, parse_chat, parse_completion, parse_embedding, parse_tokenize
@@ -55,8 +56,10 @@ class Terms(msgspec.Struct, frozen=True):
     context: int
     """Tokens."""
     vocabulary: int
-    tokenizer: str
-    """The path of the model's tokenizer.json."""
+    folder: str
+    """Of the model."""
+    tokenizer_parts: str
+    """As `ModelFacts` has them."""
     style: Style
     """How the model writes tool calls."""
     embeds: bool = False
@@ -123,15 +126,15 @@ def detokenize(token_ids: Sequence[int], terms: Terms) -> str:
     """Raises RequestError 400 for an id outside the vocabulary."""
     if any(id >= terms.vocabulary for id in token_ids):
         raise refuse("invalid_request", "A token id is outside the vocabulary.", "tokens", "out_of_range")
-    text: str = _tokenizer(terms.tokenizer).decode(list(token_ids), skip_special_tokens=False)
+    text: str = _tokenizer(terms.folder, terms.tokenizer_parts).decode(list(token_ids), skip_special_tokens=False)
     return text
 
 
 @cache
-def _tokenizer(path: str) -> "Tokenizer":
+def _tokenizer(folder: str, parts: str) -> "Tokenizer":
     from tokenizers import Tokenizer
 
-    return Tokenizer.from_file(path)
+    return Tokenizer.from_str(tokenizer_text(folder, parts))
 
 
 def check_size(piece: object, terms: Terms) -> None:

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
-from pathlib import Path
 
 from aiohttp import web
 
@@ -142,7 +141,8 @@ def terms_of(config: HttpConfig) -> Terms:
         model=config.name,
         context=config.max_model_len,
         vocabulary=config.model.vocab,
-        tokenizer=str(Path(config.model.path) / "tokenizer.json"),
+        folder=config.model.path,
+        tokenizer_parts=config.model.tokenizer_parts,
         style=_tool_style(config),
         embeds=config.engine.enable_mm_embeds,
         prompt_embeds=config.engine.enable_prompt_embeds,

@@ -8,7 +8,11 @@ from transformers import AutoTokenizer
 
 from thespis.actors.detokenizer.vocabulary import load
 from thespis.actors.preprocessor.tokens import read_tokenizer
+from thespis.frontends.openai.reading import detokenize
+from thespis.frontends.openai.service import terms_of
 from thespis.gpu_runtime.tokenizer_parts import tokenizer_parts
+from thespis.protocol.config import EngineConfig, ServerConfig
+from thespis.protocol.roles import HttpConfig
 from thespis.protocol.tokenizer_file import tokenizer_text
 
 from ..helpers.facts import DEMO
@@ -30,8 +34,10 @@ def test_an_answer_is_joined_as_by_the_class_and_not_as_the_file_says(zoo: Zoo, 
     assert "decoder" in json.loads(parts)
     ids = truth.encode(TEXT, add_special_tokens=False)
     assert load(str(folder), parts).decode(ids, True) == truth.decode(ids) == TEXT
-    tokenizer = read_tokenizer(msgspec.structs.replace(DEMO, path=str(folder), tokenizer_parts=parts, placeholders={}))
-    assert tokenizer.encode(TEXT, False) == ids
+    facts = msgspec.structs.replace(DEMO, path=str(folder), tokenizer_parts=parts, placeholders={})
+    assert read_tokenizer(facts).encode(TEXT, False) == ids
+    config = HttpConfig(model=facts, name="m", dtype="float32", max_model_len=64, server=ServerConfig(), engine=EngineConfig())
+    assert detokenize(ids, terms_of(config)) == TEXT
     assert json.loads(tokenizer_text(str(folder), parts))["decoder"] == json.loads(parts)["decoder"]
 
 
