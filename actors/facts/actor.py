@@ -28,7 +28,7 @@ CPU_SECONDS = 30.0
 ENDLESS = 2
 """Times as much, and the kernel ends what no signal reaches."""
 ITEM_MEMORY = 4 << 30
-"""Bytes that a chat template and a small item of each modality may take."""
+"""Bytes that a processor, a chat template and a small item of each modality may take."""
 
 
 def found(folder: str, runner: RunnerKind = "auto") -> ModelFacts:
@@ -45,21 +45,25 @@ def found(folder: str, runner: RunnerKind = "auto") -> ModelFacts:
 
 def _found(folder: str, runner: RunnerKind) -> ModelFacts:
     facts, model = measured(folder, runner)
-    processor = load(facts.path)
     with memory_budget(ITEM_MEMORY):
-        return with_items(facts, model, processor)
+        return with_items(facts, model, load(facts.path))
 
 
 def preload(model: str) -> None:
     """Have the modules of the model in `model` and of its processor imported, for who is forked from this process.
 
-    What is wrong with the model is not said here.
+    What is wrong with the model is not said here; within the limits of `found`, for all others are forked from this.
     """
-    with suppress(EngineError):
-        config = load_config(model)
-        patterns: Any = conversion_mapping.get_checkpoint_conversion_mapping  # untyped
-        patterns(config.model_type)  # the first call compiles those of all types
-        model_class(config)
+    with suppress(EngineError, BudgetError, CpuSpent):
+        within_cpu(CPU_SECONDS, lambda: _preload(model))
+
+
+def _preload(model: str) -> None:
+    config = load_config(model)
+    patterns: Any = conversion_mapping.get_checkpoint_conversion_mapping  # untyped
+    patterns(config.model_type)  # the first call compiles those of all types
+    model_class(config)
+    with memory_budget(ITEM_MEMORY):
         load(model)
 
 

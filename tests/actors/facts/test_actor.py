@@ -2,13 +2,15 @@
 
 import json
 import time
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from thespis.actors.facts import actor
-from thespis.actors.facts.actor import found
+from thespis.actors.facts.actor import found, preload
 from thespis.gpu_runtime.facts import model_facts
 from thespis.protocol.errors import EngineError
 from thespis.tests.zoo.catalog import Zoo, build
@@ -43,3 +45,23 @@ def test_a_small_picture_that_becomes_a_huge_one_is_given_up(tmp_path: Path, mon
     monkeypatch.setattr(actor, "ITEM_MEMORY", 512 << 20)
     with pytest.raises(EngineError, match=r"^A small item takes the model in .* more than 0 GiB: its chat template, or a num"):
         found(folder)
+
+
+def resident(which: str) -> int:
+    """Bytes: of VmRSS what is in memory now, of VmHWM what has been at once."""
+    lines = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
+    return int(lines[which].split()[0]) << 10
+
+
+@pytest.mark.parametrize("look", [found, preload])
+def test_a_processor_that_fills_the_memory_before_it_sees_an_item_is_given_up(
+    look: Callable[[str], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Filters for 200,000 pitches, more than a gigabyte, are made with the processor: in the zygote, too."""
+    folder = changed(build("qwen2_audio", tmp_path), "preprocessor_config.json", feature_size=200_000)
+    monkeypatch.setattr(actor, "ITEM_MEMORY", 128 << 20)
+    Path("/proc/self/clear_refs").write_text("5")  # from now on VmHWM counts anew
+    before = resident("VmRSS")
+    with pytest.raises(EngineError, match="cannot be built from") if look is found else nullcontext():
+        look(folder)
+    assert resident("VmHWM") - before < 256 << 20
