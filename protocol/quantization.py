@@ -100,7 +100,8 @@ def _fp8(stated: Json) -> str | None:
 
 def _awq(stated: Json) -> str | None:
     version, bits = str(stated.get("version", "gemm")).lower(), stated.get("bits", stated.get("w_bit", 4))
-    if not isinstance(stated.get("group_size", stated.get("q_group_size", 128)), int):
+    group = stated.get("group_size", stated.get("q_group_size", 128))
+    if not isinstance(group, int) or (group < 1 and group != -1):
         raise ValueError("group_size")
     return None if version in AWQ_VERSIONS and bits == 4 else f", {bits} bits, version {version}"
 

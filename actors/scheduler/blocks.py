@@ -71,6 +71,7 @@ class BlockPool:
 
     def publish(self, block: int, digest: bytes) -> None:
         """`block` is full and computed: others may share it. Of two blocks with equal content the first is kept."""
+        assert block
         if digest not in self._cached and self._hashes[block] is None:
             self._cached[digest] = block
             self._hashes[block] = digest

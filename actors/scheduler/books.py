@@ -133,11 +133,10 @@ class Books:
         return more
 
     def publish(self, holding: Holding, hashes: Sequence[bytes], first: int, last: int) -> None:
-        """Blocks [first, last) of the sequence are full and computed: others may share them."""
+        """Blocks [first, last) of the sequence are full and computed, and none has been given back: others may share them."""
         for pool, blocks in zip(self.pools, holding.blocks, strict=True):
             for index in range(first, last):
-                if blocks[index]:
-                    pool.publish(blocks[index], hashes[index])
+                pool.publish(blocks[index], hashes[index])
 
     def let_go(self, holding: Holding, end: int) -> None:
         """Everything up to `end` is computed: give back what no later token looks at."""

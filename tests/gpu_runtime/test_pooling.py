@@ -91,6 +91,8 @@ def test_the_beginning_of_a_vector_gets_its_length_again(model: Any) -> None:
 def test_nothing_is_normalized_that_the_files_do_not_say(model: Any) -> None:
     runner = runner_of(model.folder, Pooler(normalize=False))
     assert_same(vectors(runner, TEXTS, 512), [states(model, text)[-1:] for text in TEXTS])
+    means = runner_of(model.folder, Pooler(take="mean", normalize=False))
+    assert_same(vectors(means, TEXTS, 5), [states(model, text).mean(0, keepdim=True) for text in TEXTS])
 
 
 def test_a_sequence_that_begins_again_forgets_its_sum(model: Any) -> None:

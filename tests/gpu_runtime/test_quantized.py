@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from thespis.gpu_runtime.facts import model_facts
 from thespis.gpu_runtime.hf import build_on_meta
 from thespis.gpu_runtime.weights.checkpoint import Checkpoint
+from thespis.gpu_runtime.weights.packed.awq import Awq
 from thespis.gpu_runtime.weights.packed.compressed import CompressedTensors
 from thespis.protocol.errors import EngineError
 
@@ -162,6 +163,17 @@ def test_awq_is_unpacked_as_compressed_tensors_converts_it(packed: Any) -> None:
     checkpoint = Checkpoint(str(packed("awq").folder), build_on_meta(packed("awq").folder))
     read = checkpoint.read("model.language_model.layers.0.mlp.up_proj.weight", wanted.shape, torch.float16, torch.device("cpu"))
     assert torch.equal(read, wanted)
+
+
+def test_awq_without_zeros_counts_from_the_middle() -> None:
+    """As with a zero of eight for every group."""
+    eights = torch.full((2, 1), -0x77777778, dtype=torch.int32)  # 0x88888888
+    words = torch.arange(8, dtype=torch.int32)[:, None] * 0x01234567
+    parts = {"qweight": words, "scales": torch.rand(2, 8)}
+    form = Awq(4)
+    made = form.unpack("w", parts, torch.float32)
+    assert list(made.shape) == form.shape("w", {name: list(part.shape) for name, part in parts.items()}) == [8, 8]
+    assert torch.equal(made, form.unpack("w", {**parts, "qzeros": eights}, torch.float32))
 
 
 def test_a_group_whose_pattern_is_none_is_told() -> None:

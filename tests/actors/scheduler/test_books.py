@@ -1,8 +1,14 @@
 """Blocks behind a window go back while a sequence lives, and are found again; states are found where a snapshot was taken."""
 
+import sys
 from itertools import count
 
+import pytest
+
+from thespis.actors.scheduler.blocks import BlockPool
 from thespis.actors.scheduler.books import Books, Hit, Holding
+from thespis.protocol.edges.gpu_runner_to_scheduler import SequenceFault, StepResult
+from thespis.protocol.edges.scheduler_to_gpu_runner import StepPlan
 from thespis.protocol.room import Room
 
 from .bench import Bench, NoModel, config, prepared
@@ -78,6 +84,113 @@ def test_a_hit_of_the_only_free_slot_becomes_the_sequence_s_own() -> None:
     assert holding is not None
     assert holding.state == hit.state == slot
     assert not whole(books, [b"a"]).tokens
+
+
+def test_a_snapshot_that_is_used_is_given_up_last() -> None:
+    books = Books(Room((), 4), (), 4)
+    for digest in (b"a", b"b"):
+        books.shelve(books.snapshot(digest), digest)
+    assert books.open(Hit(), 9, 9) is not None
+    assert books.open(whole(books, [b"a"]), 9, 9) is not None
+    assert whole(books, [b"a"]).tokens == 4
+    assert not whole(books, [b"b"]).tokens
+
+
+def test_of_what_is_free_the_end_of_a_prompt_goes_first() -> None:
+    books = Books(Room((5,)), (None,), 1)
+    hashes = chain(4)
+    holding = books.open(Hit(), 4, 4)
+    assert holding is not None
+    books.publish(holding, hashes, 0, 4)
+    books.close(holding)
+    assert books.open(Hit(), 2, 2) is not None
+    assert whole(books, hashes).tokens == 2
+
+
+def test_a_block_is_found_by_the_first_content_that_it_was_published_with() -> None:
+    pool = BlockPool(3)
+    (block,) = pool.take(1)
+    pool.publish(block, b"a")
+    pool.publish(block, b"b")
+    assert (pool.find(b"a"), pool.find(b"b"), pool.cached) == (block, 0, 1)
+
+
+@pytest.mark.parametrize(("blocks", "longest"), [(4, 16), (5, sys.maxsize)])
+def test_a_window_and_a_step_lie_in_one_more_block_than_they_fill(blocks: int, longest: int) -> None:
+    """Sixteen tokens, wherever they begin."""
+    assert Books(Room((1 + blocks,)), (9,), 4).longest(8) == longest
+
+
+def test_nobody_joins_while_one_that_runs_lacks_blocks() -> None:
+    """`long` waits for those of `gone`, which a step in flight still writes; one that is left would do for `short`."""
+    settings = config(windows=(16,), block_size=1, num_blocks=24, max_batched_tokens=8, prefix_caching=False)
+    bench = Bench(settings, model=NoModel)
+    bench.submit(prepared("gone", [5] * 8), prepared("long", [6] * 17, max_tokens=1))
+    assert [bench.plan(), bench.plan()][1] is not None
+    bench.policy.end(["gone"])
+    bench.submit(prepared("short", [7], max_tokens=1))
+    bench.answer()
+    assert bench.policy.batch.leaving
+    assert bench.plan() is None
+    bench.answer()
+    following = bench.plan()
+    assert following is not None
+    assert next(work.count for work in following.work) == 8
+    bench.run()
+    assert list(bench.closed) == ["long", "short"]
+
+
+def with_states() -> tuple[Bench, StepPlan]:
+    """A step in flight that has a snapshot taken, and fills two blocks."""
+    bench = Bench(config(states=5), model=NoModel)
+    bench.submit(prepared("r", [5] * 9))
+    plan = bench.plan()
+    assert plan is not None
+    assert plan.work[0].snapshot
+    return bench, plan
+
+
+def kept(bench: Bench) -> list[int]:
+    """Snapshots and blocks that a later prompt may find."""
+    books = bench.policy.batch.books
+    assert books is not None
+    assert books.states is not None
+    return [books.states.cached, *(pool.cached for pool in books.pools)]
+
+
+def test_what_a_step_computes_is_kept() -> None:
+    bench, _ = with_states()
+    bench.answer()
+    assert kept(bench) == [1, 2]
+
+
+def test_the_state_of_a_faulty_sequence_is_not() -> None:
+    bench, plan = with_states()
+    bench.policy.apply(StepResult(plan.step, (), (), (SequenceFault(plan.work[0].seq, "not finite"),)), 1.0)
+    assert kept(bench) == [0, 0]
+
+
+def test_nothing_of_steps_in_flight_is_kept_after_a_reset_not_even_of_who_leaves() -> None:
+    for leaves in (False, True):
+        bench, _ = with_states()
+        if leaves:
+            bench.policy.batch.preempt(bench.policy.batch.running[0])
+        bench.policy.batch.forget_prefixes()
+        bench.answer()
+        assert kept(bench) == [0, 0]
+
+
+def test_nobody_is_preempted_while_blocks_are_on_their_way() -> None:
+    bench = Bench(config(), model=NoModel)
+    bench.submit(*(prepared(name, [5] * 4) for name in ("old", "young", "gone")))
+    assert bench.plan() is not None
+    batch = bench.policy.batch
+    old, young, _ = batch.running
+    bench.policy.end(["gone"])
+    assert batch.victim(old) is None
+    bench.answer()
+    assert batch.victim(old) is young
+    assert batch.victim(young) is None
 
 
 def test_a_gemma_like_model_at_8k_holds_what_its_windows_need() -> None:

@@ -30,12 +30,17 @@ def test_every_plane_counts_from_the_block_in_which_it_differs(count: int, plane
     assert hashes(None) != same
 
 
-def test_no_tenant_is_named_like_another_with_a_length() -> None:
-    def of(tenant: str, rope_bound: int | None) -> list[bytes]:
-        chain = HashChain(msgspec.structs.replace(prepared("r", TOKENS), tenant=tenant), (), 4, rope_bound)
-        chain.extend(TOKENS, [], len(TOKENS))
-        return chain.hashes
+def of(tenant: str, rope_bound: int | None) -> list[bytes]:
+    chain = HashChain(msgspec.structs.replace(prepared("r", TOKENS), tenant=tenant), (), 4, rope_bound)
+    chain.extend(TOKENS, [], len(TOKENS))
+    return chain.hashes
 
+
+def test_only_beyond_the_bound_are_keys_turned_by_the_length() -> None:
+    assert of("a", None) == of("a", len(TOKENS)) != of("a", len(TOKENS) - 1)
+
+
+def test_no_tenant_is_named_like_another_with_a_length() -> None:
     assert of("12 a", None) != of("a", 8) != of("a", None)
 
 
