@@ -25,6 +25,8 @@ LEAST = 4
 """The part of a step that decoding leaves to prompts and newcomers is one in so many."""
 LEAST_CHUNK = 8
 """Of the tokens of a step, one in so many is the least chunk: each chunk has to gather all that was cached before it."""
+LEAST_BESIDE = 32
+"""The same of a step that streams wait for, and that would be too long for them."""
 
 
 class Costs:
@@ -39,12 +41,12 @@ class Costs:
         tokens = count * (1 + (start + count / 2) / self._even)
         return tokens * (SCORED if scored else 1) / self._tokens
 
-    def affordable(self, start: int, share: float, scored: bool = False) -> int:
-        """How many positions from `start` on `share` pays for; the least chunk where it is less."""
+    def affordable(self, start: int, share: float, scored: bool = False, least: int = LEAST_CHUNK) -> int:
+        """How many positions from `start` on `share` pays for; where it is less, the least chunk: one in `least` of a step."""
         room = max(0.0, share) * self._tokens / (SCORED if scored else 1)
         slope = 1 + start / self._even
         count = self._even * (math.sqrt(slope * slope + 2 * room / self._even) - slope)
-        return max(math.ceil(count - 1e-6), self._tokens // LEAST_CHUNK, 1)
+        return max(math.ceil(count - 1e-6), self._tokens // least, 1)
 
 
 def joining(prepared: Prepared, known: int) -> float:

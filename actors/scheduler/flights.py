@@ -22,6 +22,10 @@ class StepInFlight:
 
     step: int
     parts: list[Part]
+    prompts: float = 0.0
+    """The cost of what it computes of prompts."""
+    decodes: bool = False
+    """It has more than prompts."""
     orphaned: bool = False
     """The encoder-cache died meanwhile: a fault may be for want of its blobs."""
 
@@ -52,10 +56,10 @@ class Flights:
         self.steps.clear()
         return touched
 
-    def apply(self, result: StepResult, now: float) -> None:
-        """Take the oldest step's result."""
+    def apply(self, result: StepResult, now: float) -> StepInFlight | None:
+        """Take the oldest step's result; None where it is of a runner that is gone."""
         if not self.steps or self.steps[0].step != result.step:
-            return  # of a runner that is gone
+            return None
         flight = self.steps.popleft()
         sampled = {entry.seq: entry for entry in result.sampled}
         pooled = {entry.seq: entry for entry in result.pooled}
@@ -87,6 +91,7 @@ class Flights:
         for part in flight.parts:
             if part.seq.ended:
                 self._register.close_if_over(part.seq.request)
+        return flight
 
     def _advance(self, part: Part, scores: PromptLogprobs | None) -> None:
         """The positions up to its end have been computed."""

@@ -6,9 +6,10 @@ from ...protocol.edges.scheduler_to_gpu_runner import Embed, NewSequence, StepPl
 from ...protocol.roles import SchedulerConfig
 from .batch import Batch
 from .books import Hit
-from .costs import LEAST, Costs, joining
+from .costs import LEAST, LEAST_BESIDE, LEAST_CHUNK, Costs, joining
 from .media import Embeddings
 from .outbox import Tally
+from .pace import Pace
 from .sequence import ScheduledRequest, Sequence
 
 LARGE_STEP = 8
@@ -38,6 +39,11 @@ class Draft:
         """What is left of the step's time, see `costs`."""
         self.chunks = 0
         """Prompts that it computes parts of."""
+        self.prompts = 0.0
+        """Their cost."""
+        self.decodes = False
+        """Streams wait for it."""
+        self.least = LEAST_CHUNK
         self.starved = False
         """A running sequence lacks a block: no new one is admitted."""
         self.parts: list[Part] = []
@@ -81,6 +87,7 @@ class Planner:
     def __init__(self, config: SchedulerConfig, batch: Batch, media: Embeddings, tally: Tally) -> None:
         self._budget = config.max_batched_tokens
         self._costs = Costs(config)
+        self.pace = Pace()
         self._max_seqs = config.max_num_seqs
         self._batch = batch
         self._media = media
@@ -90,7 +97,7 @@ class Planner:
         self._reserved = 0
         """Budget that decoding leaves free, because a span that must stay whole did not fit into the step before."""
 
-    def schedule(self, now: float, idle: bool) -> tuple[StepPlan, list[Part]] | None:
+    def schedule(self, now: float, idle: bool) -> tuple[StepPlan, Draft] | None:
         """One step: a token for everyone who decodes, then prompts in chunks, then newcomers, while the budget lasts.
 
         `idle`: no step is in flight. None where nothing can be computed.
@@ -98,6 +105,9 @@ class Planner:
         draft = Draft(self._budget)
         self._decode(draft)
         draft.share = max(draft.share, 1 / LEAST)
+        draft.decodes = bool(draft.parts)
+        if draft.decodes and self.pace.beside_streams < draft.share:
+            draft.share, draft.least = self.pace.beside_streams, LEAST_BESIDE
         self._prefill(draft)
         if not draft.starved:
             self._admit(draft, now)
@@ -106,7 +116,7 @@ class Planner:
                 self._give_way(draft.starved)
             if not idle or not self._batch.drops:
                 return None  # else the runner, with nothing to compute, is told what it may forget
-        return self._finish(draft), draft.parts
+        return self._finish(draft), draft
 
     def ask_ahead(self, now: float) -> None:
         """Ask for the embeddings of the sequences that will run soon, in that order."""
@@ -138,7 +148,8 @@ class Planner:
             blocks = self._blocks(seq, seq.planned + 1, draft)
             if blocks is None:
                 continue
-            draft.add(seq, 1, True, self._costs.span(seq.planned, 1) + seq.request.constraining, blocks)
+            cost = self._costs.span(seq.planned, 1) + seq.request.constraining * self.pace.of_set_up
+            draft.add(seq, 1, True, cost, blocks)
             seq.turn = self._tally.steps
             room -= 1
 
@@ -176,7 +187,8 @@ class Planner:
                 continue
             if not self._goes_on(seq, start, draft):
                 continue
-            if (cost := joining(seq.request.prepared, seq.known)) > draft.share and draft.chunks:
+            cost = joining(seq.request.prepared, seq.known) * self.pace.of_set_up
+            if cost > draft.share and draft.chunks:
                 return  # in a step that has no other prompt, whatever it costs
             if not batch.admit(seq, hit):
                 return  # a smaller one does not overtake it
@@ -200,7 +212,8 @@ class Planner:
     def _chunk(self, seq: Sequence, draft: Draft) -> None:
         """As much of a prompt as the budget and its items allow. What must stay whole is only bounded in tokens."""
         start = seq.planned
-        limit = min(seq.target, start + min(draft.budget, self._costs.affordable(start, draft.share, seq.wants_scores)))
+        count = self._costs.affordable(start, draft.share, seq.wants_scores, draft.least)
+        limit = min(seq.target, start + min(draft.budget, count))
         end = seq.reach(start, next((place for place in seq.landmarks if start < place < limit), limit))
         if end == start and seq.whole_at(start) <= draft.budget:
             end += seq.whole_at(start)
@@ -220,6 +233,7 @@ class Planner:
         cost = self._costs.span(start, end - start, seq.wants_scores)
         draft.add(seq, end - start, end == seq.target, cost, blocks, self._batch.snapshot(seq, end))
         draft.chunks += 1
+        draft.prompts += cost
 
     def _blocks(self, seq: Sequence, end: int, draft: Draft) -> tuple[tuple[int, ...], ...] | None:
         """Those that the positions up to `end` need, () where they are there; None where they are not to be had now."""

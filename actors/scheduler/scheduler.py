@@ -136,13 +136,15 @@ class Scheduler:
         planned = self.planner.schedule(now, idle=not self.flights)
         if planned is None:
             return None
-        plan, parts = planned
-        self.flights.steps.append(StepInFlight(plan.step, parts))
+        plan, draft = planned
+        self.flights.steps.append(StepInFlight(plan.step, draft.parts, draft.prompts, draft.decodes))
         return plan
 
     def apply(self, result: StepResult, now: float) -> None:
         """Take the oldest step's result: tokens to the outputs, full blocks to the prefix cache, ends found."""
-        self.flights.apply(result, now)
+        flight = self.flights.apply(result, now)
+        if flight is not None:
+            self.planner.pace.learn(result.seconds, flight.prompts, flight.decodes)
 
     def runner_lost(self, epoch: int = 0, now: float = 0.0, outside: bool = True) -> None:
         """Nothing of what was computed is left; what was answered stays. `outside`: it was killed, no request is to blame."""

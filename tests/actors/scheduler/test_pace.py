@@ -1,0 +1,111 @@
+"""Streams wait for a prompt's chunk as long as for two steps of their own, whatever a token of it takes on this machine."""
+
+from typing import Any
+
+import pytest
+
+from thespis.actors.scheduler.costs import STEP_SECONDS
+from thespis.actors.scheduler.pace import Pace
+from thespis.protocol.edges.gpu_runner_to_scheduler import StepResult
+from thespis.protocol.edges.scheduler_to_gpu_runner import StepPlan
+from thespis.protocol.roles import SchedulerConfig
+
+from .bench import Bench, NoModel, config, prepared
+
+BASE, TOKEN = 0.080, 0.004
+"""Seconds of a step, and of each of its tokens: a 0.5 B model on two cores; 512 tokens of a prompt would take two."""
+
+
+class Slow(NoModel):
+    base, token = BASE, TOKEN
+
+    def run(self, plan: StepPlan, unreadable: bool = False) -> StepResult:
+        result = super().run(plan, unreadable)
+        return StepResult(result.step, result.sampled, seconds=self.seconds(plan))
+
+    def seconds(self, plan: StepPlan) -> float:
+        return self.base + self.token * sum(work.count for work in plan.work)
+
+
+class Quick(Slow):
+    base, token = 0.0006, 0.00002
+
+
+def bench(model: type[Slow]) -> Bench:
+    settings: SchedulerConfig = config(
+        num_blocks=9000, max_model_len=4000, max_num_seqs=16, prefix_caching=False, max_batched_tokens=512
+    )
+    return Bench(settings, model=model)
+
+
+def asked(id: str, length: int, **options: Any) -> Any:
+    return prepared(id, [2 + i % 7 for i in range(length)], ignore_eos=True, **options)
+
+
+def streams_and_then_prompts(model: type[Slow], streams: int = 4) -> tuple[Slow, list[StepPlan]]:
+    """Plans with chunks, from when every stream is running."""
+    made = bench(model)
+    made.submit(*(asked(f"s{n}", 20, max_tokens=400) for n in range(streams)))
+    for _ in range(20):
+        made.plan()
+        made.answer()
+    first = len(made.log)
+    made.submit(*(asked(f"p{n}", 1500, max_tokens=1, arrival=9.0) for n in range(2)))
+    made.run()
+    assert len(made.closed) == streams + 2
+    assert isinstance(made.model, Slow)
+    return made.model, [plan for plan in made.log[first:] if any(work.count > 1 for work in plan.work)]
+
+
+def test_a_step_with_a_chunk_takes_as_long_as_three_plain_ones() -> None:
+    model, plans = streams_and_then_prompts(Slow)
+    plain = BASE + 4 * TOKEN
+    taken = [model.seconds(plan) for plan in plans]
+    assert max(taken[2:]) <= 3.2 * plain, "two are planned before the first has been measured"
+    assert sorted(taken)[len(taken) // 2] >= 1.8 * plain, "and no less is done than that allows"
+
+
+def test_a_small_model_takes_whole_chunks_as_ever() -> None:
+    model, plans = streams_and_then_prompts(Quick)
+    assert max(sum(work.count for work in plan.work) for plan in plans) == 512
+    assert all(model.seconds(plan) < STEP_SECONDS for plan in plans)
+
+
+def test_a_prompt_alone_has_whole_steps() -> None:
+    made = bench(Slow)
+    made.submit(asked("p", 1500, max_tokens=2))
+    made.run()
+    counts = [work.count for plan in made.log for work in plan.work]
+    assert counts[0] > 450, "all but what it takes to make it known"
+
+
+def test_what_is_not_known_bounds_nothing() -> None:
+    pace = Pace()
+    assert pace.beside_streams == pace.of_set_up == 1.0
+    pace.learn(2.0, 1.0, False)
+    assert pace.beside_streams == 1.0
+    assert pace.of_set_up == pytest.approx(STEP_SECONDS / 2)
+    pace.learn(0.5, 0.2, True)
+    assert pace.beside_streams == pytest.approx(2 * 0.1 / 2.0), "a plain step is what the prompts of this one leave"
+
+
+def test_one_step_that_the_machine_held_up_counts_little() -> None:
+    pace = Pace()
+    pace.learn(2.0, 1.0, False)
+    for _ in range(5):
+        pace.learn(0.1, 0.0, True)
+    before = pace.beside_streams
+    pace.learn(60.0, 1.0, False)
+    pace.learn(60.0, 0.0, True)
+    assert before / 2 < pace.beside_streams < before * 2
+    for _ in range(20):
+        pace.learn(0.1, 0.0, True)
+        pace.learn(2.0, 1.0, False)
+    assert pace.beside_streams == pytest.approx(before, rel=0.1)
+
+
+def test_an_empty_step_teaches_nothing() -> None:
+    pace = Pace()
+    pace.learn(0.0001, 0.0, False)
+    pace.learn(2.0, 1.0, False)
+    assert pace.beside_streams == 1.0
