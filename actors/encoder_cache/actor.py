@@ -29,7 +29,7 @@ from ..actor import Actor, run
 from ..cores import Cores
 from ..launch import Launch
 from ..tombstones import Tombstones
-from .batching import Job, choose
+from .batching import Job, Pace, choose
 from .compute import Encoder, Tensors, Views, as_bytes, copy, encode
 from .entries import Effect, Free
 from .store import Store
@@ -70,6 +70,7 @@ class EncoderCache(Actor):
         self.config = msgspec.json.decode(config, type=EncoderCacheConfig)
         self.cores = Cores(self.launch.directory, ENCODER_CACHE, self.config.threads)
         self.encoder = self.load(self.config)
+        self._pace = Pace(self.config.max_batch_rows)
         self._dtype: torch.dtype = getattr(torch, self.config.dtype)
         width = self.config.model.embed_width
         self.store = Store(self.config.store_bytes, width * self._dtype.itemsize, FEATURES_BYTES)
@@ -163,8 +164,9 @@ class EncoderCache(Actor):
     async def _encode_forever(self) -> None:
         while True:
             await self._work.wait()
-            batch = choose(self.store.queue(), self.config.max_batch_rows)
-            if batch:
+            queue = self.store.queue()
+            if queue:
+                batch = choose(queue, self._pace.rows(queue[0].features.modality))
                 await self._encode(batch)
             else:
                 self.cores.rest()
@@ -178,6 +180,7 @@ class EncoderCache(Actor):
         jobs = [job for job, _ in items]
         shapes = [(job.rows, self.config.model.embed_width) for job in jobs]
         kind = jobs[0].features
+        began = time.monotonic()
         results = await anyio.to_thread.run_sync(
             encode,
             self.encoder,
@@ -190,9 +193,11 @@ class EncoderCache(Actor):
         )
         rows = sum(job.rows for job in jobs)
         made = "taken" if kind.ready else "encoded"
-        timing = Timing("encode", start, time.monotonic(), f"{kind.modality}, {rows} rows {made} in a batch of {len(jobs)}")
+        ended = time.monotonic()
+        timing = Timing("encode", start, ended, f"{kind.modality}, {rows} rows {made} in a batch of {len(jobs)}")
         if not kind.ready:
             self._encoded_batches += 1
+            self._pace.learn(kind.modality, rows, ended - began)
         for job, result in zip(jobs, results, strict=True):
             self._keep(job, result, timing)
 

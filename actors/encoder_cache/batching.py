@@ -1,9 +1,14 @@
-"""Which items go through the encoder together. Pure."""
+"""Which items go through the encoder together, and how much of that is worth waiting for. Pure."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from ...protocol.edges.preprocessor_to_encoder_cache import Features
+
+BATCH_SECONDS = 0.25
+"""Nobody waits longer for the company that an item has been encoded in."""
+NEWEST = 0.25
+"""The part that the newest batch has in what is known of rows."""
 
 
 class Job(NamedTuple):
@@ -30,6 +35,25 @@ def choose(queue: Sequence[Job], max_rows: int) -> list[Job]:
         batch.append(job)
         rows += job.rows
     return batch
+
+
+class Pace:
+    """How long a row takes in the encoder, learnt from batches: a large model on a CPU encodes its items nearly one by one."""
+
+    def __init__(self, max_rows: int) -> None:
+        self._max_rows = max_rows
+        self._seconds: dict[str, float] = {}
+        """Of one row, by modality."""
+
+    def learn(self, modality: str, rows: int, seconds: float) -> None:
+        new = seconds / max(1, rows)
+        known = self._seconds.get(modality, new)
+        self._seconds[modality] = known + NEWEST * (new - known)
+
+    def rows(self, modality: str) -> int:
+        """Of a batch, at the most."""
+        seconds = self._seconds.get(modality)
+        return self._max_rows if not seconds else max(1, min(self._max_rows, int(BATCH_SECONDS / seconds)))
 
 
 def _kind(job: Job) -> tuple[str, bool]:

@@ -71,6 +71,14 @@ def test_batched_equals_alone_equals_transformers(
         torch.testing.assert_close(rows, encoder.encode(modality, [item], [len(whole)])[0], atol=1e-4, rtol=1e-4)
 
 
+def test_every_layer_of_a_tower_asks_before_it_computes(checkpoints: Checkpoints) -> None:
+    asked: list[int] = []
+    folder = checkpoints("qwen_vl")
+    encoder = load_encoder(facts_of(folder), "float32", DEVICE, 1, before_layer=lambda: asked.append(1))
+    encoder.encode("image", [patches("image", 1, 4, 4)], [4])
+    assert len(asked) == reference_for(folder).model.config.vision_config.depth
+
+
 def loaded(encoder: Encoder) -> set[str]:
     """Children of the body that have weights."""
     body = encoder._towers.owner

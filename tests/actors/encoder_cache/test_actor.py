@@ -9,6 +9,7 @@ import msgspec
 import pytest
 import torch
 
+from thespis.actors.encoder_cache import batching
 from thespis.actors.encoder_cache.actor import EncoderCache
 from thespis.actors.encoder_cache.compute import Encoder, Tensors
 from thespis.actors.launch import Launch
@@ -107,7 +108,8 @@ async def test_an_item_is_encoded_once_and_read_by_two(tmp_path: Path) -> None:
         assert (counters["encoded_items"], counters["encoder_hits"]) == (1, 1)
 
 
-async def test_what_waits_is_encoded_together_within_the_bound(tmp_path: Path) -> None:
+async def test_what_waits_is_encoded_together_within_the_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "BATCH_SECONDS", 1000.0)  # the first waits for the test
     async with stage(tmp_path) as here:
         here.cache.fake.gate.clear()
         here.features("first", 0.0)

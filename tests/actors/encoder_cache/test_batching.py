@@ -3,7 +3,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from thespis.actors.encoder_cache.batching import Job, choose
+from thespis.actors.encoder_cache.batching import BATCH_SECONDS, Job, Pace, choose
 from thespis.protocol.edges.preprocessor_to_encoder_cache import Features
 
 
@@ -27,6 +27,21 @@ def test_a_batch_is_the_oldest_of_one_kind_within_the_bound(queue: list[Job], bo
     assert len(batch) == 1 or sum(job.rows for job in batch) <= bound
     if len(batch) < len(same):
         assert sum(job.rows for job in same[: len(batch) + 1]) > bound
+
+
+def test_a_batch_has_the_rows_that_it_has_time_for_by_what_earlier_ones_took() -> None:
+    pace = Pace(512)
+    assert pace.rows("image") == 512, "nothing is known"
+    pace.learn("image", 144, 0.4)
+    assert pace.rows("image") == int(BATCH_SECONDS / 0.4 * 144)
+    assert pace.rows("video") == 512
+    pace.learn("video", 10_000, 0.001)
+    assert pace.rows("video") == 512, "more gains nothing"
+    for _ in range(40):
+        pace.learn("image", 144, 0.012)
+    assert pace.rows("image") == 512, "it was slow for once"
+    pace.learn("audio", 1, 60.0)
+    assert pace.rows("audio") == 1, "one item goes, whatever it takes"
 
 
 def _kind(job: Job) -> tuple[str, bool]:
