@@ -1,31 +1,39 @@
 """The language model of a checkpoint: embedding, decoder over the paged cache, head. Only its weights are read here."""
 
-from typing import Any
+from collections.abc import Callable
 
 import torch
+from torch import nn
 
 from ..protocol.facts import ModelFacts
 from .adapter.attention import Unsupported
 from .adapter.decoder import TransformersDecoder
 from .adapter.embedding import scale_of
+from .adapter.file_embedding import FileEmbedding
 from .adapter.head import Head
-from .adapter.parts import ModelParts, take_apart
+from .adapter.parts import ModelParts, path_of, take_apart
 from .adapter.self_check import ask, check, refusal
 from .adapter.step import Decoder
 from .fused import can_fuse, fuse
 from .hf import build_on_meta
+from .layers.linear import worth_packing
 from .weights.checkpoint import Checkpoint
 from .weights.filling import fill
+
+Embed = Callable[[torch.Tensor], torch.Tensor]
+"""Token ids [tokens] to [tokens, hidden]."""
 
 
 class LanguageModel:
     """Embedding, decoder and head on one device. One that makes vectors has no head."""
 
-    def __init__(self, embedding: Any, decoder: Decoder, head: Head | None, model: ModelFacts, scale: float = 1.0) -> None:
-        """`scale`: by which the model multiplies what `embedding` gives it."""
+    def __init__(
+        self, embedding: Embed, rows: int, decoder: Decoder, head: Head | None, model: ModelFacts, scale: float = 1.0
+    ) -> None:
+        """`rows`: of the table. `scale`: by which the model multiplies what `embedding` gives it."""
         self._embedding = embedding
         self._scale = scale
-        self._last = next(embedding.parameters()).shape[0] - 1
+        self._last = rows - 1
         self._clamped = any(facts.embed_token_id > self._last for facts in model.placeholders.values())
         """Placeholders beyond the table are looked up as its last row, and then overwritten."""
         self.decoder = decoder
@@ -33,7 +41,7 @@ class LanguageModel:
 
     def embed(self, tokens: torch.Tensor) -> torch.Tensor:
         """Token ids [tokens] to [tokens, hidden]."""
-        embeds: torch.Tensor = self._embedding(tokens.clamp(max=self._last) if self._clamped else tokens)
+        embeds = self._embedding(tokens.clamp(max=self._last) if self._clamped else tokens)
         return embeds if self._scale == 1.0 else embeds * self._scale
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
@@ -61,12 +69,23 @@ def load_language_model(model: ModelFacts, dtype: torch.dtype, device: torch.dev
             decoder = TransformersDecoder(parts.decoder, model)
         except Unsupported as error:
             raise refusal(model, f"{error}, which is not built") from error
-    served = LanguageModel(parts.embedding, decoder, None if vectors else Head(parts, _is_tied(parts)), model, scale)
+    rows = len(next(parts.embedding.parameters()))
+    embedding, head = _ends(parts, checkpoint, model, dtype)
+    served = LanguageModel(embedding, rows, decoder, head, model, scale)
     check(served, expected, model, dtype, device)
     return served
 
 
-def _is_tied(parts: ModelParts) -> bool:
-    """The head is the embedding table: it is in memory once."""
-    head: Any = parts.head
-    return head.weight is parts.embedding.weight
+def _ends(parts: ModelParts, checkpoint: Checkpoint, model: ModelFacts, dtype: torch.dtype) -> tuple[Embed, Head | None]:
+    """The embedding and the head. Where they are one table it is in memory once: for the head, packed, where the embedding's
+    rows can be read from their file; else as it is, for both."""
+    embedding, head = parts.embedding, parts.head
+    if model.output == "vector":
+        return embedding, None
+    if type(head) is not nn.Linear or head.weight is not embedding.weight:
+        return embedding, Head(parts, pack=True)
+    rows = None
+    if isinstance(embedding, nn.Embedding) and worth_packing(head.weight) and not model.per_layer_width:
+        rows = checkpoint.rows(f"{path_of(parts.whole, embedding)}.weight")
+    made = Head(parts, pack=rows is not None)
+    return (embedding if rows is None else FileEmbedding(embedding, rows, dtype)), made

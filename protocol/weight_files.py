@@ -61,6 +61,16 @@ def stored_dtype(folder: Path) -> str:
     return _DTYPES[max(sizes, key=lambda dtype: sizes[dtype])]
 
 
+def place_of(path: Path, name: str) -> tuple[str | None, int]:
+    """The floating type of one tensor of a safetensors file, None where it is another, and the byte at which it begins.
+
+    Raises EngineError for a file that cannot be read.
+    """
+    header = _header(path)
+    entry = _entries(path, header)[name]
+    return _DTYPES.get(entry.dtype), 8 + len(header) + entry.data_offsets[0]
+
+
 def fingerprint(folder: Path) -> str:
     """sha256 over the small files whole, and of each weight file its size, header and `SAMPLED_PAGES` evenly spaced pages.
 

@@ -29,11 +29,13 @@ ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
+    "GOMP_SPINCOUNT": "20000",
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(256 << 20),
     "TOKENIZERS_PARALLELISM": "false",
 }
-"""Set before the zygote is exec'ed: a single-threaded import, and result buffers that are kept instead of unmapped."""
+"""Set before the zygote is exec'ed: a single-threaded import, result buffers that are kept instead of unmapped, and threads
+that spin for a tenth of a millisecond and not for several while they wait for one whose core another process has taken."""
 
 
 def main(director: int, model: str, preload: list[str]) -> None:

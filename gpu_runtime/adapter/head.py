@@ -12,7 +12,8 @@ from .parts import ModelParts
 class Head:
     """Takes the whole model over: its body is replaced, and gone from memory where nobody else keeps it."""
 
-    def __init__(self, parts: ModelParts, tied: bool) -> None:
+    def __init__(self, parts: ModelParts, pack: bool) -> None:
+        """`pack`: nobody else needs the projection's weight as it is."""
         self._whole: Any = parts.whole
         self._body = _GivenHidden(self._whole.get_submodule(parts.body))
         owner, _, name = parts.body.rpartition(".")
@@ -21,7 +22,7 @@ class Head:
         if type(projection) is nn.Linear:
             where = next(path for path, module in self._whole.named_modules() if module is parts.head)
             owner, _, name = where.rpartition(".")
-            projection = Linear(projection.weight, projection.bias, pack=not tied)
+            projection = Linear(projection.weight, projection.bias, pack=pack)
             setattr(self._whole.get_submodule(owner), name, projection)
         like = next(parts.embedding.parameters())
         self._plain: Any = projection if self._is_plain(projection, like) else None

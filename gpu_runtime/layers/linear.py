@@ -21,7 +21,7 @@ class Linear(nn.Module):
         super().__init__()
         self.out_features, self.in_features = weight.shape
         self._bias = None if bias is None else bias.detach()
-        self._is_packed = pack and _worth_packing(weight)
+        self._is_packed = pack and worth_packing(weight)
         self._weight = weight.detach()
         if self._is_packed:
             self._weight = _packed(self._weight)
@@ -43,7 +43,8 @@ class Linear(nn.Module):
     __call__ = forward
 
 
-def _worth_packing(weight: torch.Tensor) -> bool:
+def worth_packing(weight: torch.Tensor) -> bool:
+    """Whether a `Linear` of it is packed."""
     return weight.device.type == "cpu" and weight.numel() >= WORTH_PACKING and _can_pack(weight.dtype)
 
 

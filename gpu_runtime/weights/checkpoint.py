@@ -17,7 +17,9 @@ from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.core_model_loading import WeightConverter, WeightRenaming, dot_natural_key, rename_source_key
 
 from ...protocol.errors import EngineError
+from .files import StoredTensors
 from .published import current, experts_one_by_one
+from .rows import StoredRows
 from .sources import open_weights
 
 _UNUSED = (
@@ -103,6 +105,13 @@ class Checkpoint:
         if not tensor.is_floating_point():
             kind = tensor.dtype
         return tensor.to(device=device, dtype=kind, copy=True)  # never the mapping itself: the file may be replaced
+
+    def rows(self, name: str) -> StoredRows | None:
+        """The weight `name`, to be read row by row from its file; None where it is not stored there as it is."""
+        source = self._sources.get(self._source(name) or "")
+        if source is None or source.converter is not None or not isinstance(self._stored, StoredTensors):
+            return None
+        return self._stored.rows(source.tensors[0][0])
 
     def _check_shape(self, source: str, stored: Sequence[int], wanted: Sequence[int]) -> None:
         if list(stored) != list(wanted):

@@ -8,6 +8,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from ...protocol.errors import EngineError
+from ...protocol.weight_files import place_of
+from .rows import StoredRows
 
 INDEX = "model.safetensors.index.json"
 _PACKED = ("F8_E4M3", "F8_E5M2", "I8")
@@ -18,12 +20,13 @@ class StoredTensors:
     """Every tensor of the folder. Raises EngineError for a file that cannot be read."""
 
     def __init__(self, folder: str) -> None:
-        self.checkpoint = Path(folder).name
+        self._folder = Path(folder)
+        self.checkpoint = self._folder.name
         """For messages."""
         self._files: dict[str, Any] = {}
         self._where: dict[str, str] = {}
         """Name on disk -> file."""
-        for path in _shards(Path(folder)):
+        for path in _shards(self._folder):
             try:
                 self._files[path.name] = file = safe_open(str(path), "pt")
             except (SafetensorError, OSError) as error:
@@ -54,6 +57,17 @@ class StoredTensors:
         except SafetensorError as error:
             raise EngineError(f"The weight {name} of the checkpoint {self.checkpoint!r} cannot be read.") from error
         return tensor
+
+    def rows(self, name: str) -> StoredRows | None:
+        """A matrix of plain numbers, to be read row by row; None: it is none. Raises EngineError."""
+        path, shape = self._folder / self._where[name], self.shape(name)
+        dtype, offset = place_of(path, name)
+        if dtype is None or len(shape) != 2:
+            return None
+        try:
+            return StoredRows(path, offset, shape, getattr(torch, dtype))
+        except OSError as error:
+            raise EngineError(f"The weight {name} of the checkpoint {self.checkpoint!r} cannot be read.") from error
 
 
 def _shards(folder: Path) -> list[Path]:
