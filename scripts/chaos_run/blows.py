@@ -20,7 +20,7 @@ OOM_SECONDS = 5.0
 CGROUPS = Path("/sys/fs/cgroup")
 SPINNERS = 20
 """Processes at normal priority that want a core each."""
-SPIN = "while True: pass"
+SPIN = "import sys\nsys.stdin.read()\nwhile True: pass"
 
 
 def hit(pid: int, number: signal.Signals = signal.SIGKILL) -> None:
@@ -49,11 +49,19 @@ def limited(pid: int, kind: int, value: int) -> Iterator[None]:
 
 @asynccontextmanager
 async def spinning(count: int) -> AsyncIterator[None]:
-    """Others want the cores."""
-    spinners = [await asyncio.create_subprocess_exec(sys.executable, "-S", "-c", SPIN) for _ in range(count)]
+    """Others want the cores, all from one moment on: who spins before the last has started makes its start take seconds."""
+    waiting, go = os.pipe()
+    spinners: list[asyncio.subprocess.Process] = []
     try:
+        for _ in range(count):
+            spinners.append(await asyncio.create_subprocess_exec(sys.executable, "-S", "-c", SPIN, stdin=waiting))
+        os.close(go)
+        go = -1
         yield
     finally:
+        for end in (waiting, go):
+            if end >= 0:
+                os.close(end)
         for spinner in spinners:
             spinner.kill()
         for spinner in spinners:
