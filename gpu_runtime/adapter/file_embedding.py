@@ -1,6 +1,6 @@
 """An embedding whose table stays in its file: where the head is that table, memory has it once, in the head's own layout."""
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -12,7 +12,7 @@ class FileEmbedding:
     """Takes the module over: what it does to looked-up rows (a scale) is done by its own forward, over those of a step."""
 
     def __init__(self, module: nn.Embedding, rows: StoredRows, dtype: torch.dtype) -> None:
-        self._module: Any = module
+        self._module = cast(Any, module)
         self._module.padding_idx = None  # a row's number means nothing to the module any more
         self._module.weight = None
         self._rows = rows

@@ -52,18 +52,19 @@ def wrong_layer(forward: Callable[[], Any], context: int) -> int | None:
 @contextmanager
 def _spans_that_end() -> Iterator[None]:
     """A mask's function knows spans of the tokens that it was made for; it is asked of places beyond, where there are none."""
-    own = masking_utils.blockwise_overlay
+    patched: Any = masking_utils
+    own = patched.blockwise_overlay
 
     def overlay(spans: torch.Tensor) -> Sees:
         last = spans.shape[-1]
         sees = own(functional.pad(spans, (0, 1), value=-1))
         return lambda batch, head, query, key: sees(batch, head, query.clamp(max=last), key.clamp(max=last))
 
-    masking_utils.blockwise_overlay = overlay
+    patched.blockwise_overlay = overlay
     try:
         yield
     finally:
-        masking_utils.blockwise_overlay = own
+        patched.blockwise_overlay = own
 
 
 def _is_window(sees: Sees, window: int | None, context: int) -> bool:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from thespis.gpu_runtime.processing import load
-from thespis.protocol.request import TextPrompt
+from thespis.gpu_runtime.processing import ProcessedItem, load
+from thespis.protocol.request import Modality, TextPrompt
 
 from ..actors.preprocessor import parts
 from ..helpers.media import picture
@@ -20,7 +20,9 @@ MARKS = {"molmo2": "<|image|>", "paligemma": "<image>"}
 def test_prompts_are_framed_as_by_the_processor_and_their_stretches_are_whole(name: str, zoo: Zoo) -> None:
     made, reference, mark = parts.load(zoo(name)), reference_for(name, zoo(name)), MARKS[name]
     pictures = (picture(1, 90, 60), picture(2, 56, 80))
-    items = [("image", load(zoo(name)).item("image", one, {}, siblings=True)) for one in pictures]
+    items: list[tuple[Modality, ProcessedItem]] = [
+        ("image", load(zoo(name)).item("image", one, {}, siblings=True)) for one in pictures
+    ]
     text = f"{mark}And {mark}{WORDS}"
     prompt = parts.prepared(made, TextPrompt(text), *items)
     assert list(prompt.token_ids) == reference.inputs(text, Media(images=pictures))["input_ids"][0].tolist()
