@@ -17,6 +17,7 @@ from .adapter.step import Decoder
 from .fused import can_fuse, fuse
 from .hf import build_on_meta
 from .layers.linear import worth_packing
+from .native.library import Kernels
 from .weights.checkpoint import Checkpoint
 from .weights.filling import fill
 
@@ -50,8 +51,11 @@ class LanguageModel:
         return self._head(hidden)
 
 
-def load_language_model(model: ModelFacts, dtype: torch.dtype, device: torch.device, fused: bool = True) -> LanguageModel:
-    """Read the language model. `fused`: take the fused decoder where the architecture is known to it.
+def load_language_model(
+    model: ModelFacts, dtype: torch.dtype, device: torch.device, fused: bool = True, kernels: Kernels | None = None
+) -> LanguageModel:
+    """Read the language model. `fused`: take the fused decoder where the architecture is known to it. `kernels`: those that
+    its attention will run on.
 
     Raises EngineError where the checkpoint does not hold the weights, and for a model that would be another one here.
     """
@@ -72,7 +76,7 @@ def load_language_model(model: ModelFacts, dtype: torch.dtype, device: torch.dev
     rows = len(next(parts.embedding.parameters()))
     embedding, head = _ends(parts, checkpoint, model, dtype)
     served = LanguageModel(embedding, rows, decoder, head, model, scale)
-    check(served, expected, model, dtype, device)
+    check(served, expected, model, dtype, device, kernels)
     return served
 
 

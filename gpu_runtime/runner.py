@@ -23,6 +23,7 @@ from .kv_pool import KvPool
 from .language_model import load_language_model
 from .logprobs import AT_ONCE, token_logprobs
 from .memory import room_that_fits
+from .native.library import load_kernels
 from .overlay import Rows, find_spans, lay_over, place
 from .pooling import Pooling
 from .sampling import SamplerState, choose, chosen_logprobs
@@ -54,7 +55,8 @@ class Runner:
         """Ids that a prompt may hold although the vocabulary may not."""
         self._row_ids = torch.tensor(sorted(self._beyond), dtype=torch.int64, device=self._device)
         """Those that stand for items' rows."""
-        self._model = load_language_model(self._facts, self._dtype, self._device, fused)
+        kernels = load_kernels() if config.native_kernels and self._device.type == "cpu" else None
+        self._model = load_language_model(self._facts, self._dtype, self._device, fused, kernels)
         self.room = config.room or room_that_fits(config, self._dtype)
         blocks = self.room.blocks
         self._pool = KvPool(self._facts.tables, blocks, config.block_size, self._dtype, self._device)
@@ -63,7 +65,7 @@ class Runner:
             self._states = StatePool(self._facts.recurrent, self.room.states, self._dtype, self._device)
         self._at_once = self._pool.blocks_in(CPU_CACHE_BYTES if self._device.type == "cpu" else None)
         """By table: blocks that decode rows gather at once."""
-        self._attention = PagedAttention(self._pool, self._facts.span_layers, self._facts.spans_pass_windows)
+        self._attention = PagedAttention(self._pool, self._facts.span_layers, self._facts.spans_pass_windows, kernels)
         self._guides = Guides(self._facts)
         # One step ahead, a sequence may be computed one token past its end.
         self._table = SequenceTable(config.max_num_seqs, config.max_model_len + 2, config.block_size, blocks)
@@ -237,7 +239,7 @@ class Runner:
         return [
             lay_out(
                 batch.starts, batch.counts, blocks[number], batch.slots[number], size, device,
-                self._at_once[number], table.window, spans,
+                self._at_once[number], table.window, spans, self._attention.in_place[number],
             )
             for number, table in enumerate(self._pool.tables)
         ]  # fmt: skip

@@ -132,6 +132,8 @@ class RunnerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     dtype: str
     device: str
     threads: Threads
+    native_kernels: bool
+    """On a CPU: kernels built by its compiler, where it has one."""
     block_size: int
     room: Room | None
     """None: as much as fits in the GPU's memory."""

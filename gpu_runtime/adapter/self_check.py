@@ -19,6 +19,7 @@ from ...protocol.request import MODALITIES
 from ..attention.paged import How, PagedAttention
 from ..attention.step import Ints, lay_out
 from ..kv_pool import KvPool
+from ..native.library import Kernels
 from ..state_pool import RecurrentStep, StatePool
 from . import masks
 from .attention import Unsupported
@@ -112,11 +113,18 @@ def _spans(model: ModelFacts) -> Ints:
 
 
 @torch.inference_mode()
-def check(served: Model, expected: Expected, model: ModelFacts, dtype: torch.dtype, device: torch.device) -> None:
+def check(
+    served: Model,
+    expected: Expected,
+    model: ModelFacts,
+    dtype: torch.dtype,
+    device: torch.device,
+    kernels: Kernels | None = None,
+) -> None:
     """Raises EngineError that says in what, and in which layer, the model is another one here."""
     tables = model.tables
     pool = KvPool(tables, (1 + 2 * TOKENS // BLOCK_SIZE,) * len(tables), BLOCK_SIZE, dtype, device)
-    attention = _Watched(pool, model)
+    attention = _Watched(pool, model, kernels)
     states = StatePool(model.recurrent, 2, dtype, device)
     for store in (*states.conv.values(), *states.state.values()):
         store.fill_(1)  # another sequence's, as a slot is found
@@ -159,8 +167,18 @@ def _run(
         marked = spans[index] if model.span_layers else None
         attention.begin(
             [
-                lay_out(starts, sizes, tables[rows], slots, BLOCK_SIZE, tokens.device, window=table.window, spans=marked)
-                for table in model.tables
+                lay_out(
+                    starts,
+                    sizes,
+                    tables[rows],
+                    slots,
+                    BLOCK_SIZE,
+                    tokens.device,
+                    window=table.window,
+                    spans=marked,
+                    in_place=in_place,
+                )
+                for table, in_place in zip(model.tables, attention.in_place, strict=True)
             ]
         )
         where = torch.from_numpy(index).to(tokens.device)
@@ -182,8 +200,8 @@ def _run(
 class _Watched(PagedAttention):
     """Which layers call, and how far back each looks: a short prompt does not show that."""
 
-    def __init__(self, pool: KvPool, model: ModelFacts) -> None:
-        super().__init__(pool, model.span_layers, model.spans_pass_windows)
+    def __init__(self, pool: KvPool, model: ModelFacts, kernels: Kernels | None) -> None:
+        super().__init__(pool, model.span_layers, model.spans_pass_windows, kernels)
         self.layer = -1
         """The last that called."""
         self._calls: Counter[int] = Counter()

@@ -1,37 +1,33 @@
 """Attention over the paged KV cache: write the step's keys and values, then read each sequence's blocks.
 
-Decode rows go through one padded attention per group over whole gathered blocks, query heads folded into rows;
-chunks go one by one. All of it is plain torch and runs on any device.
+On a CPU decode rows are read in place by native kernels. Without those they go through one padded attention per group over
+whole gathered blocks, query heads folded into rows; chunks go one by one. That is plain torch and runs on any device.
 """
 
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
 
 import torch
 
 from ..kv_pool import KvPool
+from ..native.library import Kernels
+from .how import How
+from .in_place import InPlace, InPlaceRows
 from .scores import attend
-from .step import Chunk, DecodeGroup, StepLayout
-
-
-class How(NamedTuple):
-    """What a layer asks of its attention."""
-
-    scale: float
-    window: int | None = None
-    """Tokens that it looks back, its own included, as the layer says; its table has the same, which the self-check sees to."""
-    softcap: float | None = None
-    """Scores are bent to stay below it: softcap * tanh(score / softcap)."""
-    sinks: torch.Tensor | None = None
-    """[heads]: the score of a column without a value, which takes its part of every row's weights."""
+from .step import Chunk, Group, StepLayout
 
 
 class PagedAttention:
     """The attention of all layers; `begin` is called once a step, then each layer calls it once."""
 
-    def __init__(self, pool: KvPool, span_layers: Collection[int] = (), spans_pass: bool = False) -> None:
-        """`span_layers`: those in which the tokens of a span see each other both ways; `spans_pass`: beyond their windows."""
+    def __init__(
+        self, pool: KvPool, span_layers: Collection[int] = (), spans_pass: bool = False, kernels: Kernels | None = None
+    ) -> None:
+        """`span_layers`: those in which the tokens of a span see each other both ways; `spans_pass`: beyond their windows.
+        `kernels`: by which decode rows are read in place."""
         self._pool = pool
+        self._rows = None if kernels is None else InPlace(kernels, pool)
+        self.in_place = tuple(self._rows is not None and self._rows.covers(table) for table in range(len(pool.tables)))
+        """Of each table: its steps are to be laid out for reading decode rows in place."""
         self._span_layers = frozenset(span_layers)
         self._spans_pass = spans_pass
         self._layouts: Sequence[StepLayout] = ()
@@ -48,8 +44,8 @@ class PagedAttention:
         """`layouts`: of each table."""
         self._layouts = layouts
         for shapes, layout in zip(self._shapes, layouts, strict=True):
-            lists = [group.blocks for group in layout.groups] + [chunk.blocks for chunk in layout.chunks]
-            wanted = max(map(len, lists), default=0)
+            gathered = (part for part in (*layout.groups, *layout.chunks) if not isinstance(part, InPlaceRows))
+            wanted = max((len(part.blocks) for part in gathered), default=0)
             for shape in shapes:
                 kept = self._kept[shape]
                 if wanted > len(kept):
@@ -86,7 +82,10 @@ class PagedAttention:
         kv = kept.view(rows, -1, *shape[1:])  # [rows, tokens, 2, kv_heads, width]
         return kv[:, :, 0].transpose(1, 2), kv[:, :, 1].transpose(1, 2)
 
-    def _decode(self, layer: int, query: torch.Tensor, group: DecodeGroup, how: How) -> torch.Tensor:
+    def _decode(self, layer: int, query: torch.Tensor, group: Group, how: How) -> torch.Tensor:
+        if isinstance(group, InPlaceRows):
+            assert self._rows is not None, "laid out for reading in place, which `in_place` does not say of the table"
+            return self._rows(layer, query, group, how)
         rows = group.last - group.first
         keys, values = self._gather(layer, group.blocks, rows)
         mask = None

@@ -3,6 +3,7 @@
 The step is one flat batch: first the rows of one token each, sorted by context, then the chunks of several tokens.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -11,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..kv_pool import PADDING
+from .in_place import InPlaceRows
 
 Ints = NDArray[np.int64]
 WASTE = 2
@@ -54,6 +56,9 @@ class DecodeGroup:
             self._mask = None if seen.all() else _additive(seen, like)[:, None, None, :]
             self._masked = True
         return self._mask
+
+
+Group = DecodeGroup | InPlaceRows
 
 
 @dataclass
@@ -100,7 +105,7 @@ class StepLayout:
 
     slots: torch.Tensor
     """int64 [tokens]: where each token's key and value go."""
-    groups: list[DecodeGroup]
+    groups: Sequence[Group]
     chunks: list[Chunk]
 
 
@@ -114,24 +119,23 @@ def lay_out(
     most: int | None = None,
     window: int | None = None,
     spans: Ints | None = None,
+    in_place: bool = False,
 ) -> StepLayout:
     """`starts`, `counts` per work; `blocks` [works, blocks] of one table, padded; works of one token first, by falling
     `starts`.
 
-    `most`: blocks that decode rows may gather at once, where that is limited. `window`: tokens that the table's layers look
-    back; blocks behind it are not read, whatever `blocks` says of them. `spans` [tokens]: see `Chunk.spans`.
+    `in_place`: decode rows are read where their blocks lie, and not gathered. `most`: blocks that they may gather at once,
+    where that is limited. `window`: tokens that the table's layers look back; blocks behind it are not read, whatever
+    `blocks` says of them. `spans` [tokens]: see `Chunk.spans`.
     """
     ends = (starts + counts + block_size - 1) // block_size
     begins = np.zeros_like(starts) if window is None else np.maximum(starts - window + 1, 0) // block_size
     singles = int((counts == 1).sum())
-    widths = ends[:singles] - begins[:singles]
-    if window is not None:  # where a window begins in its block makes a difference of one
-        widths = np.maximum.accumulate(widths[::-1])[::-1]
-    groups: list[DecodeGroup] = []
-    for first, last in group_rows(widths, most):
-        part = _columns(blocks[first:last], begins[first:last], ends[first:last], int(widths[first]))
-        lengths, begin = starts[first:last] + 1, begins[first:last] * block_size
-        groups.append(DecodeGroup(first, last, lengths, begin, torch.from_numpy(part.ravel()).to(device), window))
+    groups: Sequence[Group] = ()
+    if in_place and singles:
+        groups = (InPlaceRows(blocks[:singles], starts[:singles] + 1, window),)
+    elif singles:
+        groups = _padded(starts[:singles], blocks[:singles], begins[:singles], ends[:singles], block_size, device, most, window)
     chunks: list[Chunk] = []
     position = singles
     for work in range(singles, len(counts)):
@@ -141,6 +145,22 @@ def lay_out(
         chunks.append(Chunk(position, end, start, before * block_size, read, window, own))
         position = end
     return StepLayout(torch.from_numpy(slots).to(device), groups, chunks)
+
+
+def _padded(
+    starts: Ints, blocks: NDArray[np.int32], begins: Ints, ends: Ints, block_size: int, device: torch.device, most: int | None,
+    window: int | None,
+) -> list[DecodeGroup]:  # fmt: skip
+    """`begins`, `ends`: the first block that each row sees, and the one after its last."""
+    widths = ends - begins
+    if window is not None:  # where a window begins in its block makes a difference of one
+        widths = np.maximum.accumulate(widths[::-1])[::-1]
+    groups: list[DecodeGroup] = []
+    for first, last in group_rows(widths, most):
+        part = _columns(blocks[first:last], begins[first:last], ends[first:last], int(widths[first]))
+        lengths, begin = starts[first:last] + 1, begins[first:last] * block_size
+        groups.append(DecodeGroup(first, last, lengths, begin, torch.from_numpy(part.ravel()).to(device), window))
+    return groups
 
 
 def _columns(blocks: NDArray[np.int32], begins: Ints, ends: Ints, width: int) -> Ints:

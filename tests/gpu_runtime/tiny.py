@@ -102,6 +102,7 @@ def runner_for(facts: ModelFacts, fused: bool = True) -> Runner:
         dtype="float32",
         device=DEVICE,
         threads=Threads(1, 1),
+        native_kernels=True,
         block_size=BLOCK,
         room=Room((400,) * len(facts.tables), 40 if facts.recurrent else 0),
         max_num_seqs=8,

@@ -1,0 +1,255 @@
+// Attention of one token per row over block tables, reading keys and values where they lie.
+//
+// A pool's layer is [blocks, block_size, 2 (key, value), kv_heads, width]. A row's context is cut into pieces at fixed
+// positions; each piece is one task with a softmax of its own, and a row's pieces are merged in their order. A row's result
+// therefore depends on its own context alone: not on the rows beside it, nor on the number of threads.
+#include <immintrin.h>
+#include <omp.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "vector.h"
+
+extern "C" {  // both structs are mirrored in library.py
+struct Rows {
+  const int32_t* tables;   // [rows, table_stride]
+  const int32_t* lengths;  // [rows]: tokens of the context, the row's own included
+  const int32_t* tasks;    // [tasks, 2]: row, first position of a piece
+  const int32_t* firsts;   // [rows + 1]: the first task of each row
+  int64_t table_stride;
+  int32_t count, tasks_count, piece;
+};
+
+struct Attention {
+  const Rows* rows;
+  const void* pool;
+  const void* query;
+  const float* sinks;  // [heads] or null
+  void* out;           // [rows, heads, width]
+  float* scratch;      // (width + 2) * heads of each task, then width * heads of each thread
+  int64_t row_stride, head_stride;  // of the query, in elements
+  int32_t heads, kv_heads, width, block_size, window, is_bf16, threads;
+  float scale, softcap;
+};
+}
+
+namespace {
+
+constexpr int TILE = 16;  // tokens whose scores are made together
+constexpr int MOST = 8;   // query heads that share one load of a key
+constexpr float LOG2E = 1.4426950408889634f;
+
+struct Ahead {  // what comes next is fetched meanwhile, a share at each token
+  const char* from;
+  int64_t share;
+};
+
+template <typename T>
+struct Tile {
+  const T* keys;
+  int64_t token, values;  // elements from one token to the next, and from a key to its value
+  int low, high;          // tokens of the tile that are seen
+  const T* key(int t) const { return keys + std::min(std::max(t, low), high - 1) * token; }
+};
+
+template <typename T>
+struct QueryOf {
+  using Type = float;
+};
+#ifdef __AVX512BF16__
+template <>
+struct QueryOf<bf16> {
+  using Type = bf16;  // the processor multiplies pairs of them
+};
+#endif
+template <typename T>
+using Query = typename QueryOf<T>::Type;
+
+template <typename T, int G>
+inline void dots(const Query<T>* query, const T* key, int width, float (*parts)[TILE][LANES], int t) {
+  Vector sums[G] = {};
+  int d = 0;
+#ifdef __AVX512BF16__
+  if constexpr (sizeof(T) == 2)
+    for (; d + 32 <= width; d += 32) {
+      __m512bh k = (__m512bh)_mm512_loadu_si512(key + d);
+      for (int g = 0; g < G; g++)
+        sums[g] = (Vector)_mm512_dpbf16_ps((__m512)sums[g], k, (__m512bh)_mm512_loadu_si512(query + g * width + d));
+    }
+#endif
+  for (; d < width; d += LANES) {
+    Vector k = load(key + d);
+    for (int g = 0; g < G; g++) sums[g] += load(query + g * width + d) * k;
+  }
+  for (int g = 0; g < G; g++) store(parts[g][t], sums[g]);
+}
+
+// The scores of one head, in powers of two, -inf where nothing is seen.
+inline void scores(const float (*parts)[LANES], Vector* s, float scale, float softcap, int low, int high) {
+  for (int i = 0; i < TILE / LANES; i++) {
+    s[i] = sums(parts[i * LANES]) * scale;
+    if (softcap > 0) s[i] = tanh(s[i] / softcap) * softcap;
+    Ints at = LANE + i * LANES;
+    s[i] = ((at >= low) & (at < high)) ? s[i] * LOG2E : splat(-INFINITY);
+  }
+}
+
+// Weights of one head's tile; what was summed so far shrinks where the largest score grows.
+inline void weigh(const Vector* s, float* weights, float* sum_so_far, float* most, float* acc, int width, int low, int high) {
+  Vector top = s[0];
+  for (int i = 1; i < TILE / LANES; i++) top = larger(top, s[i]);
+  const float high_score = largest(top);
+  if (high_score > *most) {
+    const float shrink = std::exp2(*most - high_score);
+    *most = high_score;
+    *sum_so_far *= shrink;
+    for (int d = 0; d < width; d += LANES) store(acc + d, load(acc + d) * shrink);
+  }
+  Vector total = {};
+  for (int i = 0; i < TILE / LANES; i++) {
+    Ints at = LANE + i * LANES;
+    Vector w = ((at >= low) & (at < high)) ? exp2(s[i] - *most) : Vector{};
+    store(weights + i * LANES, w);
+    total += w;
+  }
+  *sum_so_far += sum(total);
+}
+
+template <typename T, int G>
+void attend_tile(const Query<T>* query, Tile<T> tile, int width, float scale, float softcap, float* most, float* total, float* acc,
+                 Ahead ahead) {
+  alignas(64) float parts[G][TILE][LANES], weights[G][TILE];
+  for (int t = 0; t < TILE; t++) {
+    const char* from = ahead.from + t * ahead.share;
+    for (int64_t at = 0; at < ahead.share; at += 64) _mm_prefetch(from + at, _MM_HINT_T1);
+    dots<T, G>(query, tile.key(t), width, parts, t);
+  }
+  for (int g = 0; g < G; g++) {
+    Vector s[TILE / LANES];
+    scores(parts[g], s, scale, softcap, tile.low, tile.high);
+    weigh(s, weights[g], total + g, most + g, acc + g * width, width, tile.low, tile.high);
+  }
+  for (int d = 0; d < width; d += LANES) {
+    Vector sums[G];
+    for (int g = 0; g < G; g++) sums[g] = load(acc + g * width + d);
+    for (int t = 0; t < TILE; t++) {
+      Vector v = load(tile.key(t) + tile.values + d);
+      for (int g = 0; g < G; g++) sums[g] += weights[g][t] * v;
+    }
+    for (int g = 0; g < G; g++) store(acc + g * width + d, sums[g]);
+  }
+}
+
+template <typename T>
+using AttendTile = void (*)(const Query<T>*, Tile<T>, int, float, float, float*, float*, float*, Ahead);
+
+template <typename T>
+constexpr AttendTile<T> BY_HEADS[MOST + 1] = {
+    nullptr,           attend_tile<T, 1>, attend_tile<T, 2>, attend_tile<T, 3>, attend_tile<T, 4>,
+    attend_tile<T, 5>, attend_tile<T, 6>, attend_tile<T, 7>, attend_tile<T, 8>};
+
+// One task's place in the scratch memory: largest score, sum of weights and weighted values of each head.
+struct Partial {
+  float *most, *total, *acc;
+  Partial(const Attention& a, int64_t task) {
+    const int64_t heads = a.heads;
+    most = a.scratch + task * heads * (a.width + 2);
+    total = most + heads;
+    acc = total + heads;
+  }
+};
+
+// The row's query, heads side by side, in memory of this thread behind the partial results.
+template <typename T>
+const Query<T>* take_query(const Attention& a, int row) {
+  float* mine = Partial(a, a.rows->tasks_count).most + int64_t(omp_get_thread_num()) * a.heads * a.width;
+  Query<T>* query = reinterpret_cast<Query<T>*>(mine);
+  for (int h = 0; h < a.heads; h++) {
+    const T* from = static_cast<const T*>(a.query) + row * a.row_stride + h * a.head_stride;
+    for (int d = 0; d < a.width; d += LANES) store(query + h * a.width + d, load(from + d));
+  }
+  return query;
+}
+
+template <typename T>
+void attend_piece(const Attention& a, int task) {
+  const int row = a.rows->tasks[2 * task], length = a.rows->lengths[row];
+  const int begin = std::max(a.rows->tasks[2 * task + 1], a.window > 0 ? length - a.window : 0);
+  const int end = std::min(a.rows->tasks[2 * task + 1] + a.rows->piece, length);
+  const int32_t* table = a.rows->tables + row * a.rows->table_stride;
+  const int64_t values = int64_t(a.kv_heads) * a.width, token = 2 * values, block = token * a.block_size;
+  const T* pool = static_cast<const T*>(a.pool);
+  const Query<T>* query = take_query<T>(a, row);
+  const int group = a.heads / a.kv_heads, parts = (group + MOST - 1) / MOST, units = a.kv_heads * parts;
+  Partial made(a, task);
+  std::fill_n(made.most, a.heads, -INFINITY);
+  std::fill_n(made.total, a.heads * (1 + int64_t(a.width)), 0.f);
+  for (int at = begin; at < end;) {
+    const int number = at / a.block_size, offset = at % a.block_size, first = offset / TILE * TILE;
+    const int stop = std::min({first + TILE, a.block_size, end - number * a.block_size});
+    const int next = number * a.block_size + stop, next_offset = next % a.block_size;
+    Ahead ahead = {nullptr, 0};
+    if (next < end) {
+      const int tokens = std::min(TILE, a.block_size - next_offset);
+      ahead.from = reinterpret_cast<const char*>(pool + table[next / a.block_size] * block + next_offset * token);
+      ahead.share = (tokens * token * int64_t(sizeof(T)) / (units * TILE) + 63) / 64 * 64;
+    }
+    const T* base = pool + table[number] * block + first * token;
+    for (int unit = 0; unit < units; unit++) {
+      const int kv = unit / parts, part = unit % parts;
+      const int head = kv * group + group * part / parts, count = kv * group + group * (part + 1) / parts - head;
+      const Tile<T> tile = {base + int64_t(kv) * a.width, token, values, offset - first, stop - first};
+      BY_HEADS<T>[count](query + int64_t(head) * a.width, tile, a.width, a.scale, a.softcap, made.most + head, made.total + head,
+                         made.acc + int64_t(head) * a.width, ahead);
+      ahead.from += ahead.share * TILE;
+    }
+    at = next;
+  }
+}
+
+// A head's pieces into one, in their order; a sink is a score without a value.
+inline void merge_head(const Attention& a, int first, int last, int h, float* sum, float* total) {
+  float most = a.sinks ? a.sinks[h] * LOG2E : -INFINITY;
+  for (int task = first; task < last; task++) most = std::max(most, Partial(a, task).most[h]);
+  *total = a.sinks ? std::exp2(a.sinks[h] * LOG2E - most) : 0.f;
+  for (int task = first; task < last; task++) {
+    const Partial made(a, task);
+    const float part = std::exp2(made.most[h] - most);
+    *total += made.total[h] * part;
+    const float* acc = made.acc + int64_t(h) * a.width;
+    for (int d = 0; d < a.width; d += LANES)  // the first piece's memory takes the sum
+      store(sum + d, task == first ? load(acc + d) * part : load(sum + d) + load(acc + d) * part);
+  }
+}
+
+template <typename T>
+void merge(const Attention& a, int row) {
+  const int first = a.rows->firsts[row], last = a.rows->firsts[row + 1];
+  for (int h = 0; h < a.heads; h++) {
+    float total, *sum = Partial(a, first).acc + int64_t(h) * a.width;
+    merge_head(a, first, last, h, sum, &total);
+    T* out = static_cast<T*>(a.out) + (int64_t(row) * a.heads + h) * a.width;
+    for (int d = 0; d < a.width; d += LANES) store(out + d, load(sum + d) / total);
+  }
+}
+
+template <typename T>
+void attend(const Attention& a) {
+#pragma omp parallel num_threads(a.threads) if (a.threads > 1)
+  {
+#pragma omp for schedule(dynamic, 1)
+    for (int task = 0; task < a.rows->tasks_count; task++) attend_piece<T>(a, task);
+#pragma omp for schedule(static)
+    for (int row = 0; row < a.rows->count; row++) merge<T>(a, row);
+  }
+}
+
+}  // namespace
+
+extern "C" __attribute__((visibility("default"))) void thespis_attend(const Attention* a) {
+  if (a->is_bf16)
+    attend<bf16>(*a);
+  else
+    attend<float>(*a);
+}

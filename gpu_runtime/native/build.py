@@ -1,0 +1,136 @@
+"""The kernels' shared object: built by this machine's compiler at first use, and kept in a folder that is the user's alone.
+
+It has a plain C interface and knows neither Python's nor torch's, so one file serves every version of both.
+"""
+
+import hashlib
+import os
+import signal
+import stat
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+SOURCES = Path(__file__).parent
+BUILD_SECONDS = 120.0
+"""A build takes a few; longer than this it is given up."""
+FLAGS = ("-std=c++17", "-O3", "-fopenmp", "-shared", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wno-psabi")
+
+
+class Level(NamedTuple):
+    """What a body of the kernels asks of a processor."""
+
+    name: str
+    features: frozenset[str]
+    """As the kernel of the system names them: what the processor has and the system lets programs use."""
+    flags: tuple[str, ...]
+
+
+_AVX512 = ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni")
+
+
+def _level(name: str, *features: str) -> Level:
+    flags = tuple("-m" + feature.replace("_", "") for feature in features)
+    return Level(name, frozenset(features), flags)
+
+
+LEVELS = (
+    _level("avx512-bf16", "avx2", "fma", *_AVX512, "avx512_bf16"),
+    _level("avx512", "avx2", "fma", *_AVX512),
+    _level("avx2", "avx2", "fma"),
+)
+"""The best first."""
+
+
+class Unavailable(Exception):
+    """There are no kernels on this machine; the text says why."""
+
+
+def best_level() -> Level:
+    """Raises Unavailable for a processor that none is made for."""
+    has = processor_features()
+    for level in LEVELS:
+        if level.features <= has:
+            return level
+    raise Unavailable("they are made for x86-64 processors with AVX2")
+
+
+def processor_features() -> frozenset[str]:
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return frozenset()
+    line = next((line for line in text.splitlines() if line.startswith("flags")), "")
+    return frozenset(line.partition(":")[2].split())
+
+
+def library_path(level: Level, extra: tuple[str, ...] = ()) -> Path:
+    """The kernels of this source for `level`, built where they are not there yet. Several processes may ask at once.
+
+    Raises Unavailable.
+    """
+    folder = _private_folder()
+    command = ["g++", *FLAGS, *level.flags, *extra]
+    target = folder / f"kernels-{_digest(command)}.so"
+    if not target.exists():
+        _build(command, target)
+    if target.lstat().st_uid != os.geteuid() or not stat.S_ISREG(target.lstat().st_mode):
+        raise Unavailable(f"{target} is another user's: remove it")
+    return target
+
+
+def _private_folder() -> Path:
+    """`$XDG_CACHE_HOME/thespis`: what another user could write there would run in this process."""
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    folder = Path(base) / "thespis" / "kernels"
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+    except (OSError, RuntimeError) as error:
+        raise Unavailable(f"there is no folder to keep them in: {error}") from error
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077:
+        raise Unavailable(f"{folder} is not a folder of this user alone: remove it, or make its mode 0700")
+    return folder
+
+
+def _digest(command: list[str]) -> str:
+    """Of everything that the file depends on."""
+    try:
+        version = subprocess.run([command[0], "--version"], capture_output=True, timeout=10, check=True).stdout
+    except (OSError, subprocess.SubprocessError) as error:
+        raise Unavailable("there is no g++") from error
+    whole = hashlib.sha256(version + "\0".join(command).encode())
+    for source in sorted(SOURCES.glob("*.[ch]*")):
+        whole.update(source.name.encode() + source.read_bytes())
+    return whole.hexdigest()[:32]
+
+
+def _build(command: list[str], target: Path) -> None:
+    """Into a file of its own name, which then takes the place of `target` in one go."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="build-", dir=target.parent) as folder:
+            made = Path(folder) / target.name
+            _run([*command, "-o", str(made), *map(str, sorted(SOURCES.glob("*.cpp")))], folder)
+            made.replace(target)
+    except OSError as error:
+        raise Unavailable(f"they cannot be built: {error}") from error
+
+
+def _run(command: list[str], folder: str) -> None:
+    """The compiler and all its children end with it; its temporary files lie in `folder`."""
+    environment = {**os.environ, "TMPDIR": folder, "LC_ALL": "C"}
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment, process_group=0
+    ) as process:
+        try:
+            _, said = process.communicate(timeout=BUILD_SECONDS)
+        except BaseException as error:
+            os.killpg(process.pid, signal.SIGKILL)
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise Unavailable(f"g++ took longer than {BUILD_SECONDS:.0f} s") from error
+            raise
+    if process.returncode:
+        first = next(iter(said.decode(errors="replace").splitlines()), "")
+        raise Unavailable(f"g++ fails: {first}")

@@ -1,0 +1,54 @@
+"""The kernels as Python calls them. They are loaded after torch, whose OpenMP threads they then share."""
+
+import ctypes
+import logging
+from functools import lru_cache
+
+from .build import Unavailable, best_level, library_path
+
+log = logging.getLogger(__name__)
+
+
+class Rows(ctypes.Structure):
+    """The struct of that name in attention.cpp."""
+
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("tables", "lengths", "tasks", "firsts")),
+        ("table_stride", ctypes.c_int64),
+        *((name, ctypes.c_int32) for name in ("count", "tasks_count", "piece")),
+    )
+
+
+class Attention(ctypes.Structure):
+    """The struct of that name in attention.cpp."""
+
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("rows", "pool", "query", "sinks", "out", "scratch")),
+        *((name, ctypes.c_int64) for name in ("row_stride", "head_stride")),
+        *((name, ctypes.c_int32) for name in ("heads", "kv_heads", "width", "block_size", "window", "is_bf16", "threads")),
+        *((name, ctypes.c_float) for name in ("scale", "softcap")),
+    )
+
+
+class Kernels:
+    """One shared object, loaded."""
+
+    def __init__(self, path: str) -> None:
+        """Raises OSError where the file cannot be loaded."""
+        self._library = ctypes.CDLL(path)
+        self.attend = self._library.thespis_attend
+        self.attend.argtypes = (ctypes.POINTER(Attention),)
+        self.attend.restype = None
+
+
+@lru_cache(maxsize=1)
+def load_kernels() -> Kernels | None:
+    """Of this machine's processor; None, after one line in the log, where there can be none."""
+    try:
+        level = best_level()
+        kernels = Kernels(str(library_path(level)))
+    except (Unavailable, OSError, AttributeError) as error:
+        log.warning("torch's own operations are used in place of native kernels: %s", error)
+        return None
+    log.info("native kernels: %s", level.name)
+    return kernels

@@ -1,0 +1,89 @@
+"""Where the kernels are kept, and what happens where they cannot be."""
+
+import os
+import shutil
+import stat
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from thespis.gpu_runtime.native import build, library
+from thespis.gpu_runtime.native.build import LEVELS, Unavailable, best_level, library_path, processor_features
+
+pytestmark = [
+    pytest.mark.skipif(
+        shutil.which("g++") is None or not processor_features() >= LEVELS[-1].features, reason="needs g++ and AVX2"
+    ),
+    pytest.mark.timeout(120),
+]
+QUICK = ("-O0",)
+"""The tests ask where the file lands, not how fast it is."""
+
+
+@pytest.fixture
+def cache_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path / "thespis" / "kernels"
+
+
+def test_several_at_once_build_one_file_that_only_its_owner_reaches(cache_home: Path) -> None:
+    found: list[Path] = []
+    threads = [Thread(target=lambda: found.append(library_path(LEVELS[-1], QUICK))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 2
+    assert [*cache_home.iterdir()] == [found[0]] == [found[1]]
+    assert stat.S_IMODE(cache_home.stat().st_mode) == 0o700
+    before = found[0].stat().st_mtime_ns
+    assert library_path(LEVELS[-1], QUICK).stat().st_mtime_ns == before, "built again"
+
+
+@pytest.mark.parametrize("level", LEVELS[:2], ids=lambda level: level.name)
+def test_levels_that_this_processor_may_lack_compile(level: build.Level, cache_home: Path) -> None:
+    assert library_path(level, QUICK).stat().st_size > 10_000
+
+
+def test_a_folder_that_others_may_write_to_is_not_used(cache_home: Path) -> None:
+    cache_home.mkdir(parents=True)
+    cache_home.chmod(0o770)
+    with pytest.raises(Unavailable, match="this user alone"):
+        library_path(LEVELS[-1], QUICK)
+    cache_home.rmdir()
+    cache_home.symlink_to(cache_home.parent)
+    with pytest.raises(Unavailable, match="this user alone"):
+        library_path(LEVELS[-1], QUICK)
+
+
+def test_without_a_compiler_one_line_says_so(
+    cache_home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("PATH", str(cache_home))
+    assert library.load_kernels.__wrapped__() is None
+    assert [record.getMessage() for record in caplog.records] == [
+        "torch's own operations are used in place of native kernels: there is no g++"
+    ]
+
+
+def test_a_compiler_that_fails_or_hangs_leaves_nothing_behind(cache_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(Unavailable, match="g\\+\\+ fails: "):
+        library_path(LEVELS[-1], ("-DLANES=3",))
+    fake = cache_home.parent.parent / "bin"
+    fake.mkdir()
+    (fake / "g++").write_text('#!/bin/sh\n[ "$1" = --version ] && exit 0\nsleep 100 & wait\n')
+    (fake / "g++").chmod(0o700)
+    monkeypatch.setenv("PATH", f"{fake}:{os.environ['PATH']}")
+    monkeypatch.setattr(build, "BUILD_SECONDS", 0.3)
+    with pytest.raises(Unavailable, match="took longer"):
+        library_path(LEVELS[-1], QUICK)
+    assert [*cache_home.iterdir()] == []
+
+
+def test_a_processor_without_the_instructions_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "processor_features", lambda: frozenset({"sse2"}))
+    with pytest.raises(Unavailable, match="AVX2"):
+        best_level()
+    monkeypatch.setattr(build, "processor_features", lambda: LEVELS[0].features | {"more"})
+    assert best_level() == LEVELS[0]
