@@ -1,0 +1,84 @@
+"""Decode attention in place against gathered copies: `python scripts/bench_attention.py [--threads N] > figures.json`
+
+Milliseconds per layer, both ways in turn over pools larger than the caches. With one thread CPU time is counted, which other
+load on the machine hardly changes; with several, wall clock.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from itertools import product
+from typing import Any
+
+import numpy as np
+import torch
+
+from thespis.gpu_runtime.attention.how import How
+from thespis.gpu_runtime.attention.paged import PagedAttention
+from thespis.gpu_runtime.attention.step import CPU_CACHE_BYTES, lay_out
+from thespis.gpu_runtime.kv_pool import KvPool
+from thespis.gpu_runtime.native.library import Kernels, load_kernels
+from thespis.protocol.facts import KvGroup, KvTable
+
+CPU = torch.device("cpu")
+BLOCK = 16
+SHAPES = ((4, 2, 32), (14, 2, 64))
+"""Query heads, key heads, width."""
+POOL_BYTES = 64 << 20
+ROUNDS = 5
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--threads", type=int, default=1)
+    threads = parser.parse_args().threads
+    torch.set_num_threads(threads)
+    kernels = load_kernels()
+    if kernels is None:
+        sys.exit("There are no kernels on this machine.")
+    clock = time.thread_time if threads == 1 else time.perf_counter
+    cases = product(SHAPES, (torch.float32, torch.bfloat16), (4, 32), (64, 1400, 4000))
+    with torch.inference_mode():
+        rows = [_measure(kernels, clock, *case) for case in cases]
+    json.dump({"threads": threads, "layers": rows}, sys.stdout, indent=2)
+    print()
+
+
+def _measure(
+    kernels: Kernels, clock: Callable[[], float], shape: tuple[int, int, int], dtype: torch.dtype, rows: int, context: int
+) -> dict[str, Any]:
+    heads, kv_heads, width = shape
+    per = -(-context // BLOCK)
+    nbytes = rows * per * BLOCK * 2 * kv_heads * width * dtype.itemsize
+    layers = min(24, max(1, POOL_BYTES // nbytes))
+    group = KvGroup(layers=tuple(range(layers)), kv_heads=kv_heads, key_dim=width, value_dim=width)
+    pool = KvPool([KvTable(None, (group,))], [rows * per + 1], BLOCK, dtype, CPU)
+    for blocks in pool.blocks.values():
+        blocks[1:] = torch.randn(blocks.shape[1:])
+    tables = (1 + np.random.default_rng(0).permutation(rows * per)).astype(np.int32).reshape(rows, per)
+    starts, counts = np.full(rows, context - 1), np.ones(rows, dtype=np.int64)
+    slots = tables[:, -1].astype(np.int64) * BLOCK + (context - 1) % BLOCK
+    qkv = torch.randn(rows, heads + 2 * kv_heads, width).to(dtype)
+    query, kv = qkv[:, :heads], qkv[:, heads:].view(rows, 2, kv_heads, width)
+    taken: dict[bool, list[float]] = {False: [], True: []}
+    ways = {False: PagedAttention(pool), True: PagedAttention(pool, kernels=kernels)}
+    for turn in range(2 + 2 * ROUNDS):
+        in_place = turn % 2 == 1
+        most = pool.blocks_in(CPU_CACHE_BYTES)[0]
+        ways[in_place].begin([lay_out(starts, counts, tables, slots, BLOCK, CPU, most, in_place=in_place)])
+        began = clock()
+        for layer in range(layers):
+            ways[in_place](layer, query, kv, How(width**-0.5))
+        taken[in_place].append((clock() - began) * 1000 / layers)
+    gathered, read = (sorted(taken[way][1:])[ROUNDS // 2] for way in (False, True))
+    return {
+        "shape": f"{heads}/{kv_heads}x{width}", "dtype": str(dtype)[6:], "rows": rows, "context": context,
+        "gathered_ms": round(gathered, 3), "in_place_ms": round(read, 3), "ratio": round(gathered / read, 2),
+        "gb_per_s": round(nbytes / read / 1e6, 1),
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
