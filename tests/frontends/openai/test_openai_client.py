@@ -144,7 +144,7 @@ async def test_models_are_listed() -> None:
         listed = [model.id async for model in api.models.list()]
         one = await api.models.retrieve("fake-model")
     assert listed == ["fake-model"]
-    assert one.model_extra == {"max_model_len": 256}
+    assert one.model_extra == {"max_model_len": 256, "dtype": "float32"}
 
 
 async def test_errors_become_the_clients_own_exceptions() -> None:
