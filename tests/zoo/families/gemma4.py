@@ -272,7 +272,8 @@ TOWERED = frozenset(
 
 
 def gemma4_unified() -> Animal:
-    """12B."""
+    """12B. What `generate` does by default counts: its forward lets a picture's tokens see each other in every layer, beyond
+    windows; the masks that its class makes for caches of fixed size are those of the 31B."""
     kind, family = "gemma4_unified", "Gemma4Unified"
     tokens = Tokens(SPECIAL, pieces=True, leading=True, bos="<bos>")
     shared = {"attention_k_eq_v": True, "num_global_key_value_heads": 1, "use_bidirectional_attention": "vision"}
