@@ -75,10 +75,11 @@ class Encoder:
 
 
 def _may_join(kind: str, items: Sequence[Tensors]) -> bool:
-    """Items of one shape, of a kind whose towers look at each alone. Padded ones may come out otherwise in company."""
+    """Items of one shape, of a kind whose towers look at each alone. Padded ones may come out otherwise in company, and numbers
+    of patches count from the item's own first."""
     first = {name: tensor.shape[1:] for name, tensor in items[0].items()}
     alike = all({name: tensor.shape[1:] for name, tensor in item.items()} == first for item in items)
-    return alike and kind != "audio" and not any("mask" in name for name in first)
+    return alike and kind != "audio" and not any("mask" in name or "pooling" in name for name in first)
 
 
 def load_encoder(

@@ -55,9 +55,9 @@ def _spans_that_end() -> Iterator[None]:
     patched: Any = masking_utils
     own = patched.blockwise_overlay
 
-    def overlay(spans: torch.Tensor) -> Sees:
-        last = spans.shape[-1]
-        sees = own(functional.pad(spans, (0, 1), value=-1))
+    def overlay(block_sequence_ids: torch.Tensor) -> Sees:
+        last = block_sequence_ids.shape[-1]
+        sees = own(functional.pad(block_sequence_ids, (0, 1), value=-1))
         return lambda batch, head, query, key: sees(batch, head, query.clamp(max=last), key.clamp(max=last))
 
     patched.blockwise_overlay = overlay
