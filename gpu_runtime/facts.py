@@ -18,7 +18,7 @@ from ..protocol.quantization import quantization_of
 from ..protocol.weight_files import stored_dtype
 from .companions import fingerprints
 from .hf import build_on_meta, load_config, read_config, text_config, text_part, unwrap
-from .measure import adds_rows, deepstack_levels, measure_layers, per_layer_width, position_planes
+from .measure import adds_rows, deepstack_levels, looked_up, measure_layers, per_layer_width, position_planes
 from .pooling_files import pooler_of
 from .processing import Processor, load
 from .spans import measure_spans
@@ -104,6 +104,7 @@ def measured(folder: str | Path, runner: RunnerKind = "auto") -> tuple[ModelFact
         rows_added=adds_rows(model),
         deepstack_levels=deepstack_levels(model),
         per_layer_width=per_layer_width(model),
+        looked_up=looked_up(model),
         tied=head == "tied",
         output="token" if pooler is None else "vector",
         pooler=pooler,

@@ -37,12 +37,20 @@ class LanguageModel:
         self._last = rows - 1
         self._clamped = any(facts.embed_token_id > self._last for facts in model.placeholders.values())
         """Placeholders beyond the table are looked up as its last row, and then overwritten."""
+        self._others = model.looked_up
         self.decoder = decoder
         self._head = head
 
+    def looked_up(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Token ids [tokens], each as the model's own forward looks it up."""
+        found = tokens.clamp(max=self._last) if self._clamped else tokens
+        for token, other in self._others.items():
+            found = found.masked_fill(tokens == token, other)
+        return found
+
     def embed(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Token ids [tokens] to [tokens, hidden]."""
-        embeds = self._embedding(tokens.clamp(max=self._last) if self._clamped else tokens)
+        """Token ids [tokens], as they are looked up, to [tokens, hidden]."""
+        embeds = self._embedding(tokens)
         return embeds if self._scale == 1.0 else embeds * self._scale
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:

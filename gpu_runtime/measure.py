@@ -138,6 +138,35 @@ def per_layer_width(model: PreTrainedModel) -> int:
     return int(getattr(text_config(model.config), "hidden_size_per_layer_input", 0) or 0) if takes else 0
 
 
+def looked_up(model: PreTrainedModel) -> dict[int, int]:
+    """Token ids that the model's own forward looks up as another, in a prompt and in its answer alike: of some families, the
+    marks of items."""
+    table: Any = model.get_input_embeddings()
+    ids = torch.arange(table.weight.shape[0])[None]
+    asked: list[torch.Tensor] = []
+
+    def hear(module: nn.Module, given: tuple[torch.Tensor, ...]) -> None:
+        asked.append(given[0])
+        raise _Asked
+
+    hook = table.register_forward_pre_hook(hear)
+    try:
+        with torch.no_grad():
+            model(input_ids=ids, use_cache=False)
+    except Exception:  # ours; or of a model that wants more than ids first, and looks up those that it was given
+        pass
+    finally:
+        hook.remove()
+    if not asked or asked[0].is_meta or asked[0].shape != ids.shape:  # meta: it takes them to where the table is
+        return {}
+    others = (asked[0] != ids).nonzero()[:, 1]
+    return dict(zip(others.tolist(), asked[0][0, others].tolist(), strict=True))
+
+
+class _Asked(Exception):
+    """The embedding table has been asked: what the model would do next is of no interest."""
+
+
 def _inputs(model: PreTrainedModel, decoder: Any) -> dict[str, Any]:
     config = text_config(model.config)
     planes = position_planes(model)

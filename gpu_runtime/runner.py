@@ -214,11 +214,12 @@ class Runner:
         placed = place(batch, embeds)
         self._attention.begin(self._layouts(batch, find_spans(batch, self._facts)))
         tokens = torch.from_numpy(batch.tokens).to(self._device)
-        x = self._model.embed(tokens)
+        looked_up = self._model.looked_up(tokens)
+        x = self._model.embed(looked_up)
         items = lay_over(x, placed, torch.isin(tokens, self._row_ids) if self._facts.rows_added else None)
         positions = torch.from_numpy(batch.positions).to(self._device)
         recurrent = None if self._states is None else self._recurrent(batch, self._states)
-        inputs = StepInputs(tokens, x, positions, batch.lengths, items, recurrent)
+        inputs = StepInputs(looked_up, x, positions, batch.lengths, items, recurrent)
         return self._model.decoder(inputs, self._attention)
 
     def _recurrent(self, batch: Batch, pool: StatePool) -> RecurrentStep:

@@ -125,6 +125,8 @@ class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """How many layers add further rows of an item's embedding: each row is then `1 + levels` times as wide."""
     per_layer_width: int = 0
     """Of the inputs that each layer gets of its own beside the hidden states; 0: none."""
+    looked_up: dict[int, int] = {}
+    """Token ids that the embedding table is asked for as another, wherever they stand: of some models, the marks of items."""
     tied: bool = False
     """The head is the embedding table."""
     placeholders: dict[Modality, PlaceholderFacts] = {}

@@ -41,7 +41,7 @@ class TransformersDecoder:
         if step.items is not None and step.items.deep is not None:
             more = {"visual_pos_masks": step.items.mask[None], "deepstack_visual_embeds": list(step.items.deep)}
         if self._per_layer:
-            more["per_layer_inputs"] = self._decoder.get_per_layer_inputs(self._sayable(step)[None])
+            more["per_layer_inputs"] = self._decoder.get_per_layer_inputs(step.tokens[None])
         out = self._decoder(
             inputs_embeds=step.embeds[None],
             position_ids=self._position_ids(step.positions),
@@ -51,12 +51,6 @@ class TransformersDecoder:
         )
         hidden: torch.Tensor = out.last_hidden_state[0]
         return hidden.to(step.embeds.dtype)  # some add up in float32
-
-    def _sayable(self, step: StepInputs) -> torch.Tensor:
-        """Token ids, padding in the place of an item's rows."""
-        if step.items is None:
-            return step.tokens
-        return step.tokens.masked_fill(step.items.mask, int(self._decoder.config.pad_token_id or 0))
 
     def _position_ids(self, positions: torch.Tensor) -> torch.Tensor:
         """[1, tokens], or [planes, 1, tokens]."""

@@ -39,6 +39,8 @@ BOUNDS = {torch.float32: 1e-3, torch.float16: 3e-2, torch.bfloat16: 2e-1}
 class Model(Protocol):
     decoder: Decoder
 
+    def looked_up(self, tokens: torch.Tensor) -> torch.Tensor: ...
+
     def embed(self, tokens: torch.Tensor) -> torch.Tensor: ...
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor: ...
@@ -183,7 +185,7 @@ def _run(
         )
         where = torch.from_numpy(index).to(tokens.device)
         positions = places[:, where] if len(places) > 1 else where
-        ids = tokens[where]
+        ids = served.looked_up(tokens[where])
         offsets = np.concatenate((np.zeros(1, dtype=np.int64), sizes.cumsum()))
         recurrent = (
             RecurrentStep(states, torch.tensor(rows).to(tokens.device), offsets, starts == 0) if model.recurrent else None

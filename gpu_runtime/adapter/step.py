@@ -17,7 +17,7 @@ class StepInputs:
     """Of all tokens of a step, in its order."""
 
     tokens: torch.Tensor
-    """int64 [tokens]: their ids."""
+    """int64 [tokens]: their ids, as they are looked up."""
     embeds: torch.Tensor
     """[tokens, hidden]"""
     positions: torch.Tensor

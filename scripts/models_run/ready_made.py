@@ -34,10 +34,11 @@ def _once_begun(reference: Reference, text: str) -> str:
 def _picture(reference: Reference, one: Solved) -> dict[str, Any] | None:
     """None: the family's rows are not to be had by one call."""
     inputs = reference.inputs(one.text, one.question.shown)
-    parts = (reference.model, getattr(reference.model, "model", None))
+    parts = (getattr(reference.model, "model", None), reference.model)  # of half of them, the outer one takes *args
     owner = next((part for part in parts if hasattr(part, "get_image_features")), None)
     pixels = inputs.get("pixel_values")
-    alone = pixels is not None and pixels.ndim == 4 and len(pixels) == 1 and "image_sizes" not in inputs
+    sized = any(name.endswith("_sizes") for name in inputs)
+    alone = pixels is not None and pixels.ndim == 4 and len(pixels) == 1 and not sized
     if owner is None or reference.animal.company or not (alone or "image_grid_thw" in inputs):
         return None  # rows say nothing of how a picture was divided
     features = owner.get_image_features

@@ -10,6 +10,7 @@ from thespis.gpu_runtime.hf import build_on_meta, load_config, text_config
 from thespis.gpu_runtime.measure import (
     adds_rows,
     deepstack_levels,
+    looked_up,
     measure_layers,
     per_layer_width,
     position_planes,
@@ -89,6 +90,7 @@ def facts_of(folder: Path, **changes: Any) -> ModelFacts:
         "rows_added": adds_rows(model),
         "deepstack_levels": levels,
         "per_layer_width": width,
+        "looked_up": looked_up(model),
         "eos_token_ids": (2,),
         "dtype": "float32",
         "fingerprint": "",

@@ -5,12 +5,14 @@ from pathlib import Path
 from random import Random
 
 import pytest
+import torch
 
 from thespis.gpu_runtime.facts import model_facts
 from thespis.protocol.errors import EngineError
 
+from ..gpu_runtime.driving import Prompt
 from .catalog import NAMES, Zoo, animal
-from .composing import CLOSE, ask_all, run_all
+from .composing import CLOSE, Asked, ask_all, run_all
 from .reference import reference_for
 from .shapes import compare, draw
 
@@ -33,6 +35,18 @@ def test_greedy_tokens_are_those_of_transformers(name: str, zoo: Zoo) -> None:
     for said, (_, answer) in zip(run_all(zoo(name), asked, TOKENS), asked, strict=True):
         assert said.token_ids[: answer.safe] == answer.token_ids[: answer.safe]
         assert said.apart(answer) < CLOSE
+
+
+@pytest.mark.parametrize("name", ["gemma4_e", "granite_speech", "voxtral"])
+def test_marks_of_items_that_are_not_there(name: str, zoo: Zoo) -> None:
+    """An answer that says one, or a text: some families look up another token for it, others itself."""
+    reference, facts = reference_for(name, zoo(name)), model_facts(zoo(name))
+    [words] = reference.tokenizer(["What is it, and why?"], add_special_tokens=True)["input_ids"]
+    ids = [*words, *(id for one in facts.placeholders.values() for id in (one.embed_token_id, *words[1:3]))]
+    answer = reference.continued({"input_ids": torch.tensor([ids]), "attention_mask": torch.ones(1, len(ids))}, TOKENS)
+    [said] = run_all(zoo(name), [Asked(Prompt(ids), answer)], TOKENS)
+    assert said.token_ids[: answer.safe] == answer.token_ids[: answer.safe]
+    assert said.apart(answer) < CLOSE
 
 
 @pytest.mark.parametrize("name", REFUSED)

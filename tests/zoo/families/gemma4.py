@@ -25,7 +25,6 @@ TEMPLATE = (
     "{% elif part['type'] == 'audio' %}<|audio|>{% elif part['type'] == 'video' %}\n\n<|video|>\n\n{% endif %}{% endfor %}"
     "{% endif %}<turn|>\n{% endfor %}{% if add_generation_prompt %}<|turn>model\n{% endif %}"
 )
-REMARK = "where an answer says the token of a placeholder, transformers embeds padding in its place; here it is that token"
 KINDS = ["sliding_attention", "full_attention"] * 3
 
 
@@ -42,7 +41,7 @@ def _text(kind: str, tokens: Tokens, **more: object) -> Json:
         "global_head_dim": 32,
         "head_dim": 16,
         "hidden_activation": "gelu_pytorch_tanh",
-        "hidden_size": 64,
+        "hidden_size": 72,
         "hidden_size_per_layer_input": 0,
         "initializer_range": 0.02,
         "intermediate_size": 96,
@@ -242,7 +241,7 @@ def _gemma4(text: Json, audio: bool, **how: Any) -> Animal:
     whole = _text("gemma4", tokens, **text)
     config = _config("gemma4", tokens, model, whole, _vision(use_clipped_linears=audio), _audio() if audio else None)
     kinds = ("image", "video", "audio") if audio else ("image", "video")
-    return _animal("Gemma4", config, tokens, MELS, takes=kinds, remark=REMARK, **how)
+    return _animal("Gemma4", config, tokens, MELS, takes=kinds, **how)
 
 
 def gemma4_e() -> Animal:
@@ -299,7 +298,7 @@ def gemma4_unified() -> Animal:
         "sampling_rate": 16000,
     }
     config = _config(kind, tokens, f"{family}ForConditionalGeneration", text, vision, audio)
-    return _animal(family, config, tokens, heard, takes=("image", "video", "audio"), remark=REMARK, tied_spread=0.04)
+    return _animal(family, config, tokens, heard, takes=("image", "video", "audio"), tied_spread=0.04)
 
 
 ANIMALS = {"gemma4_e": gemma4_e, "gemma4": gemma4, "gemma4_moe": gemma4_moe, "gemma4_unified": gemma4_unified}
