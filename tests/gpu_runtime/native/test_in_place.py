@@ -113,10 +113,10 @@ def test_rows_are_those_of_float64(
         assert torch.equal(attend(0, aside, InPlaceRows(tables, np.array(lengths), window), how), found)
     finally:
         torch.set_num_threads(before)
-    bound = {"rtol": 8e-3, "atol": 2e-2} if half else {"rtol": 1e-5, "atol": 1e-5}
+    rtol, atol = (8e-3, 2e-2) if half else (1e-5, 1e-5)
     for row, length in enumerate(lengths):
         wanted = _expected(pool, tables[row], query[row], length, how)
-        torch.testing.assert_close(found[row].double(), wanted, **bound)
+        torch.testing.assert_close(found[row].double(), wanted, rtol=rtol, atol=atol)
         alone = attend(0, query[row : row + 1], InPlaceRows(tables[row : row + 1], np.array([length]), window), how)
         assert torch.equal(alone[0], found[row]), "it depends on the rows beside it"
 
