@@ -251,7 +251,7 @@ async def crowd() -> AsyncIterator[Crowd]:
 @loops
 def test_beyond_its_files_every_caller_hears_503(run: Run, spare: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """At 24 not one is served, at 40 a few are; nobody is closed without a byte, and then all is well again."""
-    monkeypatch.setattr(gate, "VISIT_SECONDS", 0.1)
+    monkeypatch.setattr(gate, "VISIT_SECONDS", 0.5)
     run(_beyond_its_files(spare))
 
 
