@@ -14,7 +14,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from .adapter.step import StepInputs
-from .attention.paged import How, PagedAttention
+from .attention.how import How
+from .attention.paged import PagedAttention
 from .layers.linear import Linear
 
 ARCHITECTURES = frozenset(

@@ -14,6 +14,7 @@ from ..protocol.edges.scheduler_to_gpu_runner import Embed, NewSequence, StepPla
 from ..protocol.pooling import PoolingParams
 from ..protocol.roles import RunnerConfig
 from .adapter.step import StepInputs
+from .attention.in_place import usable_kernels
 from .attention.paged import PagedAttention
 from .attention.step import CPU_CACHE_BYTES, StepLayout, lay_out
 from .batch import Batch, Ints, build_batch
@@ -23,7 +24,6 @@ from .kv_pool import KvPool
 from .language_model import load_language_model
 from .logprobs import AT_ONCE, token_logprobs
 from .memory import room_that_fits
-from .native.library import load_kernels
 from .overlay import Rows, find_spans, lay_over, place
 from .pooling import Pooling
 from .sampling import SamplerState, choose, chosen_logprobs
@@ -55,7 +55,7 @@ class Runner:
         """Ids that a prompt may hold although the vocabulary may not."""
         self._row_ids = torch.tensor(sorted(self._beyond), dtype=torch.int64, device=self._device)
         """Those that stand for items' rows."""
-        kernels = load_kernels() if config.native_kernels and self._device.type == "cpu" else None
+        kernels = usable_kernels(self._dtype) if config.native_kernels and self._device.type == "cpu" else None
         self._model = load_language_model(self._facts, self._dtype, self._device, fused, kernels)
         self.room = config.room or room_that_fits(config, self._dtype)
         blocks = self.room.blocks

@@ -16,7 +16,8 @@ import torch
 from ...protocol.errors import EngineError
 from ...protocol.facts import ModelFacts
 from ...protocol.request import MODALITIES
-from ..attention.paged import How, PagedAttention
+from ..attention.how import How
+from ..attention.paged import PagedAttention
 from ..attention.step import Ints, lay_out
 from ..kv_pool import KvPool
 from ..native.library import Kernels

@@ -1,19 +1,24 @@
 """Decode rows on a CPU by the native kernels: keys and values are read from their blocks, without a copy of them."""
 
 import ctypes
+import logging
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ...protocol.facts import KvGroup, KvTable
 from ..kv_pool import KvPool
-from ..native.library import Attention, Kernels, Rows
+from ..native.library import Attention, Kernels, Rows, load_kernels
 from .how import How
+from .scores import attend
 
+log = logging.getLogger(__name__)
 PIECE = 256
 """Tokens of a context that one task reads. Cuts lie at fixed positions, so a row's result is the same in every company."""
 WORTH_THREADS = 1024
 """Tokens that all rows see together; fewer are read before other threads have woken."""
+_KNOWN = (torch.float32, torch.bfloat16)
 LANES = 16
 """A head's width is a multiple of the widest vectors'."""
 
@@ -90,8 +95,39 @@ class InPlace:
         return self._scratch.data_ptr()
 
 
+def usable_kernels(dtype: torch.dtype) -> Kernels | None:
+    """Those of this machine; None, after one line in the log, where there are none or they are not right."""
+    kernels = load_kernels()
+    if kernels is not None and dtype in _KNOWN and not are_right(kernels, dtype):
+        log.warning("torch's own operations are used in place of native kernels: here they give other numbers")
+        return None
+    return kernels
+
+
+def are_right(kernels: Kernels, dtype: torch.dtype) -> bool:
+    """Whether they give what torch gives, on this processor and as this compiler made them: three rows, of which one is cut."""
+    lengths, size, width, per = np.array([1, 40, PIECE + 45]), 16, 64, (PIECE + 45) // 16 + 1
+    group = KvGroup(layers=(0,), kv_heads=2, key_dim=width, value_dim=width)
+    pool = KvPool([KvTable(None, (group,))], [1 + len(lengths) * per], size, dtype, torch.device("cpu"))
+    dice = torch.Generator().manual_seed(0)
+    pool.blocks[0].copy_(torch.randn(pool.blocks[0].shape, generator=dice))
+    tables = 1 + np.arange(len(lengths) * per, dtype=np.int32).reshape(len(lengths), per)
+    query = torch.randn(len(lengths), 6, width, generator=dice).to(dtype)
+    close = 1e-4 if dtype == torch.float32 else 3e-2
+    for how in (How(0.125), How(0.125, window=20), How(0.2, softcap=5.0, sinks=torch.linspace(-1, 1, 6))):
+        found = InPlace(kernels, pool)(0, query, InPlaceRows(tables, lengths, how.window), how)
+        for row, length in enumerate(lengths.tolist()):
+            kv = pool.blocks[0][tables[row].tolist()].flatten(0, 1)[:length].float()[-(how.window or length) :]
+            keys, values = (kv[None, :, part].transpose(1, 2) for part in (0, 1))
+            sinks = None if how.sinks is None else how.sinks.view(1, -1, 1, 1)
+            right = attend(query[row, None, :, None].float(), keys, values, None, how.scale, softcap=how.softcap, sinks=sinks)
+            if not bool(((found[row].float() - right.flatten()).abs() <= close).all()):
+                return False
+    return True
+
+
 def _fits(blocks: torch.Tensor) -> bool:
-    known = blocks.dtype in (torch.float32, torch.bfloat16) and blocks.device.type == "cpu"
+    known = blocks.dtype in _KNOWN and blocks.device.type == "cpu"
     return known and blocks.shape[-1] % LANES == 0
 
 

@@ -11,7 +11,8 @@ import transformers
 
 from thespis.gpu_runtime.adapter import attention as ours
 from thespis.gpu_runtime.adapter.attention import Unsupported
-from thespis.gpu_runtime.attention.paged import How, PagedAttention
+from thespis.gpu_runtime.attention.how import How
+from thespis.gpu_runtime.attention.paged import PagedAttention
 from thespis.gpu_runtime.facts import model_facts
 from thespis.gpu_runtime.fused import FusedDecoder
 from thespis.gpu_runtime.kv_pool import KvPool

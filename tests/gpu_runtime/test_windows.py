@@ -7,8 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from thespis.gpu_runtime.attention.paged import How, PagedAttention
-from thespis.gpu_runtime.attention.step import lay_out
+from thespis.gpu_runtime.attention.how import How
+from thespis.gpu_runtime.attention.paged import PagedAttention
+from thespis.gpu_runtime.attention.step import DecodeGroup, lay_out
 from thespis.gpu_runtime.kv_pool import PADDING, KvPool
 from thespis.protocol.facts import KvGroup, KvTable
 
@@ -61,6 +62,7 @@ def test_a_window_is_a_mask_and_reads_its_own_blocks(
         slots = blocks[owner, index // size].astype(np.int64) * size + index % size
         layouts.append(lay_out(starts, counts, blocks, slots, size, CPU, most, table.window))
     for group in layouts[1].groups:
+        assert isinstance(group, DecodeGroup)
         read = len(group.blocks) // (group.last - group.first)
         assert read <= -(-(window - 1) // size) + 1, "more blocks than a window can touch"
     for chunk in layouts[1].chunks:

@@ -8,6 +8,7 @@ import msgspec
 
 from thespis.protocol.checkpoint import demo_model, inspect
 from thespis.protocol.facts import KvGroup, ModelFacts, PlaceholderFacts
+from thespis.protocol.pixels import PixelForm
 
 FORKED = {"decode-worker", "encoder-cache", "gpu-runner"}
 """Roles that need what the facts process needs, too."""
@@ -15,6 +16,10 @@ FORKED = {"decode-worker", "encoder-cache", "gpu-runner"}
 
 def _placeholder(token: str, mark: str, id: int) -> PlaceholderFacts:
     return PlaceholderFacts(token=token, text=f"<|{mark}_bos|>{token}<|{mark}_eos|>", embed_token=token, embed_token_id=id)
+
+
+def _pixels(name: str, repeats: int) -> PixelForm:
+    return PixelForm(name, -1, "planes", (127.5,) * 3, (127.5,) * 3, repeats)
 
 
 _PIXELS = ("max_pixels", "min_pixels")
@@ -37,6 +42,7 @@ DEMO = ModelFacts(
     },
     media_options={"image": _PIXELS, "video": _FRAMES, "audio": ()},
     pixel_ranges={"image": (6800, 9500), "video": (6800, 9500)},
+    pixels={"image": _pixels("pixel_values", 2), "video": _pixels("pixel_values_videos", 1)},
     hears_clips=True,
     eos_token_ids=(468,),
     dtype="float32",

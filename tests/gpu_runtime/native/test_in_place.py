@@ -10,8 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from thespis.gpu_runtime.attention import in_place
 from thespis.gpu_runtime.attention.how import How
-from thespis.gpu_runtime.attention.in_place import PIECE, InPlace, InPlaceRows
+from thespis.gpu_runtime.attention.in_place import PIECE, InPlace, InPlaceRows, are_right, usable_kernels
 from thespis.gpu_runtime.kv_pool import PADDING, KvPool
 from thespis.gpu_runtime.native.build import LEVELS, best_level, library_path, processor_features
 from thespis.gpu_runtime.native.library import Kernels
@@ -149,3 +150,21 @@ def test_threads_are_those_of_torch() -> None:
     _kernels()
     with open("/proc/self/maps") as maps:
         assert len({line.split()[-1] for line in maps if "libgomp" in line}) == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("wide", [False, True])
+def test_kernels_are_tried_before_they_are_used(dtype: torch.dtype, wide: bool) -> None:
+    assert are_right(_kernels(wide), dtype)
+
+
+def test_kernels_that_give_other_numbers_are_left_out(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As where a compiler is at fault, or a body for a processor that nobody had."""
+    wrong = Kernels(str(library_path(best_level())))
+    monkeypatch.setattr(wrong, "attend", lambda call: None)
+    monkeypatch.setattr(in_place, "load_kernels", lambda: wrong)
+    assert usable_kernels(torch.float32) is None
+    assert caplog.messages == ["torch's own operations are used in place of native kernels: here they give other numbers"]
+    assert usable_kernels(torch.float16) is wrong, "which are not asked for anything then"
