@@ -97,7 +97,10 @@ def paligemma2() -> Animal:
         "query_pre_attn_scalar": 24,
         "sliding_window": 12,
     }
-    return _paligemma(text, {"cache_implementation": "hybrid"})
+    remark = (
+        "its windows let go of what the rest of a prompt would look at, and a prompt is seen both ways: none goes on from another"
+    )
+    return _paligemma(text, {"cache_implementation": "hybrid"}, remark=remark)
 
 
 ANIMALS = {"paligemma": paligemma, "paligemma2": paligemma2}
