@@ -97,9 +97,7 @@ def paligemma2() -> Animal:
         "query_pre_attn_scalar": 24,
         "sliding_window": 12,
     }
-    remark = (
-        "its windows let go of what the rest of a prompt would look at, and a prompt is seen both ways: none goes on from another"
-    )
+    remark = "its windows let go of what the rest of a prompt looks at both ways: none goes on from another"
     return _paligemma(text, {"cache_implementation": "hybrid"}, remark=remark)
 
 
