@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+from thespis.gpu_runtime.adapter.embedding import scale_of
+from thespis.gpu_runtime.adapter.parts import take_apart
 from thespis.tests.zoo.reference import Reference
 
 from .questions import Solved
@@ -14,11 +16,13 @@ from .questions import Solved
 def ready_made(reference: Reference, solved: Sequence[Solved], whole: bool) -> list[tuple[dict[str, Any], Solved]]:
     """What `LLM.generate` takes, each with what is asked in that way. `whole`: the model takes whole prompts as embeddings."""
     found: list[tuple[dict[str, Any], Solved]] = []
+    scale = scale_of(take_apart(reference.model), torch.device("cpu"))
     with torch.inference_mode():
         for one in solved:
             if not one.question.media and whole:
                 ids = torch.tensor(one.answer.prompt_token_ids)
-                found.append(({"prompt_embeds": reference.model.get_input_embeddings()(ids)}, one))
+                rows = reference.model.get_input_embeddings()(ids) * scale
+                found.append(({"prompt_embeds": rows}, one))
             elif one.question.media == ("image",) and (given := _picture(reference, one)) is not None:
                 found.append(({"prompt": _once_begun(reference, one.text), "multi_modal_data": {"image": given}}, one))
     return found

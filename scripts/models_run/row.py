@@ -123,7 +123,7 @@ class _Examiner:
         before = self._counters()
         first = self._wrong(self._ask(self.solved), self.solved)
         for _ in range(AGAIN):
-            if self._grown(before)["preemptions"] or first:
+            if self._grown(before)["preemptions"] or first or not self.facts.tables:
                 break
             self.llm.reset_prefix_cache()
             first = self._wrong(self._ask(self.solved), self.solved)
@@ -138,7 +138,8 @@ class _Examiner:
         chunks = grown["split_spans"] if cuts_items else grown["steps"]
         if self.facts.span_scope != "prompt":
             self.row.cells["chunked"] = worst if chunks else "no prompt was cut"
-        self.row.cells["preempted"] = worst if grown["preemptions"] else "none was preempted"
+        if self.facts.tables:  # what has nothing but states holds all that it will need from its first step on
+            self.row.cells["preempted"] = worst if grown["preemptions"] else "none was preempted"
         self.row.cells["prefix hit"] = self._prefix()
         self.row.cells["embeddings in"] = self._embeddings()
         for _ in range(1 + AGAIN):

@@ -11,16 +11,12 @@ from typing import Any
 import pytest
 import transformers
 
-from thespis.gpu_runtime.runner import Runner
-from thespis.protocol.blobs import BlobError, BlobRef
-from thespis.protocol.edges.gpu_runner_to_scheduler import StepResult
-from thespis.protocol.edges.scheduler_to_gpu_runner import StepPlan
 from thespis.protocol.facts import ModelFacts
-from thespis.protocol.roles import SchedulerConfig
 from thespis.protocol.room import Room
 
 from ..actors.scheduler.bench import Bench, config, prepared
 from .driving import BLOCK
+from .in_process import InProcess
 from .test_recurrent import FAMILIES
 from .tiny import OUTPUT, TEXT, facts_of, generated, make, prompt_of, runner_for
 
@@ -34,25 +30,6 @@ KINDS: dict[str, dict[str, Any]] = {
     "Mamba2": FAMILIES["Mamba2"],
     "FalconH1": FAMILIES["FalconH1"],
 }
-
-
-class InProcess:
-    """A runner as the bench's model."""
-
-    steps = 0
-
-    def __init__(self, runner: Runner, _: SchedulerConfig) -> None:
-        runner.reset()
-        self.runner = runner
-
-    def run(self, plan: StepPlan, unreadable: bool = False) -> StepResult:
-        result = self.runner.execute(plan, self._read)
-        assert not result.faults
-        return result
-
-    @staticmethod
-    def _read(ref: BlobRef) -> memoryview:
-        raise BlobError("no blobs here")
 
 
 class World:
@@ -73,7 +50,7 @@ class World:
         room = Room((spare,) * len(self.facts.tables), states if self.facts.recurrent else 0)
         windows = tuple(table.window for table in self.facts.tables)
         settings = config(block_size=BLOCK, windows=windows, room=room, max_model_len=512, **changes)
-        return Bench(settings, model=partial(InProcess, self.runner))
+        return Bench(settings, model=partial(InProcess, self.runner, {}))
 
     def ask(self, bench: Bench, which: list[int], mark: str = "", **sampling: Any) -> None:
         for index in which:

@@ -46,6 +46,7 @@ class Asked(NamedTuple):
     answer: Answer
 
 
+@cache
 def ask_all(folder: Path, reference: Reference, tokens: int) -> list[Asked]:
     """A text, and a prompt of each modality, with what transformers alone answers."""
     asked = []
