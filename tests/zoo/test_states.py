@@ -88,7 +88,7 @@ class World:
     def request(self, index: int, mark: str = "", n: int = 1) -> Prepared:
         prompt = self.asked[index].prompt
         items = tuple(item(self._key(rows), start, len(rows)) for start, rows in prompt.embeds)
-        greedy = {"max_tokens": TOKENS, "temperature": 0.0, "ignore_eos": True, "n": n}
+        greedy: dict[str, Any] = {"max_tokens": TOKENS, "temperature": 0.0, "ignore_eos": True, "n": n}
         made = prepared(f"{mark}{index}", prompt.token_ids, items, **greedy)
         return msgspec.structs.replace(made, positions=prompt.positions, position_delta=prompt.delta)
 
