@@ -10,6 +10,7 @@ from collections import Counter
 from functools import cache, partial
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
