@@ -53,6 +53,8 @@ def foreign_name(name: str) -> str:
             f"No model at {name!r}. If that is an Ollama model: give its GGUF file, or that file's id on a hub "
             f"(ORG/NAME-GGUF:Q4_K_M); else {WANTED}."
         )
+    if name.lower().endswith(".gguf"):
+        return f"There is no file {name!r}. Give a GGUF file that is there, or {WANTED}."
     return f"No model at {name!r}: give {WANTED}."
 
 
@@ -62,7 +64,10 @@ def foreign_file(path: Path, name: str) -> str:
         return f"{name!r} is one file of a checkpoint: give the folder that holds it, {str(path.parent)!r}."
     if path.suffix == ".safetensors":
         return f"{name!r} is a file of weights alone, without the configuration of its model: give {WANTED}."
-    kind = _FILES.get(_ending(path))
+    ending = _ending(path)
+    if ending == path.suffix.lower() == ".gguf" and not _begins_as(path, ".gguf"):
+        return f"{name!r} is no GGUF file, though it is called one: it does not begin as they do. Give another, or {WANTED}."
+    kind = _FILES.get(ending)
     return f"{name!r} is {kind} {WANTED}." if kind else f"{name!r} is a file: give {WANTED}."
 
 
@@ -105,12 +110,16 @@ def _other_weights(names: Collection[str]) -> str | None:
 
 def _ending(path: Path) -> str:
     """The file's own, or that of the format that its first bytes show."""
+    return next((ending for _, ending in _MAGIC if _begins_as(path, ending)), path.suffix.lower())
+
+
+def _begins_as(path: Path, ending: str) -> bool:
     try:
         with path.open("rb") as file:
             start = file.read(4)
     except OSError:
-        start = b""
-    return next((ending for magic, ending in _MAGIC if start.startswith(magic)), path.suffix.lower())
+        return False
+    return any(known == ending and start.startswith(magic) for magic, known in _MAGIC)
 
 
 def _listed(folder: Path) -> frozenset[str]:

@@ -96,12 +96,17 @@ class Api:
         except msgspec.DecodeError:
             raise ApiError(self._stranger()) from None
 
-    async def model(self) -> str:
-        """The name of the first model that is served."""
+    async def model(self, wanted: str | None = None) -> str:
+        """The name of the first model that is served, or the `wanted` one. Raises ApiError where that is not served."""
         try:
-            return str((await self.get("/v1/models"))["data"][0]["id"])
+            names = [str(model["id"]) for model in (await self.get("/v1/models"))["data"]]
+            if wanted is None:
+                return names[0]
         except (KeyError, IndexError, TypeError):
             raise ApiError(self._stranger()) from None
+        if wanted not in names:
+            raise ApiError(f"{self.base_url} serves {', '.join(names)} and no model {wanted!r}.")
+        return wanted
 
     def _stranger(self) -> str:
         return f"What answers at {self.base_url} does not speak OpenAI's API; give another address by --base-url."
@@ -137,7 +142,7 @@ class Api:
 def _address(base_url: str) -> str:
     try:
         url = yarl.URL(base_url)
-        if url.scheme in ("http", "https") and url.host and url.port:
+        if url.scheme in ("http", "https") and url.host and url.port and url.name in ("", "v1"):
             return base_url
     except ValueError:  # not even a URL
         pass

@@ -119,7 +119,8 @@ def prompt_of(folder: Path, reference: Reference, text: str, media: Media) -> Pr
 
 
 def _framed(text: str, facts: ModelFacts) -> str:
-    at = max(text.rfind(place.token) + len(place.token) for place in facts.placeholders.values() if place.token in text)
+    ends = [text.rfind(place.token) + len(place.token) for place in facts.placeholders.values() if place.token in text]
+    at = max(ends, default=0)  # of numbered ones the text has other words
     return facts.frame.begin + text[:at] + facts.frame.behind_items + text[at:] + facts.frame.end
 
 

@@ -4,6 +4,7 @@ A measurement is a module here: `LINE` says what it measures, `add_arguments(par
 """
 
 import argparse
+import sys
 from importlib import import_module
 
 KINDS = ("serve", "stall", "cache", "offline", "preprocess", "start", "compare")
@@ -18,4 +19,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     code: int = import_module(f".{given.what}", __name__).run(given)
+    if hasattr(given, "seed"):
+        print(f"thespis bench: the same work again: --seed {given.seed}", file=sys.stderr)
     return code

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from ..api import Api, ApiError
+from .numbers import LARGEST_SIDE, number, plot_file, some_seed
 
 TEXT = (
     "A small troupe of actors crosses the river at dawn and plays before the gate: one speaks, one listens, one keeps the "
@@ -47,14 +48,26 @@ def add_server_arguments(parser: argparse.ArgumentParser, *, one: bool = True) -
         )
         parser.add_argument("--model", metavar="NAME", help="model to ask (default: the first that the server lists)")
     parser.add_argument("--api-key", metavar="KEY", help="key of the server (default: none)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of prompts and pictures (default: %(default)s)")
+    add_seed_argument(parser)
     parser.add_argument("--plain", action="store_true", help="send only OpenAI's own fields, for servers that refuse others")
     add_output_arguments(parser)
 
 
+def add_seed_argument(parser: argparse.ArgumentParser) -> None:
+    text = "seed of prompts and pictures (default: another each time, which is said)"
+    parser.add_argument("--seed", type=number(0), default=some_seed(), metavar="N", help=text)
+
+
+def add_size_argument(parser: argparse.ArgumentParser, default: int) -> None:
+    text = "of a picture's sides (default: %(default)s)"
+    parser.add_argument("--size", type=number(1, LARGEST_SIDE), default=default, metavar="PIXELS", help=text)
+
+
 def add_output_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.add_argument("--plot", metavar="FILE", help="draw the figures into this file (.svg, .png or .pdf; needs matplotlib)")
+    parser.add_argument(
+        "--plot", type=plot_file, metavar="FILE", help="draw the figures into this file (.svg, .png or .pdf; needs matplotlib)"
+    )
 
 
 class Prompts:

@@ -6,7 +6,19 @@ from typing import Any
 import msgspec
 
 from ..api import Api
-from .asking import CHAT, Prompts, add_server_arguments, conversation, one, picture_part, picture_url, request_body, text_part
+from .asking import (
+    CHAT,
+    Prompts,
+    add_server_arguments,
+    add_size_argument,
+    conversation,
+    one,
+    picture_part,
+    picture_url,
+    request_body,
+    text_part,
+)
+from .numbers import number
 from .report import Cell, milliseconds, print_cells, progress
 
 LINE = "a running server's time to the first token: new picture, same picture, its id alone, text"
@@ -32,8 +44,8 @@ class FirstTokens(msgspec.Struct):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_server_arguments(parser)
-    parser.add_argument("--size", type=int, default=336, metavar="PIXELS", help="of a picture's sides (default: %(default)s)")
-    parser.add_argument("--requests", type=int, default=8, metavar="N", help="of each kind (default: %(default)s)")
+    add_size_argument(parser, 336)
+    parser.add_argument("--requests", type=number(1), default=8, metavar="N", help="of each kind (default: %(default)s)")
 
 
 def run(given: argparse.Namespace) -> int:
@@ -47,11 +59,11 @@ def run(given: argparse.Namespace) -> int:
 async def measure(given: argparse.Namespace) -> FirstTokens:
     """One request at a time."""
     async with Api(given.base_url, given.api_key, connections=1) as api:
-        model = given.model or await api.model()
+        model = await api.model(given.model)
         body = request_body(model, TOKENS, given.plain)
-        seed = given.seed * 1_000_000
+        seed = given.seed * 1_000_000 + 500_000  # other pictures than those of `bench serve`
         prompts = Prompts(None, 24, seed)
-        known, name = picture_url(seed, given.size), f"bench-{seed}"
+        known, name = picture_url(seed, given.size), f"bench-{seed}-{given.size}"
         kinds: list[tuple[str, list[dict[str, Any] | None]]] = [
             ("new", [picture_part(picture_url(seed + 1 + n, given.size)) for n in range(given.requests)]),
             ("same", [picture_part(known)] * (given.requests + 1)),

@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 from ....protocol.errors import EngineError
 from ..api import Api, ApiError
 from . import cache, serve, stall
-from .asking import add_server_arguments
+from .asking import add_server_arguments, add_size_argument
+from .numbers import number
 from .report import Cell, plot, progress, show, table
 
 LINE = "two servers side by side, in turn: the same work, and the ratio of each figure"
@@ -74,8 +75,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--work", default=",".join(WORK), metavar="KIND,KIND", help="what both do (default: %(default)s, which is all)"
     )
-    parser.add_argument("--rounds", type=int, default=2, metavar="N", help="turns of each side (default: %(default)s)")
-    parser.add_argument("--size", type=int, default=336, metavar="PIXELS", help="of a picture's sides (default: %(default)s)")
+    parser.add_argument("--rounds", type=number(1), default=2, metavar="N", help="turns of each side (default: %(default)s)")
+    add_size_argument(parser, 336)
     serve.add_load_arguments(parser)
     add_server_arguments(parser, one=False)
 
@@ -106,11 +107,15 @@ def sides_of(given: argparse.Namespace) -> tuple[Side, Side]:
     for flag, values in (("model", given.model), ("name", given.name), ("command", given.commands)):
         if len(values) not in (0, SIDES):
             raise ValueError(f"--{flag} is given for both servers, in the order of --base-url, or not at all.")
-    strange = sorted(set(given.work.split(",")) - set(WORK))
+    given.work = [kind.strip() for kind in given.work.split(",")]
+    strange = sorted(set(given.work) - set(WORK))
     if strange:
-        raise ValueError(f"--work knows {', '.join(WORK)}; got {', '.join(strange)}.")
+        raise ValueError(f"--work knows {', '.join(WORK)}; got {', '.join(map(repr, strange))}.")
+    if len(set(given.name or range(SIDES))) < SIDES:
+        raise ValueError("--name: the two servers need different names.")
 
-    models, names, commands = given.model or [None] * SIDES, given.name or given.base_url, given.commands or [None] * SIDES
+    names = given.name or (given.base_url if len(set(given.base_url)) == SIDES else ["first", "second"])
+    models, commands = given.model or [None] * SIDES, given.commands or [None] * SIDES
     first, second = (Side(*each) for each in zip(names, given.base_url, models, commands, strict=True))
     return first, second
 
@@ -118,11 +123,13 @@ def sides_of(given: argparse.Namespace) -> tuple[Side, Side]:
 async def measure(given: argparse.Namespace, sides: Sequence[Side]) -> tuple[list[Turn], ...]:
     """The turns of each side. Raises ApiError where a server refuses, EngineError where one does not start."""
     turns: tuple[list[Turn], ...] = tuple([] for _ in sides)
+    # Both get the same work, unless they are one server: what it has seen once it knows.
+    own_work = given.rounds if sides[0].base_url == sides[1].base_url else 0
     with progress(given.rounds * len(sides), "turns") as bar:
-        for number in range(given.rounds):
+        for nth in range(given.rounds):
             for side, mine in zip(sides, turns, strict=True):
                 async with _up(side, given.api_key):
-                    mine.append(await one_turn(given, side, given.seed + number))
+                    mine.append(await one_turn(given, side, given.seed + nth + (own_work if side is sides[1] else 0)))
                 bar.update()
     return turns
 
@@ -131,7 +138,7 @@ async def one_turn(given: argparse.Namespace, side: Side, seed: int) -> Turn:
     load = os.getloadavg()[0]
     cells: list[Cell] = []
     quiet = {"base_url": side.base_url, "model": side.model, "seed": seed, "json": True}
-    for work in given.work.split(","):
+    for work in given.work:
         asked = argparse.Namespace(**{**vars(given), **quiet})
         match work:
             case "text" | "picture":
@@ -158,11 +165,14 @@ async def _up(side: Side, api_key: str | None) -> AsyncIterator[None]:
     if side.command is None:
         yield
         return
+    async with Api(side.base_url, api_key, connections=1) as api:
+        if await _answers_now(api):
+            raise EngineError(f"Something answers at {side.base_url} already: end it, or leave --command out.")
     words = shlex.split(side.command)
     try:
         process = await asyncio.create_subprocess_exec(*words, stdout=sys.stderr, stderr=sys.stderr, start_new_session=True)
     except OSError as error:
-        raise EngineError(f"The command of {side.name} cannot be started: {error.strerror}.") from None
+        raise EngineError(f"The command of {side.name} cannot be started: {error.strerror or words[0]}.") from None
     try:
         await _answers(side, api_key, process)
         yield
@@ -183,11 +193,18 @@ async def _answers(side: Side, api_key: str | None, process: asyncio.subprocess.
         while time.monotonic() - begin < START_SECONDS:
             if process.returncode is not None:
                 raise EngineError(f"The command of {side.name} ended with {process.returncode} before it answered.")
-            with contextlib.suppress(ApiError):
-                await api.model()
+            if await _answers_now(api):
                 return
             await asyncio.sleep(PROBE_SECONDS)  # servers of others announce themselves in no common way
     raise EngineError(f"{side.name} did not answer at {side.base_url} within {START_SECONDS:.0f} s.")
+
+
+async def _answers_now(api: Api) -> bool:
+    try:
+        await api.model()
+    except ApiError:
+        return False
+    return True
 
 
 def rows(turns: Sequence[Sequence[Turn]]) -> list[Row]:
@@ -216,8 +233,11 @@ def _medians(turns: Sequence[Turn]) -> list[Cell]:
 
 
 def comparison(sides: Sequence[Side], found: Sequence[Row]) -> str:
-    head = ("", sides[0].name, sides[1].name, "unit", "times better")
-    return table(head, ((row.name, show(row.first), show(row.second), row.unit, f"{row.ratio:.2f}") for row in found))
+    """The ratio of the rounds' middle, and the smallest and largest: what differs from round to round is no result."""
+    head = ("", sides[0].name, sides[1].name, "unit", "times better", "from", "to")
+    ratios = ([f"{ratio:.2f}" for ratio in (row.ratio, min(row.ratios), max(row.ratios))] for row in found)
+    rows = zip(found, ratios, strict=True)
+    return table(head, ((row.name, show(row.first), show(row.second), row.unit, *of_row) for row, of_row in rows))
 
 
 def report(sides: Sequence[Side], turns: Sequence[Sequence[Turn]], found: Sequence[Row]) -> dict[str, Any]:

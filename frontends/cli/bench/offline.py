@@ -9,7 +9,8 @@ import msgspec
 
 from ....protocol.config import EngineConfig
 from ..flags import add_flags, build
-from .asking import Prompts, add_output_arguments, picture_bytes
+from .asking import Prompts, add_output_arguments, add_seed_argument, add_size_argument, picture_bytes
+from .numbers import number
 from .report import Cell, print_cells
 
 LINE = "batches through the offline LLM class: texts, and pictures"
@@ -28,13 +29,17 @@ class Batch(msgspec.Struct):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", nargs="?", default="", metavar="MODEL", help="as in `serve` (default: the bundled model)")
-    parser.add_argument("--texts", type=int, default=32, metavar="N", help="prompts of text (default: %(default)s)")
-    parser.add_argument("--pictures", type=int, default=32, metavar="N", help="prompts with a picture (default: %(default)s)")
-    parser.add_argument("--size", type=int, default=336, metavar="PIXELS", help="of a picture's sides (default: %(default)s)")
-    parser.add_argument("--max-tokens", type=int, default=32, metavar="N", help="tokens of each answer (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of prompts and pictures (default: %(default)s)")
+    parser.add_argument("--texts", type=number(0), default=32, metavar="N", help="prompts of text (default: %(default)s)")
+    parser.add_argument(
+        "--pictures", type=number(0), default=32, metavar="N", help="prompts with a picture (default: %(default)s)"
+    )
+    add_size_argument(parser, 336)
+    parser.add_argument(
+        "--max-tokens", type=number(1), default=32, metavar="N", help="tokens of each answer (default: %(default)s)"
+    )
+    add_seed_argument(parser)
     add_output_arguments(parser)
-    add_flags(parser.add_argument_group("engine"), EngineConfig, skip=("model", "seed"))
+    add_flags(parser.add_argument_group("engine"), EngineConfig, skip=("model", "seed", "runner"))
 
 
 def run(given: argparse.Namespace) -> int:
@@ -46,6 +51,8 @@ def run(given: argparse.Namespace) -> int:
 
 def measure(given: argparse.Namespace) -> list[Batch]:
     """Nothing is known to the engine but one request of each kind, so that its first steps do not count."""
+    if not given.texts + given.pictures:
+        raise ValueError("--texts and --pictures are both 0: there is nothing to measure.")
     from PIL import Image
 
     from ...llm import LLM

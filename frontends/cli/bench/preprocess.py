@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 from ....protocol.checkpoint import demo_model
 from ....protocol.config import EngineConfig
 from ...hub.locate import located
-from .asking import add_output_arguments, picture_bytes
+from .asking import add_output_arguments, add_seed_argument, add_size_argument, picture_bytes
+from .numbers import number
 from .report import Cell, milliseconds, print_cells, progress
 
 LINE = "what a decode worker does to pictures: decoding and features, in one process and in several"
@@ -25,9 +26,9 @@ class Item(NamedTuple):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", nargs="?", default="", metavar="MODEL", help="as in `serve` (default: the bundled model)")
     parser.add_argument("--workers", default="1,2", metavar="N,N", help="numbers of processes (default: %(default)s)")
-    parser.add_argument("--pictures", type=int, default=64, metavar="N", help="for each number (default: %(default)s)")
-    parser.add_argument("--size", type=int, default=336, metavar="PIXELS", help="of a picture's sides (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the pictures (default: %(default)s)")
+    parser.add_argument("--pictures", type=number(1), default=64, metavar="N", help="for each number (default: %(default)s)")
+    add_size_argument(parser, 336)
+    add_seed_argument(parser)
     add_output_arguments(parser)
 
 

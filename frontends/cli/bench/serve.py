@@ -25,6 +25,7 @@ from .asking import (
     together,
     token_ids_of,
 )
+from .numbers import LARGEST_SIDE, number
 from .report import Cell, milliseconds, plot, progress
 
 LINE = "a running OpenAI-compatible server: tokens per second, time to the first token and between tokens"
@@ -59,7 +60,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_server_arguments(parser)
     add_load_arguments(parser)
     parser.add_argument(
-        "--picture", type=int, default=0, metavar="PIXELS", help="send with each prompt a new picture, this wide and high"
+        "--picture",
+        type=number(1, LARGEST_SIDE),
+        default=0,
+        metavar="PIXELS",
+        help="send with each prompt a new picture, this wide and high",
     )
 
 
@@ -68,10 +73,14 @@ def add_load_arguments(parser: argparse.ArgumentParser) -> None:
         "--streams", default="1,8,32", metavar="N,N", help="numbers of concurrent streams, one row each (default: %(default)s)"
     )
     parser.add_argument(
-        "--prompt-tokens", type=int, default=32, metavar="N", help="tokens of each prompt (default: %(default)s)"
+        "--prompt-tokens", type=number(1), default=32, metavar="N", help="tokens of each prompt (default: %(default)s)"
     )
-    parser.add_argument("--max-tokens", type=int, default=128, metavar="N", help="tokens of each answer (default: %(default)s)")
-    parser.add_argument("--requests", type=int, metavar="N", help="requests per row (default: two per stream, at least four)")
+    parser.add_argument(
+        "--max-tokens", type=number(1), default=128, metavar="N", help="tokens of each answer (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--requests", type=number(1), metavar="N", help="requests per row (default: two per stream, at least four)"
+    )
 
 
 def run(given: argparse.Namespace) -> int:
@@ -121,7 +130,7 @@ class Load:
 
     @classmethod
     async def of(cls, api: Api, given: argparse.Namespace) -> "Load":
-        model = given.model or await api.model()
+        model = await api.model(given.model)
         ids = None if given.picture else await token_ids_of(api, model)
         body = request_body(model, given.max_tokens, given.plain)
         return cls(api, body, Prompts(ids, given.prompt_tokens, given.seed), given.picture, given.seed)

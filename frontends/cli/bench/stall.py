@@ -14,6 +14,7 @@ from .asking import (
     Prompts,
     Sample,
     add_server_arguments,
+    add_size_argument,
     clip_part,
     clip_url,
     conversation,
@@ -24,11 +25,12 @@ from .asking import (
     text_part,
     together,
 )
+from .numbers import number
 from .report import Cell, milliseconds, print_cells, progress
 
 LINE = "a running server's text streams while pictures or clips arrive: their longest gap, and what the media wait"
 HEAVY_TOKENS = 8
-UNDER_WAY = 8
+UNDER_WAY = 32
 """Tokens of each stream before the media are sent."""
 FRAMES = 16
 
@@ -57,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_server_arguments(parser)
     add_stall_arguments(parser)
     parser.add_argument(
-        "--rounds", type=int, default=3, metavar="N", help="of which the medians are shown (default: %(default)s)"
+        "--rounds", type=number(1), default=3, metavar="N", help="of which the medians are shown (default: %(default)s)"
     )
 
 
@@ -65,13 +67,15 @@ def add_stall_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--heavy", choices=("image", "video"), default="image", help="what arrives beside the text (default: %(default)s)"
     )
+    add_size_argument(parser, 1024)
+    parser.add_argument("--items", type=number(1), default=4, metavar="N", help="requests with one each (default: %(default)s)")
+    parser.add_argument("--text-streams", type=number(1), default=4, metavar="N", help="streams of text (default: %(default)s)")
     parser.add_argument(
-        "--size", type=int, default=1024, metavar="PIXELS", help="width and height of it (default: %(default)s)"
-    )
-    parser.add_argument("--items", type=int, default=4, metavar="N", help="requests with one each (default: %(default)s)")
-    parser.add_argument("--text-streams", type=int, default=4, metavar="N", help="streams of text (default: %(default)s)")
-    parser.add_argument(
-        "--stream-tokens", type=int, default=400, metavar="N", help="tokens of each stream of text (default: %(default)s)"
+        "--stream-tokens",
+        type=number(UNDER_WAY + 1),
+        default=400,
+        metavar="N",
+        help="tokens of each stream of text (default: %(default)s)",
     )
 
 
@@ -84,16 +88,14 @@ def run(given: argparse.Namespace) -> int:
 
 
 async def measure(given: argparse.Namespace) -> Stall:
-    """Raises ApiError, ValueError."""
-    if min(given.items, given.text_streams, given.rounds) < 1 or given.stream_tokens <= UNDER_WAY:
-        raise ValueError(f"bench stall needs an item, a stream, a round, and more than {UNDER_WAY} tokens in each stream.")
+    """Raises ApiError."""
     connections = given.items + given.text_streams
     async with Api(given.base_url, given.api_key, connections=connections) as api:
-        model = given.model or await api.model()
+        model = await api.model(given.model)
         rounds = []
         with progress(given.rounds, given.heavy) as bar:
-            for number in range(given.rounds):
-                rounds.append(await one_round(api, model, given, number))
+            for nth in range(given.rounds):
+                rounds.append(await one_round(api, model, given, nth))
                 bar.update()
     return Stall(*(statistics.median(getattr(each, name) for each in rounds) for name in Stall.__struct_fields__))
 
@@ -111,8 +113,8 @@ class _Watched:
             self.under_way.set()
 
 
-async def one_round(api: Api, model: str, given: argparse.Namespace, number: int) -> Stall:
-    seed = given.seed * 1_000_000 + number * 1000
+async def one_round(api: Api, model: str, given: argparse.Namespace, nth: int) -> Stall:
+    seed = given.seed * 1_000_000 + 700_000 + nth * 1000  # other pictures than those of `bench serve`
     prompts = Prompts(None, 24, seed)
     heavy = [_heavy(given, seed + item, model, prompts) for item in range(given.items)]  # before the streams: this takes time
     text = request_body(model, given.stream_tokens, given.plain)

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ....actors.director.threads import children_of
+from ....protocol.errors import EngineError
 from .asking import add_output_arguments
+from .numbers import number
 from .report import Cell, print_cells, progress
 
 LINE = "the start of `thespis serve`: seconds to /health, and the memory of all its processes"
@@ -36,7 +38,7 @@ class Start(NamedTuple):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", nargs="?", default="", metavar="MODEL", help="as in `serve` (default: the bundled model)")
     parser.add_argument(
-        "--rounds", type=int, default=3, metavar="N", help="of which the medians are shown (default: %(default)s)"
+        "--rounds", type=number(1), default=3, metavar="N", help="of which the medians are shown (default: %(default)s)"
     )
     parser.add_argument("--flag", action="append", default=[], metavar="FLAG", help="of `serve`, as --flag=--dtype=float32")
     add_output_arguments(parser)
@@ -62,7 +64,7 @@ def run(given: argparse.Namespace) -> int:
 
 
 def measure(arguments: Sequence[str]) -> Start:
-    """One start and its end. Raises RuntimeError with the end of the log where it does not come up."""
+    """One start and its end. Raises EngineError with what it said last where it does not come up."""
     command = [sys.executable, "-P", "-m", "thespis", "serve", *arguments]
     with tempfile.TemporaryFile("w+") as log:
         begin = time.perf_counter()
@@ -72,7 +74,8 @@ def measure(arguments: Sequence[str]) -> Start:
             seconds = _await_health(url, begin) if url else None
             if seconds is None:
                 log.seek(0)
-                raise RuntimeError(f"the server did not come up:\n{log.read()[-2000:]}")
+                lines = log.read().splitlines() or ["it said nothing"]
+                raise EngineError(f"The server did not come up. Its last line: {lines[-1]}")
             held = memory(server.pid)
         finally:
             server.send_signal(signal.SIGTERM)

@@ -25,6 +25,9 @@ ONE_ONLY = {("molmo2", "video"), ("qwen3_asr", "audio"), ("qwen3_asr_thinker", "
 APART = {
     "granite_docling": "a form that transformers' own class does not read",
     "voxtral": "its text is written by another library",
+    "molmo2": "its processor writes around the prompt: tests/zoo/test_framed.py",
+    "paligemma": "without a chat template, and written around, as Molmo2",
+    "paligemma2": "as PaliGemma",
 }
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 

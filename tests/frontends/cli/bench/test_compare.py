@@ -54,13 +54,29 @@ async def test_both_do_the_same_work_and_the_slower_is_named_by_the_ratio() -> N
     assert all(len(row.ratios) == 2 for row in found)
 
 
-async def test_each_round_has_prompts_of_its_own() -> None:
+def prompts_of(client: FakeClient) -> list[object]:
+    return [prompt.token_ids for prompt, *_ in client.submitted]  # type: ignore[union-attr]
+
+
+async def test_each_round_has_prompts_of_its_own_and_both_sides_get_the_same() -> None:
+    first, second = FakeClient(), FakeClient()
+    async with served(first) as one, served(second) as other:
+        asked = given("--base-url", one, "--base-url", other, *QUICK[2:], "--work", "text")
+        await compare.measure(asked, compare.sides_of(asked))
+    assert sorted(map(str, prompts_of(first))) == sorted(map(str, prompts_of(second)))
+    assert len(set(prompts_of(first))) == len(first.submitted)
+
+
+async def test_a_server_beside_itself_gets_nothing_twice() -> None:
     client = FakeClient()
     async with served(client) as url:
-        asked = given("--base-url", url, "--base-url", url, *QUICK[2:], "--work", "text")
-        await compare.measure(asked, compare.sides_of(asked))
-    prompts = [prompt.token_ids for prompt, *_ in client.submitted]  # type: ignore[union-attr]
-    assert len(set(prompts)) == len(prompts) // 2  # both sides get the same ones
+        asked = given("--base-url", url, "--base-url", url, *QUICK[2:], "--work", "picture,ttft")
+        sides = compare.sides_of(asked)
+        await compare.measure(asked, sides)
+    assert [side.name for side in sides] == ["first", "second"]
+    pictures = [item.source.blob.offset for _, media, *_ in client.submitted for item in media if item.source is not None]  # type: ignore[union-attr]
+    # of the ttft kinds, one picture is sent again on purpose, and once more with its id
+    assert len({client.blobs[offset] for offset in pictures}) == len(pictures) - 2 * 2 * 3
 
 
 def test_ratios_say_how_many_times_the_first_is_better() -> None:
@@ -89,7 +105,8 @@ def test_a_figure_that_is_missing_has_no_ratio() -> None:
     [
         (["--base-url", "a"], "--base-url twice, got 1"),
         (["--base-url", "a", "--base-url", "b", "--name", "x"], "--name is given for both"),
-        (["--base-url", "a", "--base-url", "b", "--work", "text,dance"], "got dance"),
+        (["--base-url", "a", "--base-url", "b", "--work", "text, dance"], "got 'dance'"),
+        (["--base-url", "a", "--base-url", "b", "--name", "x", "--name", "x"], "different names"),
     ],
 )
 def test_what_is_given_wrongly_is_said(words: Sequence[str], said: str) -> None:
@@ -103,7 +120,14 @@ def test_from_the_command_line_it_is_bench_that_is_called(capsys: pytest.Capture
     with pytest.raises(SystemExit) as ended:
         main([*words, "--command", "/no/such/program", "--command", "/no/such/program"])
     assert ended.value.code == 1
-    assert "thespis bench: The command of http://127.0.0.1:1 cannot be started" in capsys.readouterr().err
+    assert "thespis bench: The command of first cannot be started" in capsys.readouterr().err
+
+
+async def test_a_command_is_not_taken_for_the_one_who_answers_already() -> None:
+    async with served(FakeClient()) as url:
+        with pytest.raises(EngineError, match="already: end it"):
+            async with compare._up(compare.Side("x", url, None, "true"), None):
+                raise AssertionError("it is another's")
 
 
 async def test_a_command_is_up_for_its_turn_alone(unused_tcp_port: int) -> None:

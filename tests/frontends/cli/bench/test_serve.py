@@ -81,6 +81,35 @@ async def test_with_pictures_each_request_carries_one_that_is_new() -> None:
     assert level.cells("picture")[0].name == "picture, 2 streams"
 
 
+async def test_a_model_that_is_not_served_is_said_before_anything_is_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    client = FakeClient()
+    async with served(client) as url:
+        with pytest.raises(ApiError, match="serves fake-model and no model 'nope'"):
+            await serve.measure(arguments(url, "--model", "nope"))
+    assert client.submitted == []
+    assert capsys.readouterr().err == ""
+
+
+def test_a_second_measurement_asks_other_things() -> None:
+    assert len({arguments("http://a:1").seed for _ in range(4)}) > 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--requests", "-3"], "argument --requests: expected a number from 1"),
+        (["--picture", "0"], "argument --picture: expected a number from 1 to 8192"),
+        (["--max-tokens", "x"], "argument --max-tokens: expected a number"),
+        (["--plot", "x.txt"], "argument --plot: expected a file that ends in .svg"),
+        (["--plot", "/no/such/folder/x.svg"], "there is no folder '/no/such/folder'"),
+    ],
+)
+def test_flags_that_make_no_sense_are_refused_at_once(flags: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        arguments("http://127.0.0.1:1", *flags)
+    assert said in capsys.readouterr().err
+
+
 async def test_no_server_is_said_in_words() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -89,7 +118,20 @@ async def test_no_server_is_said_in_words() -> None:
             await api.model()
 
 
-@pytest.mark.parametrize("url", ["nonsense", "", "http://", "http://[", "localhost:8000", "ftp://127.0.0.1", "http://a:99999"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "nonsense",
+        "",
+        "http://",
+        "http://[",
+        "http://127.0.0.1:1/v2",
+        "http://127.0.0.1:1/v1/models",
+        "localhost:8000",
+        "ftp://127.0.0.1",
+        "http://a:99999",
+    ],
+)
 async def test_what_is_no_address_is_said_with_one_that_is(url: str) -> None:
     with pytest.raises(ApiError, match="no server's address; it looks like"):
         Api(url)
