@@ -15,6 +15,7 @@ from transformers import AttentionInterface, DynamicCache, PreTrainedModel
 
 from ..protocol.errors import EngineError
 from ..protocol.facts import KvGroup, RecurrentGroup
+from .hearing import first_call
 from .hf import text_config
 
 NAME = "thespis-measure"
@@ -143,28 +144,13 @@ def looked_up(model: PreTrainedModel) -> dict[int, int]:
     marks of items."""
     table: Any = model.get_input_embeddings()
     ids = torch.arange(table.weight.shape[0])[None]
-    asked: list[torch.Tensor] = []
-
-    def hear(module: nn.Module, given: tuple[torch.Tensor, ...]) -> None:
-        asked.append(given[0])
-        raise _Asked
-
-    hook = table.register_forward_pre_hook(hear)
-    try:
-        with torch.no_grad():
-            model(input_ids=ids, use_cache=False)
-    except Exception:  # ours; or of a model that wants more than ids first, and looks up those that it was given
-        pass
-    finally:
-        hook.remove()
-    if not asked or asked[0].is_meta or asked[0].shape != ids.shape:  # meta: it takes them to where the table is
+    with torch.no_grad():
+        heard = first_call(table, lambda: model(input_ids=ids, use_cache=False))
+    asked = None if heard is None else heard.argument(0, "input")
+    if asked is None or asked.is_meta or asked.shape != ids.shape:  # meta: it takes them to where the table is
         return {}
-    others = (asked[0] != ids).nonzero()[:, 1]
-    return dict(zip(others.tolist(), asked[0][0, others].tolist(), strict=True))
-
-
-class _Asked(Exception):
-    """The embedding table has been asked: what the model would do next is of no interest."""
+    others = (asked[0] != ids[0]).nonzero()[:, 0]
+    return dict(zip(others.tolist(), asked[0, others].tolist(), strict=True))
 
 
 def _inputs(model: PreTrainedModel, decoder: Any) -> dict[str, Any]:

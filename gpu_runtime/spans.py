@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
 from transformers import PreTrainedModel
 
 from ..protocol.errors import EngineError
 from ..protocol.facts import SpanScope
 from ..protocol.request import MODALITIES, Modality
+from .hearing import first_call
 from .hf import text_config
 from .measure import cannot, decoder_of
 
@@ -107,31 +107,18 @@ def _are_masks(made: Any) -> bool:
     return isinstance(made, dict) or (isinstance(made, torch.Tensor) and made.ndim == 4)
 
 
-class _Told(Exception):
-    """The decoder has been called."""
-
-
 def _heard_by_decoder(model: PreTrainedModel, call: dict[str, Any], tokens: int) -> Any:
     """The mask with which the model's forward calls its decoder, which is not run; None: nothing was heard."""
-    heard: list[Any] = []
-
-    def told(module: nn.Module, args: Any, given: dict[str, Any]) -> None:
-        heard.append(given.get("attention_mask"))
-        raise _Told
-
     taken = inspect.signature(model.forward).parameters
-    hook = decoder_of(model).register_forward_pre_hook(told, with_kwargs=True)
     table: Any = model.get_input_embeddings()
     table.forward = lambda ids: torch.zeros(*ids.shape, text_config(model.config).hidden_size)  # its own is on meta
+    ids = torch.zeros(1, tokens, dtype=torch.int64)
+    given = {name: value for name, value in call.items() if name in taken}
     try:
-        ids = torch.zeros(1, tokens, dtype=torch.int64)
-        model(input_ids=ids, use_cache=False, **{name: value for name, value in call.items() if name in taken})
-    except Exception:  # of another part on meta: it says nothing
-        pass
+        heard = first_call(decoder_of(model), lambda: model(input_ids=ids, use_cache=False, **given))
     finally:
         del table.forward
-        hook.remove()
-    return heard[0] if heard else None
+    return None if heard is None else heard.named.get("attention_mask")
 
 
 def _passes(

@@ -29,7 +29,7 @@ from ..actor import Actor, run
 from ..cores import Cores
 from ..launch import Launch
 from ..tombstones import Tombstones
-from .batching import Job, Pace, choose
+from .batching import Job, RowPace, choose
 from .compute import Encoder, Tensors, Views, as_bytes, copy, encode
 from .entries import Effect, Free
 from .store import Store
@@ -70,7 +70,7 @@ class EncoderCache(Actor):
         self.config = msgspec.json.decode(config, type=EncoderCacheConfig)
         self.cores = Cores(self.launch.directory, ENCODER_CACHE, self.config.threads)
         self.encoder = self.load(self.config)
-        self._pace = Pace(self.config.max_batch_rows)
+        self._pace = RowPace(self.config.max_batch_rows)
         self._dtype: torch.dtype = getattr(torch, self.config.dtype)
         width = self.config.model.embed_width
         self.store = Store(self.config.store_bytes, width * self._dtype.itemsize, FEATURES_BYTES)

@@ -37,7 +37,7 @@ def choose(queue: Sequence[Job], max_rows: int) -> list[Job]:
     return batch
 
 
-class Pace:
+class RowPace:
     """How long a row takes in the encoder, learnt from batches: a large model on a CPU encodes its items nearly one by one."""
 
     def __init__(self, max_rows: int) -> None:

@@ -1,18 +1,14 @@
 """Embeddings of token ids as a model's own forward makes them: some scale what they look up, and not what they are given."""
 
-from contextlib import suppress
 from typing import Any
 
 import torch
 
+from ..hearing import first_call
 from ..measure import decoder_layers
 from .parts import ModelParts
 
 TOKENS = 2
-
-
-class _Reached(Exception):
-    """The first layer has been called; ends a forward."""
 
 
 @torch.inference_mode()
@@ -32,16 +28,7 @@ def scale_of(parts: ModelParts, device: torch.device) -> float:
     return float(scale) if bool((looked_up == scale).all()) else 1.0
 
 
-def _first_input(parts: ModelParts, **asked: torch.Tensor) -> torch.Tensor | None:
+def _first_input(parts: ModelParts, **asked: torch.Tensor) -> Any:
     """[1, tokens, hidden]; None where the forward does not come to it."""
-    found: list[torch.Tensor] = []
-
-    def reach(module: Any, given: tuple[Any, ...], named: dict[str, Any]) -> None:
-        found.append(given[0] if given else named["hidden_states"])
-        raise _Reached
-
-    hook = decoder_layers(parts.whole)[0].register_forward_pre_hook(reach, with_kwargs=True)
-    with suppress(Exception):  # of foreign code too, which the self-check asks for more than this
-        parts.decoder(**asked, use_cache=False)
-    hook.remove()
-    return found[0] if found else None
+    heard = first_call(decoder_layers(parts.whole)[0], lambda: parts.decoder(**asked, use_cache=False))
+    return None if heard is None else heard.argument(0, "hidden_states")

@@ -1,12 +1,10 @@
 """Weights of several folders as those of one: a checkpoint's own, and those of models that it takes parts from."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import torch
 
-if TYPE_CHECKING:
-    from .sources import WeightSource
+from .source import WeightSource
 
 _NAMES = {"text_config": ("", "language_model."), "audio_config": ("model.encoder.", "audio_tower.")}
 """By part of the configuration: how names begin there, and how they would in the checkpoint itself; others are of no use."""
@@ -15,7 +13,7 @@ _NAMES = {"text_config": ("", "language_model."), "audio_config": ("model.encode
 class JoinedTensors:
     """The checkpoint's own go before those of the same name."""
 
-    def __init__(self, own: "WeightSource", beside: Mapping[str, "WeightSource"]) -> None:
+    def __init__(self, own: WeightSource, beside: Mapping[str, WeightSource]) -> None:
         """`beside`: by part of the configuration."""
         self.checkpoint = own.checkpoint
         self._where: dict[str, tuple[WeightSource, str]] = {}

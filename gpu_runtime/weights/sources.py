@@ -2,9 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
-import torch
 from transformers import PreTrainedModel
 
 from ...protocol.errors import EngineError
@@ -18,25 +16,9 @@ from .packed.awq import awq
 from .packed.compressed import CompressedTensors
 from .packed.form import Form, UnpackedTensors
 from .packed.fp8 import fp8
+from .source import WeightSource
 
 _FORMS: dict[str, Callable[[Json], Form]] = {"fp8": fp8, "awq": awq, "compressed-tensors": CompressedTensors}
-
-
-class WeightSource(Protocol):
-    """Named tensors of plain numbers, each read when it is asked for."""
-
-    checkpoint: str
-    """For messages."""
-
-    def names(self) -> list[str]: ...
-
-    def shape(self, name: str) -> list[int]:
-        """Raises EngineError for what is stored in parts that do not fit together."""
-        ...
-
-    def read(self, name: str, dtype: torch.dtype) -> torch.Tensor:
-        """`dtype`: of the numbers, where they are made here; what is stored as numbers keeps its own. Raises EngineError."""
-        ...
 
 
 def open_weights(folder: str, model: PreTrainedModel) -> WeightSource:

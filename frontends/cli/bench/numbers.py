@@ -25,6 +25,11 @@ def number(least: int, most: int = MOST) -> Callable[[str], int]:
     return read
 
 
+def numbers(text: str) -> list[int]:
+    """`1,8,32`."""
+    return [number(1)(word) for word in text.split(",")]
+
+
 def some_seed() -> int:
     """Another one each time: a server that has seen the same prompts and pictures answers from its caches."""
     return secrets.randbelow(MOST)

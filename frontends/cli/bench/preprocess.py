@@ -10,7 +10,7 @@ from ....protocol.checkpoint import demo_model
 from ....protocol.config import EngineConfig
 from ...hub.locate import located
 from .asking import add_output_arguments, add_seed_argument, add_size_argument, picture_bytes
-from .numbers import number
+from .numbers import number, numbers
 from .report import Cell, milliseconds, print_cells, progress
 
 LINE = "what a decode worker does to pictures: decoding and features, in one process and in several"
@@ -25,7 +25,9 @@ class Item(NamedTuple):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", nargs="?", default="", metavar="MODEL", help="as in `serve` (default: the bundled model)")
-    parser.add_argument("--workers", default="1,2", metavar="N,N", help="numbers of processes (default: %(default)s)")
+    parser.add_argument(
+        "--workers", type=numbers, default="1,2", metavar="N,N", help="numbers of processes (default: %(default)s)"
+    )
     parser.add_argument("--pictures", type=number(1), default=64, metavar="N", help="for each number (default: %(default)s)")
     add_size_argument(parser, 336)
     add_seed_argument(parser)
@@ -37,7 +39,7 @@ def run(given: argparse.Namespace) -> int:
     rows: list[dict[str, Any]] = []
     folder = located(EngineConfig(model=given.model)).model or str(demo_model())
     pictures = [picture_bytes(given.seed * 1_000_000 + n, given.size) for n in range(given.pictures)]
-    for workers in levels(given.workers):
+    for workers in given.workers:
         items, seconds = measure(folder, pictures, workers)
         name = f"{workers} process{'es' if workers > 1 else ''}"
         row = {
@@ -54,17 +56,6 @@ def run(given: argparse.Namespace) -> int:
         ]
     print_cells(given, cells, {"rows": rows})
     return 0
-
-
-def levels(text: str) -> list[int]:
-    """Raises ValueError."""
-    try:
-        found = [int(word) for word in text.split(",")]
-    except ValueError:
-        found = []
-    if not found or min(found) < 1:
-        raise ValueError(f"--workers takes numbers with commas between them, such as 1,2,4; got {text!r}.")
-    return found
 
 
 def measure(folder: str, pictures: list[bytes], workers: int) -> tuple[list[Item], float]:

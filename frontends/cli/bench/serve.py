@@ -25,7 +25,7 @@ from .asking import (
     together,
     token_ids_of,
 )
-from .numbers import LARGEST_SIDE, number
+from .numbers import LARGEST_SIDE, number, numbers
 from .report import Cell, milliseconds, plot, progress
 
 LINE = "a running OpenAI-compatible server: tokens per second, time to the first token and between tokens"
@@ -70,7 +70,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_load_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--streams", default="1,8,32", metavar="N,N", help="numbers of concurrent streams, one row each (default: %(default)s)"
+        "--streams",
+        type=numbers,
+        default="1,8,32",
+        metavar="N,N",
+        help="numbers of concurrent streams, one row each (default: %(default)s)",
     )
     parser.add_argument(
         "--prompt-tokens", type=number(1), default=32, metavar="N", help="tokens of each prompt (default: %(default)s)"
@@ -94,19 +98,8 @@ def run(given: argparse.Namespace) -> int:
     return 0
 
 
-def levels_of(text: str) -> list[int]:
-    """`1,8,32`. Raises ValueError."""
-    try:
-        levels = [int(word) for word in text.split(",")]
-    except ValueError:
-        levels = []
-    if not levels or min(levels) < 1:
-        raise ValueError(f"--streams takes numbers with commas between them, such as 1,8,32; got {text!r}.")
-    return levels
-
-
 async def measure(given: argparse.Namespace) -> list[Level]:
-    streams = levels_of(given.streams)
+    streams: list[int] = given.streams
     levels: list[Level] = []
     async with Api(given.base_url, given.api_key, connections=max(streams)) as api:
         load = await Load.of(api, given)

@@ -3,7 +3,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from thespis.actors.encoder_cache.batching import BATCH_SECONDS, Job, Pace, choose
+from thespis.actors.encoder_cache.batching import BATCH_SECONDS, Job, RowPace, choose
 from thespis.protocol.edges.preprocessor_to_encoder_cache import Features
 
 
@@ -30,7 +30,7 @@ def test_a_batch_is_the_oldest_of_one_kind_within_the_bound(queue: list[Job], bo
 
 
 def test_a_batch_has_the_rows_that_it_has_time_for_by_what_earlier_ones_took() -> None:
-    pace = Pace(512)
+    pace = RowPace(512)
     assert pace.rows("image") == 512, "nothing is known"
     pace.learn("image", 144, 0.4)
     assert pace.rows("image") == int(BATCH_SECONDS / 0.4 * 144)

@@ -18,7 +18,7 @@ def test_pictures_are_decoded_and_made_into_features(capsys: pytest.CaptureFixtu
     assert min(row["pictures_per_second"], row["decode_ms_p50"], row["features_ms_p50"]) > 0
 
 
-@pytest.mark.parametrize("text", ["", "0", "a,1"])
-def test_workers_must_be_numbers(text: str) -> None:
-    with pytest.raises(ValueError, match="--workers"):
-        preprocess.levels(text)
+def test_workers_must_be_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        build_parser("bench").parse_args(["bench", "preprocess", "--workers", "1,0"])
+    assert "argument --workers: expected a number from 1" in capsys.readouterr().err

@@ -97,6 +97,7 @@ def test_a_second_measurement_asks_other_things() -> None:
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
+        *((["--streams", text], "argument --streams: expected a number from 1") for text in ("", "a", "1,,2", "0")),
         (["--requests", "-3"], "argument --requests: expected a number from 1"),
         (["--picture", "0"], "argument --picture: expected a number from 1 to 8192"),
         (["--max-tokens", "x"], "argument --max-tokens: expected a number"),
@@ -165,12 +166,6 @@ def test_tokens_that_come_together_share_their_gap() -> None:
 
 def test_quantiles_of_nothing_are_zero() -> None:
     assert milliseconds([], 0.5) == 0.0
-
-
-@pytest.mark.parametrize("text", ["", "a", "1,,2", "0"])
-def test_streams_must_be_numbers(text: str) -> None:
-    with pytest.raises(ValueError, match="--streams"):
-        serve.levels_of(text)
 
 
 @pytest.mark.parametrize(
