@@ -51,6 +51,7 @@ def test_what_a_kill_of_the_whole_unit_leaves_the_next_start_removes() -> None:
     director, run_dir = handle.process.pid, handle.run_dir
     left = Path(f"/dev/shm/thespis-{run_dir.name}-fetcher.1-1")
     left.write_bytes(b"an arena")
+    send([director], signal.SIGSTOP)  # first: one that sees its janitor stopped makes another, whom no list has
     send(processes_of(director), signal.SIGSTOP, signal.SIGKILL)  # all at once, as a control group is killed
     assert handle.process.wait(20) == -signal.SIGKILL
     handle.stop()
