@@ -16,11 +16,16 @@ def check_wanted(model: ModelFacts, name: str, pooling: PoolingParams | None) ->
     if pooler is None:
         text = f"The model `{name}` makes text and no vectors; start it with --runner pooling to have them."
         raise refuse("unsupported", text, "model", "wrong_output")
+    if pooling.prompt_name and pooling.prompt_name not in pooler.prompts:
+        known = ", ".join(sorted(pooler.prompts)) or "none"
+        text = f"The model `{name}` has no prompt of this name; there are: {known}."
+        raise refuse("invalid_request", text, "prompt_name", "unknown_prompt")
     if (wanted := pooling.dimensions) is None:
         return
     if not pooler.matryoshka:
-        text = f"The vectors of the model `{name}` have {model.hidden} numbers, and it does not say that it was made for fewer."
+        width = model.vector_width
+        text = f"The vectors of the model `{name}` have {width} numbers, and it does not say that it was made for fewer."
         raise refuse("unsupported", text, "dimensions", "unsupported")
-    if wanted > model.hidden or (pooler.dimensions and wanted not in pooler.dimensions):
-        known = ", ".join(map(str, pooler.dimensions)) or f"1 to {model.hidden}"
+    if wanted > model.vector_width or (pooler.dimensions and wanted not in pooler.dimensions):
+        known = ", ".join(map(str, pooler.dimensions)) or f"1 to {model.vector_width}"
         raise refuse("invalid_request", f"The vectors of this model may have {known} numbers.", "dimensions", "out_of_range")

@@ -80,7 +80,7 @@ def measured(folder: str | Path, runner: RunnerKind = "auto") -> tuple[ModelFact
     text = text_config(config)
     vocab, unscored = _vocab(model)
     head = _head(Checkpoint(checkpoint.path, model), model)
-    pooler = _pooler(path, stated, head, runner)
+    pooler = _pooler(path, stated, head, runner, int(text.hidden_size))
     layers = measure_layers(model, _context(text))
     spans = measure_spans(model)
     facts = ModelFacts(
@@ -188,7 +188,7 @@ def _untied(model: Any) -> int:
     return int(model.get_output_embeddings().weight.numel())
 
 
-def _pooler(folder: Path, stated: Json, head: str, runner: RunnerKind) -> Pooler | None:
+def _pooler(folder: Path, stated: Json, head: str, runner: RunnerKind, hidden: int) -> Pooler | None:
     """How its vectors are made; None: it makes tokens. Those of a folder with sentence-transformers' files, and of a model
     without a head, are vectors. Raises EngineError where it is to make what it cannot."""
     if runner == "generate" and head == "none":
@@ -204,7 +204,7 @@ def _pooler(folder: Path, stated: Json, head: str, runner: RunnerKind) -> Pooler
             raise EngineError(f"The model in {folder.name!r} is a {name}: classifying and scoring are not built.")
     if False in (stated.get("is_causal"), text.get("is_causal")):
         raise EngineError(f"The model in {folder.name!r} sees its text both ways (is_causal), which is not built.")
-    return pooler_of(folder, stated)
+    return pooler_of(folder, stated, hidden)
 
 
 def end_ids(folder: Path, stated: Json, config: PreTrainedConfig) -> tuple[int, ...]:

@@ -18,6 +18,7 @@ from .attention.in_place import usable_kernels
 from .attention.paged import PagedAttention
 from .attention.step import CPU_CACHE_BYTES, StepLayout, lay_out
 from .batch import Batch, Ints, build_batch
+from .dense import load_dense
 from .device import prepare
 from .guiding import Guides
 from .kv_pool import KvPool
@@ -57,6 +58,8 @@ class Runner:
         """Those that stand for items' rows."""
         kernels = usable_kernels(self._dtype) if config.native_kernels and self._device.type == "cpu" else None
         self._model = load_language_model(self._facts, self._dtype, self._device, fused, kernels)
+        dense = () if self._facts.pooler is None else self._facts.pooler.dense
+        self._dense = [load_dense(self._facts.path, layer, self._device) for layer in dense]
         self.room = config.room or room_that_fits(config, self._dtype)
         blocks = self.room.blocks
         self._pool = KvPool(self._facts.tables, blocks, config.block_size, self._dtype, self._device)
@@ -144,7 +147,7 @@ class Runner:
     def _pooling(self, params: PoolingParams) -> Pooling:
         if self._facts.pooler is None:
             raise Unrunnable("the model makes no vectors.")
-        return Pooling(params, self._facts.pooler)
+        return Pooling(params, self._facts.pooler, self._dense)
 
     def _open_state(self, new: NewSequence) -> int:
         """The slot of its states, which hold those of the beginning that it goes on from."""

@@ -168,6 +168,11 @@ class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         return self.vocab + self.unscored
 
     @property
+    def vector_width(self) -> int:
+        """Numbers of a prompt's vector, where it is not cut."""
+        return self.pooler.dense[-1].outputs if self.pooler is not None and self.pooler.dense else self.hidden
+
+    @property
     def embed_width(self) -> int:
         """Columns of an item's embedding."""
         return self.hidden * (1 + self.deepstack_levels)

@@ -21,6 +21,11 @@ class PoolingParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """The vector's first so many numbers; only of models that were trained for it. None: all."""
     use_activation: bool | None = None
     """Whether vectors get the length 1; None: as the model's files say."""
+    truncate_prompt_tokens: int | None = None
+    """Of a longer text or list of ids so many tokens are read, from its beginning, what the tokenizer puts around a text among
+    them; -1: as many as the model takes; None: a prompt that is too long is refused."""
+    prompt_name: str | None = None
+    """Which of the prompts of the model's files stands before a text; "": none; None: the one that they name, if any."""
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
@@ -29,27 +34,52 @@ class PoolingParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             raise ValueError(f"task must be one of {', '.join(TASKS)}, got {self.task!r:.80}{meant}")
         if self.dimensions is not None and not (type(self.dimensions) is int and self.dimensions > 0):
             raise ValueError(f"dimensions must be a whole number above 0, got {self.dimensions!r:.80}.")
+        most = self.truncate_prompt_tokens
+        if most is not None and not (type(most) is int and (most > 0 or most == -1)):
+            raise ValueError(f"truncate_prompt_tokens must be a whole number above 0, or -1, got {most!r:.80}.")
+        if self.prompt_name is not None and not isinstance(self.prompt_name, str):
+            raise ValueError(f"prompt_name must be a text, got {self.prompt_name!r:.80}.")
 
     def replace(self, **changes: Any) -> "PoolingParams":
         return msgspec.structs.replace(self, **changes)
 
 
-Take = Literal["last", "mean", "cls"]
+Take = Literal["last", "mean", "cls", "max", "mean_sqrt", "weighted_mean"]
 TAKES: dict[str, Take] = {"LAST": "last", "MEAN": "mean", "CLS": "cls"}
 """By vLLM's name."""
+Activation = Literal["Identity", "Tanh", "ReLU", "GELU", "SiLU", "Sigmoid"]
+"""By the name of torch's class."""
+
+
+class Dense(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A linear layer between the pooled state and the vector."""
+
+    path: str
+    """Of the folder with its weights, below the checkpoint's."""
+    inputs: int
+    outputs: int
+    bias: bool = True
+    activation: Activation = "Tanh"
 
 
 class Pooler(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How a model's hidden states become the vector of a prompt."""
 
     take: Take = "last"
-    """The state of the last token, the mean of all, or the state of the first."""
+    """The state of the last token, the mean of all, the state of the first; the most in each column; the sum of all over the
+    root of their number; or the mean in which each counts as often as its place says."""
+    dense: tuple[Dense, ...] = ()
+    """What the pooled state goes through, in this order."""
     normalize: bool = True
     """Vectors have the length 1."""
     matryoshka: bool = False
     """Their beginnings are vectors too: `dimensions` may be asked for."""
     dimensions: tuple[int, ...] = ()
     """The only lengths that such a beginning may have; (): any."""
+    prompts: dict[str, str] = {}
+    """What may stand before a text, by name."""
+    default_prompt: str | None = None
+    """The one that stands before a text of which nobody says otherwise."""
 
 
 class PoolerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

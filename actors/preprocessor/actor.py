@@ -48,6 +48,7 @@ from .splice import Splicer
 from .ticket import Ticket
 from .tokens import read_tokenizer
 from .validation import RequestValidator, without_ids
+from .vectors import cut, worded
 
 log = logging.getLogger(__name__)
 HASH_INLINE = 1 << 20
@@ -161,6 +162,7 @@ class Preprocessor(Actor):
         try:
             if self.config.ignore_ids:
                 request = without_ids(request)
+            request = worded(request, self.config.model.pooler, self._validator.most_text)
             self._validator.check(request)
             own = _own_template(request)
             rendered = UNRENDERED if own else self._renderer.render(request.prompt, request.media)
@@ -186,6 +188,7 @@ class Preprocessor(Actor):
 
     def _want_items(self, ticket: Ticket) -> None:
         """Of a rendered ticket."""
+        ticket.rendered = cut(ticket.rendered, ticket.request, self._tokenizer, self.config.max_model_len)
         if (token_ids := ticket.rendered.token_ids) is not None:
             check_room(ticket.request, len(token_ids), self.config.max_model_len, self.config.model)
         if sum(blob.nbytes for blob in ticket.blobs) > HASH_INLINE:

@@ -61,7 +61,8 @@ class TextTokenizer:
         self._numbered = tuple(numbered)
         self._controls: OrderedDict[tuple[str, frozenset[str]], Control] = OrderedDict()
         self._newline = self._plain("\n")
-        self._prefix, self._suffix = self._frame()
+        self.prefix, self.suffix = self._frame()
+        """What it puts around a text."""
         self.longest: int = max(map(len, self._tokenizer.get_vocab()), default=1)
         """Characters that one token stands for, at most."""
 
@@ -139,7 +140,7 @@ class TextTokenizer:
         for index, piece in enumerate(pieces[1:], start=1):
             if piece:
                 ids += (marked if index % 2 else between)[piece]
-        return [*self._prefix, *ids, *self._suffix] if add_special_tokens else ids
+        return [*self.prefix, *ids, *self.suffix] if add_special_tokens else ids
 
     def _plain(self, text: str) -> list[int]:
         return self.encode(text, False)

@@ -1,5 +1,6 @@
 """What is refused before any work is done: counts, modalities, switches, options. Pure."""
 
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -34,7 +35,7 @@ class RequestValidator:
 
     def __init__(self, config: PreprocessorConfig, longest_token: int | None = None) -> None:
         self._config = config
-        self._most_text = None if longest_token is None else config.max_model_len * longest_token
+        self.most_text = sys.maxsize if longest_token is None else config.max_model_len * longest_token
         """Characters; more cannot fit whatever they are, and need not be tokenised to know it."""
         self.options = MediaOptions(config)
 
@@ -44,7 +45,7 @@ class RequestValidator:
         if (beside := _characters_beside(request.prompt)) > MOST_BESIDE:
             text = f"`tools` and `chat_template_kwargs` have {beside} characters, at most {MOST_BESIDE} are taken."
             raise refuse("invalid_request", text, code="body_too_complex")
-        if self._most_text is not None and size > self._most_text:
+        if size > self.most_text:
             text = f"The prompt has {size} characters, far beyond the model's context of {self._config.max_model_len} tokens."
             raise refuse("invalid_request", text, code="context_length_exceeded")
         self._check_ids("stop_token_ids", request.sampling.stop_token_ids)

@@ -107,6 +107,6 @@ class CachedModel:
     def check_links(self, commit: str) -> None:
         """Raises EngineError where a file of the snapshot leads out of the cache."""
         places = (self.root.resolve(), self.folder.resolve())  # the owner may keep a model on another disk
-        for path in (*self.snapshot(commit).iterdir(), *self.snapshot(commit).glob("*_Pooling/*")):
+        for path in (*self.snapshot(commit).iterdir(), *self.snapshot(commit).glob("[0-9]*_*/*")):
             if not any(path.resolve().is_relative_to(place) for place in places):
                 raise EngineError(f"{path.name} in {str(path.parent)!r} leads out of the cache {str(self.root)!r}: remove it.")

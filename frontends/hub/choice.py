@@ -17,9 +17,9 @@ _PLAIN = re.compile(r"[A-Za-z0-9_][\w.+-]{0,254}", re.ASCII)
 """Names of files at the top. A hub may name what it likes, and this becomes a path here."""
 _SMALL = re.compile(r".*\.(json|jinja|model)|(merges|vocab)\.txt")
 """Configurations, processors, tokenizers of all forms (tokenizer.json, vocab.json, tekken.json, *.model), chat templates."""
-_POOLING = re.compile(r"[0-9]{1,2}_Pooling/config\.json")
-"""Of sentence-transformers: the one file that is not at the top."""
-_WEIGHTS = re.compile(r".*\.(safetensors|gguf)")
+_MODULES = re.compile(r"[0-9]{1,2}_(Pooling/config\.json|Dense/(config\.json|model\.safetensors))")
+"""Of sentence-transformers: the files that are not at the top, the weights of a Dense small ones among them."""
+_WEIGHTS = re.compile(r"[^/]*\.(safetensors|gguf)")
 _TENSORS = ".safetensors"
 _NOT_READ = re.compile(r"(consolidated|pytorch_model|flax_model|tf_model|adapter_|onnx|openvino|trainer_state|training_args).*")
 """Other forms of the weights with their indexes, and what training leaves."""
@@ -47,7 +47,7 @@ class Listing(NamedTuple):
 
 def may_be_read(name: str) -> bool:
     """Whether an engine may want the file of this name, wherever it is of use at all."""
-    if _POOLING.fullmatch(name):
+    if _MODULES.fullmatch(name):
         return True
     if not _PLAIN.fullmatch(name) or (name.endswith(".index.json") and name != INDEX):
         return False
@@ -80,7 +80,7 @@ def weight_files(wanted: HubId, listing: Listing, folder: Path) -> list[HubFile]
     one, name = gguf_file(wanted, listing.names), wanted.name
     if one is not None:
         return [file for file in listing.files if file.name == one]
-    known = {file.name: file for file in listing.files if file.name.endswith(_TENSORS)}
+    known = {file.name: file for file in listing.files if _is_tensors(file.name)}
     index = folder / INDEX
     named = _indexed(index, name) if index.is_file() else _best(known, INDEX in listing.names)
     missing = sorted(named - known.keys())
@@ -88,6 +88,10 @@ def weight_files(wanted: HubId, listing: Listing, folder: Path) -> list[HubFile]
         what = f"lacks {missing[0]!r}, which its index names" if missing else "has no weights that are read (*.safetensors)"
         raise EngineError(f"{name!r} {what}: it was published in part. Give another model or revision.")
     return [known[found] for found in sorted(named)]
+
+
+def _is_tensors(name: str) -> bool:
+    return name.endswith(_TENSORS) and bool(_WEIGHTS.fullmatch(name))
 
 
 def _indexed(index: Path, name: str) -> set[str]:

@@ -119,9 +119,14 @@ def parse_embedding(request: EmbeddingRequest, unread: Unread | None = None, *, 
     if (request.input is None) == (request.messages is None):
         raise refuse("invalid_request", "Give either `input` or `messages`.", "input", "missing_field")
     try:
-        pooling = PoolingParams(dimensions=request.dimensions, use_activation=request.use_activation)
-    except ValueError as error:  # the text is our own
-        raise refuse("invalid_request", str(error), "dimensions", "out_of_range") from None
+        pooling = PoolingParams(
+            dimensions=request.dimensions,
+            use_activation=request.use_activation,
+            truncate_prompt_tokens=request.truncate_prompt_tokens,
+            prompt_name=request.prompt_name,
+        )
+    except ValueError as error:  # the text is our own, and begins with the field
+        raise refuse("invalid_request", str(error), str(error).partition(" ")[0], "out_of_range") from None
     common = {"pooling": pooling, **_common(request)}
     if request.messages is not None:
         messages, media = read_messages(request.messages, Rules(embeds), unread or Unread())

@@ -7,7 +7,7 @@ them, so that an error can name the part.
 """
 
 import re
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import msgspec
 
@@ -16,7 +16,7 @@ from ..unread import Unread
 from ..validation import check_numbers, wrong_field
 
 D = TypeVar("D")
-R = TypeVar("R", bound=msgspec.Struct)
+R = TypeVar("R", bound="Body")
 
 Priority = Annotated[int, msgspec.Meta(ge=-(1 << 31), lt=1 << 31)]
 Ids = list[Annotated[int, msgspec.Meta(ge=0, lt=1 << 31)]]
@@ -30,6 +30,8 @@ class StreamOptions(msgspec.Struct, kw_only=True):
 class Body(msgspec.Struct, kw_only=True):
     """What every body may contain."""
 
+    built: ClassVar[frozenset[str]] = frozenset()
+    """Names of NOT_YET that this kind of body takes all the same."""
     model: str | None = None
 
 
@@ -111,6 +113,7 @@ class CompletionRequest(Common, kw_only=True):
 class EmbeddingRequest(Body, kw_only=True):
     """With `input`, or with `messages`, of which one vector is made."""
 
+    built: ClassVar[frozenset[str]] = frozenset({"truncate_prompt_tokens"})
     input: str | list[str | int | Ids] | None = None
     messages: list[dict[str, Any]] | None = None
     encoding_format: Literal["float", "base64"] | None = None
@@ -119,6 +122,8 @@ class EmbeddingRequest(Body, kw_only=True):
     priority: Priority | None = None
     request_id: str | None = None
     use_activation: bool | None = None
+    prompt_name: str | None = None
+    truncate_prompt_tokens: int | None = None
     add_special_tokens: bool | None = None
     add_generation_prompt: bool | None = None
     continue_final_message: bool | None = None
@@ -127,7 +132,6 @@ class EmbeddingRequest(Body, kw_only=True):
     mm_processor_kwargs: dict[str, Any] | None = None
     media_io_kwargs: dict[str, dict[str, Any]] | None = None
     # Not supported yet, see NOT_YET.
-    truncate_prompt_tokens: int | None = None
     embed_dtype: str | None = None
     endianness: str | None = None
     normalize: bool | None = None
@@ -181,7 +185,7 @@ def decode(schema: type[R], body: bytes | memoryview) -> R:
     request = _decoded(body, schema)
     for name, harmless in NOT_YET.items():
         value = getattr(request, name, None)
-        if value is not None and value not in harmless:
+        if value is not None and value not in harmless and name not in request.built:
             raise refuse("unsupported", f"`{name}` is not supported yet.", name, "unsupported")
     for name in FREE_FORM:
         check_numbers(getattr(request, name, None), name)

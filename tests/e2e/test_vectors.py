@@ -191,7 +191,9 @@ def test_a_conversation_with_a_picture_over_http(server: Server, reference: Refe
         ({"input": "a", "embed_dtype": "float16"}, "embed_dtype", "not supported yet"),
         ({"input": "a", "chat_template": "{{ messages }}"}, "chat_template", "refused"),
         ({"input": "a", "add_generation_prompt": True}, "add_generation_prompt", "belongs to `messages`"),
-        ({"input": "a", "truncate_prompt_tokens": 4}, "truncate_prompt_tokens", "not supported yet"),
+        ({"input": "a", "truncate_prompt_tokens": -2}, "truncate_prompt_tokens", "above 0, or -1"),
+        ({"input": "a", "truncate_prompt_tokens": 2049}, "truncate_prompt_tokens", "more than the model's context"),
+        ({"input": "a", "prompt_name": "query"}, "prompt_name", "has no prompt of this name; there are: none"),
         ({"input": "a", "model": "other"}, "model", "served model"),
     ],
 )
@@ -204,6 +206,18 @@ def test_what_is_wrong_is_said_in_openais_form(server: Server, body: dict[str, A
 
 def test_a_prompt_may_fill_the_context(server: Server) -> None:
     assert server.ask("/v1/embeddings", {"input": [5] * 2048}).status == 200
+
+
+def test_only_the_beginning_of_a_long_text_is_read(server: Server, reference: Reference) -> None:
+    text = "and on " * 400_000  # far more than a text may have that is not cut
+    ids = reference.tokenizer(text[:20_000])["input_ids"]
+    for given, most, read in ((text, 30, 30), (text, -1, 2048), (ids, 30, 30)):
+        reply = server.ask("/v1/embeddings", {"input": given, "truncate_prompt_tokens": most})
+        assert reply.body["usage"]["prompt_tokens"] == read
+        if read == 30:
+            with torch.inference_mode():
+                state = reference.model(input_ids=torch.tensor([ids[:30]])).last_hidden_state[0, -1]
+            assert_is(reply.body["data"][0]["embedding"], normalize(state, dim=-1))
 
 
 def test_more_inputs_than_the_engine_takes_at_once(openai: OpenAI, llm: LLM) -> None:

@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from safetensors.torch import save_file
 from torch.nn.functional import cosine_similarity, normalize
 
 from thespis.actors.preprocessor.tokens import read_tokenizer
 from thespis.gpu_runtime.facts import model_facts
 from thespis.gpu_runtime.runner import Runner
-from thespis.protocol.pooling import Pooler, PoolingParams
+from thespis.protocol.pooling import Dense, Pooler, PoolingParams
 
 from ..zoo.vectors import ANIMALS
 from ..zoo.writing import write
@@ -62,10 +63,20 @@ def assert_same(found: list[torch.Tensor], wanted: list[torch.Tensor]) -> None:
         torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-3)
 
 
+PICKED: dict[str, Any] = {
+    "last": lambda s: s[-1:],
+    "mean": lambda s: s.mean(0, keepdim=True),
+    "cls": lambda s: s[:1],
+    "max": lambda s: s.max(0, keepdim=True).values,
+    "mean_sqrt": lambda s: s.sum(0, keepdim=True) / len(s) ** 0.5,
+    "weighted_mean": lambda s: torch.stack([state for n, state in enumerate(s, 1) for _ in range(n)]).mean(0, keepdim=True),
+}
+
+
 @pytest.mark.parametrize("piece", [512, 5])
-@pytest.mark.parametrize("take", ["last", "mean", "cls"])
+@pytest.mark.parametrize("take", list(PICKED))
 def test_one_vector_of_a_prompt(model: Any, take: Any, piece: int) -> None:
-    picked: Any = {"last": lambda s: s[-1:], "mean": lambda s: s.mean(0, keepdim=True), "cls": lambda s: s[:1]}[take]
+    picked = PICKED[take]
     wanted = [normalize(picked(states(model, text)), dim=-1) for text in TEXTS]
     assert_same(vectors(runner_of(model.folder, Pooler(take=take)), TEXTS, piece), wanted)
 
@@ -86,6 +97,26 @@ def test_the_beginning_of_a_vector_gets_its_length_again(model: Any) -> None:
     runner = runner_of(model.folder, Pooler(matryoshka=True), fused=False)
     wanted = [normalize(states(model, text)[-1:, :24], dim=-1) for text in TEXTS]
     assert_same(vectors(runner, TEXTS, 512, PoolingParams(dimensions=24)), wanted)
+
+
+def test_linear_layers_stand_behind_the_pooling_and_not_behind_each_state(model: Any) -> None:
+    """As torch's own modules compute it, cut to a beginning and brought to the length 1 at last."""
+    layers = [torch.nn.Linear(64, 96), torch.nn.Linear(96, 48, bias=False)]
+    dense = tuple(
+        Dense(path=f"{n}_Dense", inputs=i, outputs=o, bias=layer.bias is not None, activation=name)
+        for (n, layer), (i, o), name in zip(enumerate(layers, 2), ((64, 96), (96, 48)), ("Tanh", "Identity"), strict=True)
+    )
+    for described, layer in zip(dense, layers, strict=True):
+        (model.folder / described.path).mkdir(exist_ok=True)
+        weights = {f"linear.{name}": weight.detach() for name, weight in layer.named_parameters()}
+        save_file(weights, model.folder / described.path / "model.safetensors")
+    runner = runner_of(model.folder, Pooler(take="mean", dense=dense, matryoshka=True))
+    with torch.inference_mode():
+        means = [states(model, text).mean(0, keepdim=True) for text in TEXTS]
+        wanted = [normalize(layers[1](torch.tanh(layers[0](mean)))[:, :40], dim=-1) for mean in means]
+    assert_same(vectors(runner, TEXTS, 5, PoolingParams(dimensions=40)), wanted)
+    each = vectors(runner, TEXTS, 5, PoolingParams(task="token_embed", use_activation=False))
+    assert_same(each, [states(model, text) for text in TEXTS])
 
 
 def test_nothing_is_normalized_that_the_files_do_not_say(model: Any) -> None:
