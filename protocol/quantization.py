@@ -17,7 +17,8 @@ AWQ_VERSIONS = ("gemm",)
 COMPRESSED_FORMATS = ("naive-quantized", "float-quantized", "int-quantized", "pack-quantized", "mixed-precision")
 COMPRESSED_STRATEGIES = ("tensor", "channel", "group", "block")
 _READ = (
-    "FP8 (quant_method fp8), compressed-tensors with FP8, INT8 or packed INT4 weights (FP8-dynamic, W8A8, W4A16), AWQ, or GGUF"
+    "FP8 (quant_method fp8), compressed-tensors with FP8, INT8 or packed INT4 weights (FP8-dynamic, W8A8, W4A16), AWQ, "
+    "MXFP4 experts, or GGUF"
 )
 _FILES = (("hf_quant_config.json", "modelopt"), ("quantize_config.json", "gptq"))
 """By a file of which some tools write nothing into config.json."""
@@ -41,8 +42,8 @@ def without_quantization(config: Json) -> Json:
 
 
 def quantization_of(config: Json, name: str) -> str | None:
-    """The method, checked: fp8, compressed-tensors, awq, or gguf of a folder that was made around such a file; None: plain
-    numbers.
+    """The method, checked: fp8, compressed-tensors, awq, mxfp4, or gguf of a folder that was made around such a file; None:
+    plain numbers.
 
     Raises EngineError for a form that is not read, and where the library is missing that reads it.
     """
@@ -138,9 +139,10 @@ def _unknown(stated: Json) -> str | None:
     return "".join(f", {word}" for word in said if word)
 
 
-def _gguf(stated: Json) -> str | None:
+def _any(stated: Json) -> str | None:
+    """There is one form alone."""
     return None
 
 
-_REASONS: dict[str, Any] = {"gguf": _gguf, "fp8": _fp8, "awq": _awq, "compressed-tensors": _compressed}
+_REASONS: dict[str, Any] = {"gguf": _any, "mxfp4": _any, "fp8": _fp8, "awq": _awq, "compressed-tensors": _compressed}
 """Why a form of this method is not read, as it goes on in brackets; None: it is."""

@@ -15,7 +15,7 @@ from ...protocol.gguf_file import F16, F32, GgufFile
 from ...protocol.json_files import Json
 from .tensors import floats
 
-ARCHITECTURES = ("llama", "qwen2", "qwen3", "qwen3moe", "phi3")
+ARCHITECTURES = ("llama", "qwen2", "qwen3", "qwen3moe", "phi3", "gemma2", "gemma3")
 """As llama.cpp calls them: those whose answers were compared with transformers'."""
 FREQUENCIES = "rope_freqs.weight"
 """By which each rotary frequency is divided."""
@@ -34,6 +34,12 @@ _UNREAD = (
     "expert_weights_scale",
     "interleave_moe_layer_step",
 )
+_PROJECTOR = "clip"
+"""What llama.cpp calls the architecture of a model's tower."""
+_LARGEST = {"gemma2": 46, "gemma3": 62}
+"""Layers of the one model of each family whose scores are scaled by the width of the model over its heads: no field says it."""
+_LOCAL_BASE = 10_000.0
+"""By which Gemma 3's windowed layers are turned, where the file does not say it."""
 _ENDS = ("eos", "eot", "eom")
 _END_TEXTS = ("<|eot_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>", "<|endoftext|>", "<|end_of_text|>")
 """Which llama.cpp takes for ends wherever a vocabulary has them."""
@@ -52,7 +58,7 @@ def described(path: Path, file: GgufFile) -> Json:
             f"transformers cannot make a configuration of {path.name}'s metadata ({type(error).__name__})."
         ) from error
     found = {key: value for key, value in found.items() if value is not None and key != "transformers_version"}
-    found |= _sizes(file) | _rope(path, file, found)
+    found |= _sizes(file) | _rope(path, file, found) | _gemma(path, file)
     return found | {"dtype": dtype_of(file), "quantization_config": {"quant_method": "gguf"}}
 
 
@@ -70,6 +76,11 @@ def ends_of(file: GgufFile, vocabulary: dict[str, int]) -> list[int]:
 
 
 def _refuse_unread(path: Path, file: GgufFile) -> None:
+    if file.architecture == _PROJECTOR:
+        raise EngineError(
+            f"{path.name} is the tower of a model that sees or hears (mmproj), and no model: give the model's own file, which "
+            "then reads text alone, or its checkpoint in the format of transformers, which has both."
+        )
     if file.architecture not in ARCHITECTURES:
         raise EngineError(
             f"{path.name} is of GGUF's architecture {file.architecture!r}, which is not read; these are: "
@@ -91,6 +102,8 @@ def _sizes(file: GgufFile) -> Json:
         "moe_intermediate_size": file.own("expert_feed_forward_length"),
         "shared_expert_intermediate_size": file.own("expert_shared_feed_forward_length"),
         "sliding_window": file.own("attention.sliding_window"),
+        "attn_logit_softcapping": file.own("attn_logit_softcapping"),
+        "final_logit_softcapping": file.own("final_logit_softcapping"),
     }
     biased = {"attention_bias": True} if file.architecture == "llama" and "blk.0.attn_q.bias" in file.tensors else {}
     known = {key: value for key, value in stated.items() if value} | biased
@@ -100,6 +113,8 @@ def _sizes(file: GgufFile) -> Json:
 
 
 def _rope(path: Path, file: GgufFile, found: Json) -> Json:
+    if file.architecture == "gemma3":
+        return {"rope_parameters": _two_ropes(path, file)}
     theta = file.own("rope.freq_base")
     kind, factor = file.own("rope.scaling.type"), file.own("rope.scaling.factor")
     original = file.own("rope.scaling.original_context_length")
@@ -121,6 +136,30 @@ def _rope(path: Path, file: GgufFile, found: Json) -> Json:
     if kind in (None, "linear") and factor:
         return {"rope_parameters": {**base, "rope_type": "linear", "factor": factor}}
     raise EngineError(f"{path.name} scales its positions by {kind!r}, which is not read.")
+
+
+def _two_ropes(path: Path, file: GgufFile) -> Json:
+    """Of layers that see everything, and of those with a window, which nothing stretches."""
+    kind, factor = file.own("rope.scaling.type"), file.own("rope.scaling.factor")
+    if kind not in (None, "none", "linear") or (kind == "linear") != bool(factor):
+        raise EngineError(f"{path.name} scales its positions by {kind!r}, which is not read.")
+    stretched = {"rope_type": "linear", "factor": factor} if factor else {"rope_type": "default"}
+    return {
+        "full_attention": {**stretched, "rope_theta": float(file.own("rope.freq_base", 1_000_000.0))},
+        "sliding_attention": {"rope_type": "default", "rope_theta": float(file.own("rope.freq_base_swa", _LOCAL_BASE))},
+    }
+
+
+def _gemma(path: Path, file: GgufFile) -> Json:
+    """What Gemma 2 and 3 leave to the number of their layers. Which of these have windows is the class's default."""
+    if file.architecture not in _LARGEST:
+        return {}
+    if file.own("attention.sliding_window_pattern") is not None:
+        raise EngineError(f"{path.name} says which of its layers have windows, which is not read.")
+    head = file.own("attention.key_length")
+    if file.own("block_count") == _LARGEST[file.architecture]:
+        head = file.own("embedding_length") / file.own("attention.head_count")
+    return {"query_pre_attn_scalar": head}
 
 
 def _llama3(path: Path, file: GgufFile, found: Json, theta: float) -> Json:

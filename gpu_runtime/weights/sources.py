@@ -16,9 +16,15 @@ from .packed.awq import awq
 from .packed.compressed import CompressedTensors
 from .packed.form import Form, UnpackedTensors
 from .packed.fp8 import fp8
+from .packed.mxfp4 import mxfp4
 from .source import WeightSource
 
-_FORMS: dict[str, Callable[[Json], Form]] = {"fp8": fp8, "awq": awq, "compressed-tensors": CompressedTensors}
+_FORMS: dict[str, Callable[[Json], Form]] = {
+    "fp8": fp8,
+    "awq": awq,
+    "compressed-tensors": CompressedTensors,
+    "mxfp4": mxfp4,
+}
 
 
 def open_weights(folder: str, model: PreTrainedModel) -> WeightSource:

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 Quant = gguf.GGMLQuantizationType
 WORD = "he"
 """The one word that a file's vocabulary has beside letters, in the first row that the zoo's tokenizer leaves free."""
-_ARCHITECTURES = {"qwen3_moe": "qwen3moe", "qwen2_moe": "qwen2moe", "mistral": "llama"}
+_ARCHITECTURES = {"qwen3_moe": "qwen3moe", "qwen2_moe": "qwen2moe", "mistral": "llama", "gemma3_text": "gemma3"}
 _NORMAL, _UNKNOWN, _CONTROL, _USER, _UNUSED, _BYTE = range(1, 7)
 
 
@@ -64,6 +64,11 @@ def _sizes(writer: Any, config: dict[str, Any]) -> None:
         writer.add_expert_count(config["num_experts"])
         writer.add_expert_used_count(config["num_experts_per_tok"])
         writer.add_expert_feed_forward_length(config["moe_intermediate_size"])
+    if config.get("sliding_window") and config["model_type"].startswith("gemma"):
+        writer.add_sliding_window(config["sliding_window"])
+    for key in ("attn_logit_softcapping", "final_logit_softcapping"):
+        if config.get(key):
+            getattr(writer, f"add_{key}")(config[key])
     if config.get("rope_scaling") and "long_factor" in config["rope_scaling"]:
         writer.add_rope_scaling_orig_ctx_len(config["original_max_position_embeddings"])
 
@@ -114,6 +119,8 @@ def _tensors(source: Path, config: dict[str, Any], architecture: str) -> dict[st
         if architecture == "llama" and name.endswith(("q_proj.weight", "k_proj.weight")):
             count = heads if "q_proj" in name else kv_heads
             weight = weight.reshape(count, 2, weight.shape[0] // count // 2, -1).transpose(1, 2).reshape(weight.shape)
+        if architecture.startswith("gemma") and name.endswith("norm.weight"):
+            weight = weight + 1
         made[names.get_name(name, (".weight", ".bias"))] = weight.numpy()
     scaling = config.get("rope_scaling") or {}
     if scaling.get("rope_type") == "llama3":

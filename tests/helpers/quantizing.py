@@ -126,6 +126,28 @@ def _ranges(weight: torch.Tensor, args: Any) -> tuple[torch.Tensor, torch.Tensor
     return grouped.amin(-1), grouped.amax(-1)
 
 
+def mxfp4(weights: Weights) -> tuple[Weights, Weights]:
+    """Experts alone, as gpt-oss has them; transformers unpacks them."""
+    from transformers.integrations import mxfp4 as integration
+
+    library: Any = integration  # untyped
+    known = torch.tensor([0, 0.5, 1, 1.5, 2, 3, 4, 6])
+    stored, plain = dict(weights), dict(weights)
+    for name, weight in weights.items():
+        if name.endswith(("experts.gate_up_proj", "experts.down_proj")):
+            blocks = weight.mT.reshape(*weight.mT.shape[:-1], -1, 32)  # [experts, outputs, blocks, inputs]
+            exponents = blocks.abs().amax(-1).log2().floor() - 2
+            scaled = blocks / exponents.exp2()[..., None]
+            codes = (scaled.abs()[..., None] - known).abs().argmin(-1) + 8 * (scaled < 0)
+            stored[f"{name}_blocks"] = (codes[..., 0::2] | codes[..., 1::2] << 4).to(torch.uint8)
+            stored[f"{name}_scales"] = (exponents + 127).to(torch.uint8)
+            plain[name] = library.convert_moe_packed_tensors(
+                stored[f"{name}_blocks"], stored[f"{name}_scales"], dtype=torch.float32
+            )
+            del stored[name]
+    return stored, plain
+
+
 def awq(group: int) -> Packing:
     """AutoAWQ's GEMM layout, from its published description: a word holds eight neighbours along the outputs, from its lowest
     nibble to its highest the numbers 0, 2, 4, 6, 1, 3, 5, 7; zeros likewise."""

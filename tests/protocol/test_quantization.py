@@ -47,7 +47,6 @@ def test_what_is_read_is_known_by_its_method(said: dict[str, Any], method: str |
         (stated("modelopt", quant_algo="NVFP4"), "(modelopt, NVFP4)"),
         (stated("bitsandbytes", load_in_4bit=True), "(bitsandbytes, load_in_4bit)"),
         (stated("hqq"), "(hqq)"),
-        (stated("mxfp4"), "(mxfp4)"),
         (stated(None, bits=4), "(unknown)"),
         ({"quantization_config": "yes"}, "(unknown)"),
         (stated("fp8", fmt="e5m2"), "(fp8, e5m2)"),
