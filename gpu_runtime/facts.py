@@ -83,6 +83,10 @@ def measured(folder: str | Path, runner: RunnerKind = "auto") -> tuple[ModelFact
     pooler = _pooler(path, stated, head, runner, int(text.hidden_size))
     layers = measure_layers(model, _context(text))
     spans = measure_spans(model)
+    if spans.scope == "text" and pooler is None:
+        raise EngineError(
+            f"The model in {path.name!r} sees its text both ways, so that it can write none: it makes vectors (runner=pooling)."
+        )
     facts = ModelFacts(
         path=checkpoint.path,
         model_type=checkpoint.model_type,
@@ -100,7 +104,7 @@ def measured(folder: str | Path, runner: RunnerKind = "auto") -> tuple[ModelFact
         span_layers=spans.layers,
         span_modalities=spans.modalities,
         span_scope=spans.scope,
-        spans_pass_windows=spans.pass_windows,
+        span_windows=spans.windows,
         rows_added=adds_rows(model),
         deepstack_levels=deepstack_levels(model),
         per_layer_width=per_layer_width(model),
@@ -198,12 +202,9 @@ def _pooler(folder: Path, stated: Json, head: str, runner: RunnerKind, hidden: i
         )
     if runner == "generate" or (runner == "auto" and head != "none" and not (folder / MODULES).exists()):
         return None
-    text = text_part(stated)
     for name in stated.get("architectures") or ():
         if name.endswith(OTHER_HEADS):
             raise EngineError(f"The model in {folder.name!r} is a {name}: classifying and scoring are not built.")
-    if False in (stated.get("is_causal"), text.get("is_causal")):
-        raise EngineError(f"The model in {folder.name!r} sees its text both ways (is_causal), which is not built.")
     return pooler_of(folder, stated, hidden)
 
 

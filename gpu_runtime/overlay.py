@@ -61,7 +61,7 @@ def find_spans(batch: Batch, model: ModelFacts) -> Ints | None:
     index = np.arange(len(batch.tokens)) + (batch.starts - batch.offsets[:-1]).repeat(batch.counts)
     prompts = np.array([sequence.prompt_tokens for sequence in batch.sequences]).repeat(batch.counts)
     inside = index < prompts
-    if model.span_scope != "prompt":
+    if model.span_scope in ("item", "items"):
         inside &= np.isin(batch.tokens, model.span_token_ids)
     if not inside.any():
         return None

@@ -68,7 +68,7 @@ class Runner:
             self._states = StatePool(self._facts.recurrent, self.room.states, self._dtype, self._device)
         self._at_once = self._pool.blocks_in(CPU_CACHE_BYTES if self._device.type == "cpu" else None)
         """By table: blocks that decode rows gather at once."""
-        self._attention = PagedAttention(self._pool, self._facts.span_layers, self._facts.spans_pass_windows, kernels)
+        self._attention = PagedAttention(self._pool, self._facts.span_layers, self._facts.span_windows, kernels)
         self._guides = Guides(self._facts)
         # One step ahead, a sequence may be computed one token past its end.
         self._table = SequenceTable(config.max_num_seqs, config.max_model_len + 2, config.block_size, blocks)

@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from ..protocol.errors import EngineError
-from ..protocol.facts import SpanScope
+from ..protocol.facts import SpanScope, SpanWindows
 from ..protocol.request import MODALITIES, Modality
 from .hearing import first_call
 from .hf import text_config
@@ -26,7 +26,7 @@ class Spans(NamedTuple):
     layers: tuple[int, ...] = ()
     modalities: tuple[Modality, ...] = ()
     scope: SpanScope = "item"
-    pass_windows: bool = False
+    windows: SpanWindows = "behind"
 
 
 def measure_spans(model: PreTrainedModel) -> Spans:
@@ -40,6 +40,8 @@ def measure_spans(model: PreTrainedModel) -> Spans:
         prefix = _prefix_of(model, kinds)
         if prefix is not None:
             return prefix
+        if _has_no_direction(text):
+            return Spans(tuple(range(text.num_hidden_layers)), scope="text", windows="both")
         found = [_spans_of(model, kinds, mark) for mark in range(1, len(MODALITIES) + 1)]
     seeing = {spans: modality for spans, modality in zip(found, MODALITIES, strict=True) if spans.layers}
     if len(seeing) > 1:
@@ -63,6 +65,11 @@ def _short_windows(model: PreTrainedModel) -> Iterator[None]:
             setattr(text, name, value)
 
 
+def _has_no_direction(text: PreTrainedConfig) -> bool:
+    """Every token sees those behind it, too: as configurations say it; the self-check looks at the masks."""
+    return getattr(text, "is_causal", True) is False or getattr(text, "use_bidirectional_attention", None) is True
+
+
 def _prefix_of(model: PreTrainedModel, kinds: list[str]) -> Spans | None:
     """Where a prompt is a span, whatever its tokens are, and causal what is said after it; None: it is not."""
     masks = _masks_of(model, kinds, [0, 0, 0, 0, 1, 1, 1])
@@ -71,7 +78,7 @@ def _prefix_of(model: PreTrainedModel, kinds: list[str]) -> Spans | None:
         return None
     if any(_sees(mask, *pair) for mask in masks.values() for pair in ((4, 5), (3, 4))):
         raise EngineError(cannot(model, "the tokens of its text see those behind them"))
-    return Spans(layers, scope="prompt", pass_windows=_passes(model, masks, kinds, layers, 0))
+    return Spans(layers, scope="prompt", windows=_windows(model, masks, kinds, layers, 0))
 
 
 def _spans_of(model: PreTrainedModel, kinds: list[str], mark: int) -> Spans:
@@ -81,7 +88,7 @@ def _spans_of(model: PreTrainedModel, kinds: list[str], mark: int) -> Spans:
         raise EngineError(cannot(model, "the tokens of its text see those behind them"))
     layers = tuple(number for number, kind in enumerate(kinds) if _sees(masks[kind], 1, 2))
     joined = any(_sees(masks[kinds[number]], 1, 5) for number in layers)
-    return Spans(layers, (), "items" if joined else "item", _passes(model, masks, kinds, layers, 1))
+    return Spans(layers, (), "items" if joined else "item", _windows(model, masks, kinds, layers, 1))
 
 
 def _masks_of(model: PreTrainedModel, kinds: list[str], types: list[int]) -> dict[str, torch.Tensor | None]:
@@ -121,15 +128,15 @@ def _heard_by_decoder(model: PreTrainedModel, call: dict[str, Any], tokens: int)
     return None if heard is None else heard.named.get("attention_mask")
 
 
-def _passes(
+def _windows(
     model: PreTrainedModel, masks: dict[str, torch.Tensor | None], kinds: list[str], layers: tuple[int, ...], first: int
-) -> bool:
-    """Whether the span of three tokens that begins at `first` is seen beyond windows of two."""
+) -> SpanWindows:
+    """What windows of two cut of the span of three tokens that begins at `first`."""
     windowed = {kinds[number] for number in layers if "sliding" in kinds[number]}
     back = {_sees(masks[kind], first + 2, first) for kind in windowed}
     if len(back) > 1 or not all(_sees(masks[kind], first, first + 2) for kind in windowed):
         raise EngineError(cannot(model, "its windows cut what tokens see both ways otherwise than is built"))
-    return True in back
+    return "none" if True in back else "behind"
 
 
 def _sees(mask: torch.Tensor | None, one: int, other: int) -> bool:

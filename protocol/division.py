@@ -252,10 +252,16 @@ def _room(engine: EngineConfig, model: ModelFacts, sizes: _Sizes) -> Room | None
 
 
 def _shape(engine: EngineConfig, model: ModelFacts, context: int) -> Shape:
-    return Shape(engine.block_size, context, engine.max_num_seqs, _step(engine, model))
+    return Shape(engine.block_size, context, engine.max_num_seqs, _step(engine, model, context))
 
 
-def _step(engine: EngineConfig, model: ModelFacts) -> int:
+def _step(engine: EngineConfig, model: ModelFacts, context: int) -> int:
+    """Tokens of one; a prompt whose text has no direction is computed in one piece."""
+    usual = _usual_step(engine, model)
+    return max(usual, context) if model.span_scope == "text" else usual
+
+
+def _usual_step(engine: EngineConfig, model: ModelFacts) -> int:
     """Tokens of one step."""
     if engine.max_num_batched_tokens is not None:
         return engine.max_num_batched_tokens
@@ -293,7 +299,7 @@ def _preprocessor(engine: EngineConfig, model: ModelFacts, sizes: _Sizes, variab
 def _scheduler(engine: EngineConfig, model: ModelFacts, sizes: _Sizes) -> SchedulerConfig:
     return SchedulerConfig(
         max_num_seqs=engine.max_num_seqs,
-        max_batched_tokens=_step(engine, model),
+        max_batched_tokens=_step(engine, model, sizes.context),
         max_model_len=sizes.context,
         attention_even=ATTENTION_EVEN * model.hidden,
         block_size=engine.block_size,
@@ -317,7 +323,7 @@ def _runner(engine: EngineConfig, model: ModelFacts, sizes: _Sizes) -> RunnerCon
         block_size=engine.block_size,
         room=sizes.room,
         max_num_seqs=engine.max_num_seqs,
-        max_batched_tokens=_step(engine, model),
+        max_batched_tokens=_step(engine, model, sizes.context),
         max_model_len=sizes.context,
         gpu_memory_utilization=engine.gpu_memory_utilization,
     )

@@ -10,9 +10,11 @@ from .pixels import PixelForm
 from .pooling import Pooler
 from .request import Modality, Want
 
-SpanScope = Literal["item", "items", "prompt"]
+SpanScope = Literal["item", "items", "prompt", "text"]
 MOST_CONTEXT = 1 << 30
 """Positions: a prompt's are numbers of 32 bits wherever they are kept."""
+SpanWindows = Literal["none", "behind", "both"]
+"""Nothing, what lies too far behind it, or what lies too far on either side."""
 
 
 class KvGroup(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -112,9 +114,10 @@ class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     span_layers: tuple[int, ...] = ()
     """Layers in which the tokens of a span see each other both ways; (): everything is causal."""
     span_scope: SpanScope = "item"
-    """What a span is: neighbours among the tokens of items, all such tokens of a prompt, or all tokens of a prompt."""
-    spans_pass_windows: bool = False
-    """Tokens of a span see each other however far apart; else a layer's window cuts spans, too."""
+    """What a span is: neighbours among the tokens of items, all such tokens of a prompt, all tokens of a prompt, or all that
+    there ever are, in a model whose text has no direction."""
+    span_windows: SpanWindows = "behind"
+    """What a token of a span does not see of it because of a layer's window."""
     span_modalities: tuple[Modality, ...] = ()
     """Of the items whose tokens make spans."""
     span_token_ids: tuple[int, ...] = ()

@@ -119,7 +119,7 @@ class _Layout(NamedTuple):
 
 def unbroken(token_ids: Sequence[int], model: ModelFacts) -> tuple[tuple[int, int], ...]:
     """The stretches of a prompt that lie in spans of tokens that see each other both ways, as the runner finds these."""
-    if model.span_scope == "prompt":
+    if model.span_scope in ("prompt", "text"):
         return ((0, len(token_ids)),)
     places = np.isin(token_ids, model.span_token_ids).nonzero()[0] if model.span_token_ids else np.empty(0, np.int64)
     if not len(places):

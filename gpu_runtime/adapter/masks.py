@@ -29,8 +29,9 @@ def register() -> None:
     AttentionMaskInterface.register(NAME, _mask)
 
 
-def wrong_layer(forward: Callable[[], Any], context: int) -> int | None:
-    """The first layer whose mask is not the causal one of the window that its attention gets; None: all are.
+def wrong_layer(forward: Callable[[], Any], context: int, ahead: bool = False) -> int | None:
+    """The first layer whose mask is not the causal one of the window that its attention gets, or with `ahead` that of all
+    tokens as far as this window reaches on both sides; None: all are.
 
     `forward` calls the model, whose attention implementation is `NAME`.
     """
@@ -43,7 +44,7 @@ def wrong_layer(forward: Callable[[], Any], context: int) -> int | None:
         if mask is None:
             continue
         if (mask, window) not in found:
-            found[mask, window] = _is_window(_made[mask], window, context)
+            found[mask, window] = _is_window(_made[mask], window, context, ahead)
         if not found[mask, window]:
             return layer
     return None
@@ -67,7 +68,7 @@ def _spans_that_end() -> Iterator[None]:
         patched.blockwise_overlay = own
 
 
-def _is_window(sees: Sees, window: int | None, context: int) -> bool:
+def _is_window(sees: Sees, window: int | None, context: int, ahead: bool) -> bool:
     edges = {0, 1, 2, 3, 7, context // 2, context - 2, context - 1}
     for size in (2**power for power in range(3, 20)):
         edges |= {size - 1, size, size + 1}
@@ -75,9 +76,9 @@ def _is_window(sees: Sees, window: int | None, context: int) -> bool:
         edges |= {window - 2, window - 1, window, window + 1, 2 * window, 2 * window + 1}
     places = torch.tensor(sorted(place for place in edges if 0 <= place < context))
     query, key = places[:, None], places[None]
-    expected = key <= query
+    expected = (key <= query) | ahead
     if window is not None:
-        expected = expected & (key > query - window)
+        expected = expected & (key > query - window) & (key < query + window)
     none = torch.zeros((), dtype=torch.int64)
     return bool((sees(none, none, query, key).expand_as(expected) == expected).all())
 

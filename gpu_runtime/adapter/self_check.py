@@ -32,6 +32,8 @@ PIECES = ((TOKENS, 5), (0, 5), (0, 1), (0, 1))
 """Tokens of the first and the second sequence in each step: one whole, beside one in chunks and single tokens."""
 SPANS = np.array([-1, -1, -1, -1, -1, 0, 0, -1, 1, 1, -1, -1])
 """Two items where a model's items see themselves both ways: of the second sequence, in one chunk."""
+WHOLE = ((TOKENS, TOKENS),)
+"""Of a model whose text has no direction."""
 BLOCK_SIZE = 4
 BOUNDS = {torch.float32: 1e-3, torch.float16: 3e-2, torch.bfloat16: 2e-1}
 """Mean distance of logits, in standard deviations of the right ones. What is wrong lies above a half, in any dtype."""
@@ -80,13 +82,14 @@ def ask(parts: ModelParts, model: ModelFacts, device: torch.device) -> Expected:
     try:
         masks.register()
         parts.decoder.set_attn_implementation(masks.NAME)
-        masked = masks.wrong_layer(forward, model.context)
+        masked = masks.wrong_layer(forward, model.context, model.span_scope == "text")
         parts.decoder.set_attn_implementation("eager")
         scores = forward(**_kinds(asked, model, device))
     except Exception as error:  # foreign code, hundreds of classes of it
         raise refusal(model, f"its own forward fails ({_said(error)})") from error
     if masked is not None:
-        raise refusal(model, f"the mask of its layer {masked} is neither causal nor the window that its attention is given")
+        wanted = "without direction" if model.span_scope == "text" else "causal"
+        raise refusal(model, f"the mask of its layer {masked} is neither {wanted} nor the window that its attention is given")
     if not vectors and scores.shape != (1, TOKENS, model.vocab):
         raise refusal(model, f"its head scores {scores.shape[-1]} tokens; its facts say {model.vocab}")
     return Expected(tokens, scores[0].float(), places)
@@ -100,7 +103,7 @@ def _places(model: ModelFacts, device: torch.device) -> torch.Tensor:
 
 def _kinds(asked: Any, model: ModelFacts, device: torch.device) -> dict[str, torch.Tensor]:
     """Which tokens are an item's, by the names under which the model's forward takes it; {}: nothing is seen both ways."""
-    if not model.span_layers:
+    if not model.span_layers or model.span_scope == "text":
         return {}
     inside, outside = (0, 1) if model.span_scope == "prompt" else (MODALITIES.index(model.span_modalities[0]) + 1, 0)
     kinds = torch.from_numpy(np.where(_spans(model) < 0, outside, inside))[None].to(device)
@@ -110,6 +113,8 @@ def _kinds(asked: Any, model: ModelFacts, device: torch.device) -> dict[str, tor
 
 def _spans(model: ModelFacts) -> Ints:
     """Of each token the span in which it is, -1: none; the pieces of the second sequence hold them whole."""
+    if model.span_scope == "text":
+        return np.zeros(TOKENS, dtype=np.int64)
     if model.span_scope == "prompt":
         return np.where(np.arange(TOKENS) < PIECES[0][1], 0, -1)
     return SPANS if model.span_scope == "item" else np.minimum(SPANS, 0)
@@ -139,7 +144,7 @@ def check(
         raise
     except Exception as error:
         raise refusal(model, f"it fails over this attention, at layer {attention.layer + 1} ({_said(error)})") from error
-    attention.judge(model, len(PIECES))
+    attention.judge(model, len(_pieces(model)))
     spread = float(expected.scores.std()) or 1.0
     what = "logits" if model.output == "token" else "states"
     for name, scores in zip(("whole", "in pieces"), steps, strict=True):
@@ -161,7 +166,7 @@ def _run(
     tables = np.arange(1, 1 + 2 * blocks, dtype=np.int32)[::-1].reshape(2, blocks)
     found: list[list[torch.Tensor]] = [[], []]
     done = [0, 0]
-    for counts in PIECES:
+    for counts in _pieces(model):
         rows = sorted((row for row in (0, 1) if counts[row]), key=lambda row: (counts[row] > 1, -done[row]))
         index = np.concatenate([np.arange(done[row], done[row] + counts[row]) for row in rows])
         owner = np.repeat(rows, [counts[row] for row in rows])
@@ -200,11 +205,15 @@ def _run(
     return [torch.cat(each) for each in found]
 
 
+def _pieces(model: ModelFacts) -> tuple[tuple[int, int], ...]:
+    return WHOLE if model.span_scope == "text" else PIECES
+
+
 class _Watched(PagedAttention):
     """Which layers call, and how far back each looks: a short prompt does not show that."""
 
     def __init__(self, pool: KvPool, model: ModelFacts, kernels: Kernels | None) -> None:
-        super().__init__(pool, model.span_layers, model.spans_pass_windows, kernels)
+        super().__init__(pool, model.span_layers, model.span_windows, kernels)
         self.layer = -1
         """The last that called."""
         self._calls: Counter[int] = Counter()

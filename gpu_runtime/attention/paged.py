@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 
 import torch
 
+from ...protocol.facts import SpanWindows
 from ..kv_pool import KvPool
 from ..native.library import Kernels
 from .how import How
@@ -20,16 +21,20 @@ class PagedAttention:
     """The attention of all layers; `begin` is called once a step, then each layer calls it once."""
 
     def __init__(
-        self, pool: KvPool, span_layers: Collection[int] = (), spans_pass: bool = False, kernels: Kernels | None = None
+        self,
+        pool: KvPool,
+        span_layers: Collection[int] = (),
+        span_windows: SpanWindows = "behind",
+        kernels: Kernels | None = None,
     ) -> None:
-        """`span_layers`: those in which the tokens of a span see each other both ways; `spans_pass`: beyond their windows.
+        """`span_layers`: those in which the tokens of a span see each other both ways, as far as `span_windows` says.
         `kernels`: by which decode rows are read in place."""
         self._pool = pool
         self._rows = None if kernels is None else InPlace(kernels, pool)
         self.in_place = tuple(self._rows is not None and self._rows.covers(table) for table in range(len(pool.tables)))
         """Of each table: its steps are to be laid out for reading decode rows in place."""
         self._span_layers = frozenset(span_layers)
-        self._spans_pass = spans_pass
+        self._span_windows = span_windows
         self._layouts: Sequence[StepLayout] = ()
         self._kept: dict[torch.Size, torch.Tensor] = {
             whole.shape[1:]: whole.new_empty((0, *whole.shape[1:])) for whole in pool.blocks.values()
@@ -102,11 +107,12 @@ class PagedAttention:
         heads = query.transpose(0, 1)[None]  # [1, heads, tokens, width]
         sinks = None if how.sinks is None else how.sinks.view(1, -1, 1, 1)
         both_ways = self.looks_ahead(layer)
-        if chunk.is_plain(both_ways):
+        whole = chunk.is_whole(both_ways)
+        if whole or chunk.is_plain(both_ways):
             keys, values = kv[:, 0].transpose(0, 1)[None], kv[:, 1].transpose(0, 1)[None]
-            out = attend(heads, keys, values, None, how.scale, causal=True, softcap=how.softcap, sinks=sinks)
+            out = attend(heads, keys, values, None, how.scale, causal=not whole, softcap=how.softcap, sinks=sinks)
         else:
             keys, values = self._gather(layer, chunk.blocks, 1)
-            mask = chunk.mask(both_ways, self._spans_pass, self._pool.block_size, query)
+            mask = chunk.mask(both_ways, self._span_windows, self._pool.block_size, query)
             out = attend(heads, keys, values, mask, how.scale, softcap=how.softcap, sinks=sinks)
         return out[0].transpose(0, 1).reshape(query.shape[0], -1)

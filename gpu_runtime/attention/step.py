@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ...protocol.facts import SpanWindows
 from ..kv_pool import PADDING
 from .in_place import InPlaceRows
 
@@ -82,19 +83,25 @@ class Chunk:
         causal = self.spans is None or not both_ways
         return causal and self.start == 0 and (self.window is None or self.last - self.first <= self.window)
 
-    def mask(self, both_ways: bool, pass_window: bool, block_size: int, like: torch.Tensor) -> torch.Tensor:
-        """0 or -inf, [tokens of the chunk, tokens of the blocks]. A window cuts spans, too, unless they `pass_window`."""
+    def is_whole(self, both_ways: bool) -> bool:
+        """Nothing is cached before it, no window cuts it and all of it is one span: each of its tokens sees all the others."""
+        span = both_ways and self.spans is not None and bool((self.spans == 0).all())
+        return span and self.start == 0 and (self.window is None or self.last - self.first <= self.window)
+
+    def mask(self, both_ways: bool, windows: SpanWindows, block_size: int, like: torch.Tensor) -> torch.Tensor:
+        """0 or -inf, [tokens of the chunk, tokens of the blocks]. `windows`: how far a layer's window reaches within a span."""
         if both_ways not in self._masks:
             columns = np.arange(len(self.blocks) * block_size) + self.begin
             rows = np.arange(self.start, self.start + self.last - self.first)[:, None]
             near = np.True_ if self.window is None else columns > rows - self.window
-            seen = columns <= rows
-            if pass_window:
-                seen &= near
+            seen = (columns <= rows) & near
             if both_ways and self.spans is not None:
                 own = slice(self.start - self.begin, self.start - self.begin + len(rows))
                 seen[:, own] |= (self.spans == self.spans[:, None]) & (self.spans >= 0)
-            seen &= near | pass_window
+                if windows != "none":
+                    seen &= near
+                if windows == "both" and self.window is not None:
+                    seen &= columns < rows + self.window
             self._masks[both_ways] = _additive(seen, like)
         return self._masks[both_ways]
 

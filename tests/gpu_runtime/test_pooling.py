@@ -1,12 +1,13 @@
 """Vectors are transformers' own hidden states: of the last token, of all in the mean, of the first, or of each."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import transformers
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch.nn.functional import cosine_similarity, normalize
 
 from thespis.actors.preprocessor.tokens import read_tokenizer
@@ -142,6 +143,35 @@ def test_a_model_of_text_faults_what_wants_vectors(model: Any) -> None:
     driver = Driver(runner_for(facts_of(model.folder)))
     result = driver.step([(driver.start(Prompt(TEXTS[0], pooling=PoolingParams())), 7)])
     assert "makes no vectors" in result.faults[0].text
+
+
+def test_embedding_gemma_as_it_is_published(tmp_path: Path) -> None:
+    """Texts shorter and longer than its windows, in one step each; every token sees those behind it, too."""
+    folder = write(ANIMALS["embedding_gemma"](), tmp_path / "embedder")
+    facts = model_facts(folder)
+    assert (facts.span_scope, facts.span_windows) == ("text", "both")
+    assert {group.window for group in facts.kv_groups} == {None, 7}, "12 // 2 + 1: a token sees as far on both sides"
+    tokenizer = read_tokenizer(facts)
+    texts = [tokenizer.encode(f"task: search result | query: {text}", True) for text in ("A cat.", "and on " * 20)]
+    texts += [[5], [7, 9]]
+    body: Any = transformers.Gemma3TextModel.from_pretrained(folder, dtype=torch.float32)
+    layers = [load_file(folder / f"{n}_Dense" / "model.safetensors")["linear.weight"] for n in (2, 3)]
+    with torch.inference_mode():
+        means = [body(input_ids=torch.tensor([text])).last_hidden_state[0].mean(0, keepdim=True) for text in texts]
+    assert_same(vectors(runner_for(facts), texts, 512), [normalize(mean @ layers[0].T @ layers[1].T, dim=-1) for mean in means])
+
+
+def test_a_family_whose_configuration_says_that_its_text_has_no_direction(tmp_path: Path) -> None:
+    """Qwen3 with is_causal, through the fused decoder."""
+    made = ANIMALS["qwen3_embedding"]()
+    folder = write(replace(made, config={**made.config, "is_causal": False}), tmp_path / "embedder")
+    texts = [[token % 256 for token in text] for text in TEXTS]
+    body: Any = transformers.Qwen3Model.from_pretrained(folder, dtype=torch.float32)
+    with torch.inference_mode():
+        wanted = [body(input_ids=torch.tensor([text])).last_hidden_state[0, -1:] for text in texts]
+        causal = transformers.Qwen3Model.from_pretrained(folder, dtype=torch.float32, is_causal=True)
+        assert float(cosine_similarity(causal(input_ids=torch.tensor([texts[2]])).last_hidden_state[0, -1:], wanted[2])) < 0.999
+    assert_same(vectors(runner_for(model_facts(folder)), texts, 512), [normalize(state, dim=-1) for state in wanted])
 
 
 def test_qwen3_embedding_as_it_is_published(tmp_path: Path) -> None:

@@ -89,7 +89,6 @@ def test_files_say_how_vectors_are_made(tmp_path: Path, animal: Animal, pooler: 
         (described(files={"config_sentence_transformers.json": {"default_prompt_name": "a"}}), "default_prompt_name is one"),
         (described(files={"modules.json": "{}"}), "is no list of modules"),
         (described(files={"modules.json": modules(*PLAIN).replace("1_Pooling", "../other")}), "names a folder outside"),
-        (described({"is_causal": False}), "sees its text both ways"),
         (described({"architectures": ["Qwen3ForSequenceClassification"]}), "classifying and scoring are not built"),
         (described({"matryoshka_dimensions": ["a"]}), "are no lengths"),
     ],
@@ -138,6 +137,13 @@ def test_what_a_model_is_run_for(tmp_path: Path) -> None:
     generating = write(ANIMALS["vlm2vec"](), tmp_path / "generating")
     assert decoder_facts(generating).output == "token"
     assert decoder_facts(generating, "pooling").pooler == Pooler()
+
+
+def test_a_text_without_direction_is_not_written(tmp_path: Path) -> None:
+    folder = write(ANIMALS["embedding_gemma"](), tmp_path / "embedder")
+    assert decoder_facts(folder).output == "vector"
+    with pytest.raises(EngineError, match="sees its text both ways, so that it can write none"):
+        decoder_facts(folder, "generate")
 
 
 def test_a_base_class_by_name_is_read_with_its_own_names(tmp_path: Path) -> None:

@@ -164,7 +164,7 @@ def test_what_is_said_after_a_prompt_is_causal(tmp_path: Path) -> None:
         ahead = model(input_ids=torch.tensor([ids]), token_type_ids=0 * kinds, use_cache=False).logits[0]
     assert float((ahead - whole).abs().max()) > 0.02
     facts = described(model, tmp_path)
-    assert facts.spans_pass_windows
+    assert facts.span_windows == "none"
     driver = Driver(runner_for(facts))
     again = driver.start(Prompt(ids[:prompt]), ids[prompt:])
     driver.step([(again, 40)])

@@ -86,7 +86,7 @@ def facts_of(folder: Path, **changes: Any) -> ModelFacts:
         "span_layers": spans.layers,
         "span_modalities": spans.modalities,
         "span_scope": spans.scope,
-        "spans_pass_windows": spans.pass_windows,
+        "span_windows": spans.windows,
         "rows_added": adds_rows(model),
         "deepstack_levels": levels,
         "per_layer_width": width,

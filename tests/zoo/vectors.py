@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+from .families.gemma import gemma3_text
 from .families.llama import qwen3
 from .families.qwen_vl import qwen2_vl, qwen3_vl
 from .forms import CHATML, THINKING, TOOLS
@@ -74,6 +75,41 @@ def qwen3_vl_embedding() -> Animal:
     )
 
 
+def embedding_gemma() -> Animal:
+    """EmbeddingGemma, the 300m: every token of a text sees every other, in its windowed layers those near it; two linear layers
+    behind the mean. Its windows are half as wide as its file says, and one."""
+    described = gemma3_text()
+    width = described.config["hidden_size"]
+    kinds = ["full_attention" if number % 3 == 2 else "sliding_attention" for number in range(4)]
+    dense: Json = {"activation_function": "torch.nn.modules.linear.Identity", "bias": False}
+    prompts = {"query": "task: search result | query: ", "document": "title: none | text: "}
+    return replace(
+        described,
+        config={
+            **{name: value for name, value in described.config.items() if name not in ("sliding_window_pattern",)},
+            "_sliding_window_pattern": 3,
+            "architectures": ["Gemma3TextModel"],
+            "layer_types": kinds,
+            "max_position_embeddings": 256,
+            "sliding_window": 12,
+            "use_bidirectional_attention": True,
+        },
+        model="Gemma3TextModel",
+        files={
+            "modules.json": modules("Transformer", "Pooling", "Dense", "Dense", "Normalize"),
+            "sentence_bert_config.json": {"do_lower_case": False, "max_seq_length": 256},
+            "config_sentence_transformers.json": {"default_prompt_name": None, "prompts": prompts},
+            "1_Pooling/config.json": pooling("mean_tokens"),
+            "2_Dense/config.json": {**dense, "in_features": width, "out_features": 96},
+            "3_Dense/config.json": {**dense, "in_features": 96, "out_features": 64},
+        },
+        extra={"2_Dense.linear.weight": (96, width), "3_Dense.linear.weight": (64, 96)},
+        beside={f"{folder}.": folder for folder in ("2_Dense", "3_Dense")},
+        dtype="float32",
+        spread=0.3,
+    )
+
+
 def vlm2vec() -> Animal:
     """VLM2Vec on Qwen2-VL: whole, with a head; that it makes vectors is said by who starts it."""
     return qwen2_vl()
@@ -82,5 +118,6 @@ def vlm2vec() -> Animal:
 ANIMALS: dict[str, Callable[[], Animal]] = {
     "qwen3_embedding": qwen3_embedding,
     "qwen3_vl_embedding": qwen3_vl_embedding,
+    "embedding_gemma": embedding_gemma,
     "vlm2vec": vlm2vec,
 }
