@@ -103,9 +103,9 @@ def test_the_beginning_of_a_vector_gets_its_length_again(model: Any) -> None:
 def test_linear_layers_stand_behind_the_pooling_and_not_behind_each_state(model: Any) -> None:
     """As torch's own modules compute it, cut to a beginning and brought to the length 1 at last."""
     layers = [torch.nn.Linear(64, 96), torch.nn.Linear(96, 48, bias=False)]
-    dense = tuple(
-        Dense(path=f"{n}_Dense", inputs=i, outputs=o, bias=layer.bias is not None, activation=name)
-        for (n, layer), (i, o), name in zip(enumerate(layers, 2), ((64, 96), (96, 48)), ("Tanh", "Identity"), strict=True)
+    dense = (
+        Dense(path="2_Dense", inputs=64, outputs=96, activation="Tanh"),
+        Dense(path="3_Dense", inputs=96, outputs=48, bias=False, activation="Identity"),
     )
     for described, layer in zip(dense, layers, strict=True):
         (model.folder / described.path).mkdir(exist_ok=True)
