@@ -94,6 +94,7 @@ def place(module: str) -> Path | None:
     return path if module.startswith("thespis.") and path.is_file() else None
 
 
+@pytest.mark.timeout(60)
 def test_every_module_can_be_imported_alone() -> None:
     """Each is imported, and none needs itself: where there is no circle, it does not matter which is imported first."""
     needs = {name: {need for need in imported(place(name) or ROOT) if place(need)} for name in modules()}
