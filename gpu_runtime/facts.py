@@ -18,7 +18,7 @@ from ..protocol.quantization import quantization_of
 from ..protocol.weight_files import stored_dtype
 from .companions import fingerprints
 from .hf import build_on_meta, load_config, read_config, text_config, text_part, unwrap
-from .measure import adds_rows, deepstack_levels, looked_up, measure_layers, per_layer_width, position_planes
+from .measure import adds_rows, answers_apart, deepstack_levels, looked_up, measure_layers, per_layer_width, position_planes
 from .pooling_files import pooler_of
 from .processing import Processor, load
 from .spans import measure_spans
@@ -98,6 +98,7 @@ def measured(folder: str | Path, runner: RunnerKind = "auto") -> tuple[ModelFact
         context=_context(text),
         context_stated=bool(_stated_context(text)),
         rope_bound=_rope_bound(text),
+        answers_apart=answers_apart(model),
         kv_groups=layers.kv,
         recurrent=layers.recurrent,
         position_planes=position_planes(model),

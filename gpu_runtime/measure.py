@@ -22,6 +22,8 @@ NAME = "thespis-measure"
 TOKENS = 2
 ADDING = ("molmo2",)
 """Types of models whose forward adds an item's rows to what the placeholder's embedding is."""
+UNLIMITED = (0.0, float("inf"))
+"""Time steps are above zero: these bounds change none."""
 KEEPING_NOTHING = ("mlp", "moe")
 """What transformers calls layers that look at one token alone."""
 
@@ -104,6 +106,18 @@ def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
 def cache_name(module: nn.Module) -> str:
     """What a module of transformers calls its cache."""
     return "cache_params" if "cache_params" in inspect.signature(module.forward).parameters else "past_key_values"
+
+
+def step_limits(module: nn.Module) -> tuple[float, float] | None:
+    """Bounds of a recurrent layer's time steps that change some. transformers holds to them in the scan of a prompt alone, not
+    in that of one token of an answer."""
+    limits = getattr(module, "time_step_limit", None)
+    return None if limits is None or tuple(limits) == UNLIMITED else (float(limits[0]), float(limits[1]))
+
+
+def answers_apart(model: PreTrainedModel) -> bool:
+    """Whether the model makes other keys and states of a token that it has said than of the same one in a prompt."""
+    return any(step_limits(module) is not None for module in decoder_of(model).modules())
 
 
 def position_planes(model: PreTrainedModel) -> int:

@@ -227,7 +227,8 @@ class Runner:
 
     def _recurrent(self, batch: Batch, pool: StatePool) -> RecurrentStep:
         slots = torch.tensor([sequence.state for sequence in batch.sequences], device=self._device)
-        return RecurrentStep(pool, slots, batch.offsets, batch.starts == 0)
+        prompts = np.array([sequence.prompt_tokens for sequence in batch.sequences], dtype=np.int64) - batch.starts
+        return RecurrentStep(pool, slots, batch.offsets, batch.starts == 0, np.clip(prompts, 0, batch.counts))
 
     def _keep_states(self, batch: Batch, faults: dict[int, str]) -> None:
         """Copy the states that others may go on from."""

@@ -60,3 +60,5 @@ class RecurrentStep:
     """[works + 1]: where each work's tokens begin in the flat step."""
     fresh: NDArray[np.bool_]
     """[works]: it starts at token 0, so its states are zeros, whatever the slot holds."""
+    prompts: NDArray[np.int64]
+    """[works]: how many of its tokens, the first ones, are its sequence's prompt's."""

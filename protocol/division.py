@@ -307,6 +307,7 @@ def _scheduler(engine: EngineConfig, model: ModelFacts, sizes: _Sizes) -> Schedu
         room=sizes.room,
         prefix_caching=engine.enable_prefix_caching,
         rope_bound=model.rope_bound,
+        answers_apart=model.answers_apart,
         pooler=model.pooler,
         hidden_bytes=model.embed_width * sizes.itemsize,
         store_bytes=_bytes(engine.encoder_cache_gb),

@@ -107,6 +107,8 @@ class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """False: its files name no such number; `context` is a usual one, and whoever knows better may have more."""
     rope_bound: int | None = None
     """Tokens: the keys of a prompt that is longer are turned by frequencies that depend on its length; None: none's are."""
+    answers_apart: bool = False
+    """Keys and states of a token that the model has said are others than of the same token in a prompt."""
     kv_groups: tuple[KvGroup, ...]
     recurrent: tuple[RecurrentGroup, ...] = ()
     position_planes: int = 1

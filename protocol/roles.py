@@ -119,6 +119,8 @@ class SchedulerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     prefix_caching: bool
     rope_bound: int | None
     """Tokens: longer prompts share their beginnings with those of their own length alone."""
+    answers_apart: bool
+    """What an answer's tokens leave is not what the same tokens of a prompt would: no prompt goes on from it."""
     pooler: Pooler | None = None
     """Of a model that makes vectors."""
     hidden_bytes: int

@@ -50,6 +50,7 @@ def measure(sequences: int, steps: int, waiting: int) -> dict[str, float]:
         room=room,
         prefix_caching=True,
         rope_bound=None,
+        answers_apart=False,
         hidden_bytes=4,
         store_bytes=1 << 20,
     )

@@ -24,7 +24,7 @@ def opened(
     share = config.prefix_caching and prepared.sampling.prompt_logprobs is None
     for choice in range(prepared.sampling.n):
         order = (prepared.priority, prepared.arrival, number, choice)
-        chain = HashChain(prepared, placements, config.block_size, config.rope_bound)
+        chain = HashChain(prepared, placements, config.block_size, config.rope_bound, config.answers_apart)
         leader = request.sequences[0] if choice and share else None
         request.sequences.append(Sequence(request, choice, order, chain, leader))
     for seq, choice_had in zip(request.sequences, had, strict=False):

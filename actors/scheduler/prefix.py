@@ -15,14 +15,21 @@ class HashChain:
     A block's hash covers its parent's, its token ids, key and place of every item that it overlaps (equal placeholders of
     different pictures are different content), its rotary positions, and all of any stretch that it overlaps whose tokens see
     each other both ways: its keys follow from what lies behind it, too. The chain begins with the tenant, and with the
-    prompt's length where that is above `rope_bound`: its keys are turned as those of no other length.
+    prompt's length where that is above `rope_bound`: its keys are turned as those of no other length. Where `answers_apart`, a
+    block with an answer's tokens is none of a prompt that has them.
     """
 
     def __init__(
-        self, prepared: Prepared, placements: tuple[Placement, ...], block_size: int, rope_bound: int | None = None
+        self,
+        prepared: Prepared,
+        placements: tuple[Placement, ...],
+        block_size: int,
+        rope_bound: int | None = None,
+        answers_apart: bool = False,
     ) -> None:
         self._size = block_size
         self._placements = placements
+        self._answers_apart = answers_apart
         self._planes = _planes(prepared.positions, len(prepared.token_ids))
         self._delta = prepared.position_delta
         length = len(prepared.token_ids)
@@ -47,6 +54,8 @@ class HashChain:
             for begin, stop, content in self._stretches:
                 if begin < end and stop > start:
                     digest.update(f"{begin - start} ".encode() + content)
+            if self._answers_apart and end > len(prompt):
+                digest.update(f"said from {max(0, len(prompt) - start)}".encode())
             if self._planes is not None:
                 for plane in self._planes:
                     digest.update(plane[start:end].tobytes())

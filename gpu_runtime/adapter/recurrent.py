@@ -1,7 +1,8 @@
 """Layers that keep a state for each sequence: each gets its sequences' states where it looks for transformers' cache.
 
 Those of transformers take batches of equal lengths, and a state flows from token to token. So a flat step is cut for them:
-all works of one token are one batch, each chunk goes by itself.
+all works of one token are one batch, each chunk goes by itself. Where a prompt's time steps are limited and an answer's are
+not, a chunk is cut where its prompt ends, and a prompt's tokens that come one by one are limited, too.
 """
 
 from collections.abc import Iterable, Iterator
@@ -9,12 +10,13 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from ...protocol.facts import RecurrentGroup
-from ..measure import cache_name
+from ..measure import UNLIMITED, cache_name, step_limits
 from ..state_pool import RecurrentStep, StatePool
 from .attention import Unsupported
-from .scan import calls_scan, replace_scan, selective_scan
+from .scan import SCAN, UPDATE, called, replace, selective_scan
 
 
 class _Part(NamedTuple):
@@ -26,6 +28,8 @@ class _Part(NamedTuple):
     """int64 [rows]"""
     fresh: torch.Tensor | None
     """bool [rows]: those that begin, whose slots still hold another's state; None: no sequence does."""
+    prompt: torch.Tensor | None
+    """bool [rows]: those whose tokens are a prompt's; None: all are of answers."""
 
 
 class Recurrence:
@@ -35,12 +39,15 @@ class Recurrence:
         """Puts a `RecurrentLayer` in the place of each. Raises Unsupported where one is not as transformers writes them."""
         self.parts: list[_Part] = []
         self.pool: StatePool | None = None
+        self._cuts = False
+        """A prompt's tokens are computed otherwise than an answer's."""
         wanted = {number for group in groups for number in group.layers}
         found: set[int] = set()
         for parent in list(decoder.modules()):
             for name, child in list(parent.named_children()):
                 number = getattr(child, "layer_idx", None)
                 if number in wanted and any(isinstance(one, nn.Conv1d) for one in child.children()):
+                    self._cuts = self._cuts or step_limits(child) is not None
                     setattr(parent, name, RecurrentLayer(child, self))
                     found.add(number)
         if found != wanted:
@@ -49,14 +56,22 @@ class Recurrence:
     def begin(self, step: RecurrentStep) -> None:
         self.pool = step.pool
         singles = int((step.offsets[1:] - step.offsets[:-1] == 1).sum())
-        edges = [(0, singles), *((work, work + 1) for work in range(singles, len(step.slots)))]
         self.parts = []
-        for low, high in edges:
-            fresh = step.fresh[low:high]
-            if low < high:
-                slots = step.slots[low:high]
-                begins = torch.from_numpy(fresh).to(slots.device) if fresh.any() else None
-                self.parts.append(_Part(int(step.offsets[low]), int(step.offsets[high]), slots, begins))
+        if singles:
+            self.parts.append(self._part(step, 0, singles, 0, singles))
+        for work in range(singles, len(step.slots)):
+            first, last = int(step.offsets[work]), int(step.offsets[work + 1])
+            middle = first + int(step.prompts[work]) if self._cuts else last
+            edges = [(first, middle), (middle, last)]
+            self.parts += [self._part(step, work, work + 1, low, high) for low, high in edges if low < high]
+
+    def _part(self, step: RecurrentStep, low: int, high: int, first: int, last: int) -> _Part:
+        """Tokens [first, last) of works [low, high): all, or those of one work before or behind its prompt's end."""
+        slots, begin = step.slots[low:high], int(step.offsets[low])
+        fresh = step.fresh[low:high] & (first == begin)
+        prompt = step.prompts[low:high] > first - begin
+        marks = [torch.from_numpy(each).to(slots.device) if each.any() else None for each in (fresh, prompt)]
+        return _Part(first, last, slots, *marks)
 
 
 class RecurrentLayer(nn.Module):
@@ -70,8 +85,14 @@ class RecurrentLayer(nn.Module):
         self._cache = cache_name(module)
         self._begins: Iterator[torch.Tensor] = iter(())
         """States that the scans of one call of the module begin with, by head where it has several."""
-        if calls_scan(module):
-            replace_scan(module, self._scan)
+        self._limits = step_limits(module)
+        self._prompt: torch.Tensor | None = None
+        """As in the part that is computed."""
+        self._own_update = called(module, UPDATE)
+        if called(module, SCAN) is not None:
+            replace(module, SCAN, self._scan)
+        if self._limits is not None:
+            replace(module, UPDATE, self._update)
 
     def forward(self, hidden_states: torch.Tensor, **given: Any) -> torch.Tensor:
         """[1, tokens, hidden] to the same shape."""
@@ -86,6 +107,9 @@ class RecurrentLayer(nn.Module):
         states = _States(*(None if store is None else _gather(store, part) for store in stores))
         if states.state is not None:
             self._begins = iter(states.state.unbind(1) if states.state.ndim > 3 else (states.state,))
+        if self._limits is not None:
+            self._prompt = part.prompt
+            self._module.time_step_limit = UNLIMITED if part.prompt is None else self._limits
         rows = hidden.view(len(part.slots), -1, hidden.shape[-1])
         out: torch.Tensor = self._module(rows, **{**given, self._cache: states, "attention_mask": None})
         for store, state in zip(stores, (states.conv, states.state), strict=True):
@@ -97,6 +121,24 @@ class RecurrentLayer(nn.Module):
         """As transformers' function is called where there is a cache: by softplus, and with the last state."""
         named = {name: named[name] for name in ("D", "z", "delta_bias")}
         return selective_scan(next(self._begins), *given, **named)
+
+    def _update(
+        self,
+        state: torch.Tensor,
+        hidden: torch.Tensor,
+        dt: torch.Tensor,
+        *given: torch.Tensor,
+        dt_bias: torch.Tensor,
+        dt_softplus: bool,
+        **named: Any,
+    ) -> torch.Tensor:
+        """As transformers' function is called, by softplus; `dt` [rows, heads, width]. A prompt's steps are limited as in its
+        scan."""
+        steps = F.softplus(dt + dt_bias.to(dt.dtype))
+        if self._prompt is not None and self._limits is not None:
+            steps = torch.where(self._prompt[:, None, None], steps.clamp(*self._limits), steps)
+        out: torch.Tensor = self._own_update(state, hidden, steps, *given, **named)
+        return out
 
 
 def _gather(store: torch.Tensor, part: _Part) -> torch.Tensor:

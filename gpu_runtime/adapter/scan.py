@@ -1,5 +1,5 @@
 """The scan of the first Mamba, from a state: transformers' own begins with zeros whatever its cache holds, so that a prompt
-could not be computed in pieces.
+could not be computed in pieces. And how functions of transformers that a layer calls are replaced, for that layer alone.
 """
 
 import inspect
@@ -9,20 +9,21 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-NAME = "mamba_selective_scan"
-"""What transformers calls it, wherever it stands."""
+SCAN, UPDATE = "mamba_selective_scan", "mamba2_selective_state_update"
+"""What transformers calls the scan of the first Mamba, and of the second that of one token, wherever they stand."""
 AT_ONCE = 64
 """Tokens whose states are in memory together: each is as large as a sequence's."""
 
 
-def calls_scan(module: Any) -> bool:
-    return NAME in inspect.unwrap(type(module).forward).__globals__
+def called(module: Any, name: str) -> Any:
+    """The function of that name which the forward of `module` calls; None: it calls none."""
+    return inspect.unwrap(type(module).forward).__globals__.get(name)
 
 
-def replace_scan(module: Any, scan: Any) -> None:
-    """Have the forward of this one `module` call `scan` in the place of transformers' function."""
+def replace(module: Any, name: str, function: Any) -> None:
+    """Have the forward of this one `module` call `function` in the place of transformers' of that name."""
     own = inspect.unwrap(type(module).forward)
-    made = FunctionType(own.__code__, {**own.__globals__, NAME: scan}, own.__name__, own.__defaults__, own.__closure__)
+    made = FunctionType(own.__code__, {**own.__globals__, name: function}, own.__name__, own.__defaults__, own.__closure__)
     module.forward = MethodType(made, module)
 
 

@@ -194,7 +194,9 @@ def _run(
         ids = served.looked_up(tokens[where])
         offsets = np.concatenate((np.zeros(1, dtype=np.int64), sizes.cumsum()))
         recurrent = (
-            RecurrentStep(states, torch.tensor(rows).to(tokens.device), offsets, starts == 0) if model.recurrent else None
+            RecurrentStep(states, torch.tensor(rows).to(tokens.device), offsets, starts == 0, sizes)
+            if model.recurrent
+            else None
         )
         step = StepInputs(ids, served.embed(ids), positions, np.full(len(index), extent), recurrent=recurrent)
         hidden = served.decoder(step, attention)

@@ -9,6 +9,7 @@ import torch
 from thespis.gpu_runtime.hf import build_on_meta, load_config, text_config
 from thespis.gpu_runtime.measure import (
     adds_rows,
+    answers_apart,
     deepstack_levels,
     looked_up,
     measure_layers,
@@ -82,6 +83,7 @@ def facts_of(folder: Path, **changes: Any) -> ModelFacts:
         "context": text.max_position_embeddings,
         "kv_groups": layers.kv,
         "recurrent": layers.recurrent,
+        "answers_apart": answers_apart(model),
         "position_planes": planes,
         "span_layers": spans.layers,
         "span_modalities": spans.modalities,

@@ -33,6 +33,7 @@ def config(**changes: Any) -> SchedulerConfig:
         "windows": (None,),
         "prefix_caching": True,
         "rope_bound": None,
+        "answers_apart": False,
         "hidden_bytes": 4,
         "store_bytes": 1 << 20,
     }

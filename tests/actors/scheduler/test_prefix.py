@@ -59,3 +59,15 @@ def test_blocks_of_a_stretch_that_sees_itself_both_ways_count_from_its_beginning
     assert same(of(TOKENS), of((*TOKENS[:10], 3, TOKENS[11]))) == 2
     assert same(of(TOKENS, cat), of(TOKENS, dog)) == 2
     assert same(of(TOKENS), of((*TOKENS[:11], 3))) == 5
+
+
+@pytest.mark.parametrize("prompt", [1, 5, 8])
+def test_a_prompt_goes_on_from_no_answer_that_left_other_states(prompt: int) -> None:
+    def of(length: int, apart: bool) -> list[bytes]:
+        chain = HashChain(prepared("r", TOKENS[:length]), (), 4, answers_apart=apart)
+        chain.extend(TOKENS[:length], list(TOKENS[length:]), len(TOKENS))
+        return chain.hashes
+
+    whole = of(len(TOKENS), True)
+    assert [a == b for a, b in zip(of(prompt, True), whole, strict=True)] == [4 * end <= prompt for end in (1, 2, 3)]
+    assert of(prompt, False) == whole
