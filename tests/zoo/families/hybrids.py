@@ -344,7 +344,7 @@ def zamba2() -> Animal:
         "use_shared_attention_adapter": False,
         "use_shared_mlp_adapter": True,
     }
-    return _plain("zamba2", "Zamba2ForCausalLM", config)
+    return _plain("zamba2", "Zamba2ForCausalLM", config, spread=0.12)
 
 
 ANIMALS = {
