@@ -18,6 +18,8 @@ RAW: Options = {"do_rescale": False, "do_normalize": False}
 """Of a processor's call: the pixels as they are after cutting and resizing."""
 PICTURES = ((64, 48), (40, 200), (190, 97))
 """Height and width of noise: wide, tall, and of no round size, so that whatever is filled up is seen."""
+LARGE = (1500, 200)
+"""Of one that is cut up or made smaller by whoever does that at all; narrow, because every start waits for it."""
 FRAMES = 4
 CLOSE = 1e-5
 """Between a number and that of the processor, whose order of operations is its own."""
@@ -38,6 +40,8 @@ def find_form(processor: Any, modality: Modality, ask: Ask) -> PixelForm | None:
         raw_kind, raw = ask(item, RAW)
         name = max(made, key=lambda key: made[key].nbytes)
         if kind != raw_kind or made.keys() != raw.keys() or made[name].dtype != np.float32:
+            return None
+        if any(not np.array_equal(raw[other], made[other]) for other in made.keys() - {name}):  # they are pixels, too
             return None
         if (bytes_ := as_bytes(raw[name])) is None:
             return None
@@ -74,7 +78,7 @@ def _once(form: PixelForm, values: NDArray[np.uint8]) -> NDArray[np.uint8] | Non
 
 def _items(modality: Modality) -> Iterator[Any]:
     noise = np.random.default_rng(0)
-    for height, width in PICTURES:
+    for height, width in (*PICTURES, LARGE) if modality == "image" else PICTURES:
         pixels = noise.integers(0, 256, (FRAMES, height, width, 3), dtype=np.uint8)
         yield Image.fromarray(pixels[0]) if modality == "image" else Clip(pixels, 8.0)
 
