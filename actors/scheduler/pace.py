@@ -26,14 +26,15 @@ class Pace:
             self._prompts = _blend(self._prompts, seconds / prompts)
         elif self._plain is not None:
             self._prompts = _blend(self._prompts, max(0.0, seconds - self._plain) / prompts)
-        elif self._prompts is not None:
-            self._plain = max(0.0, seconds - self._prompts * prompts)
 
     @property
     def beside_streams(self) -> float:
-        """The share of a step that prompts may take while somebody decodes; never less than a small model's full step."""
-        if not self._plain or not self._prompts:
+        """The share of a step that prompts may take while somebody decodes; never less than a small model's full step. 0 where
+        that bounds it and no plain step has been measured: the next one is plain, else a long prompt goes by unbounded."""
+        if not self._prompts:
             return 1.0
+        if self._plain is None:
+            return 1.0 if self._prompts <= STEP_SECONDS else 0.0
         return min(1.0, max((PLAIN_STEPS - 1) * self._plain, STEP_SECONDS) / self._prompts)
 
     @property

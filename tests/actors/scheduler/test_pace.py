@@ -79,14 +79,30 @@ def test_a_prompt_alone_has_whole_steps() -> None:
     assert counts[0] > 450, "all but what it takes to make it known"
 
 
-def test_what_is_not_known_bounds_nothing() -> None:
+@pytest.mark.parametrize("streams", [1, 4])
+def test_the_first_streams_of_an_engine_are_not_held_up_by_a_prompt_that_came_with_them(streams: int) -> None:
+    """No plain step has been measured, and there is none until the prompt is through."""
+    made = bench(Slow)
+    made.submit(*(asked(f"s{n}", 20, max_tokens=300) for n in range(streams)), asked("p", 3000, max_tokens=1, arrival=9.0))
+    made.run()
+    assert len(made.closed) == streams + 1
+    taken = [BASE + TOKEN * sum(work.count for work in plan.work) for plan in made.log]
+    assert max(taken[2:]) <= 3.2 * (BASE + streams * TOKEN), "two are planned before the first has been measured"
+
+
+def test_what_is_not_known_bounds_nothing_and_is_measured() -> None:
     pace = Pace()
     assert pace.beside_streams == pace.of_set_up == 1.0
+    pace.learn(STEP_SECONDS / 2, 1.0, False)
+    assert pace.beside_streams == 1.0, "a whole step is short"
+    pace = Pace()
     pace.learn(2.0, 1.0, False)
-    assert pace.beside_streams == 1.0
+    assert pace.beside_streams == 0.0, "a plain step, to see how long it takes"
     assert pace.of_set_up == pytest.approx(STEP_SECONDS / 2)
     pace.learn(0.5, 0.2, True)
-    assert pace.beside_streams == pytest.approx(2 * 0.1 / 2.0), "a plain step is what the prompts of this one leave"
+    assert pace.beside_streams == 0.0, "this one was none"
+    pace.learn(0.1, 0.0, True)
+    assert pace.beside_streams == pytest.approx(2 * 0.1 / 2.0)
 
 
 def test_one_step_that_the_machine_held_up_counts_little() -> None:
@@ -108,4 +124,4 @@ def test_an_empty_step_teaches_nothing() -> None:
     pace = Pace()
     pace.learn(0.0001, 0.0, False)
     pace.learn(2.0, 1.0, False)
-    assert pace.beside_streams == 1.0
+    assert pace.beside_streams == 0.0
