@@ -15,6 +15,8 @@ from typing import NamedTuple
 SOURCES = Path(__file__).parent
 BUILD_SECONDS = 120.0
 """A build takes a few; longer than this it is given up."""
+SEAL_BYTES = hashlib.sha256().digest_size
+"""Behind what the compiler made, where no loader looks."""
 FLAGS = ("-std=c++17", "-O3", "-fopenmp", "-shared", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wno-psabi")
 
 
@@ -73,11 +75,22 @@ def library_path(level: Level, extra: tuple[str, ...] = ()) -> Path:
     folder = _private_folder()
     command = ["g++", *FLAGS, *level.flags, *extra]
     target = folder / f"kernels-{_digest(command)}.so"
-    if not target.exists():
+    if not _is_whole(target):
         _build(command, target)
-    if target.lstat().st_uid != os.geteuid() or not stat.S_ISREG(target.lstat().st_mode):
-        raise Unavailable(f"{target} is another user's: remove it")
     return target
+
+
+def _is_whole(path: Path) -> bool:
+    """A file of this user's with its own digest at its end: of one that a full disk or a lost power cut short, the loader
+    dies."""
+    try:
+        found = path.lstat()
+        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
+            return False
+        data = path.read_bytes()
+    except OSError:
+        return False
+    return data[-SEAL_BYTES:] == hashlib.sha256(data[:-SEAL_BYTES]).digest()
 
 
 def _private_folder() -> Path:
@@ -113,6 +126,7 @@ def _build(command: list[str], target: Path) -> None:
         with tempfile.TemporaryDirectory(prefix="build-", dir=target.parent) as folder:
             made = Path(folder) / target.name
             _run([*command, "-o", str(made), *map(str, sorted(SOURCES.glob("*.cpp")))], folder)
+            made.write_bytes((data := made.read_bytes()) + hashlib.sha256(data).digest())
             made.replace(target)
     except OSError as error:
         raise Unavailable(f"they cannot be built: {error}") from error

@@ -41,6 +41,20 @@ def test_several_at_once_build_one_file_that_only_its_owner_reaches(cache_home: 
     assert library_path(LEVELS[-1], QUICK).stat().st_mtime_ns == before, "built again"
 
 
+def test_a_file_that_is_not_whole_is_built_again(cache_home: Path) -> None:
+    """As after a full disk, or a lost power: of most of them the loader dies, at every start."""
+    target = library_path(LEVELS[-1], QUICK)
+    whole = target.read_bytes()
+    for broken in (b"", whole[:8192], whole[:8192].ljust(len(whole), b"\0"), whole[:-1]):
+        target.write_bytes(broken)
+        assert library_path(LEVELS[-1], QUICK) == target
+        assert len(target.read_bytes()) == len(whole)
+    target.unlink()
+    target.symlink_to(cache_home / "nowhere")
+    library.Kernels(str(library_path(LEVELS[-1], QUICK)))
+    assert not target.is_symlink()
+
+
 @pytest.mark.parametrize("level", LEVELS[:2], ids=lambda level: level.name)
 def test_levels_that_this_processor_may_lack_compile(level: build.Level, cache_home: Path) -> None:
     assert library_path(level, QUICK).stat().st_size > 10_000
