@@ -19,6 +19,10 @@ SUB_PROCESSORS = {
 }
 
 
+_ASKED: dict[str, Any] = {"return_text_replacement_offsets": True, "return_tensors": "pt"}
+"""Of every call."""
+
+
 class Answer(NamedTuple):
     """What a processor made of one item."""
 
@@ -59,6 +63,15 @@ def call(
     return _asked(processor, placeholder, {_ARGUMENT[modality]: given, **more})
 
 
+def image_options(processor: Any, options: Options) -> Options:
+    """What the picture processor is called with where `processor` is, with these options of a picture."""
+    tokenizer = getattr(getattr(processor, "tokenizer", None), "init_kwargs", {})
+    merged: Options = processor._merge_kwargs(tokenizer_init_kwargs=tokenizer, images_kwargs=dict(options), **_ASKED)[
+        "images_kwargs"
+    ]
+    return merged
+
+
 def call_beside(processor: Any, picture: Any, placeholder: str, options: Options) -> Answer:
     """A picture that is not the prompt's only one: as the first of two, of which the other is as small as can be."""
     pair = [[picture, Image.new("RGB", (2, 2))]]
@@ -75,7 +88,7 @@ def call_in_pieces(processor: Any, samples: Any, encoder: Any) -> Answer:
 
 
 def _asked(processor: Any, text: str, given: Options) -> Answer:
-    made = processor(text=text, return_text_replacement_offsets=True, return_tensors="pt", **given)
+    made = processor(text=text, **_ASKED, **given)
     return Answer(dict(made), str(made["text_replacement_offsets"][0][0]["replacement"]))
 
 

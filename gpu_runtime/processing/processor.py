@@ -18,8 +18,10 @@ from ...protocol.facts import Frame, PlaceholderFacts
 from ...protocol.pixels import PixelForm
 from ...protocol.request import Modality
 from .. import hf
+from .byte_patches import cut_bytes
 from .calls import Answer, call, call_beside, call_in_pieces, small, sub_processor
 from .clips import choose_frames
+from .layouts import Layouts
 from .loading import SAFE, load_processor
 from .options import as_called, bounds_of, options_of
 from .parts import choose, features_of
@@ -49,7 +51,8 @@ class Processor:
 
     def __init__(self, folder: Path, pixels: Mapping[Modality, PixelForm]) -> None:
         self._folder = folder
-        self._pixels = pixels
+        self._pixels = dict(pixels)
+        """What is packed, and how often each pixel is there."""
         self._config = hf.load_config(folder)
         self._model = hf.model_class(self._config)
         self._processor = load_processor(folder, self._config)
@@ -61,6 +64,10 @@ class Processor:
         clips = sub_processor(self._processor, "video")
         if clips is not None and getattr(clips, "cap_pixels_per_frame", False) is None:
             clips.cap_pixels_per_frame = False  # what None comes to, without a warning
+        self._layouts = Layouts(None if self._rules.call or self._rules.pieces else self._processor)
+        form = pixels.get("image")
+        if form is not None and form.repeats > 1 and cut_bytes(sub_processor(self._processor, "image")):
+            self._pixels = {**pixels, "image": msgspec.structs.replace(form, repeats=1)}
 
     @cached_property
     def tokenizer(self) -> Any:
@@ -230,7 +237,13 @@ class Processor:
     def _item(self, modality: Modality, media: Any, called: Options, siblings: bool, sound: Samples | None) -> ProcessedItem:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what transformers will call otherwise one day: nothing that a caller did
-            return self._made(modality, media, called, siblings, sound)
+            if modality != "image" or (siblings and modality in self.siblings):
+                return self._made(modality, media, called, siblings, sound)
+            if (known := self._layouts.fill(media, called)) is not None:
+                return known
+            made = self._made(modality, media, called, siblings, sound)
+            self._layouts.learn(media, called, made)
+            return made
 
     def _made(self, modality: Modality, media: Any, called: Options, siblings: bool, sound: Samples | None) -> ProcessedItem:
         answer = self._answer(modality, media, called, siblings, sound)
