@@ -18,19 +18,21 @@ class Cores:
     """The lease of one of them. Not for two threads at once."""
 
     def __init__(self, run_dir: Path, role: str, threads: Threads) -> None:
-        """Takes no descriptor where it computes on as many threads anyway."""
         self._threads = threads
         self._held = False
-        self._fds = [] if threads.alone == threads.beside else [_open(run_dir, name) for name in (role, _OTHER[role])]
+        self.shared = False
+        """Whether the other computed, too, when it was last looked at."""
+        self._fds = [_open(run_dir, name) for name in (role, _OTHER[role])]
 
     def take(self) -> int:
         """Threads to compute on from now on; to be asked again by and by, as the other comes and goes."""
-        if not self._fds:
-            return self._threads.alone
         own, other = self._fds
         if not self._held:
             self._held = _lock(own, fcntl.LOCK_EX)  # not where the other looks just now: the next time, then
-        if not _lock(other, fcntl.LOCK_SH):
+        if self._threads.alone == self._threads.beside:
+            return self._threads.alone
+        self.shared = not _lock(other, fcntl.LOCK_SH)
+        if self.shared:
             return self._threads.beside
         fcntl.flock(other, fcntl.LOCK_UN)
         return self._threads.alone

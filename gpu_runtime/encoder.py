@@ -13,6 +13,8 @@ from ..protocol.request import MODALITIES, Modality
 from .adapter.towers import Towers, find_towers
 from .device import prepare
 from .hf import build_on_meta
+from .layers.linear import Linear, replace_linears
+from .layers.patches import replace_patch_convolutions
 from .pixels import expand
 from .weights.checkpoint import Checkpoint
 from .weights.filling import fill
@@ -88,9 +90,9 @@ def load_encoder(
     device: str,
     threads: int,
     modalities: Sequence[Modality] = MODALITIES,
-    before_layer: Callable[[], None] | None = None,
+    before_part: Callable[[], None] | None = None,
 ) -> Encoder:
-    """Read the towers of these modalities; `before_layer` is called in each of their layers, on the thread that encodes.
+    """Read the towers of these modalities; `before_part` is called before every part of their work, on the thread that encodes.
 
     Raises EngineError where the checkpoint does not hold them.
     """
@@ -100,14 +102,18 @@ def load_encoder(
     towers = find_towers(whole, modalities)
     if towers.roots:
         fill(whole, towers.roots, Checkpoint(model.path, whole), kind, place, without=towers.without)
-    if before_layer is not None:
-        for root in towers.roots:
-            _tell_layers(whole.get_submodule(root), before_layer)
+    for root in towers.roots:
+        tower = whole.get_submodule(root)
+        if place.type == "cpu":
+            replace_linears(tower)
+            replace_patch_convolutions(tower)
+        if before_part is not None:
+            _tell_parts(tower, before_part)
     return Encoder(towers, model.embed_width, kind, place, model.pixels)
 
 
-def _tell_layers(part: nn.Module, call: Callable[[], None]) -> None:
-    for layers in part.modules():
-        if isinstance(layers, nn.ModuleList):
-            for layer in layers:
-                layer.register_forward_pre_hook(lambda *_: call())
+def _tell_parts(tower: nn.Module, call: Callable[[], None]) -> None:
+    """Whatever has no parts of its own may take long of a large picture; a layer is told of in its parts."""
+    for part in tower.modules():
+        if not list(part.children()) and not isinstance(part, Linear):
+            part.register_forward_pre_hook(lambda *_: call())

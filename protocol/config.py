@@ -91,7 +91,7 @@ class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         int, doc("CPU threads of the GPU runner; 0: by the model's size, all cores while the encoder rests")
     ] = 0
     encoder_threads: Annotated[
-        int, doc("CPU threads of the encoder; 0: by the model's size, all cores while the runner rests")
+        int, doc("CPU threads of the encoder; 0: by the model's size, up to all cores while the runner rests")
     ] = 0
     trust_remote_code: Annotated[bool, doc("accepted for compatibility; no code from a checkpoint is ever run")] = False
     chat_template: Annotated[

@@ -72,6 +72,7 @@ class GpuRunner(BlockingActor):
         assert self._runner is not None
         torch.set_num_threads(self._cores.take())
         result = self._runner.execute(plan, self._blobs.view)
+        result = msgspec.structs.replace(result, beside=self._cores.shared)
         self._steps += 1
         self._tokens += sum(work.count for work in plan.work)
         self._sampled += len(result.sampled)

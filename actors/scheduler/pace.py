@@ -1,47 +1,69 @@
 """How long the steps of this engine take, learnt from their results: streams wait for a prompt's chunk in time, not in tokens.
 Pure."""
 
+from dataclasses import dataclass
+
 from .costs import STEP_SECONDS
 
-PLAIN_STEPS = 3
-"""A step in which somebody decodes takes as long as so many without a prompt, at the most."""
+PLAIN_STEPS = 2.75
+"""A step in which somebody decodes takes as long as so many with all cores and without a prompt, at the most: it varies, and
+streams are to wait for less than three."""
 NEWEST = 0.25
 """The part that the newest step has in what is known. Other work on the machine can only add, so it counts twice at most."""
+
+
+@dataclass
+class _Known:
+    """Of steps with all cores, or beside the encoder. 0: none has been measured."""
+
+    plain: float = 0.0
+    """Seconds of a step that only decodes."""
+    prompts: float = 0.0
+    """Seconds that all the prompts of a step may take which has nothing else: those of a share of 1."""
 
 
 class Pace:
     """Of one runner on one machine, whatever else both do."""
 
     def __init__(self) -> None:
-        self._plain: float | None = None
-        """Seconds of a step that only decodes."""
-        self._prompts: float | None = None
-        """Seconds that all the prompts of a step may take which has nothing else: those of a share of 1."""
+        self._alone, self._beside = _Known(), _Known()
+        self._now = self._alone
+        """As the newest step was."""
 
-    def learn(self, seconds: float, prompts: float, decodes: bool) -> None:
-        """A step took `seconds` for `prompts`, their share by `Costs`, beside sequences that decode or none."""
+    def learn(self, seconds: float, prompts: float, decodes: bool, beside: bool = False) -> None:
+        """A step took `seconds` for `prompts`, their share by `Costs`, beside sequences that decode or none; `beside`: the
+        encoder had its part of the cores."""
+        known = self._now = self._beside if beside else self._alone
         if not prompts:
-            self._plain = _blend(self._plain, seconds) if decodes else self._plain
+            known.plain = _blend(known.plain, seconds) if decodes else known.plain
         elif not decodes:
-            self._prompts = _blend(self._prompts, seconds / prompts)
-        elif self._plain is not None:
-            self._prompts = _blend(self._prompts, max(0.0, seconds - self._plain) / prompts)
+            known.prompts = _blend(known.prompts, seconds / prompts)
+        elif known.plain:
+            known.prompts = _blend(known.prompts, max(0.0, seconds - known.plain) / prompts)
 
     @property
     def beside_streams(self) -> float:
         """The share of a step that prompts may take while somebody decodes; never less than a small model's full step. 0 where
         that bounds it and no plain step has been measured: the next one is plain, else a long prompt goes by unbounded."""
-        if not self._prompts:
+        prompts = self._prompts
+        if not prompts:
             return 1.0
-        if self._plain is None:
-            return 1.0 if self._prompts <= STEP_SECONDS else 0.0
-        return min(1.0, max((PLAIN_STEPS - 1) * self._plain, STEP_SECONDS) / self._prompts)
+        if not (plain := self._now.plain):
+            return 1.0 if prompts <= STEP_SECONDS else 0.0
+        quiet = plain if self._now is self._alone else max(self._alone.plain, plain / 2)  # half of the cores, twice as long
+        return min(1.0, max(PLAIN_STEPS * quiet - plain, STEP_SECONDS) / prompts)
 
     @property
     def of_set_up(self) -> float:
         """What a share that was told in STEP_SECONDS is here, where a share of 1 takes longer."""
-        return min(1.0, STEP_SECONDS / self._prompts) if self._prompts else 1.0
+        prompts = self._prompts
+        return min(1.0, STEP_SECONDS / prompts) if prompts else 1.0
+
+    @property
+    def _prompts(self) -> float:
+        """As it is now; as it was otherwise, where it is not known."""
+        return self._now.prompts or self._alone.prompts or self._beside.prompts
 
 
-def _blend(known: float | None, new: float) -> float:
+def _blend(known: float, new: float) -> float:
     return new if not known else known + NEWEST * (min(new, 2 * known) - known)

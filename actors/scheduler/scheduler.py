@@ -144,7 +144,7 @@ class Scheduler:
         """Take the oldest step's result: tokens to the outputs, full blocks to the prefix cache, ends found."""
         flight = self.flights.apply(result, now)
         if flight is not None:
-            self.planner.pace.learn(result.seconds, flight.prompts, flight.decodes)
+            self.planner.pace.learn(result.seconds, flight.prompts, flight.decodes, result.beside)
 
     def runner_lost(self, epoch: int = 0, now: float = 0.0, outside: bool = True) -> None:
         """Nothing of what was computed is left; what was answered stays. `outside`: it was killed, no request is to blame."""

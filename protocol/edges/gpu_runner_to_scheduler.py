@@ -56,6 +56,8 @@ class StepResult(Message, frozen=True):
     seconds: float = 0.0
     """Time in the model."""
     pooled: tuple[Pooled, ...] = ()
+    beside: bool = False
+    """The encoder computed meanwhile, and had its part of the cores."""
 
 
 GpuRunnerToScheduler = StepResult

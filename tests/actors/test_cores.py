@@ -65,9 +65,12 @@ def test_the_dead_hold_nothing_and_nobody_waits_for_the_stopped(tmp_path: Path) 
         assert runner.take() == ALL
 
 
-def test_where_there_is_nothing_to_share_nothing_is_opened(tmp_path: Path) -> None:
+def test_one_that_takes_as_many_anyway_is_seen_by_the_other(tmp_path: Path) -> None:
     small = Cores(tmp_path, GPU_RUNNER, Threads(1, 1))
-    assert small.take() == 1
-    small.rest()
+    with cores(tmp_path, ENCODER_CACHE) as encoder:
+        assert small.take() == 1
+        assert encoder.take() == PART
+        assert small.take() == 1
+        small.rest()
+        assert encoder.take() == ALL
     small.close()
-    assert list(tmp_path.iterdir()) == []

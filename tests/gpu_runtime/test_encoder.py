@@ -71,12 +71,13 @@ def test_batched_equals_alone_equals_transformers(
         torch.testing.assert_close(rows, encoder.encode(modality, [item], [len(whole)])[0], atol=1e-4, rtol=1e-4)
 
 
-def test_every_layer_of_a_tower_asks_before_it_computes(checkpoints: Checkpoints) -> None:
+def test_every_layer_of_a_tower_asks_before_each_of_its_parts(checkpoints: Checkpoints) -> None:
+    """Norms and activations stand between whatever takes long."""
     asked: list[int] = []
     folder = checkpoints("qwen_vl")
-    encoder = load_encoder(facts_of(folder), "float32", DEVICE, 1, before_layer=lambda: asked.append(1))
+    encoder = load_encoder(facts_of(folder), "float32", DEVICE, 1, before_part=lambda: asked.append(1))
     encoder.encode("image", [patches("image", 1, 4, 4)], [4])
-    assert len(asked) == reference_for(folder).model.config.vision_config.depth
+    assert len(asked) > 3 * reference_for(folder).model.config.vision_config.depth
 
 
 def loaded(encoder: Encoder) -> set[str]:
@@ -166,4 +167,4 @@ def test_a_picture_of_a_single_row_gets_it(zoo: Zoo) -> None:
     model = transformers.Mistral3ForConditionalGeneration.from_pretrained(folder, config=config, dtype=torch.float32)
     with torch.inference_mode():
         both = model.model.get_image_features(**{name: torch.cat([tensor] * 2) for name, tensor in tensors.items()})
-    torch.testing.assert_close(row.cpu(), both.pooler_output[0], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(row.cpu(), both.pooler_output[0], rtol=1e-4, atol=1e-5)

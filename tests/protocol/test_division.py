@@ -60,7 +60,8 @@ def test_a_cpu_with_units_for_bfloat16_computes_in_it_what_is_stored_so(
 @pytest.mark.parametrize(
     ("parameters", "cores", "runner", "encoder"),
     [
-        (9_000_000, 2, (1, 1), (1, 1)),  # each of its calls is over before two threads have met
+        (9_000_000, 2, (1, 1), (2, 1)),  # each of its calls is over before two threads have met; a picture is many patches
+        (9_000_000, 64, (1, 1), (4, 4)),
         (432_000_000, 1, (1, 1), (1, 1)),
         (432_000_000, 2, (2, 1), (2, 1)),
         (432_000_000, 3, (3, 1), (3, 2)),
