@@ -14,10 +14,10 @@ from .adapter.head import Head
 from .adapter.parts import ModelParts, path_of, take_apart
 from .adapter.self_check import ask, check, refusal
 from .adapter.step import Decoder
+from .attention.choice import Kernels
 from .fused import can_fuse, fuse
 from .hf import build_on_meta
 from .layers.linear import worth_packing
-from .native.library import Kernels
 from .weights.checkpoint import Checkpoint
 from .weights.filling import fill
 

@@ -14,7 +14,7 @@ from ..protocol.edges.scheduler_to_gpu_runner import Embed, NewSequence, StepPla
 from ..protocol.pooling import PoolingParams
 from ..protocol.roles import RunnerConfig
 from .adapter.step import StepInputs
-from .attention.in_place import usable_kernels
+from .attention.choice import usable_kernels
 from .attention.paged import PagedAttention
 from .attention.step import CPU_CACHE_BYTES, StepLayout, lay_out
 from .batch import Batch, Ints, build_batch
@@ -56,7 +56,7 @@ class Runner:
         """Ids that a prompt may hold although the vocabulary may not."""
         self._row_ids = torch.tensor(sorted(self._beyond), dtype=torch.int64, device=self._device)
         """Those that stand for items' rows."""
-        kernels = usable_kernels(self._dtype) if config.native_kernels and self._device.type == "cpu" else None
+        kernels = usable_kernels(self._dtype, self._device) if config.native_kernels else None
         self._model = load_language_model(self._facts, self._dtype, self._device, fused, kernels)
         dense = () if self._facts.pooler is None else self._facts.pooler.dense
         self._dense = [load_dense(self._facts.path, layer, self._device) for layer in dense]
@@ -244,7 +244,7 @@ class Runner:
         return [
             lay_out(
                 batch.starts, batch.counts, blocks[number], batch.slots[number], size, device,
-                self._at_once[number], table.window, spans, self._attention.in_place[number],
+                self._at_once[number], table.window, spans, self._attention.in_place[number], self._attention.on_device[number],
             )
             for number, table in enumerate(self._pool.tables)
         ]  # fmt: skip

@@ -85,7 +85,11 @@ class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     enable_prefix_caching: Annotated[bool, doc("reuse the KV blocks of equal prompt beginnings")] = True
     enforce_eager: Annotated[bool, doc("accepted for compatibility; there are no CUDA graphs to switch off")] = False
     native_kernels: Annotated[
-        bool, doc("on a CPU, use kernels that g++ builds at the first start; off, or without g++: torch's operations alone")
+        bool,
+        doc(
+            "use kernels: on a CPU those that g++ builds at the first start, on a GPU Triton's; off, or where there are none: "
+            "torch's operations alone"
+        ),
     ] = True
     runner_threads: Annotated[
         int, doc("CPU threads of the GPU runner; 0: by the model's size, all cores while the encoder rests")

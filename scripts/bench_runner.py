@@ -49,7 +49,7 @@ def main() -> None:
         load = time.perf_counter() - began
         sampling = SamplingParams(temperature=arguments.temperature, seed=1)
         rows = [
-            _measure(runner, config, count, context, arguments.steps, sampling)
+            measure_decode(runner, config, count, context, arguments.steps, sampling)
             for context in arguments.contexts
             for count in arguments.sequences
         ]
@@ -61,30 +61,14 @@ def main() -> None:
     print()
 
 
-def _measure(
+def measure_decode(
     runner: Runner, config: RunnerConfig, count: int, context: int, steps: int, sampling: SamplingParams
 ) -> dict[str, Any]:
     """`count` sequences with about `context` tokens each."""
     runner.reset()
-    size = config.block_size
-    per = -(-(context + steps) // size) + 1
     prompt = context - steps // 2  # the context grows by `steps` while we measure
-    new = tuple(
-        NewSequence(
-            seq,
-            tuple((seq * 31 + i * 7) % 256 for i in range(prompt)),
-            prompt,
-            None,
-            0,
-            sampling,
-            0,
-            (),
-            (tuple(range(1 + seq * per, 1 + (seq + 1) * per)),) * len(runner.room.blocks),
-        )
-        for seq in range(count)
-    )
-    for sequence in new:
-        runner.execute(StepPlan(0, (sequence,), (Work(sequence.seq, 0, prompt, True),), (), ()), _no_blobs)
+    for seq in range(count):
+        _begin(runner, config, seq, prompt, context + steps, sampling)
     taken: list[float] = []
     for step in range(steps):
         plan = StepPlan(step + 1, (), tuple(Work(seq, prompt + step, 1, True) for seq in range(count)), (), ())
@@ -98,6 +82,30 @@ def _measure(
         "ms_min": round(min(taken), 3),
         "ms_median": round(statistics.median(taken), 3),
     }
+
+
+def measure_prompt(runner: Runner, config: RunnerConfig, tokens: int, rounds: int) -> float:
+    """The median of the seconds that a prompt of so many tokens takes, with the first token of its answer."""
+    taken: list[float] = []
+    for _ in range(1 + rounds):
+        runner.reset()
+        began = time.perf_counter()
+        _begin(runner, config, 0, tokens, tokens, SamplingParams(temperature=0.0, seed=1))
+        taken.append(time.perf_counter() - began)
+    return statistics.median(taken[1:])
+
+
+def _begin(runner: Runner, config: RunnerConfig, seq: int, prompt: int, longest: int, sampling: SamplingParams) -> None:
+    """Compute the prompt of a sequence that will have `longest` tokens, in steps as large as the engine's."""
+    per = -(-longest // config.block_size) + 1
+    blocks = (tuple(range(1 + seq * per, 1 + (seq + 1) * per)),) * len(runner.room.blocks)
+    ids = tuple((seq * 31 + i * 7) % 256 for i in range(prompt))
+    new = (NewSequence(seq, ids, prompt, None, 0, sampling, 0, (), blocks),)
+    for start in range(0, prompt, config.max_batched_tokens):
+        count = min(config.max_batched_tokens, prompt - start)
+        plan = StepPlan(0, new if start == 0 else (), (Work(seq, start, count, start + count == prompt),), (), ())
+        result = runner.execute(plan, _no_blobs)
+        assert not result.faults, result.faults
 
 
 def _no_blobs(ref: BlobRef) -> memoryview:

@@ -75,6 +75,17 @@ def test_no_pickle_anywhere() -> None:
     assert guilty == []
 
 
+def test_triton_is_imported_by_its_kernels_alone() -> None:
+    """Nobody needs those before a GPU is there that they are made for: they are imported in a function."""
+    assert {str(file) for file in FILES for name in imports(file) if name[:2] == ("", "triton")} == {
+        "gpu_runtime/triton/kernels.py"
+    }
+    kernels = ("gpu_runtime", "triton", "kernels")
+    assert {str(file) for file in FILES for name in imports(file) if name[:3] == kernels} == {"gpu_runtime/triton/library.py"}
+    at_once = ast.parse((ROOT / "gpu_runtime/triton/library.py").read_text()).body
+    assert not any("kernels" in ast.unparse(node) for node in at_once if isinstance(node, ast.Import | ast.ImportFrom))
+
+
 def test_sockets_are_the_business_of_few_files() -> None:
     guilty = {
         str(file)

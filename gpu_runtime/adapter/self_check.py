@@ -16,11 +16,11 @@ import torch
 from ...protocol.errors import EngineError
 from ...protocol.facts import ModelFacts
 from ...protocol.request import MODALITIES
+from ..attention.choice import Kernels
 from ..attention.how import How
 from ..attention.paged import PagedAttention
 from ..attention.step import Ints, lay_out
 from ..kv_pool import KvPool
-from ..native.library import Kernels
 from ..state_pool import RecurrentStep, StatePool
 from . import masks
 from .attention import Unsupported
@@ -185,8 +185,9 @@ def _run(
                     window=table.window,
                     spans=marked,
                     in_place=in_place,
+                    on_device=on_device,
                 )
-                for table, in_place in zip(model.tables, attention.in_place, strict=True)
+                for table, in_place, on_device in zip(model.tables, attention.in_place, attention.on_device, strict=True)
             ]
         )
         where = torch.from_numpy(index).to(tokens.device)

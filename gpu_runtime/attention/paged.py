@@ -1,7 +1,8 @@
 """Attention over the paged KV cache: write the step's keys and values, then read each sequence's blocks.
 
-On a CPU decode rows are read in place by native kernels. Without those they go through one padded attention per group over
-whole gathered blocks, query heads folded into rows; chunks go one by one. That is plain torch and runs on any device.
+On a CPU decode rows are read in place by native kernels, on a GPU everything is by Triton's. Without those decode rows go
+through one padded attention per group over whole gathered blocks, query heads folded into rows; chunks go one by one. That is
+plain torch and runs on any device.
 """
 
 from collections.abc import Collection, Sequence
@@ -11,6 +12,7 @@ import torch
 from ...protocol.facts import SpanWindows
 from ..kv_pool import KvPool
 from ..native.library import Kernels
+from ..triton.attention import OnDevice, TritonKernels
 from .how import How
 from .in_place import InPlace, InPlaceRows
 from .scores import attend
@@ -25,14 +27,17 @@ class PagedAttention:
         pool: KvPool,
         span_layers: Collection[int] = (),
         span_windows: SpanWindows = "behind",
-        kernels: Kernels | None = None,
+        kernels: Kernels | TritonKernels | None = None,
     ) -> None:
         """`span_layers`: those in which the tokens of a span see each other both ways, as far as `span_windows` says.
-        `kernels`: by which decode rows are read in place."""
+        `kernels`: by which blocks are read in place."""
         self._pool = pool
-        self._rows = None if kernels is None else InPlace(kernels, pool)
+        self._rows = InPlace(kernels, pool) if isinstance(kernels, Kernels) else None
+        self._device = OnDevice(kernels, pool, span_windows) if isinstance(kernels, TritonKernels) else None
         self.in_place = tuple(self._rows is not None and self._rows.covers(table) for table in range(len(pool.tables)))
         """Of each table: its steps are to be laid out for reading decode rows in place."""
+        self.on_device = tuple(self._device is not None and self._device.covers(table) for table in range(len(pool.tables)))
+        """Of each table: its steps are to be laid out for the device's kernels."""
         self._span_layers = frozenset(span_layers)
         self._span_windows = span_windows
         self._layouts: Sequence[StepLayout] = ()
@@ -68,6 +73,9 @@ class PagedAttention:
         """`query` [tokens, heads, width] and `kv` [tokens, 2, kv_heads, width] to [tokens, heads * width]."""
         layout = self._layouts[self._pool.table_of[layer]]
         self._pool.slots[layer].index_copy_(0, layout.slots, kv)
+        if layout.on_device is not None:
+            assert self._device is not None, "laid out for kernels, which `on_device` does not say of the table"
+            return self._device(layer, query, layout.on_device, how, self.looks_ahead(layer))
         if not layout.chunks and len(layout.groups) == 1:
             return self._decode(layer, query, layout.groups[0], how)
         out = query.new_empty((query.shape[0], query.shape[1] * query.shape[2]))

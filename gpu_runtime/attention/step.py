@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ...protocol.facts import SpanWindows
 from ..kv_pool import PADDING
+from ..triton.step import DeviceStep, lay_out_on_device
 from .in_place import InPlaceRows
 
 Ints = NDArray[np.int64]
@@ -114,6 +115,8 @@ class StepLayout:
     """int64 [tokens]: where each token's key and value go."""
     groups: Sequence[Group]
     chunks: list[Chunk]
+    on_device: DeviceStep | None = None
+    """In place of both, for kernels on the device."""
 
 
 def lay_out(
@@ -127,14 +130,18 @@ def lay_out(
     window: int | None = None,
     spans: Ints | None = None,
     in_place: bool = False,
+    on_device: bool = False,
 ) -> StepLayout:
     """`starts`, `counts` per work; `blocks` [works, blocks] of one table, padded; works of one token first, by falling
     `starts`.
 
-    `in_place`: decode rows are read where their blocks lie, and not gathered. `most`: blocks that they may gather at once,
-    where that is limited. `window`: tokens that the table's layers look back; blocks behind it are not read, whatever
-    `blocks` says of them. `spans` [tokens]: see `Chunk.spans`.
+    `in_place`: decode rows are read where their blocks lie, and not gathered. `on_device`: everything is, by kernels there.
+    `most`: blocks that decode rows may gather at once, where that is limited. `window`: tokens that the table's layers look
+    back; blocks behind it are not read, whatever `blocks` says of them. `spans` [tokens]: see `Chunk.spans`.
     """
+    if on_device:
+        places = torch.from_numpy(slots).to(device)
+        return StepLayout(places, (), [], lay_out_on_device(starts, counts, blocks, device, window, spans))
     ends = (starts + counts + block_size - 1) // block_size
     begins = np.zeros_like(starts) if window is None else np.maximum(starts - window + 1, 0) // block_size
     singles = int((counts == 1).sum())

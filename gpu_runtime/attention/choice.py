@@ -1,0 +1,15 @@
+"""Which kernels attention runs on: decided here, for every device. All are tried before they are believed."""
+
+import torch
+
+from ..native import library as native
+from ..triton import trial
+from ..triton.attention import TritonKernels
+from . import in_place
+
+Kernels = native.Kernels | TritonKernels
+
+
+def usable_kernels(dtype: torch.dtype, device: torch.device) -> Kernels | None:
+    """On a CPU those of its compiler, on a GPU Triton's; None: torch's own operations are used."""
+    return in_place.usable_kernels(dtype) if device.type == "cpu" else trial.usable_kernels(dtype, device)
