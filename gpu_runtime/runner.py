@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ..protocol.blobs import BlobError, BlobRef
 from ..protocol.edges.gpu_runner_to_scheduler import Pooled, PromptLogprobs, Sampled, SequenceFault, StepResult
@@ -20,6 +21,7 @@ from .attention.step import CPU_CACHE_BYTES, StepLayout, lay_out
 from .batch import Batch, Ints, build_batch
 from .dense import load_dense
 from .device import prepare
+from .fused import FusedDecoder
 from .guiding import Guides
 from .kv_pool import KvPool
 from .language_model import load_language_model
@@ -27,6 +29,7 @@ from .logprobs import AT_ONCE, token_logprobs
 from .memory import room_that_fits
 from .overlay import Rows, find_spans, lay_over, place
 from .pooling import Pooling
+from .repeated import RepeatedDecode, recorder_for
 from .sampling import SamplerState, choose, chosen_logprobs
 from .sequences import RunnerSequence, SequenceTable
 from .state_pool import RecurrentStep, StatePool
@@ -72,6 +75,7 @@ class Runner:
         self._guides = Guides(self._facts)
         # One step ahead, a sequence may be computed one token past its end.
         self._table = SequenceTable(config.max_num_seqs, config.max_model_len + 2, config.block_size, blocks)
+        self._repeated = None if config.eager else self._recording(config.max_num_seqs)
 
     @property
     def sequences(self) -> int:
@@ -215,6 +219,8 @@ class Runner:
     def _forward(self, batch: Batch, embeds: Rows) -> torch.Tensor:
         """Hidden states [tokens, hidden]."""
         placed = place(batch, embeds)
+        if self._repeated is not None and not placed and self._repeated.takes(batch):
+            return self._repeated(batch, self._blocks(batch))
         self._attention.begin(self._layouts(batch, find_spans(batch, self._facts)))
         tokens = torch.from_numpy(batch.tokens).to(self._device)
         looked_up = self._model.looked_up(tokens)
@@ -223,6 +229,21 @@ class Runner:
         positions = torch.from_numpy(batch.positions).to(self._device)
         recurrent = None if self._states is None else self._recurrent(batch, self._states)
         inputs = StepInputs(looked_up, x, positions, batch.lengths, items, recurrent)
+        return self._model.decoder(inputs, self._attention)
+
+    def _recording(self, rows: int) -> RepeatedDecode | None:
+        """Where a device records, and nothing of a decode step looks at numbers on the host: our own decoder and kernels."""
+        record = recorder_for(self._device)
+        if record is None or not isinstance(self._model.decoder, FusedDecoder) or not all(self._attention.on_device):
+            return None
+        windows = [table.window for table in self._pool.tables]
+        return RepeatedDecode(self._decode, windows, rows, self._table.blocks.shape[2], self._device, record)
+
+    def _decode(self, tokens: torch.Tensor, positions: torch.Tensor, layouts: Sequence[StepLayout]) -> torch.Tensor:
+        """Hidden states [rows, hidden] of rows of one token, by what is on the device alone."""
+        self._attention.begin(layouts)
+        looked_up = self._model.looked_up(tokens)
+        inputs = StepInputs(looked_up, self._model.embed(looked_up), positions, np.zeros(0, dtype=np.int64))
         return self._model.decoder(inputs, self._attention)
 
     def _recurrent(self, batch: Batch, pool: StatePool) -> RecurrentStep:
@@ -238,8 +259,7 @@ class Runner:
 
     def _layouts(self, batch: Batch, spans: Ints | None) -> list[StepLayout]:
         """Of each table."""
-        widest = -(-int((batch.starts + batch.counts).max()) // self._block_size)
-        blocks = self._table.blocks[:, batch.rows, :widest]
+        blocks = self._blocks(batch)
         size, device = self._block_size, self._device
         return [
             lay_out(
@@ -248,6 +268,11 @@ class Runner:
             )
             for number, table in enumerate(self._pool.tables)
         ]  # fmt: skip
+
+    def _blocks(self, batch: Batch) -> NDArray[np.int32]:
+        """[tables, works, blocks of the longest context]"""
+        widest = -(-int((batch.starts + batch.counts).max()) // self._block_size)
+        return self._table.blocks[:, batch.rows, :widest]
 
     def _fault_non_finite(self, batch: Batch, hidden: torch.Tensor, faults: dict[int, str]) -> None:
         """Works with a NaN or infinity anywhere: their sequences fault and what they wrote is cleared (see KvPool)."""

@@ -83,7 +83,7 @@ class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     ] = None
     gpu_memory_utilization: Annotated[float, doc("share of a GPU's memory that weights and KV cache may take")] = 0.9
     enable_prefix_caching: Annotated[bool, doc("reuse the KV blocks of equal prompt beginnings")] = True
-    enforce_eager: Annotated[bool, doc("accepted for compatibility; there are no CUDA graphs to switch off")] = False
+    enforce_eager: Annotated[bool, doc("on a GPU, launch every step anew: no CUDA graphs")] = False
     native_kernels: Annotated[
         bool,
         doc(

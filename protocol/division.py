@@ -324,6 +324,7 @@ def _runner(engine: EngineConfig, model: ModelFacts, sizes: _Sizes) -> RunnerCon
         device=sizes.device,
         threads=sizes.runner,
         native_kernels=engine.native_kernels,
+        eager=engine.enforce_eager,
         block_size=engine.block_size,
         room=sizes.room,
         max_num_seqs=engine.max_num_seqs,

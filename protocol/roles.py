@@ -135,7 +135,9 @@ class RunnerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     device: str
     threads: Threads
     native_kernels: bool
-    """On a CPU: kernels built by its compiler, where it has one."""
+    """On a CPU: kernels built by its compiler, where it has one; on a GPU Triton's."""
+    eager: bool = False
+    """Every step is launched anew; else a GPU repeats recorded ones."""
     block_size: int
     room: Room | None
     """None: as much as fits in the GPU's memory."""
