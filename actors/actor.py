@@ -9,6 +9,7 @@ import anyio
 import anyio.abc
 import zmq
 
+from ..protocol.channel import take
 from .base import BaseActor
 from .launch import Launch
 
@@ -83,10 +84,7 @@ class Actor(BaseActor):
     def _drain_inbox(self) -> bool:
         """This and the other two: True where more may be waiting."""
         for _ in range(DRAIN_AT_ONCE):
-            try:
-                frames = self.inboxes.inbox.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                frames = None
+            frames = take(self.inboxes.inbox)
             # The director's news first: what is sent because of a death must not meet the state from before it.
             self._drain_link()
             if frames is None or self._stopping.is_set():
@@ -96,9 +94,8 @@ class Actor(BaseActor):
 
     def _drain_control(self) -> bool:
         for _ in range(DRAIN_AT_ONCE):
-            try:
-                frames = self.inboxes.control.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
+            frames = take(self.inboxes.control)
+            if frames is None:
                 return False
             self.hear_control(frames)
         return True

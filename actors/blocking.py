@@ -4,6 +4,7 @@ import time
 
 import zmq
 
+from ..protocol.channel import take, waits
 from .base import BaseActor
 
 
@@ -41,15 +42,15 @@ class BlockingActor(BaseActor):
         for socket in (director, control, inbox):
             poller.register(socket, zmq.POLLIN)
         while True:
-            self.link.working_since = None
-            waiting = dict(poller.poll(0))
-            if not waiting:
+            if not any(map(waits, (director, control, inbox))):
+                self.link.working_since = None
                 self.on_idle()
-                waiting = dict(poller.poll())
+                poller.poll()
             self.link.working_since = time.monotonic()
-            if director in waiting and not self.hear_director(self.link.receive()):
+            message = self.link.receive()
+            if message is not None and not self.hear_director(message):
                 return
-            if control in waiting:
-                self.hear_control(control.recv_multipart())
-            if inbox in waiting:  # one at a time: control comes first
-                self.hear(inbox.recv_multipart())
+            if (frames := take(control)) is not None:
+                self.hear_control(frames)
+            if (frames := take(inbox)) is not None:  # one at a time: control comes first
+                self.hear(frames)

@@ -9,12 +9,12 @@ from typing import Any
 import zmq
 
 from ..protocol import VERSION
+from ..protocol.channel import take
 from ..protocol.edges.control import FromDirector, Heartbeat, Hello, Refused, Stalled, Welcome
 from ..protocol.wire import Decoder, Message, encode
 from .launch import director_endpoint
 
 _PR_SET_NAME = 15
-_POLLIN = int(zmq.POLLIN)
 HEART = "heartbeat"
 """Name of the thread that speaks for its process."""
 HEARTBEAT_SECONDS = 0.5
@@ -89,11 +89,8 @@ class DirectorLink:
 
     def receive(self) -> Any | None:
         """The next message of the director, or None where none waits."""
-        if (
-            not int(self.socket.getsockopt(zmq.EVENTS)) & _POLLIN
-        ):  # asked before every message; an empty recv's exception costs more
-            return None
-        return self._decoder.decode(self.socket.recv(zmq.NOBLOCK))
+        frames = take(self.socket)
+        return None if frames is None else self._decoder.decode(frames[-1])
 
     def close(self) -> None:
         self._beating.set()

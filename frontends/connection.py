@@ -15,7 +15,7 @@ from ..actors.launch import Launch
 from ..actors.link import DirectorLink
 from ..actors.peers import Inboxes, PeerTable
 from ..actors.tombstones import Tombstones
-from ..protocol.channel import ChannelFull, Gap, Outgoing
+from ..protocol.channel import ChannelFull, Gap, Outgoing, take
 from ..protocol.edges.control import End, Gone, Leave, Peers, Ready, Refused, Share, Stalled
 from ..protocol.errors import EngineError
 from ..protocol.roles import ClientConfig
@@ -182,9 +182,8 @@ class Connection:
         if self._left:
             return
         for _ in range(INBOX_BATCH):
-            try:
-                frames = self._doors.inbox.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
+            frames = take(self._doors.inbox)
+            if frames is None:
                 return
             # The director's news first, as in the actors: what is told because of a death is of an attempt that ended with it.
             self._drain_link()

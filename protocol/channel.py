@@ -16,6 +16,9 @@ from .topology import CLIENT, Edge, edges_to, kind_of
 from .wire import Decoder, Message, WireError, encode
 
 _HEADER = struct.Struct(">QQ")
+_NOW, _NOW_IN_PART = int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE)
+_EVENTS, _POLLIN, _MORE = int(zmq.EVENTS), int(zmq.POLLIN), int(zmq.RCVMORE)
+# Numbers: pyzmq's enums, and its own loops over parts, take longer than the calls themselves.
 MAX_PATH = 107
 """Bytes in a Unix socket's path."""
 MAX_FENCED = 16384
@@ -59,7 +62,8 @@ class Outgoing:
     def send(self, message: Message) -> None:
         """Raises ChannelFull at the edge's bound."""
         try:
-            self._socket.send_multipart([_HEADER.pack(self._epoch, self._sequence), encode(message)], zmq.NOBLOCK)
+            self._socket.send(_HEADER.pack(self._epoch, self._sequence), _NOW_IN_PART)
+            self._socket.send(encode(message), _NOW)
         except zmq.Again as error:
             raise ChannelFull(type(message).__name__) from error
         self._sequence += 1
@@ -70,6 +74,21 @@ class Outgoing:
 
     def close(self) -> None:
         self._socket.close(linger=0)
+
+
+def waits(socket: "zmq.Socket[bytes]") -> bool:
+    """Whether a message can be taken. Asked first, because an empty recv raises, which costs more than to ask."""
+    return bool(socket.getsockopt(_EVENTS) & _POLLIN)  # type: ignore[operator]
+
+
+def take(socket: "zmq.Socket[bytes]") -> list[bytes] | None:
+    """The frames of the next message, None where none waits."""
+    if not waits(socket):
+        return None
+    frames = [socket.recv(_NOW)]
+    while socket.getsockopt(_MORE):
+        frames.append(socket.recv(_NOW))
+    return frames
 
 
 def bind_inbox(context: "zmq.Context[Any]", endpoint: str) -> "zmq.Socket[bytes]":

@@ -9,7 +9,7 @@ from typing import Any
 import zmq
 
 from ...protocol import VERSION
-from ...protocol.channel import bind_inbox
+from ...protocol.channel import bind_inbox, take
 from ...protocol.edges.control import Refused, ToDirector
 from ...protocol.wire import Decoder, Message, WireError, encode
 from ..launch import director_endpoint
@@ -56,9 +56,8 @@ class Mailbox:
         if self._socket.closed:  # a look that was due when the engine ended
             return
         for _ in range(AT_ONCE):
-            try:
-                frames = self._socket.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
+            frames = take(self._socket)
+            if frames is None:
                 return
             try:
                 message = self._decoder.decode(frames[-1])

@@ -12,10 +12,11 @@ class FakeInbox:
         self._count = count
         self._news, self._gone = news, gone
 
-    def recv_multipart(self, flags: int) -> list[bytes]:
+    def getsockopt(self, option: int) -> int:
+        return int(zmq.POLLIN) if option == zmq.EVENTS and self._count else 0
+
+    def recv(self, flags: int) -> bytes:
         self._count -= 1
-        if self._count < 0:
-            raise zmq.Again
         if not self._count:
             self._news.append(self._gone)
-        return [b""]
+        return b""
