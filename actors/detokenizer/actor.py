@@ -1,6 +1,5 @@
 """The detokenizer's shell: tokens from the scheduler, text to the clients."""
 
-import gc
 from typing import Any
 
 import msgspec
@@ -21,7 +20,6 @@ class Detokenizer(Actor):
     async def on_start(self, config: bytes) -> dict[str, int]:
         settings = msgspec.json.decode(config, type=DetokenizerConfig)
         self.sessions = Sessions(load(settings.model.path, settings.model.tokenizer_parts), settings.model.eos_token_ids)
-        gc.freeze()  # the vocabulary lives as long as the process
         return {}
 
     def on_message(self, sender: str, message: Any) -> None:
