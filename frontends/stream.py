@@ -48,7 +48,10 @@ class Stream:
         self.prompt_text: str | None = None
         """Of a conversation, as its template rendered it; there as early."""
         self._cancel = cancel
-        self._wake = asyncio.Event()
+        self._news = False
+        """Something has come that the caller has not read."""
+        self._reader: asyncio.Future[None] | None = None
+        """Of the caller, while it waits: one at a time."""
         self._pending: dict[int, ChoiceUpdate] = {}
         self._prompt_logprobs: tuple[PositionLogprobs, ...] | None = None
         self._vectors: Vectors | None = None
@@ -82,7 +85,7 @@ class Stream:
         pending.logprobs.extend(delta.logprobs)
         if delta.finish_reason is not None:
             pending.finish_reason, pending.stop_reason = delta.finish_reason, delta.stop_reason
-        self._wake.set()
+        self._wake()
 
     def push_prompt(self, entries: tuple[PositionLogprobs, ...]) -> None:
         self._prompt_logprobs = entries
@@ -93,11 +96,16 @@ class Stream:
 
     def finish(self, finished: Finished) -> None:
         self._finished = finished
-        self._wake.set()
+        self._wake()
 
     def fail(self, failure: Failure) -> None:
         self._failure = failure
-        self._wake.set()
+        self._wake()
+
+    def _wake(self) -> None:
+        self._news = True
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
 
     # the caller reads
 
@@ -107,8 +115,10 @@ class Stream:
     async def __anext__(self) -> Update:
         if self._over:
             raise StopAsyncIteration
-        await self._wake.wait()
-        self._wake.clear()
+        if not self._news:
+            self._reader = asyncio.get_running_loop().create_future()
+            await self._reader
+        self._news = False
         if self._failure is not None and not self._pending:
             self._over = True
             raise RequestError(self._failure)
@@ -116,7 +126,7 @@ class Stream:
         self._pending, self._prompt_logprobs = {}, None
         self._over = self._finished is not None
         if self._failure is not None:  # the text that came before the failure is delivered first
-            self._wake.set()
+            self._news = True
         return update
 
     async def cancel(self) -> None:

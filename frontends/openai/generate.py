@@ -17,14 +17,9 @@ from .errors import error_event, failure_of
 from .metrics import Metrics
 from .parse import Generation
 from .shape import DONE, Shape
+from .sse import EventStream
 
 log = logging.getLogger(__name__)
-
-SSE_HEADERS = {
-    "Content-Type": "text/event-stream; charset=utf-8",
-    "Cache-Control": "no-cache",
-    "X-Accel-Buffering": "no",
-}
 
 
 class Meter:
@@ -37,7 +32,7 @@ class Meter:
 
     def update(self, update: Update) -> None:
         now = time.monotonic()
-        tokens = max((len(choice.token_ids) for choice in update.choices), default=0)
+        tokens = max([len(choice.token_ids) for choice in update.choices], default=0)
         if not self._last:
             self._metrics.first_token.observe(now - self._start)
         elif tokens:
@@ -110,37 +105,37 @@ async def answer_stream(
     updates = merged(streams)
     seen: set[int] = set()
     source, update = await anext(updates)
-    response = web.StreamResponse(headers={**SSE_HEADERS, **headers})
-    await response.prepare(request)
+    out = EventStream(request, headers)
+    await out.open()
     try:
         while True:
             meter.update(update)
-            out = b""
+            events = b""
             if source not in seen:
                 seen.add(source)
-                out = shape.first(source, streams[source].prompt_token_ids, streams[source].prompt_tokens)
-            out += shape.events(source, update)
+                events = shape.first(source, streams[source].prompt_token_ids, streams[source].prompt_tokens)
+            events += shape.events(source, update)
             answers[source].note(update)
-            if out:
-                await response.write(out)
+            if events:
+                await out.write(events)
             try:
                 source, update = await anext(updates)
             except StopAsyncIteration:
                 break
         meter.end(answers)
-        await response.write(shape.last(answers))
+        await out.write(shape.last(answers))
     except ConnectionError:
         log.info("a caller went away")
     except Exception as error:
         failure = failure_of(error).failure
         if not isinstance(error, RequestError):
             log.warning("a stream ended early")
-        await _write_if_there(response, error_event(failure) + DONE)
-    return response
+        await _write_if_there(out, error_event(failure) + DONE)
+    return out.response
 
 
-async def _write_if_there(response: web.StreamResponse, data: bytes) -> None:
+async def _write_if_there(out: EventStream, events: bytes) -> None:
     try:
-        await response.write(data)
+        await out.write(events)
     except ConnectionError:
         log.info("a caller went away")

@@ -1,10 +1,12 @@
 """Prometheus metrics: what this frontend measures, and the counters of every actor as gauges."""
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator
+from itertools import accumulate
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 from ...protocol.edges.control import Status
@@ -12,6 +14,26 @@ from ...protocol.edges.control import Status
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 REFUSAL_SECONDS = (0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0)
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+
+
+class Histogram(Collector):
+    """Written by the server's loop alone, at every token: without the library's locks."""
+
+    def __init__(self, name: str, text: str, bounds: tuple[float, ...], registry: CollectorRegistry) -> None:
+        """`bounds`: the largest value of each bucket, rising; what is larger has one of its own."""
+        self._name, self._text, self._bounds = name, text, bounds
+        self._counts = [0] * (len(bounds) + 1)
+        self._sum = 0.0
+        registry.register(self)
+
+    def observe(self, value: float) -> None:
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self._sum += value
+
+    def collect(self) -> Iterator[HistogramMetricFamily]:
+        names = (*map(str, self._bounds), "+Inf")
+        buckets = list(zip(names, accumulate(self._counts), strict=True))
+        yield HistogramMetricFamily(self._name, self._text, buckets=buckets, sum_value=self._sum)
 
 
 class Metrics:
@@ -24,20 +46,13 @@ class Metrics:
         self.in_flight = Gauge("thespis_requests_in_flight", "Generations being answered.", registry=on)
         self.prompt_tokens = Counter("thespis_prompt_tokens", "Prompt tokens of finished requests.", registry=on)
         self.output_tokens = Counter("thespis_output_tokens", "Output tokens of finished requests.", registry=on)
-        self.first_token = Histogram(
-            "thespis_time_to_first_token_seconds", "From arrival to the first update.", buckets=SECONDS, registry=on
-        )
+        self.first_token = Histogram("thespis_time_to_first_token_seconds", "From arrival to the first update.", SECONDS, on)
         self.inter_token = Histogram(
-            "thespis_inter_token_seconds", "Between two updates of one stream, per token.", buckets=SECONDS, registry=on
+            "thespis_inter_token_seconds", "Between two updates of one stream, per token.", SECONDS, on
         )
-        self.whole = Histogram("thespis_request_seconds", "From arrival to the end.", buckets=SECONDS, registry=on)
-
-        self.refusal = Histogram(
-            "thespis_refusal_seconds",
-            "From the head of a request to its written 429 or 503, where its body was not read.",
-            buckets=REFUSAL_SECONDS,
-            registry=on,
-        )
+        self.whole = Histogram("thespis_request_seconds", "From arrival to the end.", SECONDS, on)
+        text = "From the head of a request to its written 429 or 503, where its body was not read."
+        self.refusal = Histogram("thespis_refusal_seconds", text, REFUSAL_SECONDS, on)
 
     def text(self, status: Status | None) -> bytes:
         """The metrics as text. If `status` is None, the engine did not answer and only the frontend's own lines are there."""
