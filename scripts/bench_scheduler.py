@@ -1,8 +1,9 @@
 """What a step costs in the scheduler's Python, without sockets: JSON on stdout.
 
-    python scripts/bench_scheduler.py [--sequences 32] [--steps 2000]
+    python scripts/bench_scheduler.py [--sequences 32] [--steps 2000] [--queue 10000]
 
-Times are microseconds. `schedule` and `apply` are the policy; `encode` and `decode` are the messages of a step.
+Times are microseconds. `schedule` and `apply` are the policy; `encode` and `decode` are the messages of a step. With `--queue`
+so many requests of several kinds wait behind 256 sequences in 100,000 blocks, and each kind tells its plans.
 """
 
 import argparse
@@ -13,14 +14,17 @@ from time import perf_counter
 
 from thespis.actors.scheduler.scheduler import Scheduler
 from thespis.protocol.edges.gpu_runner_to_scheduler import GpuRunnerToScheduler, Sampled, StepResult
-from thespis.protocol.prepared import Prepared
+from thespis.protocol.edges.scheduler_to_gpu_runner import StepPlan
+from thespis.protocol.prepared import Item, Prepared, Span
 from thespis.protocol.roles import SchedulerConfig
 from thespis.protocol.room import Room
 from thespis.protocol.sampling import SamplingParams
 from thespis.protocol.wire import Decoder, encode
 
 
-def request(index: int, max_tokens: int) -> Prepared:
+def request(index: int, max_tokens: int, length: int = 32, picture: str = "") -> Prepared:
+    """`picture`: the key of one, whose rows are all but the last eight tokens."""
+    rows = length - 8
     return Prepared(
         id=f"request-{index}",
         attempt=0,
@@ -29,17 +33,15 @@ def request(index: int, max_tokens: int) -> Prepared:
         arrival=float(index),
         deadline=None,
         priority=0,
-        token_ids=tuple(range(index, index + 32)),
-        items=(),
+        token_ids=tuple(range(index, index + length)),
+        items=(Item(picture, "image", rows, (Span(0, rows),)),) if picture else (),
         positions=None,
         sampling=SamplingParams(max_tokens=max_tokens, seed=0),
         eos_token_ids=(1 << 20,),
     )
 
 
-def measure(sequences: int, steps: int, waiting: int) -> dict[str, float]:
-    """One step in flight while the next is planned, as in the engine; medians over `steps` steps."""
-    room = Room(((sequences + waiting) * (steps + 64) // 16 + 64,))
+def policy_of(sequences: int, room: Room) -> Scheduler:
     config = SchedulerConfig(
         max_num_seqs=sequences,
         max_batched_tokens=512,
@@ -56,6 +58,13 @@ def measure(sequences: int, steps: int, waiting: int) -> dict[str, float]:
     )
     policy = Scheduler(config)
     policy.runner_joined(room)
+    return policy
+
+
+def measure(sequences: int, steps: int, waiting: int) -> dict[str, float]:
+    """One step in flight while the next is planned, as in the engine; medians over `steps` steps."""
+    room = Room(((sequences + waiting) * (steps + 64) // 16 + 64,))
+    policy = policy_of(sequences, room)
     for index in range(sequences + waiting):
         policy.submit(request(index, steps), 0.0)
     answers: Decoder[StepResult] = Decoder(GpuRunnerToScheduler)
@@ -93,13 +102,63 @@ def measure(sequences: int, steps: int, waiting: int) -> dict[str, float]:
     }
 
 
+RUNNING, BLOCKS = 256, 100_000
+KINDS = {
+    "texts": (64, False),
+    "pictures": (600, True),
+    "prompts of which one fits beside the others": (30_000, False),
+    "prompts that fill the memory": (90_000, False),
+}
+"""Of what waits: its tokens, and whether it has a picture of its own."""
+
+
+def measure_queue(waiting: int, kind: str, steps: int = 200) -> dict[str, float | str]:
+    """Plans while the queue stands: `RUNNING` sequences that decode, then newcomers in their places; no picture arrives."""
+    length, has_picture = KINDS[kind]
+    policy = policy_of(RUNNING + 1, Room((BLOCKS + 1,)))
+    for index in range(RUNNING):
+        policy.submit(request(index, 1 << 16), 0.0)
+    while any(len(seq.output) < 2 for seq in policy.batch.running) or policy.batch.waiting:
+        _answer(policy, policy.schedule(0.0))
+    began = perf_counter()
+    for index in range(waiting if length < 1000 else min(waiting, 64)):  # of long ones only those at the head are looked at
+        name = f"picture-{index}" if has_picture else ""
+        policy.submit(request(RUNNING + index, 16, length, name), 0.0)
+    for index in range(max(0, waiting - 64) if length > 1000 else 0):
+        policy.submit(request(RUNNING + 64 + index, 16), 0.0)
+    submitted = perf_counter() - began
+    taken = []
+    for _ in range(steps):
+        began = perf_counter()
+        plan = policy.schedule(0.0)
+        taken.append((perf_counter() - began) * 1e6)
+        _answer(policy, plan)
+    return {
+        "queue": kind,
+        "waiting": len(policy.batch.waiting),
+        "submit_us": round(submitted / waiting * 1e6, 1),
+        "plan_us_p50": round(median(taken), 1),
+        "plan_us_max": round(max(taken), 1),
+    }
+
+
+def _answer(policy: Scheduler, plan: StepPlan | None) -> None:
+    if plan is not None:
+        policy.apply(StepResult(plan.step, tuple(Sampled(work.seq, 1) for work in plan.work if work.sample)), 0.0)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sequences", type=int, default=32, help="sequences that decode at once")
     parser.add_argument("--waiting", type=int, default=0, help="sequences in the queue behind them")
     parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--queue", type=int, help="requests that wait; their plans are measured instead")
     options = parser.parse_args()
-    json.dump(measure(options.sequences, options.steps, options.waiting), sys.stdout, indent=2)
+    if options.queue is None:
+        report: object = measure(options.sequences, options.steps, options.waiting)
+    else:
+        report = [measure_queue(options.queue, kind) for kind in KINDS]
+    json.dump(report, sys.stdout, indent=2)
     print()
 
 

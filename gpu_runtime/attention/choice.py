@@ -5,11 +5,11 @@ import torch
 from ..native import library as native
 from ..triton import trial
 from ..triton.attention import TritonKernels
-from . import in_place
+from . import tried
 
 Kernels = native.Kernels | TritonKernels
 
 
 def usable_kernels(dtype: torch.dtype, device: torch.device) -> Kernels | None:
     """On a CPU those of its compiler, on a GPU Triton's; None: torch's own operations are used."""
-    return in_place.usable_kernels(dtype) if device.type == "cpu" else trial.usable_kernels(dtype, device)
+    return tried.usable_kernels(dtype) if device.type == "cpu" else trial.usable_kernels(dtype, device)

@@ -1,8 +1,7 @@
 """Attention over the paged KV cache: write the step's keys and values, then read each sequence's blocks.
 
-On a CPU decode rows are read in place by native kernels, on a GPU everything is by Triton's. Without those decode rows go
-through one padded attention per group over whole gathered blocks, query heads folded into rows; chunks go one by one. That is
-plain torch and runs on any device.
+On a CPU native kernels read them in place, on a GPU Triton's. Without those decode rows go through one padded attention per
+group over whole gathered blocks, query heads folded into rows; chunks go one by one. That is plain torch and runs anywhere.
 """
 
 from collections.abc import Collection, Sequence
@@ -14,9 +13,10 @@ from ..kv_pool import KvPool
 from ..native.library import Kernels
 from ..triton.attention import OnDevice, TritonKernels
 from .how import How
-from .in_place import InPlace, InPlaceRows
+from .in_place import InPlace
 from .scores import attend
-from .step import Chunk, Group, StepLayout
+from .seen import InPlaceRows
+from .step import Chunk, DecodeGroup, StepLayout
 
 
 class PagedAttention:
@@ -32,10 +32,10 @@ class PagedAttention:
         """`span_layers`: those in which the tokens of a span see each other both ways, as far as `span_windows` says.
         `kernels`: by which blocks are read in place."""
         self._pool = pool
-        self._rows = InPlace(kernels, pool) if isinstance(kernels, Kernels) else None
+        self._native = InPlace(kernels, pool) if isinstance(kernels, Kernels) else None
         self._device = OnDevice(kernels, pool, span_windows) if isinstance(kernels, TritonKernels) else None
-        self.in_place = tuple(self._rows is not None and self._rows.covers(table) for table in range(len(pool.tables)))
-        """Of each table: its steps are to be laid out for reading decode rows in place."""
+        self.in_place = tuple(self._native is not None and self._native.covers(table) for table in range(len(pool.tables)))
+        """Of each table: its steps are to be laid out for reading in place."""
         self.on_device = tuple(self._device is not None and self._device.covers(table) for table in range(len(pool.tables)))
         """Of each table: its steps are to be laid out for the device's kernels."""
         self._span_layers = frozenset(span_layers)
@@ -45,21 +45,10 @@ class PagedAttention:
             whole.shape[1:]: whole.new_empty((0, *whole.shape[1:])) for whole in pool.blocks.values()
         }
         """Gathered blocks, by their shape; kept between steps, because fresh megabytes fault in page by page at every step."""
-        self._shapes = [
-            {pool.blocks[layer].shape[1:] for group in table.groups for layer in group.layers} for table in pool.tables
-        ]
-        """Of the blocks of each table."""
 
     def begin(self, layouts: Sequence[StepLayout]) -> None:
         """`layouts`: of each table."""
         self._layouts = layouts
-        for shapes, layout in zip(self._shapes, layouts, strict=True):
-            gathered = (part for part in (*layout.groups, *layout.chunks) if not isinstance(part, InPlaceRows))
-            wanted = max((len(part.blocks) for part in gathered), default=0)
-            for shape in shapes:
-                kept = self._kept[shape]
-                if wanted > len(kept):
-                    self._kept[shape] = kept.new_empty((max(wanted, 2 * len(kept)), *shape))
 
     def looks_ahead(self, layer: int) -> bool:
         """Whether tokens of a span see those behind them in this layer."""
@@ -76,29 +65,47 @@ class PagedAttention:
         if layout.on_device is not None:
             assert self._device is not None, "laid out for kernels, which `on_device` does not say of the table"
             return self._device(layer, query, layout.on_device, how, self.looks_ahead(layer))
-        if not layout.chunks and len(layout.groups) == 1:
-            return self._decode(layer, query, layout.groups[0], how)
+        only = layout.groups[0] if len(layout.groups) == 1 and layout.has_no_chunks else None
+        if isinstance(only, DecodeGroup):
+            return self._decode(layer, query, only, how)
         out = query.new_empty((query.shape[0], query.shape[1] * query.shape[2]))
         for group in layout.groups:
-            out[group.first : group.last] = self._decode(layer, query[group.first : group.last], group, how)
+            if isinstance(group, InPlaceRows):
+                self._in_place.rows(layer, query, group, how, out)
+            else:
+                out[group.first : group.last] = self._decode(layer, query[group.first : group.last], group, how)
+        self._chunks(layer, query, kv, layout, how, out)
+        return out
+
+    def _chunks(
+        self, layer: int, query: torch.Tensor, kv: torch.Tensor, layout: StepLayout, how: How, out: torch.Tensor
+    ) -> None:
+        if layout.in_place is not None:
+            seen = layout.in_place.seen(self.looks_ahead(layer), self._span_windows)
+            if seen is not None:
+                self._in_place.chunks(layer, query, seen, how, out)
+                return
         for chunk in layout.chunks:
             part = slice(chunk.first, chunk.last)
             out[part] = self._prefill(layer, query[part], kv[part], chunk, how)
-        return out
+
+    @property
+    def _in_place(self) -> InPlace:
+        assert self._native is not None, "laid out for reading in place, which `in_place` does not say of the table"
+        return self._native
 
     def _gather(self, layer: int, blocks: torch.Tensor, rows: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Keys and values [rows, kv_heads, tokens, width] of the blocks, as strided views."""
         pool = self._pool.blocks[layer]
         shape = pool.shape[1:]
+        if len(blocks) > len(self._kept[shape]):
+            self._kept[shape] = pool.new_empty((max(len(blocks), 2 * len(self._kept[shape])), *shape))
         kept = self._kept[shape][: len(blocks)]
         torch.index_select(pool, 0, blocks, out=kept)
         kv = kept.view(rows, -1, *shape[1:])  # [rows, tokens, 2, kv_heads, width]
         return kv[:, :, 0].transpose(1, 2), kv[:, :, 1].transpose(1, 2)
 
-    def _decode(self, layer: int, query: torch.Tensor, group: Group, how: How) -> torch.Tensor:
-        if isinstance(group, InPlaceRows):
-            assert self._rows is not None, "laid out for reading in place, which `in_place` does not say of the table"
-            return self._rows(layer, query, group, how)
+    def _decode(self, layer: int, query: torch.Tensor, group: DecodeGroup, how: How) -> torch.Tensor:
         rows = group.last - group.first
         keys, values = self._gather(layer, group.blocks, rows)
         mask = None

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ...protocol.facts import SpanWindows
 from ..kv_pool import PADDING
 from ..triton.step import DeviceStep, lay_out_on_device
-from .in_place import InPlaceRows
+from .seen import InPlaceChunks, InPlaceRows
 
 Ints = NDArray[np.int64]
 WASTE = 2
@@ -115,8 +115,15 @@ class StepLayout:
     """int64 [tokens]: where each token's key and value go."""
     groups: Sequence[Group]
     chunks: list[Chunk]
+    """Those whose keys and values are to be gathered, at least in some layers."""
+    in_place: InPlaceChunks | None = None
+    """All chunks, where they are to be read in place."""
     on_device: DeviceStep | None = None
-    """In place of both, for kernels on the device."""
+    """In place of all three, for kernels on the device."""
+
+    @property
+    def has_no_chunks(self) -> bool:
+        return not self.chunks and self.in_place is None
 
 
 def lay_out(
@@ -135,13 +142,13 @@ def lay_out(
     """`starts`, `counts` per work; `blocks` [works, blocks] of one table, padded; works of one token first, by falling
     `starts`.
 
-    `in_place`: decode rows are read where their blocks lie, and not gathered. `on_device`: everything is, by kernels there.
+    `in_place`: keys and values are read where their blocks lie, and not gathered. `on_device`: they are by kernels there.
     `most`: blocks that decode rows may gather at once, where that is limited. `window`: tokens that the table's layers look
     back; blocks behind it are not read, whatever `blocks` says of them. `spans` [tokens]: see `Chunk.spans`.
     """
     if on_device:
         places = torch.from_numpy(slots).to(device)
-        return StepLayout(places, (), [], lay_out_on_device(starts, counts, blocks, device, window, spans))
+        return StepLayout(places, (), [], on_device=lay_out_on_device(starts, counts, blocks, device, window, spans))
     ends = (starts + counts + block_size - 1) // block_size
     begins = np.zeros_like(starts) if window is None else np.maximum(starts - window + 1, 0) // block_size
     singles = int((counts == 1).sum())
@@ -150,15 +157,19 @@ def lay_out(
         groups = (InPlaceRows(blocks[:singles], starts[:singles] + 1, window),)
     elif singles:
         groups = _padded(starts[:singles], blocks[:singles], begins[:singles], ends[:singles], block_size, device, most, window)
+    read: InPlaceChunks | None = None
+    if in_place and singles < len(counts):
+        part = None if spans is None else spans[singles:]
+        read = InPlaceChunks(singles, starts[singles:], counts[singles:], blocks[singles:], window, part)
     chunks: list[Chunk] = []
     position = singles
-    for work in range(singles, len(counts)):
+    for work in range(singles, len(counts) if read is None or read.has_gaps else singles):
         end, start, before = position + int(counts[work]), int(starts[work]), int(begins[work])
-        read = torch.from_numpy(blocks[work, before : ends[work]].astype(np.int64)).to(device)
+        gathered = torch.from_numpy(blocks[work, before : ends[work]].astype(np.int64)).to(device)
         own = None if spans is None or (spans[position:end] < 0).all() else spans[position:end]
-        chunks.append(Chunk(position, end, start, before * block_size, read, window, own))
+        chunks.append(Chunk(position, end, start, before * block_size, gathered, window, own))
         position = end
-    return StepLayout(torch.from_numpy(slots).to(device), groups, chunks)
+    return StepLayout(torch.from_numpy(slots).to(device), groups, chunks, read)
 
 
 def _padded(

@@ -1,44 +1,21 @@
 // Attention of one token per row over block tables, reading keys and values where they lie.
 //
-// A pool's layer is [blocks, block_size, 2 (key, value), kv_heads, width]. A row's context is cut into pieces at fixed
-// positions; each piece is one task with a softmax of its own, and a row's pieces are merged in their order. A row's result
-// therefore depends on its own context alone: not on the rows beside it, nor on the number of threads.
+// A row's context is cut into pieces at fixed positions; each piece is one task with a softmax of its own, and a row's pieces
+// are merged in their order. A row's result therefore depends on its own context alone: not on the rows beside it, nor on the
+// number of threads.
 #include <immintrin.h>
 #include <omp.h>
 
 #include <algorithm>
 #include <cmath>
 
+#include "attention.h"
 #include "vector.h"
-
-extern "C" {  // both structs are mirrored in library.py
-struct Rows {
-  const int32_t* tables;   // [rows, table_stride]
-  const int32_t* lengths;  // [rows]: tokens of the context, the row's own included
-  const int32_t* tasks;    // [tasks, 2]: row, first position of a piece
-  const int32_t* firsts;   // [rows + 1]: the first task of each row
-  int64_t table_stride;
-  int32_t count, tasks_count, piece;
-};
-
-struct Attention {
-  const Rows* rows;
-  const void* pool;
-  const void* query;
-  const float* sinks;  // [heads] or null
-  void* out;           // [rows, heads, width]
-  float* scratch;      // (width + 2) * heads of each task, then width * heads of each thread
-  int64_t row_stride, head_stride;  // of the query, in elements
-  int32_t heads, kv_heads, width, block_size, window, is_bf16, threads;
-  float scale, softcap;
-};
-}
 
 namespace {
 
 constexpr int TILE = 16;  // tokens whose scores are made together
 constexpr int MOST = 8;   // query heads that share one load of a key
-constexpr float LOG2E = 1.4426950408889634f;
 
 struct Ahead {  // what comes next is fetched meanwhile, a share at each token
   const char* from;

@@ -2,7 +2,9 @@
 
 import ctypes
 import logging
+from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 from .build import Unavailable, best_level, library_path
 
@@ -10,7 +12,7 @@ log = logging.getLogger(__name__)
 
 
 class Rows(ctypes.Structure):
-    """The struct of that name in attention.cpp."""
+    """The struct of that name in attention.h."""
 
     _fields_ = (
         *((name, ctypes.c_void_p) for name in ("tables", "lengths", "tasks", "firsts")),
@@ -19,15 +21,28 @@ class Rows(ctypes.Structure):
     )
 
 
-class Attention(ctypes.Structure):
-    """The struct of that name in attention.cpp."""
+class Chunks(ctypes.Structure):
+    """The struct of that name in attention.h."""
 
     _fields_ = (
-        *((name, ctypes.c_void_p) for name in ("rows", "pool", "query", "sinks", "out", "scratch")),
+        *((name, ctypes.c_void_p) for name in ("tables", "firsts", "lows", "highs")),
+        ("table_stride", ctypes.c_int64),
+        ("count", ctypes.c_int32),
+    )
+
+
+class Attention(ctypes.Structure):
+    """The struct of that name in attention.h."""
+
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("rows", "chunks", "pool", "query", "sinks", "out", "scratch")),
         *((name, ctypes.c_int64) for name in ("row_stride", "head_stride")),
         *((name, ctypes.c_int32) for name in ("heads", "kv_heads", "width", "block_size", "window", "is_bf16", "threads")),
         *((name, ctypes.c_float) for name in ("scale", "softcap")),
     )
+
+
+Kernel = Callable[[Attention], None]
 
 
 class Kernels:
@@ -36,9 +51,23 @@ class Kernels:
     def __init__(self, path: str) -> None:
         """Raises OSError where the file cannot be loaded."""
         self._library = ctypes.CDLL(path)
-        self.attend = self._library.thespis_attend
-        self.attend.argtypes = (ctypes.POINTER(Attention),)
-        self.attend.restype = None
+        self.attend = _kernel(self._library.thespis_attend)
+        """Of rows."""
+        self.attend_chunks = _kernel(self._library.thespis_attend_chunks)
+        self._chunk_floats = self._library.thespis_chunk_floats
+        self._chunk_floats.argtypes = (ctypes.c_int64,)
+        self._chunk_floats.restype = ctypes.c_int64
+
+    def chunk_floats(self, width: int) -> int:
+        """Scratch memory of each thread for chunks, in floats."""
+        return int(self._chunk_floats(width))
+
+
+def _kernel(function: Any) -> Kernel:
+    function.argtypes = (ctypes.POINTER(Attention),)
+    function.restype = None
+    found: Kernel = function
+    return found
 
 
 @lru_cache(maxsize=1)

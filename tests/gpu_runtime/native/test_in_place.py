@@ -10,9 +10,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from thespis.gpu_runtime.attention import in_place
+from thespis.gpu_runtime.attention import tried
 from thespis.gpu_runtime.attention.how import How
-from thespis.gpu_runtime.attention.in_place import PIECE, InPlace, InPlaceRows, are_right, usable_kernels
+from thespis.gpu_runtime.attention.in_place import InPlace
+from thespis.gpu_runtime.attention.seen import PIECE, InPlaceRows
+from thespis.gpu_runtime.attention.tried import are_right, usable_kernels
 from thespis.gpu_runtime.kv_pool import PADDING, KvPool
 from thespis.gpu_runtime.native.build import LEVELS, best_level, library_path, processor_features
 from thespis.gpu_runtime.native.library import Kernels
@@ -51,6 +53,12 @@ def _world(
         tables[row, held] = [next(free) for _ in range(held.stop - held.start)]
         pool.slots[0][_slots(tables[row], size, first, length)] = torch.randn(length - first, 2, kv_heads, width).to(dtype)
     return pool, tables, torch.randn(len(lengths), heads[0] * kv_heads, width).to(dtype)
+
+
+def _attended(native: InPlace, query: torch.Tensor, rows: InPlaceRows, how: How) -> torch.Tensor:
+    found = torch.empty(len(query), query.shape[1] * query.shape[2], dtype=query.dtype)
+    native.rows(0, query, rows, how, found)
+    return found
 
 
 def _slots(table: Any, size: int, first: int, length: int) -> torch.Tensor:
@@ -104,21 +112,21 @@ def test_rows_are_those_of_float64(
     dtype = torch.bfloat16 if half else torch.float32
     pool, tables, query = _world(lengths, heads, width, size, window, dtype, seed)
     how = How(width**-0.5, window, softcap, torch.randn(query.shape[1]) if has_sinks else None)
-    attend = InPlace(_kernels(wide), pool)
-    assert attend.covers(0)
+    native = InPlace(_kernels(wide), pool)
+    assert native.covers(0)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        found = attend(0, query, InPlaceRows(tables, np.array(lengths), window), how)
+        found = _attended(native, query, InPlaceRows(tables, np.array(lengths), window), how)
         aside = query.transpose(0, 1).contiguous().transpose(0, 1)  # as transformers' modules hand them over
-        assert torch.equal(attend(0, aside, InPlaceRows(tables, np.array(lengths), window), how), found)
+        assert torch.equal(_attended(native, aside, InPlaceRows(tables, np.array(lengths), window), how), found)
     finally:
         torch.set_num_threads(before)
     rtol, atol = (8e-3, 2e-2) if half else (1e-5, 1e-5)
     for row, length in enumerate(lengths):
         wanted = _expected(pool, tables[row], query[row], length, how)
         torch.testing.assert_close(found[row].double(), wanted, rtol=rtol, atol=atol)
-        alone = attend(0, query[row : row + 1], InPlaceRows(tables[row : row + 1], np.array([length]), window), how)
+        alone = _attended(native, query[row : row + 1], InPlaceRows(tables[row : row + 1], np.array([length]), window), how)
         assert torch.equal(alone[0], found[row]), "it depends on the rows beside it"
 
 
@@ -126,7 +134,7 @@ def test_rows_are_those_of_float64(
 def test_what_is_not_finite_stays_so_in_its_own_row(bad: float) -> None:
     pool, tables, query = _world([40, PIECE + 3], (2, 2), 32, 16, None, torch.float32, 1)
     query[0, 1, 5] = bad
-    found = InPlace(_kernels(), pool)(0, query, InPlaceRows(tables, np.array([40, PIECE + 3]), None), How(0.2))
+    found = _attended(InPlace(_kernels(), pool), query, InPlaceRows(tables, np.array([40, PIECE + 3]), None), How(0.2))
     assert not found[0].isfinite().all()
     assert found[1].isfinite().all()
 
@@ -135,7 +143,7 @@ def test_scores_that_rise_and_fall_far_stay_exact() -> None:
     pool, tables, query = _world([700], (4, 1), 64, 16, None, torch.float32, 2)
     pool.slots[0][1:, 0] *= torch.linspace(0.1, 60, len(pool.slots[0]) - 1)[:, None, None]
     how = How(0.125)
-    found = InPlace(_kernels(), pool)(0, query, InPlaceRows(tables, np.array([700]), None), how)
+    found = _attended(InPlace(_kernels(), pool), query, InPlaceRows(tables, np.array([700]), None), how)
     torch.testing.assert_close(found[0].double(), _expected(pool, tables[0], query[0], 700, how), rtol=1e-4, atol=1e-4)
 
 
@@ -158,13 +166,14 @@ def test_kernels_are_tried_before_they_are_used(dtype: torch.dtype, wide: bool) 
     assert are_right(_kernels(wide), dtype)
 
 
+@pytest.mark.parametrize("kernel", ["attend", "attend_chunks"])
 def test_kernels_that_give_other_numbers_are_left_out(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    kernel: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """As where a compiler is at fault, or a body for a processor that nobody had."""
     wrong = Kernels(str(library_path(best_level())))
-    monkeypatch.setattr(wrong, "attend", lambda call: None)
-    monkeypatch.setattr(in_place, "load_kernels", lambda: wrong)
+    monkeypatch.setattr(wrong, kernel, lambda call: None)
+    monkeypatch.setattr(tried, "load_kernels", lambda: wrong)
     assert usable_kernels(torch.float32) is None
     assert caplog.messages == ["torch's own operations are used in place of native kernels: here they give other numbers"]
     assert usable_kernels(torch.float16) is wrong, "which are not asked for anything then"
