@@ -24,18 +24,21 @@ class Cores:
         """Whether the other computed, too, when it was last looked at."""
         self._fds = [_open(run_dir, name) for name in (role, _OTHER[role])]
 
-    def take(self) -> int:
-        """Threads to compute on from now on; to be asked again by and by, as the other comes and goes."""
+    def take(self, long: bool = False) -> int:
+        """Threads to compute on from now on; to be asked again by and by, as the other comes and goes. `long`: long chunks of
+        prompts are next."""
+        alone = self._threads.long if long else self._threads.alone
         own, other = self._fds
         if not self._held:
             self._held = _lock(own, fcntl.LOCK_EX)  # not where the other looks just now: the next time, then
-        if self._threads.alone == self._threads.beside:
-            return self._threads.alone
+        if alone == self._threads.beside:
+            self.shared = False
+            return alone
         self.shared = not _lock(other, fcntl.LOCK_SH)
         if self.shared:
             return self._threads.beside
         fcntl.flock(other, fcntl.LOCK_UN)
-        return self._threads.alone
+        return alone
 
     def rest(self) -> None:
         """Nothing is to be computed now. Idempotent."""

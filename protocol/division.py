@@ -57,8 +57,8 @@ the weights."""
 NUMBERS_PER_THREAD = 1 << 25
 """Weights of a model for each thread that computes it: a step of a small one is many short calls, and ends later where two
 threads have to meet at each."""
-ENCODER_THREADS = 4
-"""That a small model's towers keep busy: a picture is hundreds of patches."""
+MANY_ROWS_THREADS = 4
+"""That even a small model keeps busy by hundreds of rows: a picture's patches, a prompt's tokens."""
 LEAST_CONTEXT = 1024
 """Tokens. Where not even so many fit, the model's own context stands, and is refused with what to do."""
 LEAST_REQUESTS = 128
@@ -202,7 +202,7 @@ def _sizes(engine: EngineConfig, model: ModelFacts, cuda: bool, memory: int | No
         raise EngineError(f"max_model_len={context} is more than the model's context of {most} tokens.")
     cores = max(1, len(os.sched_getaffinity(0)))
     runner = _threads(engine.runner_threads, model, cores, cores // 2, 1)
-    encoder = _threads(engine.encoder_threads, model, cores, cores - cores // 2, ENCODER_THREADS)
+    encoder = _threads(engine.encoder_threads, model, cores, cores - cores // 2, MANY_ROWS_THREADS)
     unfilled = _Sizes(device, dtype, context, None, runner, encoder)
     return unfilled._replace(room=_room(engine, model, unfilled))
 
@@ -218,9 +218,9 @@ def _threads(given: int, model: ModelFacts, cores: int, part: int, least: int) -
     """`part`: of the cores, while the other one computes as well. `least`: that a small model keeps busy. What an operator has
     `given` is kept to."""
     if given:
-        return Threads(given, given)
+        return Threads(given, given, given)
     alone = min(cores, max(least, model.parameters // NUMBERS_PER_THREAD))
-    return Threads(alone, min(alone, max(1, part)))
+    return Threads(alone, min(alone, max(1, part)), min(cores, max(MANY_ROWS_THREADS, alone)))
 
 
 def _context_that_fits(engine: EngineConfig, model: ModelFacts, itemsize: int, memory: int | None) -> int:

@@ -91,6 +91,8 @@ class Threads(NamedTuple):
     """While nobody else computes here."""
     beside: int
     """While somebody else does."""
+    long: int
+    """While nobody else does, in a step with long chunks of prompts: they keep more busy than a small model's single tokens."""
 
 
 class EncoderCacheConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

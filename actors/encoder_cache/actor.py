@@ -50,7 +50,7 @@ class EncoderCache(Actor):
         super().__init__(launch)
         self.reader = BlobReader(launch.directory)
         self.arena: Arena | None = None
-        self.cores = Cores(launch.directory, ENCODER_CACHE, Threads(1, 1))
+        self.cores = Cores(launch.directory, ENCODER_CACHE, Threads(1, 1, 1))
         """Until it is known how many threads there are."""
         self._look_at = 0.0
         """When to look again who else computes."""

@@ -18,6 +18,9 @@ from ..launch import Launch
 
 log = logging.getLogger(__name__)
 
+LONG_CHUNKS = 128
+"""Tokens of prompts in a step, from which on it is worth more threads than the model's single tokens are."""
+
 
 class GpuRunner(BlockingActor):
     """Owns the KV contents and the sampler states. Both are lost with it; the scheduler recomputes them from tokens."""
@@ -25,7 +28,7 @@ class GpuRunner(BlockingActor):
     def __init__(self, launch: Launch) -> None:
         super().__init__(launch)
         self._runner: Runner | None = None
-        self._cores = Cores(launch.directory, GPU_RUNNER, Threads(1, 1))
+        self._cores = Cores(launch.directory, GPU_RUNNER, Threads(1, 1, 1))
         """Until it is known how many threads there are."""
         self._blobs = BlobReader(launch.directory)
         self._steps = 0
@@ -70,11 +73,12 @@ class GpuRunner(BlockingActor):
 
     def _step(self, plan: StepPlan) -> None:
         assert self._runner is not None
-        torch.set_num_threads(self._cores.take())
+        tokens = sum(work.count for work in plan.work)
+        torch.set_num_threads(self._cores.take(long=tokens - len(plan.work) >= LONG_CHUNKS))
         result = self._runner.execute(plan, self._blobs.view)
         result = msgspec.structs.replace(result, beside=self._cores.shared)
         self._steps += 1
-        self._tokens += sum(work.count for work in plan.work)
+        self._tokens += tokens
         self._sampled += len(result.sampled)
         self._seconds += result.seconds
         self._max_batch = max(self._max_batch, len(plan.work))

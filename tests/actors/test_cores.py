@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 from thespis.actors.cores import Cores
 from thespis.protocol.roles import Threads
-cores = Cores(Path(sys.argv[1]), sys.argv[2], Threads(4, 2))
+cores = Cores(Path(sys.argv[1]), sys.argv[2], Threads(4, 2, 4))
 print(cores.take(), flush=True)
 sys.stdin.read()
 """
@@ -26,7 +26,7 @@ sys.stdin.read()
 
 @contextmanager
 def cores(run_dir: Path, role: str) -> Iterator[Cores]:
-    made = Cores(run_dir, role, Threads(ALL, PART))
+    made = Cores(run_dir, role, Threads(ALL, PART, ALL))
     yield made
     made.close()
 
@@ -66,7 +66,7 @@ def test_the_dead_hold_nothing_and_nobody_waits_for_the_stopped(tmp_path: Path) 
 
 
 def test_one_that_takes_as_many_anyway_is_seen_by_the_other(tmp_path: Path) -> None:
-    small = Cores(tmp_path, GPU_RUNNER, Threads(1, 1))
+    small = Cores(tmp_path, GPU_RUNNER, Threads(1, 1, 1))
     with cores(tmp_path, ENCODER_CACHE) as encoder:
         assert small.take() == 1
         assert encoder.take() == PART
@@ -74,3 +74,13 @@ def test_one_that_takes_as_many_anyway_is_seen_by_the_other(tmp_path: Path) -> N
         small.rest()
         assert encoder.take() == ALL
     small.close()
+
+
+def test_a_long_step_of_a_small_model_has_all_of_them(tmp_path: Path) -> None:
+    runner = Cores(tmp_path, GPU_RUNNER, Threads(1, 1, ALL))
+    with cores(tmp_path, ENCODER_CACHE) as encoder:
+        assert (runner.take(), runner.take(long=True)) == (1, ALL)
+        encoder.take()
+        assert (runner.take(long=True), runner.shared) == (1, True)
+        assert (runner.take(), runner.shared) == (1, False), "it has as many, whoever computes"
+    runner.close()

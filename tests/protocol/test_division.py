@@ -60,24 +60,29 @@ def test_a_cpu_with_units_for_bfloat16_computes_in_it_what_is_stored_so(
 @pytest.mark.parametrize(
     ("parameters", "cores", "runner", "encoder"),
     [
-        (9_000_000, 2, (1, 1), (2, 1)),  # each of its calls is over before two threads have met; a picture is many patches
-        (9_000_000, 64, (1, 1), (4, 4)),
-        (432_000_000, 1, (1, 1), (1, 1)),
-        (432_000_000, 2, (2, 1), (2, 1)),
-        (432_000_000, 3, (3, 1), (3, 2)),
-        (432_000_000, 64, (12, 12), (12, 12)),
-        (7_000_000_000, 16, (16, 8), (16, 8)),
+        (
+            9_000_000,
+            2,
+            (1, 1, 2),
+            (2, 1, 2),
+        ),  # each call of a token is over before two threads have met; a picture, a prompt are many
+        (9_000_000, 64, (1, 1, 4), (4, 4, 4)),
+        (432_000_000, 1, (1, 1, 1), (1, 1, 1)),
+        (432_000_000, 2, (2, 1, 2), (2, 1, 2)),
+        (432_000_000, 3, (3, 1, 3), (3, 2, 3)),
+        (432_000_000, 64, (12, 12, 12), (12, 12, 12)),
+        (7_000_000_000, 16, (16, 8, 16), (16, 8, 16)),
     ],
 )
 def test_threads_are_as_many_as_the_model_keeps_busy_and_shared_while_both_compute(
-    parameters: int, cores: int, runner: tuple[int, int], encoder: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+    parameters: int, cores: int, runner: tuple[int, int, int], encoder: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _: range(cores))
     model = msgspec.structs.replace(MODEL, parameters=parameters)
     roles: Any = divide(EngineConfig(), model).roles
     assert (roles["gpu-runner"].threads, roles["encoder-cache"].threads) == (runner, encoder)
     told: Any = divide(EngineConfig(runner_threads=3, encoder_threads=5), model).roles
-    assert (told["gpu-runner"].threads, told["encoder-cache"].threads) == ((3, 3), (5, 5))
+    assert (told["gpu-runner"].threads, told["encoder-cache"].threads) == ((3, 3, 3), (5, 5, 5))
 
 
 def test_kv_blocks_on_a_cpu_hold_every_sequence_whole() -> None:

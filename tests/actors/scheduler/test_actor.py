@@ -24,7 +24,7 @@ MODEL = ModelFacts(
     dtype="float32", fingerprint="",
 )  # fmt: skip
 RUNNER = RunnerConfig(
-    model=MODEL, dtype="float32", device="cpu", threads=Threads(1, 1), native_kernels=True, block_size=4, room=None,
+    model=MODEL, dtype="float32", device="cpu", threads=Threads(1, 1, 1), native_kernels=True, block_size=4, room=None,
     max_num_seqs=8, max_batched_tokens=16, max_model_len=64, gpu_memory_utilization=0.9,
 )  # fmt: skip
 PLAYED = ("detokenizer", "encoder-cache", "client-a")
