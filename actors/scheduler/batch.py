@@ -2,21 +2,20 @@
 
 import sys
 from bisect import insort
-from operator import attrgetter
 
 from .books import Books, Hit, Holding
 from .media import Embeddings
 from .outbox import Tally
+from .queue import Queue, by_order
 from .sequence import Place, Sequence
 
-by_order = attrgetter("order")
 NOTHING = Hit()
 NEVER = sys.maxsize
 """As `Sequence.published`: none of its blocks is shared any more."""
 
 
 class Batch:
-    """The places of all sequences. `waiting` and `running` are in order; the last of `running` is the youngest."""
+    """The places of all sequences. `running` is in order, too; its last is the youngest."""
 
     def __init__(self, media: Embeddings, tally: Tally, prefix_caching: bool, step: int) -> None:
         """`step`: tokens computed in one, at most."""
@@ -25,9 +24,11 @@ class Batch:
         self._caching = prefix_caching
         self._step = step
         self._number = 0
+        self.hashing = 0
+        """Blocks whose hashes may still be made for this step."""
         self.books: Books | None = None
         """None while there is no runner."""
-        self.waiting: list[Sequence] = []
+        self.waiting = Queue()
         self.running: list[Sequence] = []
         self.leaving: list[Sequence] = []
         """Ended or preempted; a step in flight still writes their blocks."""
@@ -36,14 +37,21 @@ class Batch:
 
     def wait(self, seq: Sequence) -> None:
         seq.place = Place.WAITING
-        insort(self.waiting, seq, key=by_order)
+        self.waiting.add(seq)
 
-    def hit(self, seq: Sequence) -> Hit:
-        """What a waiting sequence may begin with. At least its last token is left to compute."""
+    def hit(self, seq: Sequence) -> Hit | None:
+        """What a waiting sequence may begin with; at least its last token is left to compute. None: it is not known in this
+        step, whose streams would wait for its hashes."""
         books = self.books
         if books is None or not self._caching or seq.wants_scores or seq.request.whole:
             return NOTHING
-        seq.chain.extend(seq.prompt, seq.output, seq.known)
+        made = len(seq.chain.hashes)
+        missing = max(0, seq.known // books.block_size - made)
+        seq.chain.extend(seq.prompt, seq.output, (made + min(missing, self.hashing)) * books.block_size)
+        if missing > self.hashing:
+            self.hashing = 0
+            return None
+        self.hashing -= missing
         # A window lets go of what the rest of a stretch may look at; elsewhere a stretch may be found in part.
         whole = any(window is not None for window in books.windows)
         return books.find(seq.chain.hashes[: (seq.known - 1) // books.block_size], seq.may_end if whole else None)

@@ -1,5 +1,6 @@
 """schedule(): what the GPU runner computes next. Pure: it reads and writes the books, nothing else."""
 
+import sys
 from typing import NamedTuple
 
 from ...protocol.edges.scheduler_to_gpu_runner import Embed, NewSequence, StepPlan, Work
@@ -14,6 +15,8 @@ from .sequence import ScheduledRequest, Sequence
 
 LARGE_STEP = 8
 """Sequences from which on a step is counted in `Tally.steps_with_8_or_more`."""
+HASHES = 1024
+"""Blocks of newcomers that are hashed for a step while another one is computed: more of them take longer than a plan may."""
 MEDIA_AHEAD = 16
 """Waiting sequences that may ask for embeddings before they run, so that encoding overlaps with the batch."""
 
@@ -118,18 +121,22 @@ class Planner:
                 return None  # else the runner, with nothing to compute, is told what it may forget
         return self._finish(draft), draft
 
-    def ask_ahead(self, now: float) -> None:
-        """Ask for the embeddings of the sequences that will run soon, in that order."""
+    def ask_ahead(self, now: float, idle: bool) -> None:
+        """Ask for the embeddings of the sequences that will run soon, in that order. It comes before `schedule`."""
         asking = 0
+        self._batch.hashing = sys.maxsize if idle else HASHES
         for seq in self._batch.running:  # an encoder-cache may have died while nothing could be asked for
             if seq.asked is None and seq.planned < seq.media_end:
                 self._media.ask(seq, seq.planned, now)
-        for seq in self._batch.waiting:
-            if not seq.request.spans or not self._may_run(seq):
+        for seq in self._batch.waiting.media:
+            if not self._may_run(seq):
                 continue
             yields = seq.gave_way == self._tally.steps and self._media.holders > 0  # else nobody is left to give way to
             if seq.asked is None and not yields and not seq.waits_for_leader():
-                self._media.ask(seq, self._batch.hit(seq).tokens, now)
+                hit = self._batch.hit(seq)
+                if hit is None:
+                    return
+                self._media.ask(seq, hit.tokens, now)
             asking += seq.holder is not None
             if asking >= MEDIA_AHEAD:
                 return
@@ -176,12 +183,14 @@ class Planner:
 
     def _admit(self, draft: Draft, now: float) -> None:
         batch = self._batch
-        for seq in tuple(batch.waiting):
+        for seq in batch.waiting.candidates():
             if not draft.budget or draft.share <= 0 or len(batch.running) >= self._max_seqs:
                 return
             if seq.stalled or seq.waits_for_leader() or not self._may_run(seq) or (seq.request.spans and seq.asked is None):
                 continue
             hit = batch.hit(seq)
+            if hit is None:
+                return
             start = hit.tokens
             if seq.request.spans and not self._media.ask(seq, start, now):  # a hit may have gone since it was first asked
                 continue
@@ -263,8 +272,8 @@ class Planner:
         left to give way to. `starved`: one that runs lacks blocks, as those of a window come by and by; then the youngest
         that holds embeddings is put back, so that the first in order always gets through."""
         batch, steps = self._batch, self._tally.steps
-        stuck = any(seq.planned < seq.target for seq in batch.running) or any(seq.stalled for seq in batch.waiting)
-        holding = [seq for seq in batch.waiting if seq.holder is not None and not seq.stalled]
+        stuck = any(seq.planned < seq.target for seq in batch.running) or any(seq.stalled for seq in batch.waiting.media)
+        holding = [seq for seq in batch.waiting.media if seq.holder is not None and not seq.stalled]
         if stuck and any(seq.gave_way != steps for seq in holding):
             for seq in holding:
                 self._media.release(seq)

@@ -1,12 +1,17 @@
 """What makes two beginnings of prompts equal: a chain of hashes, one per full block."""
 
 from array import array
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
+from operator import itemgetter
+from typing import Generic, TypeVar
 
 from ...protocol.prepared import Prepared
 
 Placement = tuple[int, int, int, str]
 """(start, end, offset, key) of one span."""
+Stretch = TypeVar("Stretch", Placement, tuple[int, int, bytes])
 
 
 class HashChain:
@@ -27,6 +32,7 @@ class HashChain:
         rope_bound: int | None = None,
         answers_apart: bool = False,
     ) -> None:
+        """`placements`: in the prompt's order."""
         self._size = block_size
         self._placements = placements
         self._answers_apart = answers_apart
@@ -40,20 +46,21 @@ class HashChain:
 
     def extend(self, prompt: tuple[int, ...], output: list[int], tokens: int) -> None:
         """Make the hashes of all blocks that end within the first `tokens` tokens."""
-        for index in range(len(self.hashes), tokens // self._size):
-            start, end = index * self._size, (index + 1) * self._size
-            ids = prompt[start:end]
-            if len(ids) < self._size:
-                first = max(0, start - len(prompt))
-                ids = (*ids, *output[first : end - len(prompt)])
-            digest = sha256(self._parent)
-            digest.update(array("q", ids).tobytes())
-            for begin, stop, offset, key in self._placements:
-                if begin < end and stop > start:
-                    digest.update(f"{key} {begin - start} {stop - start} {offset};".encode())
-            for begin, stop, content in self._stretches:
-                if begin < end and stop > start:
-                    digest.update(f"{begin - start} ".encode() + content)
+        first, last, size = len(self.hashes) * self._size, tokens // self._size * self._size, self._size
+        if first >= last:
+            return
+        ids = array("q", prompt[first:last])
+        ids.extend(output[max(0, first - len(prompt)) : max(0, last - len(prompt))])
+        data, width = ids.tobytes(), ids.itemsize * size
+        placed = _Passing(self._placements, first)
+        stretches = _Passing(self._stretches, first)
+        for number, start in enumerate(range(first, last, size)):
+            end = start + size
+            digest = sha256(self._parent + data[number * width : (number + 1) * width])
+            for begin, stop, offset, key in placed.within(start, end):
+                digest.update(f"{key} {begin - start} {stop - start} {offset};".encode())
+            for begin, _, content in stretches.within(start, end):
+                digest.update(f"{begin - start} ".encode() + content)
             if self._answers_apart and end > len(prompt):
                 digest.update(f"said from {max(0, len(prompt) - start)}".encode())
             if self._planes is not None:
@@ -81,3 +88,21 @@ def _planes(positions: bytes | None, tokens: int) -> "list[array[int]] | None":
         return None
     width = 4 * tokens
     return [array("i", positions[start : start + width]) for start in range(0, len(positions), width)]
+
+
+class _Passing(Generic[Stretch]):
+    """Stretches [begin, stop, ...) in their order, passed by one block after the other: a prompt may have thousands of both."""
+
+    def __init__(self, stretches: Sequence[Stretch], first: int) -> None:
+        """`first`: where the first block begins."""
+        self._stretches = stretches
+        self._next = bisect_right(stretches, first, key=itemgetter(1))
+
+    def within(self, start: int, end: int) -> Iterator[Stretch]:
+        """Those that a block has a part of."""
+        while self._next < len(self._stretches) and self._stretches[self._next][1] <= start:
+            self._next += 1
+        for index in range(self._next, len(self._stretches)):
+            if self._stretches[index][0] >= end:
+                return
+            yield self._stretches[index]

@@ -127,13 +127,14 @@ class Scheduler:
     def schedule(self, now: float) -> StepPlan | None:
         """The next step, or None where nothing can be computed or enough is on its way."""
         self.isolation.prepare()
-        self.planner.ask_ahead(now)
+        idle = not self.flights
+        self.planner.ask_ahead(now, idle)
         if self.batch.books is None or len(self.flights) >= IN_FLIGHT:
             return None
         only = self.planner.only
         if only is not None and self.flights.others_than(only):
             return None  # it would not be alone
-        planned = self.planner.schedule(now, idle=not self.flights)
+        planned = self.planner.schedule(now, idle)
         if planned is None:
             return None
         plan, draft = planned

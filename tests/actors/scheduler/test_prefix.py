@@ -1,9 +1,12 @@
 """Blocks are equal where everything that their keys and values depend on is."""
 
 from array import array
+from itertools import pairwise
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from thespis.actors.scheduler.prefix import HashChain
 
@@ -71,3 +74,30 @@ def test_a_prompt_goes_on_from_no_answer_that_left_other_states(prompt: int) -> 
     whole = of(len(TOKENS), True)
     assert [a == b for a, b in zip(of(prompt, True), whole, strict=True)] == [4 * end <= prompt for end in (1, 2, 3)]
     assert of(prompt, False) == whole
+
+
+@given(st.data())
+def test_blocks_are_the_same_whether_they_are_made_at_once_or_as_tokens_come(data: st.DataObject) -> None:
+    """And each differs where an item, a token of the prompt or one of the answer that it holds does."""
+    length, said = data.draw(st.integers(1, 30)), data.draw(st.integers(0, 12))
+    tokens = tuple(range(length + said))
+    edges = sorted(data.draw(st.sets(st.integers(0, length), max_size=6)))
+    placed = [(first, last, 0, f"item {first}") for first, last in pairwise(edges) if first % 3]
+
+    def of(prompt: tuple[int, ...], placed: list[tuple[int, int, int, str]], steps: list[int]) -> list[bytes]:
+        chain = HashChain(prepared("r", prompt[:length]), tuple(placed), 4)
+        for step in (*steps, len(prompt)):
+            chain.extend(prompt[:length], list(prompt[length:step]), min(step, len(prompt)))
+        return chain.hashes
+
+    whole = of(tokens, placed, [])
+    assert len(whole) == len(tokens) // 4
+    steps = sorted(data.draw(st.lists(st.integers(length, len(tokens)), max_size=4)))
+    assert of(tokens, placed, steps) == whole
+    place = data.draw(st.integers(0, len(tokens) - 1))
+    other = of((*tokens[:place], 99, *tokens[place + 1 :]), placed, steps)
+    assert [a == b for a, b in zip(whole, other, strict=True)] == [place >= 4 * end for end in range(1, len(whole) + 1)]
+    if placed:
+        first, last, _, key = placed.pop()
+        other = of(tokens, [*placed, (first, last, 1, key)], steps)
+        assert [a == b for a, b in zip(whole, other, strict=True)] == [first >= 4 * end for end in range(1, len(whole) + 1)]

@@ -421,7 +421,7 @@ def test_embeddings_that_wait_for_blocks_give_way_to_those_that_have_blocks() ->
     """`old` has the blocks and waits for room in the store; `new` has the room and waits for blocks."""
     bench = Bench(config(num_blocks=9, store_bytes=8, max_batched_tokens=8, prefix_caching=False), encoder=False)
     bench.submit(prepared("new", [5] * 20 + [0, 0, 5], (item("cat", 20, 2),), arrival=2.0))
-    bench.policy.planner.ask_ahead(0.0)
+    bench.policy.planner.ask_ahead(0.0, idle=True)
     bench.deliver()
     bench.give_all()
     bench.submit(prepared("old", [5] * 20 + [0, 0, 6], (item("dog", 20, 2),), arrival=1.0))
@@ -438,7 +438,7 @@ def test_embeddings_that_wait_for_blocks_give_way_to_those_that_have_blocks() ->
 def test_who_gave_way_asks_again_when_the_other_has_gone() -> None:
     bench = Bench(config(num_blocks=9, store_bytes=8, max_batched_tokens=8, prefix_caching=False), encoder=False)
     bench.submit(prepared("new", [5] * 20 + [0, 0, 5], (item("cat", 20, 2),), arrival=2.0))
-    bench.policy.planner.ask_ahead(0.0)
+    bench.policy.planner.ask_ahead(0.0, idle=True)
     bench.deliver()
     bench.give_all()
     bench.submit(prepared("old", [5] * 20 + [0, 0, 6], (item("dog", 20, 2),), arrival=1.0))
