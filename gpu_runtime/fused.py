@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from torch.nn import functional as F
 
 from .adapter.step import StepInputs
 from .attention.how import How
 from .attention.paged import PagedAttention
 from .layers.linear import Linear
+from .layers.rowwise import Rowwise, rowwise_for
 
 ARCHITECTURES = frozenset(
     {"LlamaModel", "MistralModel", "Qwen2Model", "Qwen2VLTextModel", "Qwen2_5_VLTextModel", "Qwen2_5OmniThinkerTextModel"}
@@ -50,8 +50,9 @@ def can_fuse(model: Any) -> bool:
     )
 
 
-def fuse(model: Any) -> "FusedDecoder":
-    """Take the weights out of a loaded text model of transformers, layer by layer; the model is hollow afterwards."""
+def fuse(model: Any, kernels: object = None) -> "FusedDecoder":
+    """Take the weights out of a loaded text model of transformers, layer by layer; the model is hollow afterwards. `kernels`:
+    native ones, if there are any, for what lies between the products."""
     attention = model.layers[0].self_attn
     heads = attention.q_proj.out_features // attention.head_dim
     kv_heads = attention.k_proj.out_features // attention.head_dim
@@ -61,15 +62,18 @@ def fuse(model: Any) -> "FusedDecoder":
         model.layers[index] = nn.Identity()  # one layer in memory twice, not all
     rotary = model.rotary_emb
     sections = getattr(rotary, "mrope_section", None)
+    norm = model.norm.weight.detach()
+    widths = (len(norm), attention.head_dim, model.config.intermediate_size)
     planes = None if sections is None else np.repeat(np.arange(len(sections)) % PLANES, sections)
     return FusedDecoder(
         layers,
-        model.norm.weight.detach(),
+        norm,
         float(model.norm.variance_epsilon),
         (heads, kv_heads, attention.head_dim),
         rotary.inv_freq.detach().float(),
         float(rotary.attention_scaling),
         planes,
+        rowwise_for(kernels, norm, widths),
     )
 
 
@@ -126,10 +130,12 @@ class FusedDecoder:
         inv_freq: torch.Tensor,
         magnitude: float,
         planes: NDArray[np.int64] | None,
+        rowwise: Rowwise,
     ) -> None:
         self._layers = layers
         self._norm = norm
         self._eps = eps
+        self._rowwise = rowwise
         self._heads, self._kv_heads, self._head_dim = shape
         self._inv_freq = inv_freq
         self._magnitude = torch.tensor(magnitude, device=inv_freq.device)
@@ -137,20 +143,22 @@ class FusedDecoder:
         """int64 [head_dim / 2]: which of the three position planes turns each pair."""
 
     def __call__(self, step: StepInputs, attention: PagedAttention) -> torch.Tensor:
-        x = step.embeds
+        rowwise, eps = self._rowwise, self._eps
+        x = rowwise.begin(step.embeds)
         tokens = x.shape[0]
-        width = (x.shape[1],)
         turned = self._heads + self._kv_heads
         total = turned + self._kv_heads
         turn = self._turn(step.positions)
+        made: torch.Tensor | None = None
         for index, layer in enumerate(self._layers):
-            qkv = layer.qkv(F.rms_norm(x, width, layer.norm1, self._eps)).view(tokens, total, self._head_dim)
-            _rotate(qkv[:, :turned], turn)
+            x, normed = rowwise.norm(x, made, layer.norm1, eps)
+            qkv = layer.qkv(normed).view(tokens, total, self._head_dim)
+            rowwise.turn(qkv, turned, turn)
             kv = qkv[:, self._heads :].view(tokens, 2, self._kv_heads, self._head_dim)
-            x = x + layer.out(attention(index, qkv[:, : self._heads], kv, layer.how))
-            gate, up = layer.gate_up(F.rms_norm(x, width, layer.norm2, self._eps)).chunk(2, dim=-1)
-            x += layer.down(F.silu(gate).mul_(up))
-        return F.rms_norm(x, width, self._norm, self._eps)
+            made = layer.out(attention(index, qkv[:, : self._heads], kv, layer.how))
+            x, normed = rowwise.norm(x, made, layer.norm2, eps)
+            made = layer.down(rowwise.gated(layer.gate_up(normed)))
+        return rowwise.norm(x, made, self._norm, eps)[1]
 
     def _turn(self, positions: torch.Tensor) -> torch.Tensor:
         """complex64 [tokens, 1, head_dim / 2]."""
@@ -161,11 +169,3 @@ class FusedDecoder:
         else:
             angles = positions[self._planes].T * self._inv_freq
         return torch.polar(self._magnitude.expand_as(angles), angles)[:, None]
-
-
-def _rotate(heads: torch.Tensor, turn: torch.Tensor) -> None:
-    """Turn every pair of `heads` [tokens, n, head_dim] in place."""
-    pairs = torch.view_as_complex(heads.float().view(*heads.shape[:2], -1, 2))
-    pairs.mul_(turn)
-    if heads.dtype != torch.float32:
-        heads.copy_(torch.view_as_real(pairs).flatten(-2))

@@ -75,7 +75,7 @@ def load_language_model(
     scale = scale_of(parts, device)
     expected = ask(parts, model, device)
     if fused and can_fuse(parts.decoder):
-        decoder: Decoder = fuse(parts.decoder)
+        decoder: Decoder = fuse(parts.decoder, kernels)
     else:
         try:
             decoder = TransformersDecoder(parts.decoder, model)

@@ -20,7 +20,7 @@ from .attention.paged import PagedAttention
 from .attention.step import CPU_CACHE_BYTES, StepLayout, lay_out
 from .batch import Batch, Ints, build_batch
 from .dense import load_dense
-from .device import prepare
+from .device import keep_freed_memory, prepare
 from .fused import FusedDecoder
 from .guiding import Guides
 from .kv_pool import KvPool
@@ -76,6 +76,8 @@ class Runner:
         # One step ahead, a sequence may be computed one token past its end.
         self._table = SequenceTable(config.max_num_seqs, config.max_model_len + 2, config.block_size, blocks)
         self._repeated = None if config.eager else self._recording(config.max_num_seqs)
+        if self._device.type == "cpu":
+            keep_freed_memory()
 
     @property
     def sequences(self) -> int:

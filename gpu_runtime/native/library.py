@@ -54,6 +54,15 @@ class Kernels:
         self.attend = _kernel(self._library.thespis_attend)
         """Of rows."""
         self.attend_chunks = _kernel(self._library.thespis_attend_chunks)
+        pointer, number, flag = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
+        self.norm = self._library.thespis_norm
+        self.norm.argtypes = (pointer, pointer, pointer, pointer, number, number, ctypes.c_float, flag, flag)
+        self.gate = self._library.thespis_gate
+        self.gate.argtypes = (pointer, pointer, number, number, flag, flag)
+        self.turn = self._library.thespis_turn
+        self.turn.argtypes = (pointer, pointer, number, number, number, number, flag, flag)
+        for function in (self.norm, self.gate, self.turn):
+            function.restype = None
         self._chunk_floats = self._library.thespis_chunk_floats
         self._chunk_floats.argtypes = (ctypes.c_int64,)
         self._chunk_floats.restype = ctypes.c_int64
