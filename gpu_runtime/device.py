@@ -1,6 +1,7 @@
 """How torch computes in this process; set once, before anything is built."""
 
 import ctypes
+import os
 from typing import Any
 
 import torch
@@ -8,11 +9,18 @@ import torch
 _backends: Any = torch.backends  # its settings of precision have no types yet
 
 
-def prepare(device: str, threads: int) -> torch.device:
+def prepare(device: str, threads: int, deterministic: bool = False) -> torch.device:
     """The device, with CPU work on `threads` threads and float32 that is float32: by default cuDNN's convolutions round
-    its mantissa to 10 bits (TF32), which moves a picture's embedding by 1e-3."""
+    its mantissa to 10 bits (TF32), which moves a picture's embedding by 1e-3.
+
+    `deterministic`: the same call gives the same bits; torch raises RuntimeError for an operation that cannot.
+    """
     torch.set_num_threads(threads)
     _backends.cudnn.conv.fp32_precision = "ieee"  # the general setting leaves this one alone
+    torch.use_deterministic_algorithms(deterministic)
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA is first used
+        torch.utils.deterministic.fill_uninitialized_memory = False  # nothing reads what it has not written
     return torch.device(device)
 
 

@@ -91,12 +91,13 @@ def load_encoder(
     threads: int,
     modalities: Sequence[Modality] = MODALITIES,
     before_part: Callable[[], None] | None = None,
+    deterministic: bool = False,
 ) -> Encoder:
     """Read the towers of these modalities; `before_part` is called before every part of their work, on the thread that encodes.
 
     Raises EngineError where the checkpoint does not hold them.
     """
-    place = prepare(device, threads)
+    place = prepare(device, threads, deterministic)
     kind = getattr(torch, dtype)
     whole = build_on_meta(model.path, kind)
     towers = find_towers(whole, modalities)

@@ -4,6 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -38,9 +39,19 @@ from .unrunnable import Unrunnable
 log = logging.getLogger(__name__)
 
 Read = Callable[[BlobRef], memoryview]
+Entries = list[tuple[Work, RunnerSequence]]
 CANNOT_RUN = "The sequence cannot be run"
 NO_TOKEN = "The model's scores leave no token to choose for this request."
 DEAD_END = "The request's constraints leave no token to choose."
+
+
+@dataclass
+class Made:
+    """What a step has answered so far."""
+
+    sampled: list[Sampled] = field(default_factory=list)
+    prompt: list[PromptLogprobs] = field(default_factory=list)
+    pooled: list[Pooled] = field(default_factory=list)
 
 
 class Runner:
@@ -51,7 +62,9 @@ class Runner:
 
         `fused=False` runs transformers' own modules also for the architectures that have a fused decoder.
         """
-        self._device = prepare(config.device, config.threads.alone)
+        self._device = prepare(config.device, config.threads.alone, config.deterministic)
+        self._apart = config.deterministic
+        """Each work is a step of its own in all but name, so that no number depends on how many rows there are."""
         self._dtype: torch.dtype = getattr(torch, config.dtype)
         self._block_size = config.block_size
         self._facts = config.model
@@ -105,23 +118,26 @@ class Runner:
                 faults[new.seq] = f"{CANNOT_RUN}."
         embeds = self._read_embeds(plan.embeds, read, faults)
         entries = self._admit(plan.work, faults)
-        sampled: tuple[Sampled, ...] = ()
-        prompt: tuple[PromptLogprobs, ...] = ()
-        pooled: tuple[Pooled, ...] = ()
-        if entries:
-            batch = build_batch(entries, self._table, self._block_size)
-            hidden = self._forward(batch, embeds)
-            self._fault_non_finite(batch, hidden, faults)
-            prompt = self._prompt_logprobs(batch, hidden, faults)
-            sampled = self._sample(batch, hidden, faults)
-            pooled = self._pool_states(batch, hidden, faults)
-            self._keep_states(batch, faults)
+        made = Made()
+        for together in filter(None, [[one] for one in entries] if self._apart else [entries]):
+            self._compute(together, embeds, made, faults)
         for seq, text in faults.items():
             known = self._table.get(seq)
             if known is not None:
                 known.fault = text
         told = tuple(SequenceFault(seq, text, text == DEAD_END) for seq, text in faults.items())
-        return StepResult(plan.step, sampled, prompt, told, time.perf_counter() - began, pooled)
+        seconds = time.perf_counter() - began
+        return StepResult(plan.step, tuple(made.sampled), tuple(made.prompt), told, seconds, tuple(made.pooled))
+
+    def _compute(self, entries: Entries, embeds: Rows, made: Made, faults: dict[int, str]) -> None:
+        """Some works of a step, in one flat batch."""
+        batch = build_batch(entries, self._table, self._block_size)
+        hidden = self._forward(batch, embeds)
+        self._fault_non_finite(batch, hidden, faults)
+        made.prompt += self._prompt_logprobs(batch, hidden, faults)
+        made.sampled += self._sample(batch, hidden, faults)
+        made.pooled += self._pool_states(batch, hidden, faults)
+        self._keep_states(batch, faults)
 
     # before the model
 
@@ -165,9 +181,9 @@ class Runner:
             self._states.copy(new.state_from, new.state)
         return new.state
 
-    def _admit(self, works: Sequence[Work], faults: dict[int, str]) -> list[tuple[Work, RunnerSequence]]:
+    def _admit(self, works: Sequence[Work], faults: dict[int, str]) -> Entries:
         """The works that can be computed. The others are faults: said once per work, never a crash."""
-        entries: list[tuple[Work, RunnerSequence]] = []
+        entries: Entries = []
         for work in works:
             sequence = self._table.get(work.seq)
             text = "The runner does not know the sequence." if sequence is None else self._refusal(work, sequence)
@@ -290,14 +306,14 @@ class Runner:
                 if self._states is not None:
                     self._states.clear([batch.sequences[index].state])
 
-    def _sample(self, batch: Batch, hidden: torch.Tensor, faults: dict[int, str]) -> tuple[Sampled, ...]:
+    def _sample(self, batch: Batch, hidden: torch.Tensor, faults: dict[int, str]) -> list[Sampled]:
         chosen = [
             i
             for i, (work, sequence) in enumerate(zip(batch.works, batch.sequences, strict=True))
             if work.sample and sequence.pooling is None and work.seq not in faults
         ]
         if not chosen:
-            return ()
+            return []
         if len(chosen) < len(hidden):
             hidden = hidden[torch.from_numpy(batch.offsets[1:][chosen] - 1).to(self._device)]
         logits = self._model.logits(hidden)
@@ -313,9 +329,9 @@ class Runner:
             self._table.append_token(sequence.row, token)
             sequence.sampler.advance(token)
             sampled.append(Sampled(seq, token, logprobs.get(row)))
-        return tuple(sampled)
+        return sampled
 
-    def _pool_states(self, batch: Batch, hidden: torch.Tensor, faults: dict[int, str]) -> tuple[Pooled, ...]:
+    def _pool_states(self, batch: Batch, hidden: torch.Tensor, faults: dict[int, str]) -> list[Pooled]:
         """Of the prompts that end in this step; of others, what their vectors will need is kept."""
         found: list[Pooled] = []
         for index, (work, sequence) in enumerate(zip(batch.works, batch.sequences, strict=True)):
@@ -325,9 +341,9 @@ class Runner:
             made = sequence.pooling.add(hidden[first : first + work.count], work.start, work.sample)
             if made is not None:
                 found.append(Pooled(work.seq, len(made), made.numpy().astype("<f4", copy=False).tobytes()))
-        return tuple(found)
+        return found
 
-    def _prompt_logprobs(self, batch: Batch, hidden: torch.Tensor, faults: dict[int, str]) -> tuple[PromptLogprobs, ...]:
+    def _prompt_logprobs(self, batch: Batch, hidden: torch.Tensor, faults: dict[int, str]) -> list[PromptLogprobs]:
         """Of the prompt positions that this step's hidden states predict; not again after output has begun."""
         found: list[PromptLogprobs] = []
         for index, (work, sequence) in enumerate(zip(batch.works, batch.sequences, strict=True)):
@@ -344,4 +360,4 @@ class Runner:
                 logits = self._model.logits(hidden[offset + first : offset + first + len(piece)])
                 entries += token_logprobs(logits, piece, top)
             found.append(PromptLogprobs(work.seq, work.start + 1, tuple(entries)))
-        return tuple(found)
+        return found

@@ -91,6 +91,13 @@ class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             "torch's operations alone"
         ),
     ] = True
+    deterministic: Annotated[
+        bool,
+        doc(
+            "an answer is the same to the last bit whatever runs beside it, was cached or preempted: every sequence and every "
+            "item is computed alone, so many at once are much slower"
+        ),
+    ] = False
     runner_threads: Annotated[
         int, doc("CPU threads of the GPU runner; 0: by the model's size, all cores while the encoder rests")
     ] = 0

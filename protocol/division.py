@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from . import environment
+from . import deterministic, environment
 from .config import EngineConfig, ServerConfig, count_limit
 from .edges.control import Share
 from .environment import NO_LIMIT, Environment, cap
@@ -131,7 +131,8 @@ def divide(
             threads=sizes.encoder,
             store_bytes=_bytes(engine.encoder_cache_gb),
             modalities=_encoded(engine.limit_mm_per_prompt),
-            max_batch_rows=CPU_BATCH_ROWS if sizes.device == "cpu" else GPU_BATCH_ROWS,
+            max_batch_rows=deterministic.batch_rows(engine, CPU_BATCH_ROWS if sizes.device == "cpu" else GPU_BATCH_ROWS),
+            deterministic=engine.deterministic,
         ),
         SCHEDULER: _scheduler(engine, model, sizes),
         GPU_RUNNER: _runner(engine, model, sizes),
@@ -203,6 +204,7 @@ def _sizes(engine: EngineConfig, model: ModelFacts, cuda: bool, memory: int | No
     cores = max(1, len(os.sched_getaffinity(0)))
     runner = _threads(engine.runner_threads, model, cores, cores // 2, 1)
     encoder = _threads(engine.encoder_threads, model, cores, cores - cores // 2, MANY_ROWS_THREADS)
+    runner, encoder = deterministic.fixed(engine, runner, encoder)
     unfilled = _Sizes(device, dtype, context, None, runner, encoder)
     return unfilled._replace(room=_room(engine, model, unfilled))
 
@@ -300,15 +302,17 @@ def _preprocessor(engine: EngineConfig, model: ModelFacts, sizes: _Sizes, variab
 
 
 def _scheduler(engine: EngineConfig, model: ModelFacts, sizes: _Sizes) -> SchedulerConfig:
+    step = _step(engine, model, sizes.context)
     return SchedulerConfig(
         max_num_seqs=engine.max_num_seqs,
-        max_batched_tokens=_step(engine, model, sizes.context),
+        max_batched_tokens=step,
         max_model_len=sizes.context,
         attention_even=ATTENTION_EVEN * model.hidden,
         block_size=engine.block_size,
         windows=tuple(table.window for table in model.tables),
         room=sizes.room,
         prefix_caching=engine.enable_prefix_caching,
+        tile=deterministic.tile(engine, step),
         rope_bound=model.rope_bound,
         answers_apart=model.answers_apart,
         pooler=model.pooler,
@@ -324,7 +328,8 @@ def _runner(engine: EngineConfig, model: ModelFacts, sizes: _Sizes) -> RunnerCon
         device=sizes.device,
         threads=sizes.runner,
         native_kernels=engine.native_kernels,
-        eager=engine.enforce_eager,
+        eager=engine.enforce_eager or engine.deterministic,
+        deterministic=engine.deterministic,
         block_size=engine.block_size,
         room=sizes.room,
         max_num_seqs=engine.max_num_seqs,

@@ -105,6 +105,8 @@ class EncoderCacheConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     """What will have to be encoded; towers that take nothing else are not loaded."""
     max_batch_rows: int
     """Embedding rows encoded in one batch; bounds how long a small item waits behind large ones."""
+    deterministic: bool = False
+    """By operations that always add up in the same order."""
 
 
 class SchedulerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -119,6 +121,8 @@ class SchedulerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     room: Room | None
     """None: as the runner reports in its Ready."""
     prefix_caching: bool
+    tile: int | None = None
+    """Tokens: prompts are cut at its multiples, so that an answer does not depend on its company; None: as it suits."""
     rope_bound: int | None
     """Tokens: longer prompts share their beginnings with those of their own length alone."""
     answers_apart: bool
@@ -140,6 +144,8 @@ class RunnerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """On a CPU: kernels built by its compiler, where it has one; on a GPU Triton's."""
     eager: bool = False
     """Every step is launched anew; else a GPU repeats recorded ones."""
+    deterministic: bool = False
+    """Every piece of a plan is computed alone, by operations that always add up in the same order."""
     block_size: int
     room: Room | None
     """None: as much as fits in the GPU's memory."""

@@ -63,8 +63,10 @@ class EncoderCache(Actor):
 
     def load(self, config: EncoderCacheConfig) -> Encoder:
         """Tests put their own encoder here."""
-        threads, before_part = config.threads.alone, self._share_cores
-        return load_encoder(config.model, config.dtype, config.device, threads, config.modalities, before_part)
+        return load_encoder(
+            config.model, config.dtype, config.device, config.threads.alone, config.modalities, self._share_cores,
+            config.deterministic,
+        )  # fmt: skip
 
     def _share_cores(self) -> None:
         """On the thread that encodes, part by part: a large picture takes seconds, and streams go on meanwhile."""

@@ -2,10 +2,12 @@
 
 import sys
 from bisect import insort
+from functools import partial
 
 from .books import Books, Hit, Holding
 from .media import Embeddings
 from .outbox import Tally
+from .pieces import Pieces
 from .queue import Queue, by_order
 from .sequence import Place, Sequence
 
@@ -17,10 +19,11 @@ NEVER = sys.maxsize
 class Batch:
     """The places of all sequences. `running` is in order, too; its last is the youngest."""
 
-    def __init__(self, media: Embeddings, tally: Tally, prefix_caching: bool, step: int) -> None:
+    def __init__(self, media: Embeddings, tally: Tally, pieces: Pieces, prefix_caching: bool, step: int) -> None:
         """`step`: tokens computed in one, at most."""
         self._media = media
         self._tally = tally
+        self._pieces = pieces
         self._caching = prefix_caching
         self._step = step
         self._number = 0
@@ -53,8 +56,9 @@ class Batch:
             return None
         self.hashing -= missing
         # A window lets go of what the rest of a stretch may look at; elsewhere a stretch may be found in part.
-        whole = any(window is not None for window in books.windows)
-        return books.find(seq.chain.hashes[: (seq.known - 1) // books.block_size], seq.may_end if whole else None)
+        whole = self._pieces.fixed or any(window is not None for window in books.windows)
+        may_end = partial(self._pieces.may_part, seq) if whole else None
+        return books.find(seq.chain.hashes[: (seq.known - 1) // books.block_size], may_end)
 
     def admit(self, seq: Sequence, hit: Hit) -> bool:
         """Into the batch, with room for all its known tokens, or the next of them; False where it is not to be had."""
@@ -86,7 +90,7 @@ class Batch:
         if books.states is None or not self._caching:
             return ()
         last = (seq.known - 1) // books.block_size * books.block_size
-        while last and not seq.may_end(last):
+        while last and not self._pieces.may_part(seq, last):
             last -= books.block_size
         return tuple(sorted({place for place in (hit.known, last) if place > hit.tokens}))
 
@@ -120,7 +124,7 @@ class Batch:
             seq.prefilled = True
         if seq.holder is not None and end >= seq.media_end:
             self._media.release(seq)
-        full = end // books.block_size
+        full = self._pieces.shared(seq, end) // books.block_size
         if self._caching and full > seq.published:
             seq.chain.extend(seq.prompt, seq.output, end)
             books.publish(seq.holding, seq.chain.hashes, seq.published, full)

@@ -11,6 +11,7 @@ from .costs import LEAST, LEAST_BESIDE, LEAST_CHUNK, Costs, joining
 from .media import Embeddings
 from .outbox import Tally
 from .pace import Pace
+from .pieces import Pieces
 from .sequence import ScheduledRequest, Sequence
 
 LARGE_STEP = 8
@@ -87,13 +88,14 @@ class Draft:
 class Planner:
     """Turns the batch into steps."""
 
-    def __init__(self, config: SchedulerConfig, batch: Batch, media: Embeddings, tally: Tally) -> None:
+    def __init__(self, config: SchedulerConfig, batch: Batch, media: Embeddings, pieces: Pieces, tally: Tally) -> None:
         self._budget = config.max_batched_tokens
         self._costs = Costs(config)
         self.pace = Pace()
         self._max_seqs = config.max_num_seqs
         self._batch = batch
         self._media = media
+        self._pieces = pieces
         self._tally = tally
         self.only: ScheduledRequest | None = None
         """The one request that may be computed now, because it runs alone."""
@@ -213,7 +215,7 @@ class Planner:
 
     def _goes_on(self, seq: Sequence, start: int, draft: Draft) -> bool:
         """Whether a newcomer could compute anything in this step."""
-        if seq.reach(start, min(seq.known, start + draft.budget)) > start:
+        if self._pieces.reach(seq, start, min(seq.known, start + draft.budget)) > start:
             return True
         seq.stalled = not self._reserve(seq, start)
         return False
@@ -223,9 +225,9 @@ class Planner:
         start = seq.planned
         count = self._costs.affordable(start, draft.share, seq.wants_scores, draft.least)
         limit = min(seq.target, start + min(draft.budget, count))
-        end = seq.reach(start, next((place for place in seq.landmarks if start < place < limit), limit))
-        if end == start and seq.whole_at(start) <= draft.budget:
-            end += seq.whole_at(start)
+        end = self._pieces.reach(seq, start, next((place for place in seq.landmarks if start < place < limit), limit))
+        if end == start and self._pieces.whole_at(seq, start) <= draft.budget:
+            end += self._pieces.whole_at(seq, start)
         if end == start:
             self._reserve(seq, start)
             return
@@ -262,7 +264,7 @@ class Planner:
 
     def _reserve(self, seq: Sequence, start: int) -> bool:
         """Keep room in the next step for what is ready and must stay whole; False where there is nothing such at `start`."""
-        whole = seq.whole_at(start)
+        whole = self._pieces.whole_at(seq, start)
         self._reserved = max(self._reserved, whole)
         return whole > 0
 

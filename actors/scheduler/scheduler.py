@@ -21,6 +21,7 @@ from .flights import Flights, StepInFlight
 from .isolation import Isolation
 from .media import Embeddings
 from .outbox import Outbox, Tally
+from .pieces import pieces
 from .planner import Planner
 from .register import Register
 from .sequence import ScheduledRequest
@@ -40,8 +41,9 @@ class Scheduler:
         self.tally = Tally()
         self.config = config
         self.media = Embeddings(self.outbox)
-        self.batch = Batch(self.media, self.tally, config.prefix_caching, config.max_batched_tokens)
-        self.planner = Planner(config, self.batch, self.media, self.tally)
+        cuts = pieces(config.tile)
+        self.batch = Batch(self.media, self.tally, cuts, config.prefix_caching, config.max_batched_tokens)
+        self.planner = Planner(config, self.batch, self.media, cuts, self.tally)
         self.blame = Blame(self.outbox)
         self.register = Register(config, self.batch, self.blame, self.outbox, self.tally)
         self.requests = self.register.requests

@@ -195,3 +195,20 @@ def test_what_the_operator_says_of_vectors_goes_before_the_files() -> None:
 def test_what_is_no_way_to_make_vectors_is_refused(given: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="pooler_config"):
         EngineConfig(pooler_config=given)
+
+
+def test_a_deterministic_engine_computes_alone_in_fixed_pieces_on_fixed_threads() -> None:
+    scheduler, runner, encoder = (
+        part(role, deterministic=True, block_size=24) for role in ("scheduler", "gpu-runner", "encoder-cache")
+    )
+    assert scheduler.tile == 72
+    assert runner.deterministic
+    assert encoder.deterministic
+    assert encoder.max_batch_rows == 1
+    assert len(set(runner.threads)) == len(set(encoder.threads)) == 1
+    assert part("scheduler").tile is None
+    assert not part("gpu-runner").deterministic
+    with pytest.raises(
+        EngineError, match="deterministic computes 64 tokens of a prompt at once, and max_num_batched_tokens=32"
+    ):
+        part("scheduler", deterministic=True, max_num_batched_tokens=32)
