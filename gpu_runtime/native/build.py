@@ -72,7 +72,7 @@ def library_path(level: Level, extra: tuple[str, ...] = ()) -> Path:
 
     Raises Unavailable.
     """
-    folder = _private_folder()
+    folder = private_folder("kernels")
     command = ["g++", *FLAGS, *level.flags, *extra]
     target = folder / f"kernels-{_digest(command)}.so"
     if not _is_whole(target):
@@ -93,10 +93,10 @@ def _is_whole(path: Path) -> bool:
     return data[-SEAL_BYTES:] == hashlib.sha256(data[:-SEAL_BYTES]).digest()
 
 
-def _private_folder() -> Path:
-    """`$XDG_CACHE_HOME/thespis`: what another user could write there would run in this process."""
+def private_folder(name: str) -> Path:
+    """`$XDG_CACHE_HOME/thespis/NAME`: what another user could write there would run in this process. Raises Unavailable."""
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    folder = Path(base) / "thespis" / "kernels"
+    folder = Path(base) / "thespis" / name
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)

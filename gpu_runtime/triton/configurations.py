@@ -12,10 +12,12 @@ from ..attention.how import How
 PIECE = 256
 """Tokens of a context that one program of the decode kernel reads. Cuts lie at fixed positions, so a row's result is the same
 in every company."""
-WIDEST = 256
+WIDEST = 512
 """Columns of a head; beyond it a tile does not fit."""
 SHARED_BYTES = 99 << 10
 """Of compute capability 8.6 and 8.9; others have more."""
+FEWEST = 16
+"""Rows and columns that tensor cores take."""
 CUTS: dict[SpanWindows | None, int] = {None: 0, "behind": 1, "both": 2, "none": 3}
 """How the kernels call what a window cuts of a span; None: no token sees those behind it."""
 
@@ -23,27 +25,33 @@ CUTS: dict[SpanWindows | None, int] = {None: 0, "behind": 1, "both": 2, "none": 
 def decode_form(heads: int, kv_heads: int, width: int, how: How) -> dict[str, Any]:
     """Of `decode_kernel` for one layer."""
     group = heads // kv_heads
-    rows = max(16, padded(group))  # tensor cores take no fewer
-    fixed = _fixed(heads, kv_heads, width, how) | {"GROUP_P": rows, "PIECE": PIECE, "TILE": 64 if width <= 64 else 32}
-    return fixed | {"num_warps": 8 if rows > 32 else 4, "num_stages": 2}
+    rows = max(FEWEST, padded(group))
+    tile = 64 if width <= 64 else 32 if width <= 256 else 16
+    fixed = _fixed(heads, kv_heads, width, how) | {"GROUP_P": rows, "PIECE": PIECE, "TILE": tile}
+    return fixed | {"num_warps": 8 if rows > 32 or width > 256 else 4, "num_stages": 2}
 
 
 def merge_form(heads: int, width: int, how: How) -> dict[str, Any]:
     """Of `merge_kernel`."""
-    fixed = {"HEADS": heads, "WIDTH": width, "WIDTH_P": padded(width), "WINDOW": how.window or 0, "PIECE": PIECE}
+    fixed = {"HEADS": heads, "WIDTH": width, "WIDTH_P": columns(width), "WINDOW": how.window or 0, "PIECE": PIECE}
     return fixed | {"num_warps": 4}
 
 
 def prefill_form(heads: int, kv_heads: int, width: int, how: How, spans: SpanWindows | None) -> dict[str, Any]:
     """Of `prefill_kernel`."""
-    rows = max(128 if width <= 128 else 64, padded(heads // kv_heads))
-    fixed = _fixed(heads, kv_heads, width, how) | {"SPANS": CUTS[spans], "ROWS": rows, "TILE": 64 if width <= 64 else 32}
+    rows = max(128 if width <= 128 else 64 if width <= 256 else 32, padded(heads // kv_heads))
+    tile = 64 if 32 < width <= 64 else 32
+    fixed = _fixed(heads, kv_heads, width, how) | {"SPANS": CUTS[spans], "ROWS": rows, "TILE": tile}
     return fixed | {"num_warps": 8, "num_stages": 2}
 
 
 def _fixed(heads: int, kv_heads: int, width: int, how: How) -> dict[str, Any]:
-    shape = {"GROUP": heads // kv_heads, "KV_HEADS": kv_heads, "WIDTH": width, "WIDTH_P": padded(width)}
+    shape = {"GROUP": heads // kv_heads, "KV_HEADS": kv_heads, "WIDTH": width, "WIDTH_P": columns(width)}
     return shape | {"WINDOW": how.window or 0, "CAP": how.softcap or 0.0, "SINKS": how.sinks is not None}
+
+
+def columns(width: int) -> int:
+    return max(FEWEST, padded(width))
 
 
 def padded(count: int) -> int:

@@ -2,6 +2,7 @@
 
 import torch
 
+from ..native.build import private_folder
 from .attention import DTYPES, TritonKernels
 
 CAPABILITY = (8, 0)
@@ -19,7 +20,11 @@ def is_made_for(dtype: torch.dtype, device: torch.device) -> bool:
 
 
 def load_kernels() -> TritonKernels:
-    """Raises ImportError where there is no Triton."""
+    """What they are compiled to is kept in a folder that is the user's alone.
+
+    Raises ImportError where there is no Triton, Unavailable where there can be no such folder.
+    """
     from . import kernels
 
+    kernels.triton.knobs.cache.dir = str(private_folder("triton"))
     return TritonKernels(kernels)

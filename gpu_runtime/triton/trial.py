@@ -11,6 +11,7 @@ from ..attention.how import How
 from ..attention.paged import PagedAttention
 from ..attention.step import lay_out
 from ..kv_pool import KvPool
+from ..native.build import Unavailable
 from .attention import TritonKernels
 from .configurations import PIECE
 from .library import is_made_for, load_kernels
@@ -33,6 +34,8 @@ def usable_kernels(dtype: torch.dtype, device: torch.device) -> TritonKernels | 
         if are_right(kernels, dtype, device):
             return kernels
         log.warning(UNUSED, "here they give other numbers")
+    except Unavailable as error:
+        log.warning(UNUSED, error)
     except ImportError:
         log.warning(UNUSED, "it is not installed")
     except Exception:  # of a compiler, a driver and a linker, in dozens of classes

@@ -8,6 +8,7 @@ import torch
 
 from thespis.gpu_runtime.attention import in_place
 from thespis.gpu_runtime.attention.choice import usable_kernels
+from thespis.gpu_runtime.native.build import Unavailable
 from thespis.gpu_runtime.triton import library, trial
 from thespis.gpu_runtime.triton.attention import TritonKernels
 
@@ -64,6 +65,7 @@ def test_old_processors_and_float32_keep_torch(
     ("load", "said"),
     [
         (raising(ModuleNotFoundError("No module named 'triton'")), "it is not installed"),
+        (raising(Unavailable("there is no folder to keep them in")), "there is no folder to keep them in"),
         (raising(RuntimeError("0 active drivers")), "they cannot be run"),
         (lambda: kernels(Silent()), "here they give other numbers"),
     ],

@@ -36,7 +36,9 @@ def check(world: World, close: float | None = None) -> None:
         World([(1100, 1), *ROWS, (600, 40), (0, 70)], (4, 4), 32, window=PIECE + 20, has_sinks=True),
         World([(90, 1), (60, 9)], (16, 1), 256, softcap=50.0, has_sinks=True),
         World([(50, 1), (3, 20)], (71, 1), 64, size=24),
+        World([(50, 1), (3, 5)], (8, 1), 512),
         World([(50, 1), (3, 20)], (3, 3), 24, size=1),
+        World([(50, 1), (3, 20)], (2, 1), 8),
     ],
     ids=lambda world: f"{world.heads[0]}/{world.heads[1]}x{world.width}",
 )

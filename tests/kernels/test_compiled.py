@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from thespis.gpu_runtime.attention.how import How
+from thespis.gpu_runtime.native.build import Unavailable
 from thespis.gpu_runtime.triton.configurations import SHARED_BYTES, decode_form, merge_form, prefill_form
+from thespis.gpu_runtime.triton.library import load_kernels
 
 triton = pytest.importorskip("triton")
 if triton.knobs.runtime.interpret:
@@ -19,7 +21,7 @@ pytestmark = pytest.mark.timeout(120)
 
 PLAIN = How(0.1)
 EVERYTHING = How(0.1, window=4096, softcap=50.0, sinks=torch.zeros(1))
-SHAPES = [(14, 2, 64), (28, 4, 128), (32, 32, 80), (16, 1, 256), (71, 1, 64), (64, 8, 128)]
+SHAPES = [(4, 2, 8), (4, 2, 32), (14, 2, 64), (28, 4, 128), (32, 32, 80), (16, 1, 256), (71, 1, 64), (48, 1, 128), (8, 1, 512)]
 """Query heads, key heads, width."""
 POINTERS = {"parts": "fp32", "tops": "fp32", "sinks": "fp32"} | dict.fromkeys(("tables", "lengths", "chunks", "spans"), "i32")
 NUMBERS = {"scale": "fp32"} | dict.fromkeys(("query_stride", "table_stride", "block_size", "pieces"), "i32")
@@ -76,3 +78,15 @@ def test_half_precision_compiles_alike(tmp_path: Path) -> None:
         ("prefill_kernel", prefill_form(28, 4, 128, PLAIN, None)),
     ):
         assert compiled(name, form, 80, tmp_path, "fp16")["stack"] == 0
+
+
+def test_what_is_compiled_lies_where_nobody_else_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(triton.knobs.cache, "dir", triton.knobs.cache.dir)  # put back afterwards
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    load_kernels()
+    compiled("merge_kernel", merge_form(4, 16, PLAIN), 90, tmp_path)
+    folder = tmp_path / "thespis" / "triton"
+    assert list(folder.rglob("merge_kernel.cubin"))
+    folder.chmod(0o770)
+    with pytest.raises(Unavailable, match="is not a folder of this user alone"):
+        load_kernels()

@@ -12,7 +12,8 @@ from thespis.gpu_runtime.repeated import RepeatedDecode
 from thespis.gpu_runtime.triton.attention import TritonKernels
 
 from ..gpu_runtime import test_adapter
-from ..gpu_runtime.tiny import assert_equal, make
+from ..gpu_runtime.driving import Prompt
+from ..gpu_runtime.tiny import answers, assert_equal, facts_of, generated, make, prompt_of, runner_for
 from .loaded import ALL, IN_INTERPRETER, kernels
 from .recording import Recorder
 
@@ -41,8 +42,12 @@ def test_repeated_steps_are_those_computed_anew(
     family: str, changes: dict[str, Any], recorder: Recorder, tmp_path: Path
 ) -> None:
     """Of one, two and three sequences, whose contexts grow and come to further pieces while they are repeated."""
-    ran = assert_equal(model_in(tmp_path, family, **changes), tmp_path, lengths=(3, 21, 253))
+    model = model_in(tmp_path, family, **changes)
+    texts = [prompt_of(length, length) for length in (3, 21, 253)]
+    ran = runner_for(facts_of(tmp_path))
     assert isinstance(ran._repeated, RepeatedDecode)
+    for some in (texts, texts[:2], texts[1:2]):
+        assert answers(ran, [Prompt(text) for text in some], 512) == [generated(model, text) for text in some]
     assert len(ran._repeated._recorded) >= 2
     assert recorder.repeated > len(ran._repeated._recorded), "more than each is tried"
 
