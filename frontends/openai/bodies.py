@@ -11,13 +11,17 @@ from aiohttp import web
 from ...protocol.errors import RequestError, refuse
 from ...protocol.shortage import shortage
 from .reading import is_small
-from .scan import Scan, Structure
+from .scan import STEP, Scan, Structure
 
 BODY_WANTED: web.RequestKey[bool] = web.RequestKey("body_wanted", bool)
 """Set on a request whose body is being read, or has been."""
 PATIENCE_SECONDS = 20.0
 """For the next piece of a body: one that never comes must not hold its place for ever."""
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+AT_ONCE = 1 << 13
+"""Bytes that may come between two turns of the loop without being felt."""
+LONG_TO_FREE = 8 << 20
+"""Bytes whose pages the kernel takes back in more than a millisecond."""
 
 
 async def expect(request: web.Request) -> None:
@@ -30,6 +34,8 @@ class Bodies:
     def __init__(self, max_bytes: int, max_total: int, structure: Structure, patience: float = PATIENCE_SECONDS) -> None:
         self._max, self._max_total, self._structure, self._patience = max_bytes, max_total, structure, patience
         self._held = 0
+        self._taken = asyncio.Lock()
+        """This turn of the loop is one body's."""
 
     @asynccontextmanager
     async def receive(self, request: web.Request) -> AsyncIterator["Received"]:
@@ -59,15 +65,7 @@ class Bodies:
                 await request.writer.write(CONTINUE)
                 request.writer.output_size = 0  # of the answer, nothing has been sent
             while chunk := await self._more(request):
-                body.scan.feed(chunk)
-                if body.scan.size > self._max:
-                    raise self._too_large()
-                if (more := body.scan.size - body.held) > 0:  # it announced less, or nothing: count what it sends as it comes
-                    self._held += more
-                    body.held += more
-                    if self._held > self._max_total and self._held > body.held:
-                        raise self._full()
-                body.add(chunk)
+                await self._take_in(body, chunk)
             body.scan.end()
         except web.HTTPException:
             raise
@@ -77,6 +75,34 @@ class Bodies:
             if (short := shortage(error)) is not None:
                 raise RequestError(short) from None
             raise refuse("invalid_request", "The body could not be read.", code="invalid_body") from None
+
+    @asynccontextmanager
+    async def turn(self, size: int) -> AsyncIterator[None]:
+        """To do what takes as long as a body's piece of so many bytes. However many callers send how much, the loop does that
+        once, and then everybody else's work."""
+        if size <= AT_ONCE:
+            yield
+            return
+        async with self._taken:
+            yield
+            await asyncio.sleep(0)
+
+    async def _take_in(self, body: "Received", chunk: bytes) -> None:
+        for start in range(0, len(chunk), STEP):
+            piece = chunk[start : start + STEP]
+            async with self.turn(len(piece)):
+                self._add(body, piece)
+
+    def _add(self, body: "Received", piece: bytes) -> None:
+        body.scan.feed(piece)
+        if body.scan.size > self._max:
+            raise self._too_large()
+        if (more := body.scan.size - body.held) > 0:  # it announced less, or nothing: count what it sends as it comes
+            self._held += more
+            body.held += more
+            if self._held > self._max_total and self._held > body.held:
+                raise self._full()
+        body.add(piece)
 
     async def _more(self, request: web.Request) -> bytes:
         """The next piece of the body; nothing at its end."""
@@ -135,9 +161,13 @@ class Received:
 
     def close(self) -> None:
         self._chunks.clear()
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
+        if self._file is None:
+            return
+        file, self._file = self._file, None
+        if self.scan.size < LONG_TO_FREE:
+            os.close(file)
+        else:
+            asyncio.get_running_loop().run_in_executor(None, os.close, file)
 
 
 def _write(file: int, chunk: bytes) -> None:

@@ -105,8 +105,9 @@ class Service:
         self._blame.refuse(name, time.monotonic())
         in_hand = partial(self._blame.in_hand, name, tenant)
         if is_small(body.scan) and not self._blame.suspects(tenant, time.monotonic()):
-            with in_hand():
-                return read(kind, body.raw, self.terms)
+            async with self.bodies.turn(body.scan.size):
+                with in_hand():
+                    return read(kind, body.raw, self.terms)
         try:
             return await self.readers.read(kind, body.file, body.scan.size, in_hand)
         except RequestError as error:

@@ -3,13 +3,17 @@
 import asyncio
 import io
 import json
+import os
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
 import pytest
 
-from thespis.frontends.openai.scan import Scan
+from thespis.frontends.openai import service
+from thespis.frontends.openai.bodies import LONG_TO_FREE, Received
+from thespis.frontends.openai.scan import STEP, Scan, allowed
 
 from .fake import FakeClient, served
 
@@ -146,3 +150,59 @@ async def test_of_two_equal_keys_the_last_counts() -> None:
     async with served(client) as url:
         status, _ = await answer(url, CHAT, b'{"max_tokens":1,"messages":[{"role":"user","content":"hi"}],"max_tokens":2}')
     assert (status, client.submitted[0][2].max_tokens) == (200, 2)
+
+
+async def test_in_one_turn_of_the_loop_at_most_one_piece_of_one_body_is_worked_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streams go on in between, however many callers send bodies of whatever size at once."""
+    turns, worked = 0, list[int]()
+    feed, read = Scan.feed, service.read
+
+    def feeding(scan: Scan, data: bytes) -> None:
+        worked.append(turns)
+        assert len(data) <= STEP
+        feed(scan, data)
+
+    def reading(*given: Any) -> Any:
+        worked.append(turns)
+        return read(*given)
+
+    async def turn() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(Scan, "feed", feeding)
+    monkeypatch.setattr(service, "read", reading)
+    body = b'{"prompt": "' + b"a b " * 50_000 + b'", "n": 0}'
+    async with served(FakeClient()) as url:
+        turning = asyncio.create_task(turn())
+        answers = await asyncio.gather(*(answer(url, "/v1/completions", body) for _ in range(5)))
+        turning.cancel()
+    assert [status for status, _ in answers] == [400] * 5
+    assert len(worked) >= 5 * (len(body) // STEP + 1)
+    assert len(set(worked)) == len(worked)
+
+
+def test_the_pages_of_a_large_body_are_given_back_beside_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    closing = list[str]()
+    close = os.close
+
+    def closed(fd: int) -> None:
+        closing.append(threading.current_thread().name)
+        close(fd)
+
+    async def receive(size: int) -> None:
+        body = Received(Scan(allowed(1)), size)
+        for _ in range(size >> 20):
+            body.scan.feed(bytes(b"1") * (1 << 20))
+            body.add(b"1" * (1 << 20))
+        monkeypatch.setattr("thespis.frontends.openai.bodies.os.close", closed)
+        body.close()
+        body.close()
+        monkeypatch.undo()
+        await asyncio.get_running_loop().shutdown_default_executor()
+
+    asyncio.run(receive(LONG_TO_FREE))
+    assert len(closing) == 1
+    assert closing[0] != threading.current_thread().name
