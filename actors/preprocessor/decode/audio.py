@@ -33,7 +33,7 @@ NOTHING: Wave = np.zeros(0, np.float32)
 def decode_audio(data: bytes, rate: int, limits: MediaLimits, of_clip: bool = False) -> Wave:
     """float32 [n] at `rate` samples per second. `of_clip`: the file is a clip, and one without sound gives no samples.
 
-    What FFmpeg cannot read is tried with librosa. Raises RequestError.
+    What FFmpeg cannot read is tried with libsndfile. Raises RequestError.
     """
     if of_clip and is_animation(data):
         return NOTHING
@@ -42,7 +42,7 @@ def decode_audio(data: bytes, rate: int, limits: MediaLimits, of_clip: bool = Fa
     except RequestError as refused:
         if of_clip or refused.failure.kind != "unprocessable_media":
             raise
-        if is_chained(data):  # librosa would read the first and drop the rest in silence
+        if is_chained(data):  # libsndfile would read the first and drop the rest in silence
             raise refuse("unprocessable_media", CHAINED) from None
         if (read := read_sound(data, limits)) is None:
             raise

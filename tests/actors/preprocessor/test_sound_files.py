@@ -1,8 +1,10 @@
-"""Sound files as recorders, streams and old programs write them, by FFmpeg or by librosa."""
+"""Sound files as recorders, streams and old programs write them, by FFmpeg or by libsndfile."""
 
 import io
 import re
 import struct
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -139,10 +141,38 @@ def test_C3_a_chain_that_cannot_be_one_sound_is_refused_not_cut() -> None:
 @pytest.mark.parametrize(("form", "subtype"), [("VOC", "PCM_16"), ("NIST", "PCM_16"), ("IRCAM", "PCM_16"), ("AVR", "PCM_16"),
                                                ("PAF", "PCM_16"), ("MAT5", "FLOAT"), ("SVX", "PCM_16")])  # fmt: skip
 @pytest.mark.timeout(180)  # where librosa is new, it compiles parts of itself on its first import
-def test_C3_what_ffmpeg_does_not_read_librosa_does(form: str, subtype: str) -> None:
-    data = written(form, subtype)
-    assert sniff(data) is None
+def test_C3_what_ffmpeg_does_not_read_is_read_as_librosa_does(form: str, subtype: str, tmp_path: Path) -> None:
+    import librosa
+
+    for channels in (1,) if form == "SVX" else (1, 2):
+        data = written(form, subtype, None, channels)
+        assert sniff(data) is None
+        (tmp_path / "sound").write_bytes(data)
+        blocks = librosa.stream(tmp_path / "sound", block_length=1, frame_length=RATE, hop_length=RATE, dtype=np.float32)
+        theirs, ours = np.concatenate(list(blocks)), read_sound(data, LIMITS)
+        assert ours is not None
+        assert ours[1] == RATE
+        assert ours[0].dtype == theirs.dtype == np.float32
+        assert np.array_equal(ours[0], theirs)
     assert likeness(data) > 0.99
+
+
+def test_C3_a_sound_that_ffmpeg_cannot_read_costs_no_import_of_librosa() -> None:
+    """It takes seconds, and a minute where it has never been imported: a worker that gives way has no time for it."""
+    code = (
+        "import sys; from thespis.actors.preprocessor.decode.second_reader import read_sound\n"
+        "from thespis.protocol.roles import MediaLimits\n"
+        "found = read_sound(sys.stdin.buffer.read(), MediaLimits())\n"
+        "print(found is not None and len(found[0]), [name for name in ('librosa', 'numba', 'scipy') if name in sys.modules])"
+    )
+    for data, count in ((written("VOC", "PCM_16"), len(TONE)), (cut_flac(), False)):
+        done = subprocess.run([sys.executable, "-P", "-c", code], input=data, capture_output=True, check=True)
+        assert done.stdout.decode().strip() == f"{count} []"
+
+
+def cut_flac() -> bytes:
+    """libsndfile knows the file by its head, and finds nothing that it could decode."""
+    return record("flac", "flac")[:600]
 
 
 def test_C3_the_second_reader_knows_the_limits() -> None:
