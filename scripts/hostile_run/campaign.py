@@ -1,6 +1,8 @@
 """A campaign: an undisturbed while, then case after case from several processes, beside calm callers and under watch."""
 
 import asyncio
+import gc
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -18,8 +20,6 @@ from .shooters import Shooter, shooters
 
 QUIET_SHARE, QUIET_SECONDS = 0.15, 60.0
 """Of the time, at most so long: without a hostile case."""
-PREFERRED = -15
-"""Niceness of the session that reads."""
 REHEARSAL_SECONDS = 1.0
 """From one case that is only drawn to the next, of each process."""
 
@@ -48,17 +48,28 @@ class Options:
 
 
 @contextmanager
+def uncollected() -> Iterator[None]:
+    """A collection that goes through all that was measured so far takes a tenth of a second: a gap of the reader's own."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+@contextmanager
 def preferred() -> Iterator[None]:
-    """Who reads the calm streams stands for callers on machines of their own: it must not wait for a processor here. The kernel
-    shares processors between sessions first; where it does not, or does not let us, nothing changes."""
-    session = Path("/proc/self/autogroup")
+    """Who reads the calm streams stands for callers on machines of their own: it must not wait for a processor here, nor count
+    as load of the one that it is on, where the kernel then leaves two processes of the engine on the other. Where the machine
+    does not let us, nothing changes."""
     with suppress(OSError):
-        session.write_text(str(PREFERRED))
+        os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
     try:
         yield
     finally:
         with suppress(OSError):
-            session.write_text("0")
+            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 async def run(url: str, director: int, canary: Path, options: Options, say: Callable[[str], None]) -> Report:
@@ -66,7 +77,7 @@ async def run(url: str, director: int, canary: Path, options: Options, say: Call
     report = Report(seed=options.seed, biggest=options.biggest)
     port = int(url.rpartition(":")[2])
     async with shooters(options.shooters, options.seed, options.biggest, port) as group, Calm(url) as calm:
-        with preferred():
+        with preferred(), uncollected():
             await _measure(group, calm, director, options, report, say)
     report.pickled = canary.exists()
     return report
@@ -75,7 +86,7 @@ async def run(url: str, director: int, canary: Path, options: Options, say: Call
 async def _measure(
     group: Sequence[Shooter], calm: Calm, director: int, options: Options, report: Report, say: Callable[[str], None]
 ) -> None:
-    async with Shares(director) as report.shares:
+    async with Shares(director, [each.pid for each in group]) as report.shares:
         quiet = min(QUIET_SECONDS, QUIET_SHARE * options.seconds)
         await asyncio.gather(*(_rehearse(each, time.monotonic() + quiet, options, n) for n, each in enumerate(group)))
         report.undisturbed = quantile(calm.gaps, 0.999)

@@ -1,9 +1,11 @@
-"""Who had a processor while a stream waited, and who waited for one: the kernel's account of each process on its way."""
+"""Who had a processor while a stream waited, and who waited for one: the kernel's account of each process on its way, and of
+those that put cases."""
 
 import asyncio
 import os
 import time
 from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -12,9 +14,14 @@ from .calm import Gap
 from .processes import named
 
 EVERY_SECONDS = 0.02
-ROLES = ("http", "preprocessor", "decode-worker", "encoder-cache", "scheduler", "gpu-runner", "detokenizer")
+ROLES = ("http", "preprocessor", "decode-worker", "encoder-cache", "scheduler", "gpu-runner", "detokenizer", "fetcher")
 ON_THE_WAY = tuple(f"thespis {role}" for role in ROLES)
-"""That a token of a calm stream passes, or the first one may wait for; each by its main thread. After them, the caller."""
+"""That a token of a calm stream passes, or the first one may wait for, and the readers of bodies; each by its main thread.
+After them, the caller."""
+SHOOTERS = "shooters"
+
+Whose = tuple[str, int]
+"""A process: its title, for people, and its pid."""
 
 
 class Account(NamedTuple):
@@ -29,8 +36,10 @@ class Shares:
     """Sampled while it is entered. A gap's share of the machine's fault is what no process on the way could have avoided."""
 
     director: int
+    shooters: Sequence[int] = ()
+    """Pids of those that put cases."""
     _times: list[float] = field(default_factory=list)
-    _accounts: list[dict[str, Account]] = field(default_factory=list)
+    _accounts: list[dict[Whose, Account]] = field(default_factory=list)
 
     async def __aenter__(self) -> "Shares":
         self._task = asyncio.create_task(self._watch())
@@ -41,28 +50,30 @@ class Shares:
         await asyncio.gather(self._task, return_exceptions=True)
 
     async def _watch(self) -> None:
-        pids, looked = dict[str, int](), 0.0
+        watched, looked = list[Whose](), 0.0
         while True:
             now = time.monotonic()
             if now - looked > 1.0:
-                titles = named(self.director)
-                pids = {title: pid for pid, title in titles.items() if title.startswith(ON_THE_WAY)} | {"caller": os.getpid()}
-                looked = now
+                watched, looked = self._to_watch(), now
             self._times.append(time.monotonic())
-            self._accounts.append({title: account for title, pid in pids.items() if (account := account_of(pid)) is not None})
+            self._accounts.append({who: account for who in watched if (account := account_of(who[1])) is not None})
             await asyncio.sleep(EVERY_SECONDS)
 
+    def _to_watch(self) -> list[Whose]:
+        on_the_way = [(title, pid) for pid, title in named(self.director).items() if title.startswith(ON_THE_WAY)]
+        return [*on_the_way, ("caller", os.getpid()), *((SHOOTERS, pid) for pid in self.shooters)]
+
     def during(self, gap: Gap) -> dict[str, Account]:
-        """Of each process, rounded outwards to the samples around the gap; those that had no part in it are left out."""
+        """Of all processes of a title, rounded outwards to the samples around the gap; who had no part in it is left out."""
         if not self._times:
             return {}
         first = self._accounts[max(0, bisect_right(self._times, gap.start) - 1)]
         last = self._accounts[min(len(self._times) - 1, bisect_left(self._times, gap.end))]
-        found = {
-            title.removeprefix("thespis "): Account(account.ran - first[title].ran, account.queued - first[title].queued)
-            for title, account in last.items()
-            if title in first
-        }
+        found: dict[str, Account] = {}
+        for who in first.keys() & last.keys():
+            name = who[0].removeprefix("thespis ")
+            before, after, ran = first[who], last[who], found.get(name, Account(0.0, 0.0))
+            found[name] = Account(ran.ran + after.ran - before.ran, ran.queued + after.queued - before.queued)
         return {title: account for title, account in found.items() if max(account) >= 0.001}
 
 

@@ -16,7 +16,7 @@ from .draw import draw
 from .judge import Outcome, judge
 from .wire import fire
 
-NICE = 10
+NICE = 15
 READY = b"ready\n"
 """The first line of its output: it has imported what it needs."""
 DRAWN = b"drawn\n"
@@ -29,12 +29,14 @@ async def put(seed: int, number: int, biggest: int, port: int) -> Outcome:
 
 
 def step_back() -> None:
-    """Behind the engine. Where the kernel shares processors between sessions, niceness counts within one alone, and the
-    session has a niceness of its own."""
+    """Behind the engine: callers have machines of their own. Where the kernel shares processors between sessions first, the
+    session has a niceness of its own. A processor with nothing but idle work then counts as free, as it would be: else the
+    kernel leaves two processes of the engine on one processor, and the other to a caller."""
     os.nice(NICE)
-    with suppress(OSError):  # a kernel without it
+    with suppress(OSError):  # a kernel without sessions
         os.setsid()
         Path("/proc/self/autogroup").write_text(str(NICE))
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
 def main() -> None:

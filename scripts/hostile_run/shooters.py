@@ -22,6 +22,10 @@ class Shooter:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     async def ready(self) -> None:
         async with asyncio.timeout(START_SECONDS):
             _expect(READY, await self._line())

@@ -203,12 +203,21 @@ async def test_the_kernels_account_tells_who_ran_while_a_stream_waited() -> None
 
 
 def test_a_gap_has_no_share_of_what_was_before_and_after_it() -> None:
-    accounts = [{"thespis http": Account(ran / 10, queued / 10)} for ran, queued in ((0, 0), (5, 0), (5, 2), (5, 2), (9, 9))]
+    accounts = [
+        {("thespis http", 7): Account(ran / 10, queued / 10)} for ran, queued in ((0, 0), (5, 0), (5, 2), (5, 2), (9, 9))
+    ]
     shares = Shares(director=0, _times=[0.0, 1.0, 2.0, 3.0, 4.0], _accounts=accounts)
     assert shares.during(Gap(1.0, 2.0)) == {"http": Account(0.0, 0.2)}
     assert shares.during(Gap(1.2, 1.8)) == {"http": Account(0.0, 0.2)}
     assert shares.during(Gap(2.0, 3.0)) == {}
     assert Shares(director=0).during(Gap(0.0, 1.0)) == {}
+
+
+def test_processes_of_one_title_are_told_together_and_one_that_came_or_went_not_at_all() -> None:
+    before = {("shooters", 1): Account(1.0, 0.0), ("shooters", 2): Account(2.0, 1.0), ("thespis fetcher", 3): Account(0.0, 9.0)}
+    after = {("shooters", 1): Account(1.5, 0.0), ("shooters", 2): Account(2.25, 1.5), ("thespis fetcher", 4): Account(7.0, 9.0)}
+    shares = Shares(director=0, _times=[0.0, 1.0], _accounts=[before, after])
+    assert shares.during(Gap(0.0, 1.0)) == {"shooters": Account(0.75, 0.5)}
 
 
 def test_a_process_that_has_gone_has_no_account() -> None:

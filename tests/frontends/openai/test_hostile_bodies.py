@@ -195,7 +195,7 @@ def test_the_pages_of_a_large_body_are_given_back_beside_the_loop(monkeypatch: p
     async def receive(size: int) -> None:
         body = Received(Scan(allowed(1)), size)
         for _ in range(size >> 20):
-            body.scan.feed(bytes(b"1") * (1 << 20))
+            body.scan.feed(b"1" * (1 << 20))
             body.add(b"1" * (1 << 20))
         monkeypatch.setattr("thespis.frontends.openai.bodies.os.close", closed)
         body.close()
