@@ -33,6 +33,25 @@ def test_what_would_hold_the_runner_is_refused(checker: GuideChecker, monkeypatc
     assert "too long to build" in words(checker, StructuredOutputsParams(json=many))
 
 
+@pytest.mark.parametrize(
+    ("first", "each", "taken"),
+    [(0.0047, 0.0002, True), (0.0093, 0.0002, True), (0.0239, 0.0055, False), (0.0252, 0.0054, False), (0.04, 0.0001, False)],
+    ids=["dates of zod", "3,000 values", "a word of 20,000 letters", "the same as a pattern", "a slow first mask"],
+)
+def test_what_a_guide_may_take_of_the_runner(
+    checker: GuideChecker, monkeypatch: pytest.MonkeyPatch, first: float, each: float, taken: bool
+) -> None:
+    """Processor time as it was measured of each."""
+    trial = guides._Trial(None, (first, *[each] * guides.PROBE_TOKENS))
+    monkeypatch.setattr(checker, "_try", lambda lark: trial)
+    guide = StructuredOutputsParams(json={"type": "object"})
+    if taken:
+        checked = checker.check(guide)
+        assert (checked.first_seconds, checked.each_seconds) == (first, each)
+    else:
+        assert "too long to build" in words(checker, guide)
+
+
 def test_a_good_guide_becomes_lark(checker: GuideChecker) -> None:
     checked = checker.check(StructuredOutputsParams(json={"type": "object"}))
     assert (checked.kind, checked.text[:13]) == ("grammar", "start: %json ")
