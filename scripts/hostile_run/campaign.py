@@ -94,9 +94,9 @@ async def _measure(
         calm.gaps.clear()
         async with Processes(director) as processes:
             numbers, until = options.numbers(), time.monotonic() + options.seconds - quiet
-            began = time.monotonic()
+            report.began = time.monotonic()
             await asyncio.gather(*(_shoot(each, numbers, until, options, report, say) for each in group))
-            report.seconds = time.monotonic() - began
+            report.seconds = time.monotonic() - report.began
             calm.check()
     report.take(calm, processes)
 

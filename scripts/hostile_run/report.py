@@ -27,6 +27,8 @@ FEW = 5
 class Report:
     seed: int
     biggest: int
+    began: float = 0.0
+    """When the first case was put, by `time.monotonic`."""
     seconds: float = 0.0
     undisturbed: float = 0.0
     """Seconds: the p99.9 of the calm streams' gaps without a hostile case."""
@@ -159,7 +161,9 @@ class Report:
         """The longest gaps, each with its cause as far as the kernel tells it."""
         lines = ["The longest gaps of the calm streams:"]
         for gap in self.longest_few:
-            lines.append(f"  {gap.seconds * 1000:.0f} ms after {gap.said} tokens: {self.why(gap)}")
+            others = sum(other.start < gap.end and gap.start < other.end for other in self.gaps) - 1
+            when = f"at {gap.start - self.began:.1f} s, after {gap.said} tokens, beside {others} gaps of the others"
+            lines.append(f"  {gap.seconds * 1000:.0f} ms {when}: {self.why(gap)}")
             lines += [f"      beside {self.line(o)[:150]}, {o.size:,} bytes" for o in self.under_way(gap.start, gap.end)[:8]]
         return "\n".join(lines)
 

@@ -1,8 +1,13 @@
 """The hostile cases themselves: drawn alike from the same seed, of every kind, and judged as they should be."""
 
 import asyncio
+import gc
 import json
 import math
+import os
+import re
+import subprocess
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -10,19 +15,21 @@ from pathlib import Path
 import pytest
 
 from thespis.scripts.hostile_run.calm import Calm, Gap
-from thespis.scripts.hostile_run.campaign import Options, _shoot, describe
+from thespis.scripts.hostile_run.campaign import Options, _shoot, describe, uncollected
 from thespis.scripts.hostile_run.draw import KINDS, draw, kind_of
 from thespis.scripts.hostile_run.files import NAMES, real
 from thespis.scripts.hostile_run.judge import Outcome, error_of, judge
 from thespis.scripts.hostile_run.processes import Change
 from thespis.scripts.hostile_run.report import LARGE, Report
 from thespis.scripts.hostile_run.shares import Account, Shares, account_of, told
+from thespis.scripts.hostile_run.shooter import NICE
 from thespis.scripts.hostile_run.shooters import shooters
 from thespis.scripts.hostile_run.shot import CHAT, Shot, post, request
 from thespis.scripts.hostile_run.structures import MAKERS, value
 from thespis.scripts.hostile_run.wire import Exchange, answers_in
 
 SEED, BIGGEST = 3, 50_000
+CAP_SYS_NICE = 23
 ERROR = {"error": {"message": "No.", "type": "invalid_request_error", "param": None, "code": "invalid_request"}}
 
 
@@ -225,14 +232,44 @@ def test_a_process_that_has_gone_has_no_account() -> None:
 
 
 def test_the_longest_gaps_are_told_with_what_was_beside_them() -> None:
-    waited = report()
+    waited = report(began=0.5)
     waited.outcomes = [outcome(3, began=1.0, ended=1.5), outcome(4, began=9.0, ended=9.5)]
     waited.gaps = [Gap(1.0, 1.4, 7), Gap(1.1, 1.4), Gap(5.0, 5.3)]
     assert waited.longest_few == [Gap(1.0, 1.4, 7), Gap(5.0, 5.3)]
     text = waited.waits()
-    assert "400 ms after 7 tokens" in text
+    assert "400 ms at 0.5 s, after 7 tokens, beside 1 gaps of the others" in text
     assert "case 3" in text
     assert "case 4" not in text
+
+
+def test_who_puts_cases_is_idle_work_of_a_session_of_its_own() -> None:
+    code = (
+        "import os; from thespis.scripts.hostile_run.shooter import step_back; before = os.getsid(0); step_back();"
+        "print(os.nice(0), os.getsid(0) != before, os.sched_getscheduler(0) == os.SCHED_IDLE)"
+    )
+    said = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert int(said[0]) == min(19, os.nice(0) + NICE)
+    assert said[1] == "True"
+    assert said[2] == str(os.access("/proc/self/autogroup", os.W_OK)), "else it would get no time at all"
+
+
+def test_who_reads_the_calm_streams_waits_for_no_processor_while_it_reads() -> None:
+    code = (
+        "import os; from thespis.scripts.hostile_run.campaign import preferred\n"
+        "with preferred(): within, child = os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK, os.popen('chrt -p $$').read()\n"
+        "print(within == os.SCHED_RR, 'SCHED_OTHER' in child, os.sched_getscheduler(0) == os.SCHED_OTHER)"
+    )
+    said = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    effective = re.search(r"CapEff:\s+(\w+)", Path("/proc/self/status").read_text())
+    assert effective is not None
+    assert said[0] == str(bool(int(effective[1], 16) >> CAP_SYS_NICE & 1)), "others are not let"
+    assert said[1:] == ["True", "True"]
+
+
+def test_while_it_reads_it_collects_no_garbage() -> None:
+    with uncollected():
+        assert not gc.isenabled()
+    assert gc.isenabled()
 
 
 async def test_a_shooter_that_hangs_ends_its_own_case_alone() -> None:
