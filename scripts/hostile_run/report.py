@@ -53,7 +53,8 @@ class Report:
         self.outcomes.append(outcome)
 
     def take(self, calm: Calm, processes: Processes) -> None:
-        self.gaps, self.answers, self.pictures = calm.gaps, calm.answers, calm.pictures
+        self.gaps = list(calm.gaps)  # the streams go on to their ends, and what is done meanwhile is nobody's matter
+        self.answers, self.pictures = calm.answers, calm.pictures
         self.wrong, self.wrongs = calm.wrong, calm.wrongs
         self.changes, self.replaced = processes.changes, processes.replaced
         self.grown, self.kept = processes.grown, processes.kept

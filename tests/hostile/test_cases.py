@@ -19,7 +19,7 @@ from thespis.scripts.hostile_run.campaign import Options, _shoot, describe, unco
 from thespis.scripts.hostile_run.draw import KINDS, draw, kind_of
 from thespis.scripts.hostile_run.files import NAMES, real
 from thespis.scripts.hostile_run.judge import Outcome, error_of, judge
-from thespis.scripts.hostile_run.processes import Change
+from thespis.scripts.hostile_run.processes import Change, Processes
 from thespis.scripts.hostile_run.report import LARGE, Report
 from thespis.scripts.hostile_run.shares import Account, Shares, account_of, told
 from thespis.scripts.hostile_run.shooter import NICE
@@ -163,6 +163,13 @@ def test_streams_may_wait_longer_beside_a_large_body() -> None:
     assert large.good
     large.gaps = [Gap(1.0, 1.4)]
     assert any("beside a large body, of 270" in text for text in large.failures)
+
+
+def test_what_a_stream_waits_after_the_last_case_is_no_gap() -> None:
+    calm, kept = Calm("http://127.0.0.1:1", gaps=[Gap(1.0, 1.02)]), report()
+    kept.take(calm, Processes(director=0))
+    calm.gaps.append(Gap(2.0, 2.5))
+    assert kept.longest_few == [Gap(1.0, 1.02)]
 
 
 def test_too_many_refusals_for_want_of_room_try_nothing() -> None:
