@@ -20,11 +20,11 @@ def session_of(director: int) -> dict[int, str]:
             continue
         try:
             state, _, _, session = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
-            title = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+            if int(session) == director and state not in "ZX":
+                title = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+                found[int(entry.name)] = title
         except (FileNotFoundError, ProcessLookupError):
             continue
-        if int(session) == director and state not in "ZX":
-            found[int(entry.name)] = title
     return found
 
 
