@@ -15,6 +15,7 @@ from .device import prepare
 from .hf import build_on_meta
 from .layers.linear import Linear, replace_linears
 from .layers.patches import replace_patch_convolutions
+from .native.library import allow_kernels
 from .pixels import expand
 from .weights.checkpoint import Checkpoint
 from .weights.filling import fill
@@ -92,11 +93,13 @@ def load_encoder(
     modalities: Sequence[Modality] = MODALITIES,
     before_part: Callable[[], None] | None = None,
     deterministic: bool = False,
+    native_kernels: bool = True,
 ) -> Encoder:
     """Read the towers of these modalities; `before_part` is called before every part of their work, on the thread that encodes.
 
     Raises EngineError where the checkpoint does not hold them.
     """
+    allow_kernels(native_kernels)
     place = prepare(device, threads, deterministic)
     kind = getattr(torch, dtype)
     whole = build_on_meta(model.path, kind)

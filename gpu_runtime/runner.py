@@ -28,6 +28,7 @@ from .kv_pool import KvPool
 from .language_model import load_language_model
 from .logprobs import AT_ONCE, token_logprobs
 from .memory import room_that_fits
+from .native.library import allow_kernels
 from .overlay import Rows, find_spans, lay_over, place
 from .pooling import Pooling
 from .repeated import RepeatedDecode, recorder_for
@@ -72,6 +73,7 @@ class Runner:
         """Ids that a prompt may hold although the vocabulary may not."""
         self._row_ids = torch.tensor(sorted(self._beyond), dtype=torch.int64, device=self._device)
         """Those that stand for items' rows."""
+        allow_kernels(config.native_kernels)
         kernels = usable_kernels(self._dtype, self._device) if config.native_kernels else None
         self._model = load_language_model(self._facts, self._dtype, self._device, fused, kernels)
         dense = () if self._facts.pooler is None else self._facts.pooler.dense

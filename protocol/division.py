@@ -129,6 +129,7 @@ def divide(
             dtype=sizes.dtype,
             device=sizes.device,
             threads=sizes.encoder,
+            native_kernels=engine.native_kernels,
             store_bytes=_bytes(engine.encoder_cache_gb),
             modalities=_encoded(engine.limit_mm_per_prompt),
             max_batch_rows=deterministic.batch_rows(engine, CPU_BATCH_ROWS if sizes.device == "cpu" else GPU_BATCH_ROWS),

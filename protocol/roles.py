@@ -100,6 +100,8 @@ class EncoderCacheConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     dtype: str
     device: str
     threads: Threads
+    native_kernels: bool
+    """As the runner's."""
     store_bytes: int
     modalities: tuple[Modality, ...] = MODALITIES
     """What will have to be encoded; towers that take nothing else are not loaded."""

@@ -66,6 +66,7 @@ class EncoderCache(Actor):
         return load_encoder(
             config.model, config.dtype, config.device, config.threads.alone, config.modalities, self._share_cores,
             config.deterministic,
+            native_kernels=config.native_kernels,
         )  # fmt: skip
 
     def _share_cores(self) -> None:

@@ -1,4 +1,4 @@
-"""The one linear layer: plain, or in oneDNN's own layout where that is faster."""
+"""The one linear layer: plain, or in a layout that is faster: the native product's, or oneDNN's."""
 
 from functools import cache
 
@@ -6,8 +6,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from ..native.library import Kernels
+from .float_product import FloatMatrix, usable_float_kernels
+
 WORTH_PACKING = 1 << 18
 """Weights from this size gain by oneDNN's own layout (batch 4 and more); below it, its call costs more than it saves."""
+WORTH_NATIVE = 1 << 16
+"""The same for the native product."""
 
 
 class Linear(nn.Module):
@@ -21,14 +26,21 @@ class Linear(nn.Module):
         super().__init__()
         self.out_features, self.in_features = weight.shape
         self._bias = None if bias is None else bias.detach()
-        self._is_packed = pack and worth_packing(weight)
         self._weight = weight.detach()
-        if self._is_packed:
+        self._native: FloatMatrix | None = None
+        self._is_packed = False
+        if not pack:
+            return
+        if (kernels := _native_for(weight)) is not None:
+            self._native = FloatMatrix(kernels, self._weight, self._bias)
+            self._weight = torch.full((), torch.nan, dtype=weight.dtype).expand(weight.shape)
+        elif _worth_onednn(weight):
             self._weight = _packed(self._weight)
+            self._is_packed = True
 
     @property
     def weight(self) -> torch.Tensor:
-        """For code that asks for its dtype; when packed it is opaque."""
+        """For code that asks for its dtype; when packed there are no numbers in it."""
         return self._weight
 
     @property
@@ -36,6 +48,8 @@ class Linear(nn.Module):
         return self._bias
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self._native is not None:
+            return self._native(x)
         if self._is_packed:
             return _product(x, self._weight, self._bias)
         return F.linear(x, self._weight, self._bias)
@@ -45,12 +59,21 @@ class Linear(nn.Module):
 
 def worth_packing(weight: torch.Tensor) -> bool:
     """Whether a `Linear` of it is packed."""
+    return _native_for(weight) is not None or _worth_onednn(weight)
+
+
+def _native_for(weight: torch.Tensor) -> Kernels | None:
+    is_one = weight.device.type == "cpu" and weight.dtype == torch.float32 and weight.numel() >= WORTH_NATIVE
+    return usable_float_kernels() if is_one else None
+
+
+def _worth_onednn(weight: torch.Tensor) -> bool:
     return weight.device.type == "cpu" and weight.numel() >= WORTH_PACKING and _can_pack(weight.dtype)
 
 
 @cache
 def _can_pack(dtype: torch.dtype) -> bool:
-    """Asked of the library itself: in half precision it depends on the CPU."""
+    """Asked of oneDNN itself: in half precision it depends on the CPU."""
     if not torch.backends.mkldnn.enabled:
         return False
     some = torch.ones(16, 16, dtype=dtype)

@@ -29,6 +29,7 @@ class Level(NamedTuple):
     flags: tuple[str, ...]
 
 
+_AVX2 = ("avx2", "fma", "f16c")
 _AVX512 = ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni")
 
 
@@ -38,9 +39,9 @@ def _level(name: str, *features: str) -> Level:
 
 
 LEVELS = (
-    _level("avx512-bf16", "avx2", "fma", *_AVX512, "avx512_bf16"),
-    _level("avx512", "avx2", "fma", *_AVX512),
-    _level("avx2", "avx2", "fma"),
+    _level("avx512-bf16", *_AVX2, *_AVX512, "avx512_bf16"),
+    _level("avx512", *_AVX2, *_AVX512),
+    _level("avx2", *_AVX2),
 )
 """The best first."""
 

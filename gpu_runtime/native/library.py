@@ -42,6 +42,16 @@ class Attention(ctypes.Structure):
     )
 
 
+class FloatMultiplication(ctypes.Structure):
+    """The struct FloatProduct in float_product.cpp."""
+
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("x", "panels", "bias", "out")),
+        ("row_stride", ctypes.c_int64),
+        *((name, ctypes.c_int32) for name in ("rows", "inputs", "outputs", "type", "threads")),
+    )
+
+
 Kernel = Callable[[Attention], None]
 
 
@@ -61,7 +71,9 @@ class Kernels:
         self.gate.argtypes = (pointer, pointer, number, number, flag, flag)
         self.turn = self._library.thespis_turn
         self.turn.argtypes = (pointer, pointer, number, number, number, number, flag, flag)
-        for function in (self.norm, self.gate, self.turn):
+        self.multiply_floats = self._library.thespis_multiply_floats
+        self.multiply_floats.argtypes = (pointer,)  # to a FloatMultiplication: one that ctypes makes costs time at each call
+        for function in (self.norm, self.gate, self.turn, self.multiply_floats):
             function.restype = None
         self._chunk_floats = self._library.thespis_chunk_floats
         self._chunk_floats.argtypes = (ctypes.c_int64,)
@@ -79,9 +91,22 @@ def _kernel(function: Any) -> Kernel:
     return found
 
 
-@lru_cache(maxsize=1)
+_allowed = True
+
+
+def allow_kernels(allowed: bool) -> None:
+    """Whether this process uses any from now on: one setting of an engine, for all that is loaded."""
+    global _allowed
+    _allowed = allowed
+
+
 def load_kernels() -> Kernels | None:
-    """Of this machine's processor; None, after one line in the log, where there can be none."""
+    """Of this machine's processor; None, after one line in the log, where there can be none, or where none are wanted."""
+    return _load() if _allowed else None
+
+
+@lru_cache(maxsize=1)
+def _load() -> Kernels | None:
     try:
         level = best_level()
         kernels = Kernels(str(library_path(level)))

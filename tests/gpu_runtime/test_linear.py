@@ -19,7 +19,10 @@ def test_it_is_the_product_in_every_precision_and_packed_wherever_that_can_be(dt
     weight = torch.randn(SHAPE).to(dtype)
     added = torch.randn(SHAPE[0]).to(dtype) if bias else None
     layer = Linear(weight, added)
-    assert layer.weight.is_mkldnn is linear._can_pack(dtype)
+    native = dtype == torch.float32 and linear.usable_float_kernels() is not None
+    assert layer.weight.is_mkldnn is (linear._can_pack(dtype) and not native)
+    assert layer.weight.shape == SHAPE
+    assert layer.weight.dtype == dtype
     for rows in (1, 3, 40):
         x = torch.randn(rows, SHAPE[1]).to(dtype)
         right = x.double() @ weight.double().T + (0 if added is None else added.double())
@@ -28,9 +31,17 @@ def test_it_is_the_product_in_every_precision_and_packed_wherever_that_can_be(dt
         assert float((found.double() - right).abs().max() / right.abs().max()) < BOUNDS[dtype]
 
 
-def test_float32_can_be_packed_on_every_cpu_that_is_tested() -> None:
-    assert linear._can_pack(torch.float32)
-    assert not Linear(torch.ones(8, 8), None).weight.is_mkldnn, "its call would cost more than it saves"
+def test_float32_can_be_packed_on_every_cpu_that_is_tested(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear, "usable_float_kernels", lambda: None)
+    weight, x = torch.randn(SHAPE), torch.randn(3, SHAPE[1])
+    layer = Linear(weight, None)
+    assert layer.weight.is_mkldnn
+    torch.testing.assert_close(layer(x), x @ weight.T, rtol=1e-5, atol=1e-4)
+
+
+def test_small_weights_are_left_plain() -> None:
+    small = torch.ones(8, 8)
+    assert Linear(small, None).weight.data_ptr() == small.data_ptr(), "a packed one's call would cost more than it saves"
 
 
 def test_what_the_library_refuses_is_left_plain(monkeypatch: pytest.MonkeyPatch) -> None:

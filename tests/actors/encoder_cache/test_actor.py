@@ -79,7 +79,13 @@ class Stage:
 @asynccontextmanager
 async def stage(run_dir: Path, **changes: object) -> AsyncIterator[Stage]:
     config = EncoderCacheConfig(
-        model=INFO, dtype="float32", device="cpu", threads=Threads(1, 1, 1), store_bytes=1 << 20, max_batch_rows=8
+        model=INFO,
+        dtype="float32",
+        device="cpu",
+        threads=Threads(1, 1, 1),
+        native_kernels=True,
+        store_bytes=1 << 20,
+        max_batch_rows=8,
     )
     cache = Cache(Launch("encoder-cache", 0, str(run_dir), ""))
     cache.fake = FakeEncoder()

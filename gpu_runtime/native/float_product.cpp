@@ -1,0 +1,144 @@
+// Products of float32 rows with a matrix that is held in the narrowest type which its numbers fit exactly. A product of few
+// rows takes the time of reading the matrix: what is stored in 16 bits is read in half of it, and widened in registers.
+//
+// Each output is summed input by input, in their order: a row's result is the same to the bit alone and in company, with any
+// number of threads.
+//
+// The matrix lies in panels of 16 outputs, in each of them input by input.
+#include <immintrin.h>
+#include <omp.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "vector.h"
+
+extern "C" {  // mirrored in library.py
+struct FloatProduct {
+  const float* x;      // [rows, inputs]
+  const void* panels;  // [panels, inputs, 16], filled up with zeros
+  const float* bias;   // [panels * 16], or null
+  float* out;          // [rows, outputs]
+  int64_t row_stride;  // of x, in elements
+  int32_t rows, inputs, outputs, type, threads;
+};
+}
+
+namespace {
+
+enum Type { FLOAT32, BFLOAT16, FLOAT16 };  // in the order of float_product.py
+
+constexpr int PANEL = 16;
+constexpr int PARTS = PANEL / LANES;              // vectors of a panel's outputs
+constexpr int SUMS = LANES == 16 ? 24 : 12;       // vectors that registers hold beside what is multiplied
+constexpr int ROWS = LANES == 16 ? 12 : 6;        // that share one load of a weight
+constexpr int FEW = SUMS / (ROWS * PARTS);        // panels beside so many rows
+constexpr int SIDE_BY_SIDE = 4;                   // panels beside few rows: their sums do not wait for each other
+constexpr int64_t BLOCK_BYTES = 192 << 10;        // of rows, which stay in a core's cache while panels pass
+constexpr int TASKS = 8;                          // for each thread: of one that is held up, the others take what is left
+
+struct fp16 {
+  uint16_t bits;
+};
+
+inline Vector load(const fp16* p) {
+#if defined(__AVX512F__) && LANES == 16
+  return (Vector)_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+#else
+  Vector wide;
+  for (int i = 0; i < LANES / 8; i++) {
+    const __m256 eight = _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p + 8 * i)));
+    std::memcpy(reinterpret_cast<char*>(&wide) + 32 * i, &eight, sizeof eight);
+  }
+  return wide;
+#endif
+}
+
+inline void finish(const FloatProduct& p, int row, int output, Vector sum) {
+  if (p.bias) sum += load(p.bias + output);
+  float* out = p.out + int64_t(row) * p.outputs + output;
+  if (output + LANES <= p.outputs)
+    store(out, sum);
+  else if (output < p.outputs)
+    std::memcpy(out, &sum, (p.outputs - output) * sizeof(float));
+}
+
+// R rows from `row` with P panels from `panel`.
+template <typename W, int R, int P>
+inline void multiply(const FloatProduct& p, int row, int panel) {
+  const int64_t inputs = p.inputs, stride = p.row_stride;
+  const W* weights = static_cast<const W*>(p.panels) + panel * inputs * PANEL;
+  const float* x = p.x + row * stride;
+  Vector sums[R][P][PARTS] = {};
+  for (int64_t k = 0; k < inputs; k++)
+#pragma GCC unroll 4
+    for (int side = 0; side < P; side++) {
+      Vector w[PARTS];
+      for (int part = 0; part < PARTS; part++) w[part] = load(weights + (side * inputs + k) * PANEL + part * LANES);
+#pragma GCC unroll 12
+      for (int r = 0; r < R; r++)
+        for (int part = 0; part < PARTS; part++) sums[r][side][part] += w[part] * splat(x[r * stride + k]);
+    }
+  for (int r = 0; r < R; r++)
+    for (int side = 0; side < P; side++)
+      for (int part = 0; part < PARTS; part++)
+        finish(p, row + r, (panel + side) * PANEL + part * LANES, sums[r][side][part]);
+}
+
+template <typename W, int R>
+void multiply_panels(const FloatProduct& p, int row, int panel, int end) {
+  constexpr int P = std::clamp(SUMS / (R * PARTS), 1, SIDE_BY_SIDE);
+  for (; panel + P <= end; panel += P) multiply<W, R, P>(p, row, panel);
+  for (; panel < end; panel++) multiply<W, R, 1>(p, row, panel);
+}
+
+template <typename W>
+using Multiply = void (*)(const FloatProduct&, int, int, int);
+
+template <typename W>
+constexpr Multiply<W> BY_ROWS[] = {
+    nullptr,
+    multiply_panels<W, 1>, multiply_panels<W, 2>, multiply_panels<W, 3>,
+    multiply_panels<W, 4>, multiply_panels<W, 5>, multiply_panels<W, 6>,
+#if LANES == 16
+    multiply_panels<W, 7>, multiply_panels<W, 8>, multiply_panels<W, 9>,
+    multiply_panels<W, 10>, multiply_panels<W, 11>, multiply_panels<W, 12>,
+#endif
+};
+
+// Rows [first, last) with panels [panel, end). While several groups of rows pass, panels lie in the nearest cache.
+template <typename W>
+void multiply_block(const FloatProduct& p, int first, int last, int panel, int end) {
+  const int rows = last - first, groups = (rows + ROWS - 1) / ROWS, slab = groups > 1 ? FEW : end - panel;
+  for (; panel < end; panel += slab)
+    for (int group = 0; group < groups; group++) {
+      const int from = rows * group / groups, to = rows * (group + 1) / groups;
+      BY_ROWS<W>[to - from](p, first + from, panel, std::min(end, panel + slab));
+    }
+}
+
+template <typename W>
+void compute(const FloatProduct& p) {
+  const int panels = (p.outputs + PANEL - 1) / PANEL, units = (panels + SIDE_BY_SIDE - 1) / SIDE_BY_SIDE;
+  const int64_t fitting = BLOCK_BYTES / (int64_t(p.inputs) * sizeof(float)) / ROWS * ROWS;
+  const int most = int(std::clamp<int64_t>(fitting, ROWS, 1 << 20)), blocks = (p.rows + most - 1) / most;
+  const int shares = std::min(units, p.threads > 1 ? p.threads * TASKS : 1);
+#pragma omp parallel for num_threads(p.threads) schedule(dynamic, 1) if (p.threads > 1)
+  for (int task = 0; task < blocks * shares; task++) {
+    const int64_t block = task / shares, share = task % shares;
+    const int first = int(block * most), last = std::min(p.rows, first + most);
+    const int panel = int(units * share / shares) * SIDE_BY_SIDE, end = int(units * (share + 1) / shares) * SIDE_BY_SIDE;
+    multiply_block<W>(p, first, last, panel, std::min(panels, end));
+  }
+}
+
+}  // namespace
+
+extern "C" __attribute__((visibility("default"))) void thespis_multiply_floats(const FloatProduct* p) {
+  if (p->type == BFLOAT16)
+    compute<bf16>(*p);
+  else if (p->type == FLOAT16)
+    compute<fp16>(*p);
+  else
+    compute<float>(*p);
+}
