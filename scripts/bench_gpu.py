@@ -7,6 +7,7 @@ which is far too small to reach any roof. `--device cpu` measures the same of a 
 """
 
 import argparse
+import gc
 import json
 import os
 import subprocess
@@ -130,7 +131,8 @@ def measure_attention(
 
 def measure_model(model: str, given: argparse.Namespace, roofs: dict[str, float], native: bool) -> dict[str, Any]:
     """Decode steps and prompts of the runner alone, and shares of the roofs: of what cannot be done without."""
-    longest = max(*given.contexts, *given.prompts) + 2 * given.rounds
+    more = 2 * given.rounds + 2 * BLOCK  # of an answer, in blocks of which some are not full
+    longest = max(*given.contexts, *given.prompts) + more
     facts = model_facts(model)
     engine = EngineConfig(
         model=model, device=given.device, dtype=given.dtype, native_kernels=native, max_num_seqs=max(BATCHES),
@@ -139,20 +141,24 @@ def measure_model(model: str, given: argparse.Namespace, roofs: dict[str, float]
     config = divide(engine, facts).roles["gpu-runner"]
     assert isinstance(config, RunnerConfig)
     runner = Runner(config)
-    weights = sum(path.stat().st_size for path in Path(model).glob("*.safetensors"))
     itemsize = getattr(torch, given.dtype).itemsize
+    stored = sum(path.stat().st_size for path in Path(model).glob("*.safetensors"))
+    weights = stored * itemsize / getattr(torch, facts.dtype).itemsize  # the towers' among them
     token = sum(table.token_bytes(itemsize) for table in facts.tables)
     steps: list[dict[str, Any]] = []
-    for context in (each for each in given.contexts if each + 2 * given.rounds <= config.max_model_len):
+    for context in (each for each in given.contexts if each + more <= config.max_model_len):
         for batch in BATCHES:
             found = measure_decode(runner, config, batch, context, given.rounds, SamplingParams(temperature=0.0, seed=1))
             rate = (weights + batch * context * token) / found["ms_median"] / 1e6
             steps.append(found | {"gb_per_s": rate, "of_roof": rate / roofs["gb_per_s"]})
     prompts: list[dict[str, Any]] = []
-    for tokens in (each for each in given.prompts if each <= config.max_model_len):
+    for tokens in (each for each in given.prompts if each + more <= config.max_model_len):
         taken = measure_prompt(runner, config, tokens, given.rounds)
         rate = 2 * (weights / itemsize) * tokens / taken / 1e12
         prompts.append({"tokens": tokens, "ms": taken * 1e3, "tflops": rate, "of_roof": rate / roofs["tflops"]})
+    del runner  # what it had is for the next
+    gc.collect()
+    torch.cuda.empty_cache()
     return {"native_kernels": native, "weights_gb": weights / 1e9, "decode": steps, "prefill": prompts}
 
 
