@@ -20,7 +20,7 @@ def prepare(device: str, threads: int, deterministic: bool = False) -> torch.dev
     torch.use_deterministic_algorithms(deterministic)
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA is first used
-        torch.utils.deterministic.fill_uninitialized_memory = False  # nothing reads what it has not written
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing reads what it has not written
     return torch.device(device)
 
 

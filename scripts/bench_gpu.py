@@ -118,8 +118,8 @@ def measure_attention(
     taken: list[float] = []
     for way in (kernels, None):
         attention = PagedAttention(pool, kernels=way)
-        own = {"in_place": attention.in_place[0], "on_device": attention.on_device[0]}
-        attention.begin([lay_out(starts, counts, tables, slots, BLOCK, device, **own)])
+        in_place, on_device = attention.in_place[0], attention.on_device[0]
+        attention.begin([lay_out(starts, counts, tables, slots, BLOCK, device, in_place=in_place, on_device=on_device)])
         taken.append(seconds(device, rounds, lambda: attention(0, qkv[:, :heads], kv, How(width**-0.5))))  # noqa: B023
     nbytes = int(ends.sum()) * 2 * kv_heads * width * dtype.itemsize
     pairs = int((counts * (starts + ends + 1) / 2).sum())

@@ -95,7 +95,7 @@ class _Passing(Generic[Stretch]):
 
     def __init__(self, stretches: Sequence[Stretch], first: int) -> None:
         """`first`: where the first block begins."""
-        self._stretches = stretches
+        self._stretches: Sequence[Stretch] = stretches
         self._next = bisect_right(stretches, first, key=itemgetter(1))
 
     def within(self, start: int, end: int) -> Iterator[Stretch]:

@@ -80,7 +80,7 @@ def _panels(weight: torch.Tensor) -> torch.Tensor:
 
 def narrowest(weight: torch.Tensor) -> torch.dtype:
     """Of TYPES, that in which float32 `weight` [out, in] keeps every number."""
-    parts = weight.split(max(1, _AT_ONCE // weight.shape[1]))
+    parts = torch.split(weight, max(1, _AT_ONCE // weight.shape[1]))
     for dtype in _NARROW:
         if all(torch.equal(part.to(dtype).float(), part) for part in parts):
             return dtype

@@ -45,7 +45,7 @@ def replace_patch_convolutions(module: nn.Module) -> None:
     """Put a `PatchProduct` in the place of every convolution in `module` that takes each patch once."""
     for parent in list(module.modules()):
         for name, child in list(parent.named_children()):
-            if type(child) in (nn.Conv2d, nn.Conv3d) and _takes_each_once(child):
+            if isinstance(child, nn.Conv2d | nn.Conv3d) and _takes_each_once(child):
                 setattr(parent, name, PatchProduct(child))
 
 

@@ -24,7 +24,9 @@ def load_kernels() -> TritonKernels:
 
     Raises ImportError where there is no Triton, Unavailable where there can be no such folder.
     """
+    import triton
+
     from . import kernels
 
-    kernels.triton.knobs.cache.dir = str(private_folder("triton"))
+    triton.knobs.cache.dir = str(private_folder("triton"))
     return TritonKernels(kernels)

@@ -1,7 +1,6 @@
 """The kernels are tried against torch's own operations on the device that they will serve on, before they are believed."""
 
 import logging
-from typing import Any
 
 import numpy as np
 import torch
@@ -70,9 +69,8 @@ def _attend(attention: PagedAttention, pool: KvPool, qkv: torch.Tensor, hows: tu
     blocks = 1 + np.arange(works * ((PIECE + 45) // size + 1), dtype=np.int32).reshape(works, -1)
     index = np.concatenate([start + np.arange(count) for start, count in zip(STARTS, COUNTS, strict=True)])
     slots = blocks[np.repeat(np.arange(works), COUNTS), index // size].astype(np.int64) * size + index % size
-    given: Any = (STARTS, COUNTS, blocks, slots, size, qkv.device)
     layouts = [
-        lay_out(*given, window=table.window, on_device=on_device)
+        lay_out(STARTS, COUNTS, blocks, slots, size, qkv.device, window=table.window, on_device=on_device)
         for table, on_device in zip(pool.tables, attention.on_device, strict=True)
     ]
     attention.begin(layouts)

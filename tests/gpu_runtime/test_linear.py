@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from thespis.gpu_runtime.layers import linear
+from thespis.gpu_runtime.layers.float_product import usable_float_kernels
 from thespis.gpu_runtime.layers.linear import Linear
 
 SHAPE = (640, 520)
@@ -19,7 +20,7 @@ def test_it_is_the_product_in_every_precision_and_packed_wherever_that_can_be(dt
     weight = torch.randn(SHAPE).to(dtype)
     added = torch.randn(SHAPE[0]).to(dtype) if bias else None
     layer = Linear(weight, added)
-    native = dtype == torch.float32 and linear.usable_float_kernels() is not None
+    native = dtype == torch.float32 and usable_float_kernels() is not None
     assert layer.weight.is_mkldnn is (linear._can_pack(dtype) and not native)
     assert layer.weight.shape == SHAPE
     assert layer.weight.dtype == dtype

@@ -57,9 +57,9 @@ class _Kernel:
         return lambda *given, **form: self._recorder.launch(partial(self._own[grid], *given, **form))
 
 
-class _Operations(TorchDispatchMode):
+class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self, calls: list[Callable[[], object]]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._calls = calls
 
     def __torch_dispatch__(self, operation: Any, types: Any, given: Any = (), named: Any = None) -> Any:

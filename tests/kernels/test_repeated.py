@@ -27,8 +27,10 @@ pytestmark = [
 def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     """Runners record by it."""
     made, own = Recorder(), kernels()
-    parts: Any = {f"{name}_kernel": made.kernel(getattr(own, name)) for name in ("decode", "merge", "prefill")}
-    monkeypatch.setattr(runner, "usable_kernels", lambda dtype, device: TritonKernels(SimpleNamespace(**parts), ALL))
+    module: Any = SimpleNamespace(
+        **{f"{name}_kernel": made.kernel(getattr(own, name)) for name in ("decode", "merge", "prefill")}
+    )
+    monkeypatch.setattr(runner, "usable_kernels", lambda dtype, device: TritonKernels(module, ALL))
     monkeypatch.setattr(runner, "recorder_for", lambda device: made)
     return made
 

@@ -47,7 +47,8 @@ class World:
     def contexts(self) -> list[torch.Tensor]:
         """Keys and values [positions, 2, kv_heads, width] of each work, its own last."""
         dice = torch.Generator().manual_seed(self.seed + 1)
-        own = self.qkv[:, self.heads[0] :].view(-1, 2, self.heads[1], self.width).split([count for _, count in self.works])
+        written = self.qkv[:, self.heads[0] :].view(-1, 2, self.heads[1], self.width)
+        own = torch.split(written, [count for _, count in self.works])
         before = [torch.randn(start, 2, self.heads[1], self.width, generator=dice).to(self.dtype) for start, _ in self.works]
         return [torch.cat(both) for both in zip(before, own, strict=True)]
 

@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from thespis.frontends.openai import reading as reading_of_bodies
 from thespis.frontends.openai import service
 from thespis.frontends.openai.bodies import LONG_TO_FREE, Received
 from thespis.frontends.openai.scan import STEP, Scan, allowed
@@ -155,7 +156,7 @@ async def test_of_two_equal_keys_the_last_counts() -> None:
 async def test_in_one_turn_of_the_loop_at_most_one_piece_of_one_body_is_worked_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """Streams go on in between, however many callers send bodies of whatever size at once."""
     turns, worked = 0, list[int]()
-    feed, read = Scan.feed, service.read
+    feed, read = Scan.feed, reading_of_bodies.read
 
     def feeding(scan: Scan, data: bytes) -> None:
         worked.append(turns)

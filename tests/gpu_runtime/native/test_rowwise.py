@@ -36,7 +36,7 @@ def test_rows_are_those_of_torch(rows: int, width: int, half: bool, wide: bool, 
         for shape in ((rows, width), (rows, width), (width,), (rows, 2 * width), (rows, 3, width))
     )
     turn = torch.polar(torch.rand(rows, 1, width // 2, generator=dice), torch.randn(rows, 1, width // 2, generator=dice))
-    near = {"rtol": 2e-2, "atol": 2e-2} if half else {"rtol": 1e-5, "atol": 1e-5}
+    near = 2e-2 if half else 1e-5
     found: list[list[torch.Tensor]] = []
     for way in (Rowwise(), _native(wide)):
         turned = heads.clone()
@@ -44,7 +44,7 @@ def test_rows_are_those_of_torch(rows: int, width: int, half: bool, wide: bool, 
         summed, normed = way.norm(way.begin(x), more, weight, 1e-6)
         found.append([summed, normed, way.norm(summed, None, weight, 1e-6)[1], way.gated(both), turned])
     for one, other in zip(*found, strict=True):
-        torch.testing.assert_close(other, one, **near)
+        torch.testing.assert_close(other, one, rtol=near, atol=near)
     assert torch.equal(found[1][0], x + more), "a sum is rounded once"
     assert torch.equal(found[1][4][:, 2], heads[:, 2]), "values are not turned"
     alone = _native(wide).norm(x[-1:].clone(), more[-1:], weight, 1e-6)[1]
