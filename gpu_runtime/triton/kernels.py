@@ -20,6 +20,11 @@ NEITHER = tl.constexpr(3)
 """What windows cut of spans whose tokens see each other both ways: what is behind a token, both sides, nothing."""
 
 
+def keep_in(folder: str) -> None:
+    """Where Triton keeps what it has compiled."""
+    triton.knobs.cache.dir = folder
+
+
 @triton.jit
 def _product(left, right):
     if INTERPRETED:

@@ -24,9 +24,7 @@ def load_kernels() -> TritonKernels:
 
     Raises ImportError where there is no Triton, Unavailable where there can be no such folder.
     """
-    import triton
-
     from . import kernels
 
-    triton.knobs.cache.dir = str(private_folder("triton"))
+    kernels.keep_in(str(private_folder("triton")))
     return TritonKernels(kernels)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from thespis.gpu_runtime.attention import in_place
+from thespis.gpu_runtime.attention import tried
 from thespis.gpu_runtime.attention.choice import usable_kernels
 from thespis.gpu_runtime.native.build import Unavailable
 from thespis.gpu_runtime.triton import library, trial
@@ -36,7 +36,7 @@ def raising(error: Exception) -> Any:
 
 def test_a_cpu_has_those_of_its_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[torch.dtype] = []
-    monkeypatch.setattr(in_place, "usable_kernels", asked.append)
+    monkeypatch.setattr(tried, "usable_kernels", asked.append)
     assert usable_kernels(torch.float32, CPU) is None
     assert asked == [torch.float32]
 
