@@ -16,7 +16,7 @@ from .draw import draw
 from .judge import Outcome, judge
 from .wire import fire
 
-NICE = 15
+NICE = 10
 READY = b"ready\n"
 """The first line of its output: it has imported what it needs."""
 DRAWN = b"drawn\n"
