@@ -40,7 +40,8 @@ class Parts:
             model.dtype,
             runner.dtype,
             runner.device,
-            *runner.threads,
+            runner.threads.alone,
+            runner.threads.beside,
         )
         if config.engine.max_model_len is None and division.max_model_len < model.context:
             log.info(

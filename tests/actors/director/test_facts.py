@@ -77,6 +77,12 @@ def test_the_roles_are_known_before_the_model_is() -> None:
     assert msgspec.json.decode(known.of("gpu-runner"), type=RunnerConfig).max_model_len == 4096
 
 
+def test_the_log_says_on_how_many_threads_weights_are_computed_with(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        parts(runner_threads=3, dtype="float32").divide(DEMO, None)
+    assert any("by 3 threads (3 while" in record.getMessage() for record in caplog.records)
+
+
 def test_a_gpu_bounds_a_context_that_nobody_has_set(caplog: pytest.LogCaptureFixture) -> None:
     long = msgspec.structs.replace(DEMO, context=262_144)
     one = parts(device="cpu", gpu_memory_utilization=0.5)
