@@ -7,7 +7,7 @@ _ONE_DEVICE = "One engine runs on one device: for more, run several engines behi
 _QUANTIZED = "Quantised weights are recognised by what the checkpoint says of them, and unpacked at load."
 _CACHE = "Quantised caches are not built: the dtype is float32, bfloat16 or float16."
 _NO_LORA = "LoRA adapters are not built: merge one into its base model and serve that."
-_NO_DRAFT = "Speculative decoding is not built: answers are the same without it, one token at a time."
+_NO_DRAFT = "Tokens are guessed from prompt and answer alone, as speculative_config says: no second model is run."
 _NO_CODE = "No code from a checkpoint is ever run."
 _NO_PROXY = "TLS is a proxy's work: put one before the server."
 _AS_SHIPPED = "There is nothing to choose: it is always so."
@@ -36,7 +36,6 @@ UNBUILT: dict[str, str] = {
     "lora_modules": _NO_LORA,
     "max_loras": _NO_LORA,
     "max_lora_rank": _NO_LORA,
-    "speculative_config": _NO_DRAFT,
     "speculative_model": _NO_DRAFT,
     "num_speculative_tokens": _NO_DRAFT,
     "code_revision": _NO_CODE,

@@ -32,10 +32,11 @@ from .native.library import allow_kernels
 from .overlay import Rows, find_spans, lay_over, place
 from .pooling import Pooling
 from .repeated import RepeatedDecode, recorder_for
-from .sampling import SamplerState, choose, chosen_logprobs
+from .sampling import SamplerState
 from .sequences import RunnerSequence, SequenceTable
 from .state_pool import RecurrentStep, StatePool
 from .unrunnable import Unrunnable
+from .verifying import Turn, speak
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +120,7 @@ class Runner:
                 log.exception("sequence %d", new.seq)
                 faults[new.seq] = f"{CANNOT_RUN}."
         embeds = self._read_embeds(plan.embeds, read, faults)
-        entries = self._admit(plan.work, faults)
+        entries = self._spread(self._admit(plan.work, faults))
         made = Made()
         for together in filter(None, [[one] for one in entries] if self._apart else [entries]):
             self._compute(together, embeds, made, faults)
@@ -196,6 +197,21 @@ class Runner:
                 faults[work.seq] = text
         return entries
 
+    def _spread(self, entries: Entries) -> Entries:
+        """Each position of a draft as a work of its own, with what is guessed behind it: rows that decode, as any."""
+        if not any(work.draft for work, _ in entries):
+            return entries
+        spread: Entries = []
+        for work, sequence in entries:
+            self._table.guess(sequence.row, work.draft)
+            last = work.start + work.count - 1
+            spread += [
+                (Work(work.seq, last - behind, 1, True, draft=work.draft[len(work.draft) - behind :]), sequence)
+                for behind in range(len(work.draft), 0, -1)
+            ]
+            spread.append((work if not work.draft else Work(work.seq, last, 1, True), sequence))
+        return spread
+
     def _refusal(self, work: Work, sequence: RunnerSequence) -> str | None:
         """Appends the work's blocks; why it cannot be computed, or None."""
         if sequence.fault is not None:
@@ -206,8 +222,8 @@ class Runner:
                 self._table.append_blocks(row, work.new_blocks)
             except Unrunnable as error:
                 return f"{CANNOT_RUN}: {error}"
-        length = int(self._table.lengths[row])
-        if work.start < 0 or work.count < 1 or end > length or (work.sample and end != length):
+        known, guesses = int(self._table.lengths[row]), len(work.draft)
+        if work.start < 0 or work.count <= guesses or end - guesses > known or (work.sample and end - guesses != known):
             return "The plan asks for tokens that the sequence does not have."
         if end > self._table.capacities[row] * self._block_size:
             return "The plan gives the sequence too few blocks."
@@ -318,19 +334,20 @@ class Runner:
             return []
         if len(chosen) < len(hidden):
             hidden = hidden[torch.from_numpy(batch.offsets[1:][chosen] - 1).to(self._device)]
-        logits = self._model.logits(hidden)
-        states = [batch.sequences[i].sampler for i in chosen]
-        choices = choose(logits, states)
-        logprobs = chosen_logprobs(logits, choices.tokens, states)
-        sampled: list[Sampled] = []
+        turns: dict[int, Turn] = {}
         for row, i in enumerate(chosen):
-            seq, sequence, token = batch.works[i].seq, batch.sequences[i], choices.tokens[row]
-            if row in choices.failed:
-                faults[seq] = NO_TOKEN if states[row].plain else DEAD_END
-                continue
-            self._table.append_token(sequence.row, token)
-            sequence.sampler.advance(token)
-            sampled.append(Sampled(seq, token, logprobs.get(row)))
+            work, sequence = batch.works[i], batch.sequences[i]
+            turn = turns.setdefault(work.seq, Turn(sequence.row, sequence.sampler))
+            turn.rows.insert(0, row)  # positions of a draft lie last first
+            turn.draft = work.draft
+        speak(self._model.logits(hidden), list(turns.values()))
+        sampled: list[Sampled] = []
+        for seq, turn in turns.items():
+            if turn.failed:
+                faults[seq] = NO_TOKEN if turn.state.plain else DEAD_END
+            for token, logprobs in turn.tokens:
+                self._table.append_token(turn.row, token)
+                sampled.append(Sampled(seq, token, logprobs))
         return sampled
 
     def _pool_states(self, batch: Batch, hidden: torch.Tensor, faults: dict[int, str]) -> list[Pooled]:

@@ -112,6 +112,11 @@ class SequenceTable:
             self.tokens[row, length] = token
             self.lengths[row] = length + 1
 
+    def guess(self, row: int, tokens: Sequence[int]) -> None:
+        """Write tokens behind its last one, to be computed and not kept."""
+        length = int(self.lengths[row])
+        self.tokens[row, length : length + len(tokens)] = tokens
+
     def drop(self, seq: int) -> None:
         """Forget it; idempotent."""
         known = self._known.pop(seq, None)

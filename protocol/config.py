@@ -12,6 +12,7 @@ from .checkpoint import demo_model
 from .hub_id import hub_id, is_revision
 from .pooling import Pooler, told
 from .ranges import check_ranges
+from .speculation import speculation
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -98,6 +99,13 @@ class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             "item is computed alone, so many at once are much slower"
         ),
     ] = False
+    speculative_config: Annotated[
+        dict[str, Any],
+        doc(
+            "guess tokens and verify them together, as JSON: method (ngram: what stood in prompt or answer after the same "
+            "tokens), num_speculative_tokens, prompt_lookup_max, prompt_lookup_min; answers stay the same"
+        ),
+    ] = {}
     runner_threads: Annotated[
         int, doc("CPU threads of the GPU runner; 0: by the model's size, all cores while the encoder rests")
     ] = 0
@@ -152,6 +160,7 @@ class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         check_ranges(self)
         self._check_revision()
         told(Pooler(), self.pooler_config)
+        speculation(self.speculative_config)
         for modality, limit in self.limit_mm_per_prompt.items():
             if modality not in ("image", "video", "audio"):
                 raise ValueError(f"Unsupported modality: {modality}")

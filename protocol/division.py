@@ -30,6 +30,7 @@ from .roles import (
     Threads,
 )
 from .room import Room, Shape, bytes_for, context_in, divide_room
+from .speculation import speculation_of
 from .topology import (
     CLIENT,
     DECODE_WORKER,
@@ -317,6 +318,7 @@ def _scheduler(engine: EngineConfig, model: ModelFacts, sizes: _Sizes) -> Schedu
         rope_bound=model.rope_bound,
         answers_apart=model.answers_apart,
         pooler=model.pooler,
+        speculation=speculation_of(engine.speculative_config, model, engine.deterministic),
         hidden_bytes=model.embed_width * sizes.itemsize,
         store_bytes=_bytes(engine.encoder_cache_gb),
     )

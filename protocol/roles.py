@@ -9,6 +9,7 @@ from .facts import ModelFacts
 from .pooling import Pooler
 from .request import MODALITIES, Modality
 from .room import Room
+from .speculation import Speculation
 
 
 class FactsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -131,6 +132,8 @@ class SchedulerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     """What an answer's tokens leave is not what the same tokens of a prompt would: no prompt goes on from it."""
     pooler: Pooler | None = None
     """Of a model that makes vectors."""
+    speculation: Speculation | None = None
+    """How tokens are guessed; None: they are not."""
     hidden_bytes: int
     """Bytes of one embedding row."""
     store_bytes: int

@@ -79,11 +79,11 @@ class Batch:
         seq.place = Place.RUNNING
         return True
 
-    def has_place(self, seq: Sequence) -> bool:
-        """Nobody need be preempted for its next token."""
+    def has_place(self, seq: Sequence, tokens: int = 1, others: int = 0) -> bool:
+        """Nobody need be preempted for its next ones, nor for the block that each of so many `others` may come to need."""
         books = self.books
         assert books is not None
-        return not books.lacks(seq.holding, seq.planned + 1)
+        return not books.lacks(seq.holding, seq.planned + tokens, others)
 
     def _landmarks(self, seq: Sequence, hit: Hit, books: Books) -> tuple[int, ...]:
         """Where a prefill stops to have its states kept: where it parts from what others began with, and at its end."""

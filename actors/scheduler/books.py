@@ -118,9 +118,10 @@ class Books:
             (holding.state,) = self.states.take(1)
         return holding
 
-    def lacks(self, holding: Holding, end: int) -> bool:
-        """Whether blocks for the positions up to `end` are not to be had."""
-        return any(pool.free < count for pool, count in zip(self.pools, self._missing(holding, end), strict=True))
+    def lacks(self, holding: Holding, end: int, spare: int = 0) -> bool:
+        """Whether blocks for the positions up to `end` are not to be had, or not without touching `spare` others."""
+        missing = self._missing(holding, end)
+        return any(count and pool.free < count + spare for pool, count in zip(self.pools, missing, strict=True))
 
     def extend(self, holding: Holding, end: int) -> tuple[tuple[int, ...], ...]:
         """Blocks for the positions up to `end`, of each table; () where it has them. They are to be had."""

@@ -61,7 +61,9 @@ class Flights:
         if not self.steps or self.steps[0].step != result.step:
             return None
         flight = self.steps.popleft()
-        sampled = {entry.seq: entry for entry in result.sampled}
+        sampled: dict[int, list[Sampled]] = {}
+        for entry in result.sampled:
+            sampled.setdefault(entry.seq, []).append(entry)
         pooled = {entry.seq: entry for entry in result.pooled}
         faulty = {fault.seq: fault for fault in result.faults}
         scores = {entry.seq: entry for entry in result.prompt_logprobs}
@@ -79,11 +81,12 @@ class Flights:
             elif failed:
                 self._faulted(seq, faulty.get(part.number), flight.orphaned)
             else:
-                self._advance(part, scores.get(part.number))
+                taken = self._take(part, sampled.get(part.number, []))
+                self._advance(part, taken, scores.get(part.number))
                 if part.number in pooled:
                     self._answer(seq, pooled[part.number], now)
                 elif part.sample:
-                    outputs.append(self._append(seq, sampled[part.number], now))
+                    outputs.append(self._said(seq, taken, now))
             if not seq.flights and seq.place is Place.LEAVING:
                 self._batch.settle(seq)
         if outputs:
@@ -93,32 +96,48 @@ class Flights:
                 self._register.close_if_over(part.seq.request)
         return flight
 
-    def _advance(self, part: Part, scores: PromptLogprobs | None) -> None:
-        """The positions up to its end have been computed."""
-        seq = part.seq
-        self._batch.advance(seq, part.end)
-        if seq.doubt and part.end >= seq.doubt:
+    def _take(self, part: Part, sampled: list[Sampled]) -> int:
+        """Tokens to its output, up to its end; how many."""
+        seq, request = part.seq, part.seq.request
+        first = len(seq.output)
+        for entry in sampled:
+            seq.output.append(entry.token_id)
+            if entry.logprobs is not None:
+                seq.logprobs.append(entry.logprobs)
+            seq.finish, seq.stop_token = ending(request.prepared, request.max_tokens, seq.output)
+            if seq.finish is not None:
+                break
+        if part.guesses:
+            self._tally.drafted_tokens += part.guesses
+            self._tally.accepted_tokens += len(sampled) - 1
+        return len(seq.output) - first
+
+    def _advance(self, part: Part, taken: int, scores: PromptLogprobs | None) -> None:
+        """The positions up to its end have been computed; of a draft, those before the first wrong guess."""
+        seq, end = part.seq, part.end
+        if part.guesses:
+            seq.planned = end = end - part.guesses - 1 + taken
+        self._batch.advance(seq, end)
+        if seq.doubt and end >= seq.doubt:
             self._blame.got_through(seq)
         if seq.wants_scores:
             self._score(seq, scores)
 
-    def _append(self, seq: Sequence, sampled: Sampled, now: float) -> Output:
+    def _said(self, seq: Sequence, taken: int, now: float) -> Output:
+        """Its last tokens, so many."""
         request = seq.request
         prepared = request.prepared
-        seq.output.append(sampled.token_id)
-        logprobs = () if sampled.logprobs is None else (sampled.logprobs,)
-        seq.logprobs.extend(logprobs)
-        self._tally.generated_tokens += 1
+        self._tally.generated_tokens += taken
         if request.first_token is None:
             request.first_token = now
         request.last_token = now
-        seq.finish, seq.stop_token = ending(prepared, request.max_tokens, seq.output)
         if seq.finish is not None:
             seq.ended = True
             self._batch.leave(seq)
-        position = len(seq.output) - 1
-        token = (sampled.token_id,)
-        return Output(prepared.id, prepared.attempt, seq.choice, position, token, logprobs, seq.finish, seq.stop_token)
+        position = len(seq.output) - taken
+        logprobs = tuple(seq.logprobs[len(seq.logprobs) - taken :]) if prepared.sampling.logprobs is not None else ()
+        tokens = tuple(seq.output[position:])
+        return Output(prepared.id, prepared.attempt, seq.choice, position, tokens, logprobs, seq.finish, seq.stop_token)
 
     def _answer(self, seq: Sequence, pooled: Pooled, now: float) -> None:
         """With vectors, whole: nothing follows."""

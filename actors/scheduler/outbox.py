@@ -51,6 +51,10 @@ class Tally:
     """Media spans prefilled in more than one step."""
     prompt_tokens_computed: int = 0
     generated_tokens: int = 0
+    drafted_tokens: int = 0
+    """Guessed and verified..."""
+    accepted_tokens: int = 0
+    """... and guessed rightly."""
     requests: int = 0
     rejected: int = 0
     aborted: int = 0

@@ -8,6 +8,7 @@ from ...protocol.roles import SchedulerConfig
 from .batch import Batch
 from .books import Hit
 from .costs import LEAST, LEAST_BESIDE, LEAST_CHUNK, Costs, joining
+from .lookup import Lookup
 from .media import Embeddings
 from .outbox import Tally
 from .pace import Pace
@@ -31,6 +32,8 @@ class Part(NamedTuple):
     sample: bool
     snapshot: int = 0
     """The slot that its states are copied into; 0: none."""
+    guesses: int = 0
+    """Positions of a draft, the last ones."""
 
 
 class Draft:
@@ -63,10 +66,11 @@ class Draft:
         cost: float,
         blocks: tuple[tuple[int, ...], ...] = (),
         snapshot: int = 0,
+        guesses: tuple[int, ...] = (),
     ) -> None:
         start = seq.planned
-        self.work.append(Work(seq.number, start, count, sample, blocks, snapshot))
-        self.parts.append(Part(seq, seq.number, start + count, sample, snapshot))
+        self.work.append(Work(seq.number, start, count, sample, blocks, snapshot, guesses))
+        self.parts.append(Part(seq, seq.number, start + count, sample, snapshot, len(guesses)))
         self.budget -= count
         self.share -= cost
         seq.planned = start + count
@@ -74,12 +78,12 @@ class Draft:
         seq.pending += sample
 
     def withdraw(self, seq: Sequence) -> None:
-        """Take back the token of a decoding sequence that is to be preempted."""
+        """Take back what a decoding sequence was to say that is to be preempted."""
         for index, part in enumerate(self.parts):
             if part.seq is seq:
+                self.budget += 1 + part.guesses
+                seq.planned -= 1 + part.guesses
                 del self.parts[index], self.work[index]
-                self.budget += 1
-                seq.planned -= 1
                 seq.flights -= 1
                 seq.pending -= 1
                 return
@@ -91,6 +95,7 @@ class Planner:
     def __init__(self, config: SchedulerConfig, batch: Batch, media: Embeddings, pieces: Pieces, tally: Tally) -> None:
         self._budget = config.max_batched_tokens
         self._costs = Costs(config)
+        self._lookup = Lookup(config.speculation)
         self.pace = Pace()
         self._max_seqs = config.max_num_seqs
         self._batch = batch
@@ -107,6 +112,8 @@ class Planner:
 
         `idle`: no step is in flight. None where nothing can be computed.
         """
+        if not idle and self._awaits_drafts():
+            return None
         draft = Draft(self._budget)
         self._decode(draft)
         draft.share = max(draft.share, 1 / LEAST)
@@ -154,13 +161,29 @@ class Planner:
             index += 1
             if not _decodes(seq) or seq in late:
                 continue
-            blocks = self._blocks(seq, seq.planned + 1, draft)
+            guesses = () if seq.pending else self._guess(seq, room - 1, len(running) - index)
+            count = 1 + len(guesses)
+            blocks = self._blocks(seq, seq.planned + count, draft)
             if blocks is None:
                 continue
-            cost = self._costs.span(seq.planned, 1) + seq.request.constraining * self.pace.of_set_up
-            draft.add(seq, 1, True, cost, blocks)
+            cost = self._costs.span(seq.planned, count) + count * seq.request.constraining * self.pace.of_set_up
+            draft.add(seq, count, True, cost, blocks, guesses=guesses)
             seq.turn = self._tally.steps
-            room -= 1
+            room -= count
+
+    def _awaits_drafts(self) -> bool:
+        """A draft is being verified, or follows a token that is on its way. All wait for it: of who would not, steps would be
+        made in between, and both kinds would take turns."""
+        return self._lookup.is_on and any(
+            seq.guesses or (seq.pending and _decodes(seq) and self._lookup.guess(seq, 1)) for seq in self._batch.running
+        )
+
+    def _guess(self, seq: Sequence, room: int, others: int) -> tuple[int, ...]:
+        """A draft within `room` tokens, which takes no place from so many `others` that are still to decode, and nothing past
+        the end."""
+        left = seq.request.max_tokens - len(seq.output) - 1
+        guesses = self._lookup.guess(seq, min(room - others, left))
+        return guesses if self._batch.has_place(seq, 1 + len(guesses), others) else ()
 
     def _out_of_turn(self) -> set[Sequence]:
         """Of the sequences whose constraints take time at every token, those that wait for a later step: half of a step is for
@@ -307,7 +330,7 @@ class Planner:
 
 
 def _decodes(seq: Sequence) -> bool:
-    return seq.planned >= seq.target and len(seq.output) + seq.pending < seq.request.max_tokens
+    return seq.planned >= seq.target and not seq.guesses and len(seq.output) + seq.pending < seq.request.max_tokens
 
 
 def _introduce(seq: Sequence, hit: Hit) -> NewSequence:

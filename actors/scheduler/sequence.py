@@ -110,6 +110,8 @@ class Sequence:
     vectors: Pooled | None = None
     """The answer, where vectors are wanted."""
     ended: bool = False
+    said: str = ""
+    """Prompt and output as characters, for drafts."""
     prefilled: bool = False
     """The whole prompt has been computed at least once."""
     joined: bool = False
@@ -155,6 +157,11 @@ class Sequence:
     @property
     def known(self) -> int:
         return len(self.request.prepared.token_ids) + len(self.output)
+
+    @property
+    def guesses(self) -> bool:
+        """A step in flight verifies a draft, so how many tokens it brings is not known."""
+        return self.planned >= self.known + self.pending
 
     @property
     def wants_scores(self) -> bool:

@@ -51,6 +51,7 @@ class SequenceFault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, arr
 class StepResult(Message, frozen=True):
     step: int
     sampled: tuple[Sampled, ...]
+    """Several of one sequence where its draft was guessed rightly, in their order."""
     prompt_logprobs: tuple[PromptLogprobs, ...] = ()
     faults: tuple[SequenceFault, ...] = ()
     seconds: float = 0.0

@@ -46,6 +46,9 @@ class Work(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=T
     """Appended to each block table before the step; (): to none."""
     snapshot: int = 0
     """The slot that its recurrent states are copied into after the step; 0: none."""
+    draft: tuple[int, ...] = ()
+    """Guesses of the tokens behind the sequence's last one, which are the last of the positions to compute: as many tokens are
+    sampled as are guessed rightly, and one."""
 
 
 class Embed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):

@@ -1,15 +1,20 @@
 """A real runner as the model of a scheduler's bench, with the rows of items at hand."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from thespis.gpu_runtime.runner import Runner
 from thespis.protocol.blobs import BlobError, BlobRef
 from thespis.protocol.edges.encoder_cache_to_scheduler import EmbeddingReady
 from thespis.protocol.edges.gpu_runner_to_scheduler import StepResult
+from thespis.protocol.edges.scheduler_to_detokenizer import Output
 from thespis.protocol.edges.scheduler_to_gpu_runner import StepPlan
 from thespis.protocol.roles import SchedulerConfig
 
 from ..actors.scheduler.bench import Bench
+
+Heard = dict[tuple[str, int], list[tuple[Any, ...]]]
+"""By request and choice: of each token all that a caller can ask for, log-probabilities to the last bit."""
 
 
 class InProcess:
@@ -43,3 +48,16 @@ class WideBench(Bench):
         self.given.add((holder, key))
         blob = BlobRef(key, 0, "float32", (rows, self.width))
         self.policy.ready(EmbeddingReady(key, (holder,), blob, hit=False), self.time)
+
+
+class Listening(WideBench):
+    """Keeps the log-probabilities of every token of which they were asked for."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        self.heard: Heard = {}
+        super().__init__(*given, **named)
+
+    def _output(self, output: Output) -> None:
+        super()._output(output)
+        if output.logprobs:
+            self.heard.setdefault((output.id, output.choice), []).extend(zip(output.token_ids, output.logprobs, strict=True))

@@ -212,3 +212,18 @@ def test_a_deterministic_engine_computes_alone_in_fixed_pieces_on_fixed_threads(
         EngineError, match="deterministic computes 64 tokens of a prompt at once, and max_num_batched_tokens=32"
     ):
         part("scheduler", deterministic=True, max_num_batched_tokens=32)
+
+
+def test_guesses_are_refused_where_they_cannot_be_taken_back() -> None:
+    how = {"method": "ngram", "num_speculative_tokens": 4}
+    found = part("scheduler", speculative_config=how).speculation
+    assert found is not None
+    assert found.num_speculative_tokens == 4
+    assert part("scheduler").speculation is None
+    states = msgspec.structs.replace(MODEL, recurrent=(RecurrentGroup(layers=(0,), conv=(8, 3), state=(4, 4)),))
+    with pytest.raises(EngineError, match="Models of type 'llava' keep states of their tokens"):
+        divide(EngineConfig(speculative_config=how), states)
+    with pytest.raises(EngineError, match="choose one of the two"):
+        part("scheduler", speculative_config=how, deterministic=True)
+    with pytest.raises(ValueError, match="speculative_config: "):
+        EngineConfig(speculative_config={"method": "eagle"})

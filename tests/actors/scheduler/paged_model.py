@@ -127,6 +127,9 @@ class PagedModel:
                 faults.append(SequenceFault(work.seq, "unreadable"))
                 continue
             self._extend(state, work)
+            if work.draft:
+                sampled += [Sampled(work.seq, token) for token in self._verify(state, work)]
+                continue
             last = self._compute(
                 state, work.start, work.count, {p: rows.get((work.seq, p)) for p in range(work.start, work.start + work.count)}
             )
@@ -148,6 +151,22 @@ class PagedModel:
         for source, target in snapshots:
             self.slots[target] = self.slots[source]
         return StepResult(plan.step, tuple(sampled), tuple(scores), tuple(faults), pooled=tuple(pooled))
+
+    def _verify(self, state: _State, work: Work) -> list[int]:
+        """What it says at each place of a draft, up to the first wrong guess; all of the draft is written."""
+        known, new = list(state.tokens), state.new
+        assert work.count == 1 + len(work.draft)
+        assert work.start + 1 == len(known)
+        state.tokens += work.draft
+        places = range(work.start, work.start + work.count)
+        entries = [self._compute(state, place, 1, {place: None}) for place in places]
+        said: list[int] = []
+        for last in entries:
+            said.append(choose(last, new.choice, len(known) + len(said) - new.prompt_tokens, new.sampling, new.eos_token_ids))
+            if (said[-1],) != work.draft[len(said) - 1 : len(said)]:
+                break
+        state.tokens = known + said
+        return said
 
     def _extend(self, state: _State, work: Work) -> None:
         for table, more in enumerate(work.new_blocks):

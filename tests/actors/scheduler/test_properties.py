@@ -12,6 +12,7 @@ from thespis.protocol.guide import Guide
 from thespis.protocol.prepared import Item, Prepared, Span
 from thespis.protocol.roles import SchedulerConfig
 from thespis.protocol.room import Room
+from thespis.protocol.speculation import Speculation
 
 from .bench import Bench, config, prepared
 from .paged_model import oracle
@@ -29,6 +30,10 @@ KINDS: list[tuple[tuple[int | None, ...], bool]] = [
     ((), True),
 ]
 """Windows of a model's tables, and whether it has recurrent layers."""
+
+DRAFTS = [
+    Speculation(method="ngram", num_speculative_tokens=count, prompt_lookup_max=2, prompt_lookup_min=1) for count in (1, 3, 9)
+]
 
 
 @dataclass
@@ -93,8 +98,12 @@ def worlds(draw: st.DrawFn) -> World:
     budget = max([draw(st.integers(4, 24)), *(last - first for r in requests for first, last in r.unbroken)])
     more = [draw(st.integers(0, 12)) for _ in windows]
     least = [largest if window is None else min(largest, -(-(window - 1 + budget) // size) + 1) for window in windows]
+    tile = size * draw(st.sampled_from([1, 2]))
+    drafting = draw(st.booleans()) and not recurrent
     chosen = config(
         block_size=size,
+        tile=tile if not drafting and tile <= budget and draw(st.booleans()) else None,
+        speculation=draw(st.sampled_from(DRAFTS)) if drafting else None,
         windows=windows,
         room=Room(
             tuple(1 + blocks + spare for blocks, spare in zip(least, more, strict=True)),

@@ -25,7 +25,7 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         (["--quantization", "awq", "folder"], "Quantised weights"),
         (["--kv-cache-dtype", "fp8"], "Quantised caches"),
         (["--enable-lora"], "LoRA adapters are not built"),
-        (["--speculative-config", "{}"], "Speculative decoding is not built"),
+        (["--speculative-model", "x"], "no second model is run"),
         (["--model", "folder"], "given without a flag"),
         (["--max-modl-len", "5"], "Did you mean --max-model-len?"),
         (["--gpu-mem-utilization", "0.5"], "Did you mean --gpu-memory-utilization?"),

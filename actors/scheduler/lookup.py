@@ -1,0 +1,47 @@
+"""Guesses of what a sequence will say next: what it has said, or was asked, after the same words. Pure.
+
+Token ids are compared as the characters of a string, which has a fast search.
+"""
+
+from ...protocol.speculation import Speculation
+from .sequence import Sequence
+
+
+def propose(said: str, count: int, longest: int, shortest: int) -> str:
+    """At most `count` characters that followed the last ones of `said` where these stood before: the last place where as many
+    follow, else the first. The `longest` end that stood before counts; "": none of at least `shortest` did."""
+    for length in range(min(longest, len(said) - 1), shortest - 1, -1):
+        end = said[-length:]
+        at = said.rfind(end, 0, max(0, len(said) - count))
+        if at < 0:
+            at = said.find(end, 0, len(said) - 1)
+        if at >= 0:
+            return said[at + length : at + length + count]
+    return ""
+
+
+class Lookup:
+    """Of one engine; None: nothing is guessed."""
+
+    def __init__(self, speculation: Speculation | None) -> None:
+        self._how = speculation
+
+    @property
+    def is_on(self) -> bool:
+        return self._how is not None
+
+    def guess(self, seq: Sequence, most: int) -> tuple[int, ...]:
+        """What may follow the tokens that are known of `seq`."""
+        how = self._how
+        if how is None or most < 1:
+            return ()
+        count = min(most, how.num_speculative_tokens)
+        return tuple(map(ord, propose(_said(seq), count, how.prompt_lookup_max, how.prompt_lookup_min)))
+
+
+def _said(seq: Sequence) -> str:
+    """Prompt and output, kept from step to step."""
+    if not seq.said:
+        seq.said = "".join(map(chr, seq.prompt))
+    seq.said += "".join(map(chr, seq.output[len(seq.said) - len(seq.prompt) :]))
+    return seq.said
