@@ -4,12 +4,15 @@ import msgspec
 import numpy as np
 import pytest
 
+from thespis.actors.scheduler.planner import Draft
+from thespis.actors.scheduler.sequence import Place
 from thespis.protocol.edges.client_to_scheduler import ChoiceSoFar
 from thespis.protocol.edges.detokenizer_to_scheduler import Stopped
 from thespis.protocol.edges.encoder_cache_to_scheduler import EncodeFailed, Lost
 from thespis.protocol.edges.gpu_runner_to_scheduler import SequenceFault, StepResult
 from thespis.protocol.errors import Failure
 from thespis.protocol.prepared import Prepared
+from thespis.protocol.room import Room
 
 from .bench import Bench, config, item, prepared
 from .paged_model import EOS, oracle
@@ -176,6 +179,50 @@ def test_the_youngest_is_preempted_and_loses_no_token() -> None:
     assert bench.closed["r0"].usage.preemptions == 0
     assert all(bench.tokens[r.id, 0] == oracle(r, 0) for r in requests)
     bench.assert_empty()
+
+
+def test_who_is_preempted_in_a_step_that_was_to_compute_its_token_is_taken_out_of_it() -> None:
+    """Windows get blocks by and by: a prompt that lacks some takes them of a younger one, which has its token in the step."""
+    settings = config(windows=(6,), block_size=2, room=Room((10,), 0), max_batched_tokens=8, prefix_caching=False)
+    bench = Bench(settings)
+    young, old = endless("young", max_tokens=12, priority=1), endless("old", LONG, max_tokens=2)
+    bench.submit(young)
+    bench.plan()
+    bench.answer()
+    (seq,) = bench.policy.batch.running
+    bench.submit(old)
+    number = seq.number
+    while seq.place is Place.RUNNING:
+        plan = bench.plan()
+        assert plan is not None
+        bench.answer()
+    assert bench.policy.tally.preemptions == 1
+    assert number in plan.drop
+    assert [work.count for work in plan.work] == [7], "the prompt alone, which was cut to what the token had left"
+    assert (seq.flights, seq.pending, seq.planned) == (0, 0, 0)
+    bench.run()
+    for request in (young, old):
+        assert bench.tokens[request.id, 0] == oracle(request, 0)
+    bench.assert_empty()
+
+
+def test_a_token_that_is_taken_back_leaves_no_trace_in_the_draft() -> None:
+    bench = Bench()
+    bench.submit(endless("one"), endless("other"))
+    bench.plan()
+    bench.answer()
+    one, other = bench.policy.batch.running
+    draft, alone = Draft(8), Draft(8)
+    before = other.planned, other.flights, other.pending
+    for seq in (one, other):
+        draft.add(seq, 1, True, 0.1)
+    draft.withdraw(other)
+    assert (other.planned, other.flights, other.pending) == before
+    assert (one.planned, one.flights, one.pending) == (before[0] + 1, before[1] + 1, before[2] + 1)
+    draft.withdraw(other)  # it has none any more
+    assert (draft.budget, [part.seq for part in draft.parts], [work.seq for work in draft.work]) == (7, [one], [one.number])
+    draft.withdraw(one)
+    assert (draft.budget, draft.parts, draft.work) == (alone.budget, alone.parts, alone.work)
 
 
 def test_a_prompt_is_prefilled_up_to_the_first_item_that_is_not_ready() -> None:
