@@ -30,12 +30,15 @@ class KvPool:
         """By layer: which table its blocks are counted in."""
         self.blocks: dict[int, torch.Tensor] = {}
         """By layer, then by block."""
+        self.readers: frozenset[int] = frozenset(layer for table in tables for group in table.groups for layer in group.readers)
+        """Layers that write nothing: what `blocks` has for them is another's, which has written it before them."""
         for number, table in enumerate(tables):
             for group in table.groups:
                 shape = (len(group.layers), blocks[number], block_size, 2, group.kv_heads, group.width)
                 whole = _zero_pages(shape, dtype) if device.type == "cpu" else torch.zeros(shape, dtype=dtype, device=device)
                 self.blocks |= zip(group.layers, whole.unbind(0), strict=True)
-                self.table_of |= dict.fromkeys(group.layers, number)
+                self.blocks |= {layer: self.blocks[owner] for layer, owner in group.readers.items()}
+                self.table_of |= dict.fromkeys((*group.layers, *group.readers), number)
         self.slots: dict[int, torch.Tensor] = {layer: whole.flatten(0, 1) for layer, whole in self.blocks.items()}
         """By layer, then by slot = block * block_size + offset: [slots, 2, kv_heads, width]."""
 

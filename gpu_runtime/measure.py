@@ -33,20 +33,52 @@ class Layers(NamedTuple):
     recurrent: tuple[RecurrentGroup, ...]
 
 
-class _Seen(NamedTuple):
+class _Shape(NamedTuple):
     kv_heads: int
     key_dim: int
     value_dim: int
     window: int | None
 
 
-_heard: list[_Seen] = []
+class _Call(NamedTuple):
+    """Of an attention. Keys and values are kept, so that those of another are other objects."""
+
+    shape: _Shape
+    key: torch.Tensor
+    value: torch.Tensor
+
+
+class _Keepers:
+    """Layers that keep keys and values, by what these look like, and layers that read theirs."""
+
+    def __init__(self) -> None:
+        self._kept: dict[_Shape, dict[int, _Call]] = {}
+        self._readers: dict[_Shape, dict[int, int]] = {}
+
+    def add(self, layer: int, shape: _Shape, call: _Call) -> None:
+        """A layer that is given just what an earlier one of the same shape and window was, reads that one's."""
+        kept = self._kept.setdefault(shape, {})
+        owner = next((number for number, one in kept.items() if one.key is call.key and one.value is call.value), None)
+        if owner is None:
+            kept[layer] = call
+        else:
+            self._readers.setdefault(shape, {})[layer] = owner
+
+    def groups(self) -> tuple[KvGroup, ...]:
+        return tuple(
+            KvGroup(layers=tuple(kept), readers=self._readers.get(shape, {}), **shape._asdict())
+            for shape, kept in self._kept.items()
+        )
+
+
+_heard: list[_Call] = []
 """What attentions were called with since the last layer began."""
 
 
 def _hear(module: nn.Module, query: Any, key: Any, value: Any, mask: Any, **given: Any) -> tuple[torch.Tensor, None]:
     """An attention: [1, heads, tokens, width] each. Its answer has the shape of an attention's."""
-    _heard.append(_Seen(key.shape[1], key.shape[3], value.shape[3], given.get("sliding_window")))
+    shape = _Shape(key.shape[1], key.shape[3], value.shape[3], given.get("sliding_window"))
+    _heard.append(_Call(shape, key, value))
     return query.new_empty(query.shape[0], query.shape[2], query.shape[1], value.shape[3]), None
 
 
@@ -68,22 +100,23 @@ def measure_layers(model: PreTrainedModel, context: int | None = None) -> Layers
             decoder(**_inputs(model, decoder), **{cache_name(decoder): cache}, use_cache=True)
         except Exception as error:  # whatever a model's code does not like of two tokens of text
             raise EngineError(cannot(model, f"its layers cannot be measured ({type(error).__name__})")) from error
-    groups: dict[_Seen, list[int]] = {}
+    keepers = _Keepers()
     states: dict[tuple[tuple[int, ...], tuple[int, ...]], list[int]] = {}
     for number in range(len(layers)):
         kept, state = seen.get(number, []), _state(cache, number, model)
         if len(kept) > 1 or (not kept and state == ((), ()) and kinds[number] not in KEEPING_NOTHING):
             what = "attends twice" if kept else "neither attends through transformers' interface nor keeps a known state"
             raise EngineError(cannot(model, f"its layer {number} ({type(layers[number]).__name__}) {what}"))
-        for one in kept:
-            if one.window is not None and one.window < 1:
-                raise EngineError(cannot(model, f"its layer {number} looks back through a window of {one.window} tokens"))
-            whole = one.window is not None and context is not None and one.window >= context
-            groups.setdefault(one._replace(window=None) if whole else one, []).append(number)
+        for call in kept:
+            window = call.shape.window
+            if window is not None and window < 1:
+                raise EngineError(cannot(model, f"its layer {number} looks back through a window of {window} tokens"))
+            whole = window is not None and context is not None and window >= context
+            keepers.add(number, call.shape._replace(window=None) if whole else call.shape, call)
         if state != ((), ()):
             states.setdefault(state, []).append(number)
     return Layers(
-        tuple(KvGroup(layers=tuple(numbers), **one._asdict()) for one, numbers in groups.items()),
+        keepers.groups(),
         tuple(RecurrentGroup(layers=tuple(numbers), conv=one[0], state=one[1]) for one, numbers in states.items()),
     )
 
@@ -194,9 +227,9 @@ def _simplify(decoder: Any) -> None:
 
 
 @contextmanager
-def _watch(layers: nn.ModuleList) -> Iterator[dict[int, list[_Seen]]]:
+def _watch(layers: nn.ModuleList) -> Iterator[dict[int, list[_Call]]]:
     """What each layer's attentions are called with."""
-    seen: dict[int, list[_Seen]] = {}
+    seen: dict[int, list[_Call]] = {}
     _heard.clear()
 
     def ended(number: int) -> None:

@@ -21,7 +21,9 @@ class KvGroup(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """Layers whose keys and values have one shape and one window."""
 
     layers: tuple[int, ...]
-    """Numbers of the decoder's layers."""
+    """Numbers of the decoder's layers that keep some."""
+    readers: dict[int, int] = {}
+    """Layers that keep none and read those of another, which is among `layers`."""
     kv_heads: int
     key_dim: int
     value_dim: int

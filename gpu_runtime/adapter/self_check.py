@@ -231,7 +231,7 @@ class _Watched(PagedAttention):
     def judge(self, model: ModelFacts, steps: int) -> None:
         """Raises EngineError where a layer did not call once a step, or with another window than the facts say."""
         for group in model.kv_groups:
-            for layer in group.layers:
+            for layer in (*group.layers, *group.readers):
                 calls = self._calls.pop(layer, 0)
                 if calls != steps:
                     raise refusal(model, f"its layer {layer} calls its attention {calls} times in {steps} steps")

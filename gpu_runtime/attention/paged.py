@@ -61,7 +61,8 @@ class PagedAttention:
     def __call__(self, layer: int, query: torch.Tensor, kv: torch.Tensor, how: How) -> torch.Tensor:
         """`query` [tokens, heads, width] and `kv` [tokens, 2, kv_heads, width] to [tokens, heads * width]."""
         layout = self._layouts[self._pool.table_of[layer]]
-        self._pool.slots[layer].index_copy_(0, layout.slots, kv)
+        if layer not in self._pool.readers:
+            self._pool.slots[layer].index_copy_(0, layout.slots, kv)
         if layout.on_device is not None:
             assert self._device is not None, "laid out for kernels, which `on_device` does not say of the table"
             return self._device(layer, query, layout.on_device, how, self.looks_ahead(layer))

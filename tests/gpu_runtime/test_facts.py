@@ -116,6 +116,21 @@ def test_gemma_4_has_shapes_by_layer_and_spans_by_size(tmp_path: Path, pictures:
     assert facts.per_layer_width == (0 if pictures else 6)
 
 
+def test_layers_that_read_anothers_keys_keep_none(tmp_path: Path) -> None:
+    """Gemma 3n's and small Gemma 4's last ones: each reads the last of its kind that has keys of its own."""
+    text = {**GEMMA, "num_hidden_layers": 6, "layer_types": ["sliding_attention", "full_attention"] * 3}
+    apart = {"hidden_size_per_layer_input": 6, "vocab_size_per_layer_input": 96, "global_head_dim": 16}
+    vision = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 8}
+    read: dict[str, Any] = {"model_type": "gemma4", "vision_config": vision, "audio_config": None}
+    facts = decoder_facts(make(tmp_path, {**read, "text_config": {**text, **apart, "num_kv_shared_layers": 2}}))
+    assert [(group.layers, group.readers, group.window) for group in facts.kv_groups] == [
+        ((0, 2), {4: 2}, 5),
+        ((1, 3), {5: 3}, None),
+    ]
+    heads = facts.kv_groups[0].kv_heads
+    assert facts.kv_bytes(4) == 2 * 2 * heads * (8 + 16) * 4
+
+
 def test_values_narrower_than_keys(tmp_path: Path) -> None:
     """DeepSeek's latent attention: keys of 8 + 4 columns, values of 8, one key head for each query head."""
     latent = {"q_lora_rank": 8, "kv_lora_rank": 8, "qk_nope_head_dim": 8, "qk_rope_head_dim": 4, "v_head_dim": 8}

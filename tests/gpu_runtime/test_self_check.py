@@ -107,6 +107,14 @@ def test_a_layer_that_looks_back_otherwise_than_the_facts_say(tmp_path: Path) ->
         load(windowed)
 
 
+def test_a_layer_that_is_said_to_read_anothers_keys_and_has_its_own(tmp_path: Path) -> None:
+    facts = tiny(tmp_path)
+    (group,) = facts.kv_groups
+    fewer = msgspec.structs.replace(group, layers=group.layers[:-1], readers={group.layers[-1]: group.layers[0]})
+    with pytest.raises(EngineError, match="its logits for a prompt computed in pieces differ from its own by"):
+        load(msgspec.structs.replace(facts, kv_groups=(fewer,)))
+
+
 def test_a_window_that_a_class_does_not_look_at_is_none_when_fused(tmp_path: Path) -> None:
     """Texts of Mistral were published as Llama's, with the window still in the file."""
     facts = tiny(tmp_path, sliding_window=64)
