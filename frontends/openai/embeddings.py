@@ -1,9 +1,14 @@
-"""/v1/embeddings: the inputs of one call go through the engine a few at a time, and come back in their order."""
+"""/v1/embeddings: the inputs of one call go through the engine a few at a time, and come back in their order.
+
+Until all are there, so that any error still has its HTTP status, numbers are kept as the bytes that they came as. They become
+text, which is several times as long, as fast as the caller reads it.
+"""
 
 import asyncio
 import base64
+import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from aiohttp import web
@@ -20,6 +25,10 @@ from .reading import EMBEDDING, check_id
 from .service import SERVICE, TENANT
 from .shape import encode_json, usage
 
+log = logging.getLogger(__name__)
+
+PIECE = 1 << 16
+"""Bytes: texts are written together up to about so many."""
 AT_ONCE = 64
 """Inputs of one call that are in the engine together: others' requests get their places between them."""
 
@@ -31,32 +40,43 @@ async def embeddings(request: web.Request) -> web.StreamResponse:
         own_id = request.headers.get("X-Request-Id")
         check_id("X-Request-Id", own_id)
         meter = Meter(service.metrics, arrival)
-        calls = _Calls(service.client, request[TENANT], body.encoding_format or "float")
+        calls = _Calls(service.client, request[TENANT])
         answers = await calls.run(inputs)
         meter.end(answers)
         id = own_id or body.request_id or calls.first_id
         head = {"id": f"embd-{id}", "object": "list", "created": int(time.time()), "model": service.config.name}
-        told = encode_json(head)[:-1] + b',"data":[' + b",".join(calls.items) + b'],"usage":'
-        return web.Response(
-            body=told + encode_json(_usage(answers)) + b"}",
-            content_type="application/json",
-            headers={"X-Request-Id": id, **headers},
-        )
+        response = web.StreamResponse(headers={"Content-Type": "application/json", "X-Request-Id": id, **headers})
+        await response.prepare(request)
+        try:
+            for piece in pieces(head, answers, body.encoding_format or "float"):
+                await response.write(piece)
+                await asyncio.sleep(0)  # a caller who reads at once never has this wait, and others have their turns
+        except ConnectionError:
+            log.info("a caller went away")
+        return response
+
+
+def pieces(head: dict[str, object], answers: Sequence[Answer], form: str) -> Iterator[bytes]:
+    """The body: `head` with the vectors of all answers, of which each is made into text when its turn comes."""
+    gathered = encode_json(head)[:-1] + b',"data":['
+    for index, answer in enumerate(answers):
+        gathered += b"," * (index > 0) + _item(index, whole(answer), form)
+        if len(gathered) >= PIECE:
+            yield gathered
+            gathered = b""
+    yield gathered + b'],"usage":' + encode_json(_usage(answers)) + b"}"
 
 
 class _Calls:
     """The requests of one call."""
 
-    def __init__(self, client: Client, tenant: str, form: str) -> None:
-        self._client, self._tenant, self._form = client, tenant, form
+    def __init__(self, client: Client, tenant: str) -> None:
+        self._client, self._tenant = client, tenant
         self.first_id = ""
-        self.items: list[bytes] = []
-        """JSON of each input's object."""
 
     async def run(self, inputs: Sequence[Embedding]) -> list[Answer]:
         """Only the first may be refused for want of room: the others wait for their places. Raises the first error."""
         answers = [Answer(0) for _ in inputs]
-        self.items = [b""] * len(inputs)
         places = asyncio.Semaphore(max(1, min(AT_ONCE, self._client.admission.share.requests // 4)))
         begun: set[Stream] = set()
 
@@ -64,7 +84,6 @@ class _Calls:
             async for update in stream:
                 answers[index].note(update)
             begun.remove(stream)
-            self.items[index] = _item(index, whole(answers[index]), self._form)
             places.release()
 
         try:

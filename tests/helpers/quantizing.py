@@ -56,16 +56,6 @@ def fp8_blocks(weights: Weights) -> tuple[Weights, Weights]:
     return stored, plain
 
 
-def turned(packing: Packing) -> Packing:
-    """Of a family that is published with its fused experts turned, which transformers does not write."""
-
-    def turning(weights: Weights) -> tuple[Weights, Weights]:
-        fused = (".experts.gate_up_proj", ".experts.down_proj")
-        return packing({name: one.mT.contiguous() if name.endswith(fused) else one for name, one in weights.items()})
-
-    return turning
-
-
 def _blocks(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """One matrix block by block: eight-bit numbers, scales, and the numbers again."""
     grid = torch.empty(-(-matrix.shape[0] // BLOCK), -(-matrix.shape[1] // BLOCK))

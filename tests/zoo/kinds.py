@@ -39,6 +39,8 @@ class Animal:
     """Of the stored weights."""
     rename: Callable[[str], str] = str
     """From the names that `save_pretrained` writes to the published ones; most are those already."""
+    turned: tuple[str, ...] = ()
+    """How names of weights end that are stored with their last two axes turned, which `save_pretrained` does not write."""
     beside: Mapping[str, str] = field(default_factory=dict)
     """How names of weights begin that lie in a folder of their own, under what follows, and that folder."""
     extra: Mapping[str, tuple[int, ...]] = field(default_factory=dict)

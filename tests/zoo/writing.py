@@ -88,6 +88,9 @@ def _published(animal: Animal, model: Any) -> dict[str, Any]:
         tensors = load_file(Path(saved) / "model.safetensors")
     dtype = getattr(torch, animal.dtype)
     named = {animal.rename(name): tensor.to(dtype) for name, tensor in tensors.items()}
+    for name in named:
+        if name.endswith(animal.turned):
+            named[name] = named[name].mT.contiguous()
     generator = torch.Generator().manual_seed(SEED)
     for name, shape in animal.extra.items():
         named[name] = torch.randn(shape, generator=generator).to(dtype)

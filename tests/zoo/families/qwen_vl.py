@@ -264,7 +264,8 @@ def qwen3_vl() -> Animal:
 
 
 def qwen3_vl_moe() -> Animal:
-    """Its configuration names no end and no dtype."""
+    """Its configuration names no end and no dtype; inputs come before outputs in its experts, each of which was published in
+    one tensor with all others."""
     own: Json = {
         "decoder_sparse_step": 1,
         "mlp_only_layers": [],
@@ -281,6 +282,7 @@ def qwen3_vl_moe() -> Animal:
         tokenizer=chatml_tokenizer(262144, add_bos_token=False),
         files=files,
         takes=("image", "video"),
+        turned=(".experts.gate_up_proj", ".experts.down_proj"),
         shards=2,
     )
 
