@@ -14,10 +14,11 @@ KEYS = ("quantization_config", "compression_config")
 LIBRARIES = {"compressed-tensors": ("compressed_tensors", "quant"), "gguf": ("gguf", "gguf")}
 """By method: the library that unpacks it, and the extra that brings it."""
 AWQ_VERSIONS = ("gemm",)
+GPTQ_LAYOUTS, GPTQ_BITS = ("gptq", "gptq_v2"), (2, 4, 8)
 COMPRESSED_FORMATS = ("naive-quantized", "float-quantized", "int-quantized", "pack-quantized", "mixed-precision")
 COMPRESSED_STRATEGIES = ("tensor", "channel", "group", "block")
 _READ = (
-    "FP8 (quant_method fp8), compressed-tensors with FP8, INT8 or packed INT4 weights (FP8-dynamic, W8A8, W4A16), AWQ, "
+    "FP8 (quant_method fp8), compressed-tensors with FP8, INT8 or packed INT4 weights (FP8-dynamic, W8A8, W4A16), AWQ, GPTQ, "
     "MXFP4 experts, or GGUF"
 )
 _FILES = (("hf_quant_config.json", "modelopt"), ("quantize_config.json", "gptq"))
@@ -42,8 +43,8 @@ def without_quantization(config: Json) -> Json:
 
 
 def quantization_of(config: Json, name: str) -> str | None:
-    """The method, checked: fp8, compressed-tensors, awq, mxfp4, or gguf of a folder that was made around such a file; None:
-    plain numbers.
+    """The method, checked: fp8, compressed-tensors, awq, gptq, mxfp4, or gguf of a folder that was made around such a file;
+    None: plain numbers.
 
     Raises EngineError for a form that is not read, and where the library is missing that reads it.
     """
@@ -107,6 +108,16 @@ def _awq(stated: Json) -> str | None:
     return None if version in AWQ_VERSIONS and bits == 4 else f", {bits} bits, version {version}"
 
 
+def _gptq(stated: Json) -> str | None:
+    bits, layout, group = stated["bits"], str(stated.get("checkpoint_format", "gptq")), stated.get("group_size", 128)
+    if not isinstance(group, int) or (group < 1 and group != -1):
+        raise ValueError("group_size")
+    if stated.get("is_marlin_format") or layout not in GPTQ_LAYOUTS or bits not in GPTQ_BITS:
+        return f", {bits} bits, layout {'marlin' if stated.get('is_marlin_format') else layout}"
+    others = [rule for rule in stated.get("dynamic") or {} if not rule.startswith("-:")]
+    return ", other bits in some modules" if others else None
+
+
 def _compressed(stated: Json) -> str | None:
     if stated.get("quantization_status", "compressed") != "compressed":
         return f", {stated['quantization_status']}"
@@ -144,5 +155,12 @@ def _any(stated: Json) -> str | None:
     return None
 
 
-_REASONS: dict[str, Any] = {"gguf": _any, "mxfp4": _any, "fp8": _fp8, "awq": _awq, "compressed-tensors": _compressed}
+_REASONS: dict[str, Any] = {
+    "gguf": _any,
+    "mxfp4": _any,
+    "fp8": _fp8,
+    "awq": _awq,
+    "gptq": _gptq,
+    "compressed-tensors": _compressed,
+}
 """Why a form of this method is not read, as it goes on in brackets; None: it is."""

@@ -16,12 +16,14 @@ from .packed.awq import awq
 from .packed.compressed import CompressedTensors
 from .packed.form import Form, UnpackedTensors
 from .packed.fp8 import fp8
+from .packed.gptq import gptq
 from .packed.mxfp4 import mxfp4
 from .source import WeightSource
 
 _FORMS: dict[str, Callable[[Json], Form]] = {
     "fp8": fp8,
     "awq": awq,
+    "gptq": gptq,
     "compressed-tensors": CompressedTensors,
     "mxfp4": mxfp4,
 }

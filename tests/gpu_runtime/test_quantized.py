@@ -15,7 +15,7 @@ from thespis.gpu_runtime.weights.packed.awq import Awq
 from thespis.gpu_runtime.weights.packed.compressed import CompressedTensors
 from thespis.protocol.errors import EngineError
 
-from ..helpers.quantizing import BLOCK, Packed, Packing, awq, compressed, fp8_blocks, fp8_whole, mxfp4, pack
+from ..helpers.quantizing import BLOCK, Packed, Packing, awq, compressed, fp8_blocks, fp8_whole, gptq, mxfp4, pack
 from ..zoo.catalog import Zoo, animal
 from ..zoo.composing import ask_all, run_all
 from ..zoo.reference import Reference
@@ -68,6 +68,9 @@ CASES = {
     "fp8-fused-experts": Case("qwen3_vl_moe", fp8_blocks, FP8),
     "fp8-whole": Case("llama", fp8_whole, {**FP8, "weight_block_size": None, "activation_scheme": "static"}),
     "awq": Case("qwen2_5_vl", awq(GROUP), AWQ),
+    "gptq": Case(
+        "qwen2", gptq(GROUP), {"bits": 4, "desc_act": True, "group_size": GROUP, "quant_method": "gptq", "sym": False}
+    ),
     "mxfp4": Case(
         "gpt_oss", mxfp4, {"modules_to_not_convert": ["lm_head", "model.layers.*.mlp.router"], "quant_method": "mxfp4"}
     ),
@@ -104,7 +107,7 @@ def test_the_weights_are_those_that_the_library_unpacks(name: str, packed: Any) 
         assert torch.equal(*read), key
 
 
-@pytest.mark.parametrize("name", ["fp8-experts", "fp8-fused-experts", "awq", "mxfp4", "fp8-dynamic", "w4a16-zeros"])
+@pytest.mark.parametrize("name", ["fp8-experts", "fp8-fused-experts", "awq", "gptq", "mxfp4", "fp8-dynamic", "w4a16-zeros"])
 def test_greedy_tokens_are_transformers_from_the_unpacked_weights(name: str, packed: Any) -> None:
     """A text, and pictures and clips through towers that are not quantised, in one batch and in pieces."""
     both = packed(name)
@@ -228,6 +231,8 @@ Q = "model.layers.0.self_attn.q_proj"
         ("w4a16-zeros", f"{Q}.weight_zero_point", None, "do not fit together"),
         ("mxfp4", "model.layers.0.mlp.experts.down_proj_scales", torch.ones(4, 64, 1, dtype=torch.uint8), "its scales are"),
         ("awq", "model.layers.0.self_attn.q_proj.qzeros", torch.ones(1, 1, dtype=torch.int32), "its qzeros are"),
+        ("gptq", "model.layers.0.self_attn.q_proj.g_idx", torch.ones(3, dtype=torch.int32), "its g_idx are"),
+        ("gptq", "model.layers.0.self_attn.q_proj.scales", torch.ones(3, 64), "its scales are"),
     ],
 )
 def test_parts_that_do_not_fit_are_named(

@@ -139,32 +139,57 @@ def mxfp4(weights: Weights) -> tuple[Weights, Weights]:
 
 
 def awq(group: int) -> Packing:
-    """AutoAWQ's GEMM layout, from its published description: a word holds eight neighbours along the outputs, from its lowest
-    nibble to its highest the numbers 0, 2, 4, 6, 1, 3, 5, 7; zeros likewise."""
-    order = (0, 2, 4, 6, 1, 3, 5, 7)
+    """The GEMM layout, written out: AutoAWQ itself needs older versions of transformers."""
 
-    def words(numbers: torch.Tensor) -> torch.Tensor:
-        packed = torch.zeros(numbers.shape[0], numbers.shape[1] // 8, dtype=torch.int64)
-        for nibble, neighbour in enumerate(order):
-            packed |= numbers[:, neighbour::8].long() << (4 * nibble)
-        return torch.where(packed >= 1 << 31, packed - (1 << 32), packed).to(torch.int32)
+    def parts(numbers: torch.Tensor, zeros: torch.Tensor) -> Weights:
+        order = (0, 2, 4, 6, 1, 3, 5, 7)
+        along = [one.reshape(len(one), -1, 8)[..., order] for one in (numbers, zeros)]
+        return {"qweight": _words(along[0], 4), "qzeros": _words(along[1], 4)}
+
+    return _by_groups(group, parts)
+
+
+def gptq(group: int) -> Packing:
+    """Four bits, its zeros less one. Inputs in the order of activations, of which the last come first here."""
+
+    def parts(numbers: torch.Tensor, zeros: torch.Tensor) -> Weights:
+        along = numbers.reshape(-1, 8, numbers.shape[1]).mT, (zeros - 1).reshape(len(zeros), -1, 8)
+        owners = (torch.arange(len(numbers)) // group).to(torch.int32)
+        return {"qweight": _words(along[0], 4), "qzeros": _words(along[1], 4), "g_idx": owners.flip(0)}
+
+    return _by_groups(group, parts, backwards=True)
+
+
+def _by_groups(group: int, parts: Callable[[torch.Tensor, torch.Tensor], Weights], backwards: bool = False) -> Packing:
+    """`parts`: of numbers [inputs, outputs] and zeros [groups, outputs]. `backwards`: the first group has the last inputs."""
 
     def packing(weights: Weights) -> tuple[Weights, Weights]:
         stored, plain = dict(weights), dict(weights)
         for name, weight in weights.items():
             if not is_packed(name, weight):
                 continue
-            turned = weight.T.reshape(weight.shape[1] // group, group, weight.shape[0])  # [groups, inputs, outputs]
+            inputs = weight.T.flip(0) if backwards else weight.T
+            turned = inputs.reshape(weight.shape[1] // group, group, weight.shape[0])  # [groups, inputs, outputs]
             least, most = turned.amin(1), turned.amax(1)
             scales = ((most - least) / 15).half()
-            zeros = (-least / scales.float()).round().clamp(0, 15)
+            zeros = (-least / scales.float()).round().clamp(1, 15)
             numbers = (turned / scales.float()[:, None] + zeros[:, None]).round().clamp(0, 15)
+            made = ((numbers - zeros[:, None]) * scales.float()[:, None]).reshape(-1, weight.shape[0])
+            numbers = numbers.reshape(made.shape)
+            if backwards:
+                made, numbers = made.flip(0), numbers.flip(0)
             module = name.removesuffix(".weight")
             del stored[name]
-            stored[f"{module}.qweight"] = words(numbers.reshape(-1, weight.shape[0]))
-            stored[f"{module}.qzeros"] = words(zeros)
+            stored |= {f"{module}.{part}": tensor for part, tensor in parts(numbers, zeros).items()}
             stored[f"{module}.scales"] = scales
-            plain[name] = ((numbers - zeros[:, None]) * scales.float()[:, None]).reshape(-1, weight.shape[0]).T
+            plain[name] = made.T
         return stored, plain
 
     return packing
+
+
+def _words(fields: torch.Tensor, bits: int) -> torch.Tensor:
+    """int32 of fields [..., numbers in a word], the first lowest."""
+    places = torch.arange(fields.shape[-1]) * bits
+    packed = (fields.long() << places).sum(-1)
+    return torch.where(packed >= 1 << 31, packed - (1 << 32), packed).to(torch.int32)

@@ -53,11 +53,11 @@ def test_a_config_without_a_type_is_broken(folder: Path) -> None:
 
 @pytest.mark.parametrize("where", [(), ("thinker_config",), ("text_config",), ("thinker_config", "text_config")])
 def test_quantised_weights_are_refused_whichever_part_says_so(folder: Path, where: tuple[str, ...]) -> None:
-    said: dict[str, object] = {"quantization_config": {"quant_method": "gptq", "bits": 4}}
+    said: dict[str, object] = {"quantization_config": {"quant_method": "hqq", "bits": 4}}
     for part in reversed(where):
         said = {part: said}
     edit(folder, **said)
-    with pytest.raises(EngineError, match=r"quantised \(gptq\)"):
+    with pytest.raises(EngineError, match=r"quantised \(hqq\)"):
         inspect(folder)
 
 

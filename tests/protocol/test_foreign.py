@@ -142,8 +142,8 @@ def test_pickled_weights_beside_a_config_are_said_to_be_that(folder: Path) -> No
 
 
 def test_quantised_weights_are_said_to_be_that(folder: Path) -> None:
-    edit(folder, quantization_config={"quant_method": "gptq", "bits": 4})
-    assert "quantised (gptq)" in told(folder)
+    edit(folder, quantization_config={"quant_method": "hqq", "bits": 4})
+    assert "quantised (hqq)" in told(folder)
 
 
 def test_a_shard_that_an_index_names_is_missed(folder: Path) -> None:

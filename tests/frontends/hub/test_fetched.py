@@ -234,7 +234,7 @@ def test_what_is_no_checkpoint_is_said_before_anything_is_fetched(
 @pytest.mark.parametrize(
     ("files", "words"),
     [
-        ({"config.json": b'{"model_type": "x", "quantization_config": {"quant_method": "gptq"}}'}, "quantised (gptq)"),
+        ({"config.json": b'{"model_type": "x", "quantization_config": {"quant_method": "hqq"}}'}, "quantised (hqq)"),
         ({"tokenizer.json": b"[]"}, "tokenizer.json"),
         ({"config.json": b"{}"}, "model_type is missing"),
     ],
