@@ -168,9 +168,11 @@ class Bench:
         self.deliver()
 
     def cornered(self) -> bool:
-        """One more kill from outside, at the same place as the last two, would look like proof against somebody."""
+        """One more kill from outside, at the same place as the last two, would look like proof against somebody: also against
+        an item that is tried alone, and whose requests have all ended meanwhile."""
         blame = self.policy.blame
-        names = [*self.policy.requests, *(item.key for r in self.policy.requests.values() for item in r.prepared.items)]
+        items = {item.key for r in self.policy.requests.values() for item in r.prepared.items} | self.policy.media.awaited()
+        names = [*self.policy.requests, *sorted(items)]
         return any(q.evidence(name) + OUTSIDE >= PROOF for q in (blame.requests, blame.items) for name in names)
 
     def submit(self, *requests: Prepared) -> None:
