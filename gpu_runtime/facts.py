@@ -75,7 +75,6 @@ def measured(folder: str | Path, runner: RunnerKind = "auto") -> tuple[ModelFact
     path = Path(checkpoint.path)
     stated = unwrap(read_config(path))
     config = load_config(path)
-    _refuse_marks(config)
     model = build_on_meta(config)
     text = text_config(config)
     vocab, unscored = _vocab(model)
@@ -120,15 +119,6 @@ def measured(folder: str | Path, runner: RunnerKind = "auto") -> tuple[ModelFact
         fingerprint=_joined(checkpoint.fingerprint, fingerprints(path)),
     )
     return facts, model
-
-
-def _refuse_marks(config: PreTrainedConfig) -> None:
-    """Raises EngineError where tokens of a prompt are looked up in the tower's table as soon as there is a picture."""
-    if getattr(config, "visual_indicator_token_ids", None):
-        raise EngineError(
-            f"Models of type {config.model_type!r} mark a picture's tiles with tokens whose embeddings are the tower's, which "
-            "is not built. Choose another model."
-        )
 
 
 def _rope_bound(text: PreTrainedConfig) -> int | None:

@@ -78,6 +78,9 @@ class PlaceholderFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     """The texts before and behind an item are tokenized each for itself, with the tokenizer's own beginning and end."""
     embed_token_id: int
     """May lie outside the embedding table: its row is never looked up."""
+    marks: dict[str, int] = {}
+    """Further tokens of an item's run that are rows of its embedding, of some models those between its tiles: by text, their
+    ids."""
 
 
 class Frame(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -185,7 +185,8 @@ class PromptRenderer:
 
     def _variables(self, prompt: ChatPrompt, media: tuple[MediaItem, ...], template: ChatTemplate) -> dict[str, Any]:
         """What the template gets, the callers' words marked. Raises RecursionError for what nests too deep."""
-        always = frozenset(text for place in self._placeholders.values() for text in (place.token, place.embed_token))
+        places = self._placeholders.values()
+        always = frozenset(text for place in places for text in (place.token, place.embed_token, *place.marks))
         control = self._tokenizer.control_tokens(template.literals, always)
         texts = [part.text for message in prompt.messages for part in message.content if isinstance(part, Text)]
         marked = iter(mark_texts(texts, control))

@@ -75,6 +75,8 @@ class Splicer:
         """Of its groups the last is the modality, and `MODALITY_number` the item's number, where it has one."""
         self._apart = any(facts.apart for facts in placeholders.values())
         self._embed_texts = {facts.embed_token_id: facts.embed_token for facts in placeholders.values()}
+        self._marks = {mark: text for facts in placeholders.values() for text, mark in facts.marks.items()}
+        self._embed_texts |= self._marks
         self.marks = {number: tokenizer.place_of(text) for number, text in self._embed_texts.items()}
         """Of each embedding token the id that this tokenizer has for its text."""
         self.ids = {modality: _spoken(facts, tokenizer) for modality, facts in placeholders.items()}
@@ -85,7 +87,8 @@ class Splicer:
 
     def runs(self, text: str, counts: Sequence[int], embed_token_ids: Sequence[int]) -> tuple[Run, ...]:
         """Of an item's `text`, whose parts have these embedding tokens. Raises ValueError where the two do not fit."""
-        part_of = {self._embed_texts[number]: (number, part) for part, number in enumerate(embed_token_ids)}
+        part_of = {text: (number, 0) for number, text in self._marks.items()}
+        part_of |= {self._embed_texts[number]: (number, part) for part, number in enumerate(embed_token_ids)}
         longest_first = sorted(part_of, key=len, reverse=True)
         found = [part_of[match[0]] for match in re.finditer("|".join(map(re.escape, longest_first)), text)]
         return tuple(Run(self.marks[number], number, count, part) for (number, part), count in zip(found, counts, strict=True))
@@ -157,7 +160,8 @@ class Splicer:
         whole: dict[int, list[tuple[Insert, Run]]] = {}
         for modality, queue in queues.items():
             if self._whole(modality, ids, len(queue)):
-                whole.setdefault(self._facts[modality].embed_token_id, []).extend(_runs_of(queue))
+                for number in (self._facts[modality].embed_token_id, *self._facts[modality].marks.values()):
+                    whole.setdefault(number, []).extend(one for one in _runs_of(queue) if one[1].token_id == number)
             elif (number := self.ids[modality]) is not None:
                 names[number] = iter(queue)
         for number, found in whole.items():

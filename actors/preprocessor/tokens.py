@@ -184,7 +184,7 @@ def read_tokenizer(model: ModelFacts) -> TextTokenizer:
         tokenizer = Tokenizer.from_str(tokenizer_text(model.path, model.tokenizer_parts))
     except Exception as error:  # the library raises plain Exception
         raise EngineError("The model's tokenizer.json cannot be read.") from error
-    texts = [text for place in model.placeholders.values() for text in (place.token, place.embed_token)]
+    texts = [text for place in model.placeholders.values() for text in (place.token, place.embed_token, *place.marks)]
     numbered = [place.numbered for place in model.placeholders.values() if place.numbered]
     return TextTokenizer(tokenizer, read_object(Path(model.path), "tokenizer_config.json"), texts, numbered)
 

@@ -1,4 +1,4 @@
-"""The models without `get_..._features`: how each embeds one item, in the words of its own forward."""
+"""The models whose items `get_..._features` does not embed: how each does it, in the words of its own forward."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -43,7 +43,18 @@ def _phi4(part: str, token: Callable[[Any], int]) -> Callable[..., torch.Tensor]
     return encode
 
 
+def _ovis2(body: Any, rows: int, pixel_values: torch.Tensor, marks: torch.Tensor) -> torch.Tensor:
+    """`marks` [rows]: which of the marks between tiles a row is, -1: it is a tile's. The tower has the same for every item."""
+    found = body.get_image_features(pixel_values, return_dict=True)
+    tiles, known = found.pooler_output.flatten(0, 1), found.visual_indicator_features
+    is_tile = marks < 0
+    places = torch.where(is_tile, len(known) + is_tile.cumsum(0) - 1, marks)
+    embeds: torch.Tensor = torch.cat([known, tiles])[places]
+    return embeds
+
+
 OWN: dict[str, OwnTowers] = {
+    "ovis2": OwnTowers({"image": _ovis2}),
     "qwen2_audio": OwnTowers({"audio": _qwen2_audio}),
     "phi4_multimodal": OwnTowers(
         {

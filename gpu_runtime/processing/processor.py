@@ -31,7 +31,7 @@ from .positions import Planes, Prompt, rule_of
 from .previews import Extent, preview
 from .ready import Grid, blank, check_grid, unlike
 from .rules import rules_of
-from .runs import Run, embedding_ids, take_apart
+from .runs import Run, embedding_ids, row_marks, take_apart
 from .sounds import unpadded
 from .types import Clip, Kind, Options, Part, ProcessedItem
 
@@ -58,6 +58,7 @@ class Processor:
         self._processor = load_processor(folder, self._config)
         self._rules = rules_of(type(self._processor))
         self._ids = embedding_ids(self._config, self._processor)
+        self._marks = row_marks(self._config)
         self._rule = rule_of(self._config, self._model)
         if not self._rules.leave_padding:
             unpadded(sub_processor(self._processor, "audio"))
@@ -91,9 +92,14 @@ class Processor:
                 embed_token_id=made[modality],
                 numbered=self._rules.numbered,
                 apart=self._rules.apart,
+                marks=self._mark_words(),
             )
             for modality, facts in self._named.items()
         }
+
+    def _mark_words(self) -> dict[str, int]:
+        words = {self._processor.tokenizer.convert_ids_to_tokens(mark): mark for mark in self._marks}
+        return {word: mark for word, mark in words.items() if isinstance(word, str)}
 
     @cached_property
     def tried(self) -> dict[Modality, ProcessedItem]:
@@ -247,7 +253,7 @@ class Processor:
 
     def _made(self, modality: Modality, media: Any, called: Options, siblings: bool, sound: Samples | None) -> ProcessedItem:
         answer = self._answer(modality, media, called, siblings, sound)
-        run = take_apart(answer.replacement, self._processor.tokenizer, self._ids.values())
+        run = take_apart(answer.replacement, self._processor.tokenizer, (*self._ids.values(), *self._marks))
         planes = self._planes(modality, answer, run, sound is not None)
         return ProcessedItem(
             text=run.text,
@@ -270,12 +276,17 @@ class Processor:
         except (ValueError, TypeError, IndexError, ArithmeticError, RuntimeError) as error:
             raise refuse("unprocessable_media", f"The model's processor does not take this {modality}.") from error
 
+    def _marked(self, run: Run, row: int) -> dict[str, NDArray[Any]]:
+        """Of a model with marks that are rows: which of them each row is, -1 where it is none."""
+        places = dict(zip((row, *self._marks), range(-1, len(self._marks)), strict=True))
+        return {"marks": np.array([places[id] for id in run.token_ids if id in places])} if self._marks else {}
+
     def _parts(self, modality: Modality, answer: Answer, run: Run, heard: bool) -> tuple[Part, ...]:
         features = features_of(answer.values)
         if not heard:
             row = max(set(run.stretches), key=run.rows, default=-1)
             kind, tensors = choose(self._model, modality, features)
-            return (Part(kind, tensors, run.rows(row), row),)
+            return (Part(kind, tensors | self._marked(run, row), run.rows(row, *self._marks), row),)
         found = []
         for part in ("video", "audio"):
             kind, tensors = choose(self._model, part, features, company=True)

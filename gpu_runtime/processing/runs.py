@@ -23,8 +23,8 @@ class Run(NamedTuple):
     token_ids: tuple[int, ...]
     """Of the whole run, nothing squeezed."""
 
-    def rows(self, token_id: int) -> int:
-        return sum(count for count, found in zip(self.counts, self.stretches, strict=True) if found == token_id)
+    def rows(self, *token_ids: int) -> int:
+        return sum(count for count, found in zip(self.counts, self.stretches, strict=True) if found in token_ids)
 
 
 def embedding_ids(config: Any, processor: Any) -> dict[Kind, int]:
@@ -37,6 +37,11 @@ def embedding_ids(config: Any, processor: Any) -> dict[Kind, int]:
         if number is not None:
             found[kind] = number
     return found
+
+
+def row_marks(config: Any) -> tuple[int, ...]:
+    """Tokens between the rows of an item that are rows, too: the tower has an embedding for each."""
+    return tuple(getattr(config, "visual_indicator_token_ids", None) or ())
 
 
 def take_apart(replacement: str, tokenizer: Any, ids: Iterable[int]) -> Run:

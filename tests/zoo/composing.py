@@ -2,7 +2,7 @@
 its tokens by the runner in pieces, together with other requests.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -114,7 +114,7 @@ def prompt_of(folder: Path, reference: Reference, text: str, media: Media) -> Pr
         prompt.positions = planes.astype("<i4").tobytes()
         prompt.delta = int(planes.max()) + 1 - len(ids)
     for (start, end), item in zip(runs, made, strict=True):
-        prompt.embeds += _rows(encoder, ids, start, end, item)
+        prompt.embeds += _rows(encoder, ids, start, end, item, facts.placeholders[kind].marks.values())
     return prompt
 
 
@@ -134,13 +134,15 @@ def _medium(kind: Modality, one: Any) -> Any:
     return Clip(one, float(CLIP_FPS)) if kind == "video" else one
 
 
-def _rows(encoder: Encoder, ids: Sequence[int], start: int, end: int, item: ProcessedItem) -> list[tuple[int, torch.Tensor]]:
-    """Runs of neighbouring embedding tokens with their rows."""
+def _rows(
+    encoder: Encoder, ids: Sequence[int], start: int, end: int, item: ProcessedItem, marks: Collection[int]
+) -> list[tuple[int, torch.Tensor]]:
+    """Runs of neighbouring tokens that are rows, with these; `marks`: such tokens beside the one of each part."""
     found: list[tuple[int, torch.Tensor]] = []
     for part in item.parts:
         tensors = {name: torch.from_numpy(value) for name, value in part.tensors.items()}
         [rows] = encoder.encode(part.kind, [tensors], [part.rows])
-        places = np.array([place for place in range(start, end) if ids[place] == part.embed_token_id])
+        places = np.array([place for place in range(start, end) if ids[place] in (part.embed_token_id, *marks)])
         assert len(places) == len(rows)
         cuts = np.flatnonzero(np.diff(places) != 1) + 1
         found += [(int(run[0]), piece) for run, piece in zip(np.split(places, cuts), _split(rows, cuts), strict=True)]

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from thespis.gpu_runtime.facts import model_facts
-from thespis.protocol.errors import EngineError
 
 from ..gpu_runtime.driving import Prompt
 from .catalog import NAMES, Zoo, animal
@@ -21,10 +20,9 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"),
 ]
 TOKENS = 10
-REFUSED = ("ovis2",)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in REFUSED])
+@pytest.mark.parametrize("name", NAMES)
 def test_greedy_tokens_are_those_of_transformers(name: str, zoo: Zoo) -> None:
     """A text, and a prompt of each modality, all in one batch and in pieces."""
     oracle = animal(name).twin or name
@@ -47,12 +45,6 @@ def test_marks_of_items_that_are_not_there(name: str, zoo: Zoo) -> None:
     [said] = run_all(zoo(name), [Asked(Prompt(ids), answer)], TOKENS)
     assert said.token_ids[: answer.safe] == answer.token_ids[: answer.safe]
     assert said.apart(answer) < CLOSE
-
-
-@pytest.mark.parametrize("name", REFUSED)
-def test_what_would_come_out_otherwise_is_refused_by_name(name: str, zoo: Zoo) -> None:
-    with pytest.raises(EngineError, match=f"Models of type '{name}' .* not built"):
-        model_facts(zoo(name))
 
 
 def test_fresh_shapes_give_transformers_tokens(tmp_path: Path) -> None:

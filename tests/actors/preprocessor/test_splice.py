@@ -13,7 +13,7 @@ from thespis.protocol.prepared import Span
 from thespis.protocol.request import Modality
 
 WORDS = {word: number for number, word in enumerate(["[UNK]", "a", "b", "c", "\n", "see", "0", "1"])}
-IMAGE, VIDEO, SOUND, ROW = 90, 91, 92, 93
+IMAGE, VIDEO, SOUND, ROW, MARK = 90, 91, 92, 93, 94
 OUTSIDE = 5000
 """Far beyond the model's table."""
 
@@ -37,7 +37,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def splicer_of(file: Path, placeholders: dict[Modality, PlaceholderFacts] = PLAIN) -> Splicer:
-    texts = [text for place in placeholders.values() for text in (place.token, place.embed_token)]
+    texts = [text for place in placeholders.values() for text in (place.token, place.embed_token, *place.marks)]
     return Splicer(placeholders, TextTokenizer(Tokenizer.from_file(str(file)), {}, texts))
 
 
@@ -146,6 +146,20 @@ def test_whole_runs_with_marks_between(file: Path) -> None:
     laid = splicer_of(file, places).lay_ids(ids, {"image": [insert(0, ROW, 2, 1, text="<i> <row> \n <row>")]})
     assert laid.token_ids == ids
     assert spans(laid) == {0: [(2, 2), (5, 1)]}
+
+
+def test_marks_that_are_rows_are_runs_of_one(file: Path) -> None:
+    """Ovis2: all of an item's run is its embedding; a mark that is no item's is told, as a row would be."""
+    facts = PlaceholderFacts(token="<i>", text="<i>", embed_token="<row>", embed_token_id=ROW, marks={"<mark>": MARK})
+    splicer = splicer_of(file, {"image": facts})
+    text = "<mark> <row> <mark> <row> <mark>"
+    queues: Queues = {"image": [Insert(0, text, splicer.runs(text, [1, 2, 1, 3, 1], [ROW]))]}
+    ids = [1, MARK, ROW, ROW, MARK, ROW, ROW, ROW, MARK, 2]
+    for laid in (splicer.lay_text("a <i> b", False, False, queues), splicer.lay_ids(ids, queues)):
+        assert laid.token_ids == ids
+        assert spans(laid) == {0: [(1, 1), (2, 2), (4, 1), (5, 3), (8, 1)]}
+    with pytest.raises(RequestError, match="Found more '<mark>' placeholders"):
+        splicer.lay_text("<mark> a <i>", False, False, queues)
 
 
 @pytest.mark.parametrize(

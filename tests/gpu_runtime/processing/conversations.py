@@ -161,7 +161,7 @@ def splice(
         text += item.text + piece
     made = tokenizer(text, return_offsets_mapping=True)
     counts = iter([count for item in items for count in item.counts])
-    rows = {part.embed_token_id for item in items for part in item.parts}
+    rows = {*(part.embed_token_id for item in items for part in item.parts), *place.marks.values()}
     ids: list[int] = []
     at: list[int] = []
     for number, (start, _) in zip(made["input_ids"], made["offset_mapping"], strict=True):
@@ -206,7 +206,7 @@ def compose(length: int, runs: Sequence[tuple[int, int]], items: Sequence[Proces
 
 def check_features(items: Sequence[ProcessedItem], whole: Whole) -> None:
     """What a batch holds of each item, less the padding to its longest, is what the item has."""
-    for name in set[str]().union(*(item.parts[0].tensors for item in items)):
+    for name in set[str]().union(*(item.parts[0].tensors for item in items)) - {"marks"}:  # of the tokens, not of the processor
         each = [tensors[name] for item in items if name in (tensors := item.parts[0].tensors)]
         together = np.asarray(
             whole.features[name].float() if whole.features[name].is_floating_point() else whole.features[name]
