@@ -75,6 +75,7 @@ def measured(folder: str | Path, runner: RunnerKind = "auto") -> tuple[ModelFact
     path = Path(checkpoint.path)
     stated = unwrap(read_config(path))
     config = load_config(path)
+    _refuse_hard_tokens(config)
     model = build_on_meta(config)
     text = text_config(config)
     vocab, unscored = _vocab(model)
@@ -119,6 +120,16 @@ def measured(folder: str | Path, runner: RunnerKind = "auto") -> tuple[ModelFact
         fingerprint=_joined(checkpoint.fingerprint, fingerprints(path)),
     )
     return facts, model
+
+
+def _refuse_hard_tokens(config: PreTrainedConfig) -> None:
+    """Raises EngineError where tokens of any text are looked up in a tower's table: its own forward does, but not by the table
+    of its text model, so that nothing here would show it."""
+    if getattr(getattr(config, "vision_config", None), "vocab_offset", None) is not None:
+        raise EngineError(
+            f"Models of type {config.model_type!r} look up the tokens around their items in tables of their towers, which is "
+            "not built. Choose another model."
+        )
 
 
 def _rope_bound(text: PreTrainedConfig) -> int | None:

@@ -55,9 +55,9 @@ class Batch:
             self.hashing = 0
             return None
         self.hashing -= missing
-        # A window lets go of what the rest of a stretch may look at; elsewhere a stretch may be found in part.
-        whole = self._pieces.fixed or any(window is not None for window in books.windows)
-        may_end = partial(self._pieces.may_part, seq) if whole else None
+        # A window lets go of what the rest of a longer stretch may look at; elsewhere a stretch may be found in part.
+        fixed = self._pieces.fixed
+        may_end = partial(self._pieces.may_part, seq) if fixed else partial(seq.may_end, seen=books.narrowest)
         return books.find(seq.chain.hashes[: (seq.known - 1) // books.block_size], may_end)
 
     def admit(self, seq: Sequence, hit: Hit) -> bool:

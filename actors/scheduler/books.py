@@ -49,6 +49,8 @@ class Books:
         self.block_size = block_size
         self.windows = tuple(windows)
         self.pools = tuple(BlockPool(blocks) for blocks in room.blocks)
+        self.narrowest = min((window for window in windows if window is not None), default=sys.maxsize)
+        """Tokens that each token looks back in every layer, its own among them."""
         self.states = BlockPool(room.states) if room.states else None
 
     def blocks_for(self, tokens: int) -> int:

@@ -172,9 +172,10 @@ class Sequence:
         """One past the last position that takes an embedding."""
         return self.request.spans[-1].end if self.request.spans else 0
 
-    def may_end(self, tokens: int) -> bool:
-        """Whether a step may end after so many tokens: not within a stretch that must stay whole."""
-        return not any(first < tokens < last for first, last in self.request.prepared.unbroken)
+    def may_end(self, tokens: int, seen: int = 0) -> bool:
+        """Whether a step may end after so many tokens: not within a stretch that must stay whole, unless it is no longer than
+        what every token looks back, `seen`."""
+        return not any(first < tokens < last and last - first > seen for first, last in self.request.prepared.unbroken)
 
     def waits_for_leader(self) -> bool:
         leader = self.leader

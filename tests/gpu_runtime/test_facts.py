@@ -131,6 +131,15 @@ def test_layers_that_read_anothers_keys_keep_none(tmp_path: Path) -> None:
     assert facts.kv_bytes(4) == 2 * 2 * heads * (8 + 16) * 4
 
 
+def test_tokens_that_are_looked_up_in_a_towers_table(tmp_path: Path) -> None:
+    """Gemma 3n with its towers. Refused by its configuration alone: they need a library besides."""
+    config = {"model_type": "gemma3n", "text_config": {"vocab_size": 96}, "vision_config": {}, "audio_config": {}}
+    write(tmp_path, "config.json", config)
+    write(tmp_path, "tokenizer.json", ENDS)
+    save_file({"weight": torch.zeros(1)}, tmp_path / "model.safetensors")
+    assert "'gemma3n' look up the tokens around their items in tables of their towers" in refusal(tmp_path)
+
+
 def test_values_narrower_than_keys(tmp_path: Path) -> None:
     """DeepSeek's latent attention: keys of 8 + 4 columns, values of 8, one key head for each query head."""
     latent = {"q_lora_rank": 8, "kv_lora_rank": 8, "qk_nope_head_dim": 8, "qk_rope_head_dim": 4, "v_head_dim": 8}

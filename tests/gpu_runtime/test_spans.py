@@ -137,11 +137,14 @@ def test_a_causal_mask_is_found_when_the_model_is_loaded(family: str, tmp_path: 
         load_language_model(facts, torch.float32, torch.device("cpu"))
 
 
-@pytest.mark.parametrize("family", ["molmo2", "paligemma"])
-def test_a_stretch_goes_on_from_blocks_in_its_middle(family: str, tmp_path: Path) -> None:
-    """Where no window has let go of them."""
+@pytest.mark.parametrize(("family", "window"), [("molmo2", None), ("paligemma", None), ("paligemma2", 30), ("gemma3", 20)])
+def test_a_stretch_goes_on_from_blocks_in_its_middle(family: str, window: int | None, tmp_path: Path) -> None:
+    """Where no window has let go of them, as of a stretch that is no longer."""
     config, kind, *_ = FAMILIES[family]
-    driver = Driver(runner_for(described(make(kind, config(), tmp_path), tmp_path)))
+    made = config()
+    if window is not None:
+        made.text_config.sliding_window = window
+    driver = Driver(runner_for(described(make(kind, made, tmp_path), tmp_path)))
     rows = 0.3 * torch.randn(20, 64, generator=torch.Generator().manual_seed(1))
     prompt = Prompt([*prompt_of(4), *[MARK] * 20, *prompt_of(6)], embeds=[(4, rows)])
     one = driver.start(prompt)

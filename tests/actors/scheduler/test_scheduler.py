@@ -268,6 +268,20 @@ def test_embeddings_are_given_back_when_their_step_has_been_answered() -> None:
     assert not bench.needs
 
 
+@pytest.mark.parametrize(("window", "cached"), [(17, 16), (16, 0)])
+def test_a_prompt_that_sees_itself_both_ways_is_found_again_within_its_windows(window: int, cached: int) -> None:
+    """Of a longer one, the windows have let go of what the rest of it looks at."""
+    bench = Bench(config(windows=(None, window), max_batched_tokens=32))
+    first, again = (prepared(id, LONG, unbroken=((0, 17),), max_tokens=2) for id in ("first", "again"))
+    bench.submit(first)
+    bench.run()
+    bench.submit(again)
+    bench.run()
+    assert bench.closed["again"].usage.cached_tokens == cached
+    assert bench.tokens["again", 0] == oracle(again, 0)
+    bench.assert_empty()
+
+
 def test_a_span_that_must_stay_whole_is_not_cut_and_not_starved() -> None:
     bench = Bench(config(max_batched_tokens=8))
     bench.submit(*[endless(f"t{i}", [2 + i], max_tokens=30, arrival=float(i)) for i in range(3)])

@@ -85,7 +85,8 @@ def paligemma() -> Animal:
 
 
 def paligemma2() -> Animal:
-    """2, 3b: of Gemma 2, with a window that prompts pass."""
+    """2, 3b: of Gemma 2, with a window that prompts with pictures pass. Within it one is found again; of a longer one its
+    windows let go of what the rest of it looks at both ways."""
     text = {
         "attn_logit_softcapping": 50.0,
         "cache_implementation": "hybrid",
@@ -95,10 +96,9 @@ def paligemma2() -> Animal:
         "model_type": "gemma2",
         "num_image_tokens": 16,
         "query_pre_attn_scalar": 24,
-        "sliding_window": 12,
+        "sliding_window": 30,
     }
-    remark = "its windows let go of what the rest of a prompt looks at both ways: none goes on from another"
-    return _paligemma(text, {"cache_implementation": "hybrid"}, remark=remark)
+    return _paligemma(text, {"cache_implementation": "hybrid"})
 
 
 ANIMALS = {"paligemma": paligemma, "paligemma2": paligemma2}
