@@ -76,11 +76,12 @@ class Solved(NamedTuple):
     answer: Answer
 
 
-def solve_all(reference: Reference) -> list[Solved]:
-    """At least sixteen mixed requests, the last three of them whole repetitions."""
+def solve_all(reference: Reference, more: int = MORE) -> list[Solved]:
+    """Sixteen mixed requests and more, the last three whole repetitions; `more`: tokens of the first third's answers."""
     kinds = _kinds(reference.animal)
-    solved = [found for place, media in enumerate(kinds) if (found := _solve(reference, media, place)) is not None]
-    solved += [found for place in range(len(solved), LEAST - 3) if (found := _solve(reference, (), 50 + place)) is not None]
+    solved = [found for place, media in enumerate(kinds) if (found := _solve(reference, media, place, more)) is not None]
+    rest = range(len(solved), LEAST - 3)
+    solved += [found for place in rest if (found := _solve(reference, (), 50 + place, more)) is not None]
     return solved + solved[:: max(1, len(solved) // 3)][:3]
 
 
@@ -95,7 +96,7 @@ def _kinds(animal: Animal) -> list[tuple[str, ...]]:
     return [*wanted, *[() for _ in range(LEAST - 3 - len(wanted))]]
 
 
-def _solve(reference: Reference, media: tuple[str, ...], place: int) -> Solved | None:
+def _solve(reference: Reference, media: tuple[str, ...], place: int, more: int) -> Solved | None:
     """The wording under which the first near tie comes last. None: transformers itself takes none of them.
 
     (GLM's classes count a clip's rows among the pictures' of the same prompt; Phi-4's look for the picture of a mark that the
@@ -104,7 +105,7 @@ def _solve(reference: Reference, media: tuple[str, ...], place: int) -> Solved |
     best: Solved | None = None
     for again in range(WORDINGS):
         words = f"{LONG * LENGTHS.get(place, 0)}What is it, number {place}{'?' * (again + 1)}"
-        question = Question(media, words, place + again * 100, MORE if place < LEAST // 3 else TOKENS)
+        question = Question(media, words, place + again * 100, more if place < LEAST // 3 else TOKENS)
         text = reference.text(question.messages(reference.animal, bare=True))
         try:
             answer = reference.answer(text, question.shown, question.tokens)

@@ -16,7 +16,7 @@ from thespis.protocol.errors import EngineError, RequestError
 from thespis.protocol.facts import ModelFacts
 from thespis.tests.zoo.reference import Reference
 
-from .questions import LEAST, Solved, solve_all
+from .questions import LEAST, MORE, Solved, solve_all
 from .ready_made import ready_made
 
 CLOSE = 1e-4
@@ -68,16 +68,22 @@ def make_row(name: str, folder: Path, reference: Reference) -> Row:
     began = time.monotonic()
     row = Row(name, reference.model.config.model_type)
     try:
-        solved = solve_all(reference)
+        facts = model_facts(folder)
+        solved = solve_all(reference, _longest(facts))
         row.requests = len(solved)
         assert row.requests >= LEAST
-        facts = model_facts(folder)
         with LLM(str(folder), **_pressure(facts, solved)) as llm:
             _Examiner(llm, facts, reference, solved, row).ask_everything()
     except (EngineError, RequestError) as error:
         row.reason = str(error)
     row.seconds = round(time.monotonic() - began, 1)
     return row
+
+
+def _longest(facts: ModelFacts) -> int:
+    """Tokens of the first answers. States take half of the memory at most, so that beside large ones a sequence has room for
+    as many tokens as its slots would hold: longer ones outgrow it."""
+    return MORE + (2 * facts.state_bytes(4) // facts.kv_bytes(4) if facts.tables else 0)
 
 
 def _pressure(facts: ModelFacts, solved: Sequence[Solved]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import pytest
 import torch
 import transformers
 from openai import BadRequestError, OpenAI
+from openai.types import CreateEmbeddingResponse
 from safetensors.torch import load_file
 from torch.nn.functional import normalize
 
@@ -164,7 +165,7 @@ def test_openais_client_reads_base64_and_floats_alike(openai: OpenAI, reference:
 FORMS: list[Any] = ["float", "base64"]
 
 
-def test_a_conversation_with_a_picture_over_http(server: Server, reference: Reference) -> None:
+def test_a_conversation_with_a_picture_over_http(server: Server, openai: OpenAI, reference: Reference) -> None:
     shown = picture(3, 56, 84)
     parts = {"type": "image_url", "image_url": {"url": data_url("image/png", png(shown))}}, {"type": "text", "text": "Look."}
     reply = server.ask("/v1/embeddings", {"messages": conversation(*parts), "request_id": "mine"})
@@ -173,6 +174,9 @@ def test_a_conversation_with_a_picture_over_http(server: Server, reference: Refe
     assert reply.body["usage"]["prompt_tokens_details"]["image_tokens"] > 0
     right = wanted(reference, rendered(f"{PICTURE}Look."), Media(images=(shown,)))
     assert_is(reply.body["data"][0]["embedding"], right)
+    given = {"messages": conversation(*parts), "encoding_format": "float"}
+    answer = openai.post("/embeddings", body=given, cast_to=CreateEmbeddingResponse)  # its `create` knows no messages
+    assert_is(answer.data[0].embedding, right)
 
 
 @pytest.mark.parametrize(

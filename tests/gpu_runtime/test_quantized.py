@@ -1,6 +1,7 @@
 """Checkpoints in few bits are the models that their own libraries unpack, number for number and token for token."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -66,6 +67,7 @@ INT = {"num_bits": 4, "type": "int", "strategy": "group", "group_size": GROUP, "
 CASES = {
     "fp8-experts": Case("qwen3_moe", fp8_blocks, FP8),
     "fp8-fused-experts": Case("qwen3_vl_moe", fp8_blocks, FP8),
+    "fp8-powers": Case("qwen3", partial(fp8_blocks, scale_fmt="ue8m0"), {**FP8, "scale_fmt": "ue8m0"}),
     "fp8-whole": Case("llama", fp8_whole, {**FP8, "weight_block_size": None, "activation_scheme": "static"}),
     "awq": Case("qwen2_5_vl", awq(GROUP), AWQ),
     "gptq": Case(
@@ -141,18 +143,6 @@ def test_experts_that_a_tool_took_apart_are_joined(zoo: Zoo, tmp_path: Path) -> 
     assert torch.equal(read, wanted.read(name, shape, torch.float32, torch.device("cpu")))
     whole = Checkpoint(str(zoo("qwen3_vl_moe")), model).read(name, shape, torch.float32, torch.device("cpu"))
     torch.testing.assert_close(read, whole, atol=0.05, rtol=0.1)
-
-
-def test_blocks_are_unpacked_as_transformers_does_it(packed: Any) -> None:
-    """Where blocks divide the weight: others it does not take."""
-    from transformers.integrations import finegrained_fp8
-
-    stored = load_file(packed("fp8-experts").folder / "model.safetensors")
-    weight = "model.layers.0.self_attn.q_proj.weight"
-    library: Any = finegrained_fp8  # untyped
-    wanted = library.Fp8Dequantize(None)._dequantize_one(stored[weight], stored[f"{weight}_scale_inv"], torch.float32)
-    checkpoint = Checkpoint(str(packed("fp8-experts").folder), build_on_meta(packed("fp8-experts").folder))
-    assert torch.equal(checkpoint.read(weight, wanted.shape, torch.float32, torch.device("cpu")), wanted)
 
 
 def test_awq_is_unpacked_as_compressed_tensors_converts_it(packed: Any) -> None:

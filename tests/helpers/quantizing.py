@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import torch
@@ -44,15 +45,26 @@ def is_packed(name: str, tensor: torch.Tensor) -> bool:
     return tensor.ndim > 1 and not any(kept in name for kept in _KEPT)
 
 
-def fp8_blocks(weights: Weights) -> tuple[Weights, Weights]:
-    """As Qwen and DeepSeek publish it, blocks of `BLOCK` by `BLOCK`, the last ones cut; experts may be one tensor."""
+def fp8_blocks(weights: Weights, scale_fmt: str | None = None) -> tuple[Weights, Weights]:
+    """By transformers where blocks of `BLOCK` by `BLOCK` divide the weight, as Qwen and DeepSeek publish it; else likewise, the
+    last ones cut. Experts may be one tensor."""
+    from transformers.integrations import finegrained_fp8
+
+    library: Any = finegrained_fp8  # untyped
+    how = SimpleNamespace(weight_block_size=(BLOCK, BLOCK), scale_fmt=scale_fmt)
+    packer, reader = library.Fp8Quantize(SimpleNamespace(quantization_config=how)), library.Fp8Dequantize(None)
     stored, plain = dict(weights), dict(weights)
     for name, weight in weights.items():
-        if is_packed(name, weight):
-            numbers, scale, made = zip(*map(_blocks, weight.reshape(-1, *weight.shape[-2:])), strict=True)
-            stored[name] = torch.stack(numbers).reshape(weight.shape)
-            stored[f"{name}_scale_inv"] = torch.stack(scale).reshape(*weight.shape[:-2], *scale[0].shape)
-            plain[name] = torch.stack(made).reshape(weight.shape)
+        if not is_packed(name, weight):
+            continue
+        if all(size % BLOCK == 0 for size in weight.shape[-2:]):
+            stored |= packer.convert({name: weight})
+            plain[name] = reader._dequantize_one(stored[name], stored[f"{name}_scale_inv"], torch.float32)
+            continue
+        numbers, scale, made = zip(*map(_blocks, weight.reshape(-1, *weight.shape[-2:])), strict=True)
+        stored[name] = torch.stack(numbers).reshape(weight.shape)
+        stored[f"{name}_scale_inv"] = torch.stack(scale).reshape(*weight.shape[:-2], *scale[0].shape)
+        plain[name] = torch.stack(made).reshape(weight.shape)
     return stored, plain
 
 
