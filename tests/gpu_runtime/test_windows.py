@@ -76,3 +76,19 @@ def test_a_window_is_a_mask_and_reads_its_own_blocks(
         for kv, (start, _), (first, last) in zip(whole, works, edges, strict=True):
             wanted = _expected(query[first:last], kv, start, table.window)
             torch.testing.assert_close(found[first:last], wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_a_layer_that_reads_anothers_keys_has_no_memory_and_writes_none() -> None:
+    group = KvGroup(layers=(0, 1), readers={2: 1}, kv_heads=1, key_dim=WIDTH, value_dim=WIDTH)
+    pool = KvPool([KvTable(None, (group,))], [4], 2, torch.float32, CPU)
+    assert pool.blocks[2].data_ptr() == pool.blocks[1].data_ptr() != pool.blocks[0].data_ptr()
+    one = np.zeros(1, dtype=np.int64)
+    layout = lay_out(one, one + 3, np.array([[3, 1]], dtype=np.int32), np.array([6, 7, 2]), 2, CPU)
+    attention = PagedAttention(pool)
+    attention.begin([layout])
+    query, new = torch.randn(3, HEADS, WIDTH), torch.randn(3, 2, 1, WIDTH)
+    owner = attention(1, query, new, How(0.5))
+    kept = pool.blocks[1].clone()
+    torch.testing.assert_close(attention(2, query, new, How(0.5)), owner)
+    attention(2, query, new + 1, How(0.5))
+    assert torch.equal(pool.blocks[1], kept)
