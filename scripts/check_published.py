@@ -81,7 +81,10 @@ def report(folder: Path) -> bool:
 
 def _group(group: Any) -> str:
     width = str(group.key_dim) if group.key_dim == group.value_dim else f"{group.key_dim}/{group.value_dim}"
-    return f"{len(group.layers)} x {group.kv_heads} heads of {width}" + (f", window {group.window}" if group.window else "")
+    more = (f", window {group.window}" if group.window else "") + (
+        f", read by {len(group.readers)} more" if group.readers else ""
+    )
+    return f"{len(group.layers)} x {group.kv_heads} heads of {width}{more}"
 
 
 def contradictions(stated: Json, text: Any, layers: Layers) -> Iterator[str]:
@@ -90,6 +93,7 @@ def contradictions(stated: Json, text: Any, layers: Layers) -> Iterator[str]:
         if isinstance(stated.get(key), int) and stated[key] != getattr(text, key):
             yield f"{key}: stated {stated[key]}, found {getattr(text, key)}"
     covered = {number for kind in (layers.kv, layers.recurrent) for group in kind for number in group.layers}
+    covered |= {number for group in layers.kv for number in group.readers}
     if covered != set(range(text.num_hidden_layers)):
         yield f"{text.num_hidden_layers} layers, found {len(covered)}"
     latent = stated.get("kv_lora_rank") is not None
