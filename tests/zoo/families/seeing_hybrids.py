@@ -174,7 +174,7 @@ def minicpmv4_6() -> Animal:
                 "max_slice_nums": 4,
                 "patch_size": 14,
                 "processor_class": "MiniCPMV4_6Processor",
-                "scale_resolution": 84,
+                "scale_resolution": 56,
                 "slice_mode": True,
                 "use_image_id": True,
             },
