@@ -54,6 +54,12 @@ class Pace:
         return min(1.0, max(PLAIN_STEPS * quiet - plain, STEP_SECONDS) / prompts)
 
     @property
+    def without_streams(self) -> float:
+        """The share of a step that prompts may take while nobody decodes: a small model's full step is over so soon that late
+        positions of a prompt need not be cut finer."""
+        return max(1.0, STEP_SECONDS / self._prompts) if self._prompts else 1.0
+
+    @property
     def of_set_up(self) -> float:
         """What a share that was told in STEP_SECONDS is here, where a share of 1 takes longer."""
         prompts = self._prompts

@@ -44,6 +44,8 @@ class Draft:
         """Tokens."""
         self.share = 1.0
         """What is left of the step's time, see `costs`."""
+        self.whole = 1.0
+        """What there is of it while nobody decodes, where a step of a small model may take several times its full one."""
         self.chunks = 0
         """Prompts that it computes parts of."""
         self.prompts = 0.0
@@ -120,6 +122,8 @@ class Planner:
         draft.decodes = bool(draft.parts)
         if draft.decodes and self.pace.beside_streams < draft.share:
             draft.share, draft.least = self.pace.beside_streams, LEAST_BESIDE
+        elif not draft.decodes:
+            draft.share = draft.whole = self.pace.without_streams
         self._prefill(draft)
         if not draft.starved:
             self._admit(draft, now)
@@ -221,7 +225,7 @@ class Planner:
                 continue
             if not self._goes_on(seq, start, draft):
                 continue
-            cost = joining(seq.request.prepared, seq.known) * self.pace.of_set_up
+            cost = joining(seq.request.prepared, seq.known) * self.pace.of_set_up * draft.whole
             if cost > draft.share and draft.chunks:
                 return  # in a step that has no other prompt, whatever it costs
             if not batch.admit(seq, hit):

@@ -126,7 +126,7 @@ void weigh(const Attention& a, const Tile& tile, float* scores, int from, int co
       Vector s = load(scores + k * QUERIES + at);
       if (a.softcap > 0) s = tanh(s / a.softcap) * (a.softcap * LOG2E);
       if (CUT) s = ((Ints{} + (from + k) >= low) & (Ints{} + (from + k) < high)) ? s : splat(-INFINITY);
-      store(scores + k * QUERIES + at, s);
+      if (CUT || a.softcap > 0) store(scores + k * QUERIES + at, s);
       most = larger(most, s);
     }
     for (int k = 0; k < count; k++) {
@@ -225,7 +225,8 @@ void attend_task(const Attention& a, const Task& task) {
     const int from = std::max(step, begin), to = std::min(step + STEP, end);
     take_keys<T>(a, task, from, to, room);
     for (int i = 0; i < count; i++)
-      if (tiles[i].begin < to && tiles[i].end > from) attend_tile(a, tiles[i], room, from, to - from);
+      if (tiles[i].begin < to && tiles[i].end > from)
+        attend_tile(a, tiles[i], room, from, std::min(to, tiles[i].end) - from);
   }
   for (int i = 0; i < count; i++) put_tile<T>(a, task, i, tiles[i]);
 }

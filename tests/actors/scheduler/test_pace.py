@@ -140,3 +140,20 @@ def test_an_empty_step_teaches_nothing() -> None:
     pace.learn(0.0001, 0.0, False)
     pace.learn(2.0, 1.0, False)
     assert pace.beside_streams == 0.0
+
+
+@pytest.mark.parametrize(("model", "cut"), [(Quick, False), (Slow, True)])
+def test_late_positions_are_cut_fine_where_a_step_would_take_long(model: type[Slow], cut: bool) -> None:
+    """Of a prompt alone: a full step of the quick one is over in a third of what a step may take."""
+    settings = config(
+        num_blocks=9000, max_model_len=4000, prefix_caching=False, max_batched_tokens=512, attention_even=768
+    )  # fmt: skip
+    made = Bench(settings, model=model)
+    made.submit(asked("first", 600, max_tokens=1))
+    made.run()
+    first = len(made.log)
+    made.submit(asked("long", 3000, max_tokens=1, arrival=1.0))
+    made.run()
+    counts = [work.count for plan in made.log[first:] for work in plan.work]
+    assert sum(counts) == 3000
+    assert (min(counts[:-1]) < 512) is cut
