@@ -25,8 +25,8 @@ class Cores:
         self._fds = [_open(run_dir, name) for name in (role, _OTHER[role])]
 
     def take(self, long: bool = False) -> int:
-        """Threads to compute on from now on; to be asked again by and by, as the other comes and goes. `long`: long chunks of
-        prompts are next."""
+        """Threads to compute on from now on; to be asked again by and by, as the other comes and goes. `long`: the attention
+        of long chunks is next."""
         alone = self._threads.long if long else self._threads.alone
         own, other = self._fds
         if not self._held:

@@ -100,6 +100,10 @@ class Runner:
         """Known, and not dropped."""
         return len(self._table)
 
+    def use_for_long_chunks(self, threads: int) -> None:
+        """From now on, on a CPU, for the attention of what is worth more threads than torch has."""
+        self._attention.threads_of_long_chunks = threads
+
     def reset(self) -> None:
         """Forget every sequence."""
         self._table.clear()

@@ -93,7 +93,7 @@ class Threads(NamedTuple):
     beside: int
     """While somebody else does."""
     long: int
-    """While nobody else does, in a step with long chunks of prompts: they keep more busy than a small model's single tokens."""
+    """While nobody else does, for the attention of long chunks of prompts: it keeps more busy than a small model's products."""
 
 
 class EncoderCacheConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -18,9 +18,6 @@ from ..launch import Launch
 
 log = logging.getLogger(__name__)
 
-LONG_CHUNKS = 128
-"""Tokens of prompts in a step, from which on it is worth more threads than the model's single tokens are."""
-
 
 class GpuRunner(BlockingActor):
     """Owns the KV contents and the sampler states. Both are lost with it; the scheduler recomputes them from tokens."""
@@ -74,7 +71,9 @@ class GpuRunner(BlockingActor):
     def _step(self, plan: StepPlan) -> None:
         assert self._runner is not None
         tokens = sum(work.count for work in plan.work)
-        torch.set_num_threads(self._cores.take(long=tokens - len(plan.work) >= LONG_CHUNKS))
+        if tokens > len(plan.work):  # chunks of prompts
+            self._runner.use_for_long_chunks(self._cores.take(long=True))
+        torch.set_num_threads(self._cores.take())
         result = self._runner.execute(plan, self._blobs.view)
         result = msgspec.structs.replace(result, beside=self._cores.shared)
         self._steps += 1

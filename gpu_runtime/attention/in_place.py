@@ -12,6 +12,9 @@ from .seen import InPlaceRows, SeenByChunks
 KNOWN = (torch.float32, torch.bfloat16)
 LANES = 16
 """A head's width is a multiple of the widest vectors'."""
+WORTH_ALL_THREADS = 1 << 25
+"""Multiplications of queries and keys that are worth more threads than a small model has: a millisecond of one. Tasks are
+handed out as they come, so a thread that a neighbour holds up takes few."""
 
 
 class InPlace:
@@ -38,10 +41,14 @@ class InPlace:
         room = (len(rows.tasks) * (width + 2) + threads * width) * heads
         self._run(self._kernels.attend, call, query, how, out, rows.first, threads, room)
 
-    def chunks(self, layer: int, query: torch.Tensor, seen: SeenByChunks, how: How, out: torch.Tensor) -> None:
+    def chunks(
+        self, layer: int, query: torch.Tensor, seen: SeenByChunks, how: How, out: torch.Tensor, at_least: int = 0
+    ) -> None:
         """`query` [tokens of the step, heads, width] into the chunks' part of `out` [tokens, heads * width]; windows are in
-        `seen`."""
+        `seen`. `at_least`: threads, where it takes so long that they never wait in vain."""
         threads = torch.get_num_threads() if seen.is_long else 1
+        if seen.pairs * query.shape[1] * query.shape[2] > WORTH_ALL_THREADS:
+            threads = max(threads, at_least)
         call = self._calls[layer]
         call.chunks = ctypes.addressof(seen.struct)
         room = threads * self._kernels.chunk_floats(query.shape[-1])

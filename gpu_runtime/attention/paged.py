@@ -38,6 +38,8 @@ class PagedAttention:
         """Of each table: its steps are to be laid out for reading in place."""
         self.on_device = tuple(self._device is not None and self._device.covers(table) for table in range(len(pool.tables)))
         """Of each table: its steps are to be laid out for the device's kernels."""
+        self.threads_of_long_chunks = 0
+        """On a CPU; 0: as many as torch has."""
         self._span_layers = frozenset(span_layers)
         self._span_windows = span_windows
         self._layouts: Sequence[StepLayout] = ()
@@ -84,7 +86,7 @@ class PagedAttention:
         if layout.in_place is not None:
             seen = layout.in_place.seen(self.looks_ahead(layer), self._span_windows)
             if seen is not None:
-                self._in_place.chunks(layer, query, seen, how, out)
+                self._in_place.chunks(layer, query, seen, how, out, self.threads_of_long_chunks)
                 return
         for chunk in layout.chunks:
             part = slice(chunk.first, chunk.last)

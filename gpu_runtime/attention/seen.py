@@ -55,7 +55,9 @@ class SeenByChunks:
         positions [low, high)."""
         self.first = first
         self.lows, self.highs = lows.astype(np.int32), highs.astype(np.int32)
-        self.is_long = int((highs - lows).sum()) > WORTH_THREADS
+        self.pairs = int((highs - lows).sum())
+        """Of a token and a position that it sees."""
+        self.is_long = self.pairs > WORTH_THREADS
         """It is worth several threads."""
         self._alive = tables, edges
         self.struct = Chunks(

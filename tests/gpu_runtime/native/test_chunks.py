@@ -170,3 +170,21 @@ def test_scores_that_rise_far_stay_exact() -> None:
     world = World([(500, 90)], (4, 1), 64, 16, None, torch.float32, 2)
     world.pool.slots[0][:, 0] *= torch.linspace(0.1, 60, len(world.pool.slots[0]))[:, None, None]
     torch.testing.assert_close(world.attend(_kernels(), How(0.125)), world.attend(None, How(0.125)), rtol=1e-4, atol=1e-4)
+
+
+def test_a_small_model_s_long_chunks_have_more_threads_than_its_other_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernels = Kernels(str(library_path(best_level())))
+    threads: list[int] = []
+    monkeypatch.setattr(kernels, "attend_chunks", lambda call: threads.append(call.threads))
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for count in (10, 700):
+            world = World([(600, count)], (2, 2), 64, 16, None, torch.float32, 0)
+            attention = PagedAttention(world.pool, kernels=kernels)
+            attention.threads_of_long_chunks = 3
+            attention.begin([world.layout(in_place=True)])
+            attention(0, world.query, world.kv, How(0.125))
+    finally:
+        torch.set_num_threads(before)
+    assert threads == [1, 3]
