@@ -5,23 +5,31 @@ waits for anybody, and what a process held is free when it has ended, however it
 """
 
 import fcntl
+import math
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from ..protocol.roles import Threads
 from ..protocol.topology import ENCODER_CACHE, GPU_RUNNER
 
+PAUSE_SECONDS = 0.1
+"""Who has been seen to compute goes on: between two steps of streams, or two pictures, nobody takes the other's part."""
 _OTHER = {GPU_RUNNER: ENCODER_CACHE, ENCODER_CACHE: GPU_RUNNER}
 
 
 class Cores:
     """The lease of one of them. Not for two threads at once."""
 
-    def __init__(self, run_dir: Path, role: str, threads: Threads) -> None:
+    def __init__(self, run_dir: Path, role: str, threads: Threads, clock: Callable[[], float] = time.monotonic) -> None:
         self._threads = threads
+        self._clock = clock
+        self._met = -math.inf
+        """When the other was last seen to compute."""
         self._held = False
         self.shared = False
-        """Whether the other computed, too, when it was last looked at."""
+        """Whether the other computes, too, as was to be seen at the last look."""
         self._fds = [_open(run_dir, name) for name in (role, _OTHER[role])]
 
     def take(self, long: bool = False) -> int:
@@ -34,11 +42,13 @@ class Cores:
         if alone == self._threads.beside:
             self.shared = False
             return alone
-        self.shared = not _lock(other, fcntl.LOCK_SH)
-        if self.shared:
-            return self._threads.beside
-        fcntl.flock(other, fcntl.LOCK_UN)
-        return alone
+        now = self._clock()
+        if _lock(other, fcntl.LOCK_SH):
+            fcntl.flock(other, fcntl.LOCK_UN)
+        else:
+            self._met = now
+        self.shared = now - self._met < PAUSE_SECONDS
+        return self._threads.beside if self.shared else alone
 
     def rest(self) -> None:
         """Nothing is to be computed now. Idempotent."""

@@ -22,7 +22,7 @@ from ..actors.director.run_dir import is_running, make_run_dir, remove_run
 from ..actors.preprocessor.template_source import chat_template_of, no_template
 from ..protocol.checkpoint import MODULES, CheckpointFolder, inspect
 from ..protocol.config import EngineConfig, ServerConfig
-from ..protocol.division import share_of, with_keys
+from ..protocol.division import share_of, with_keys, workers_of
 from ..protocol.environment import KEYS
 from ..protocol.errors import EngineError
 from ..protocol.facts import ModelFacts
@@ -131,7 +131,7 @@ def start_engine(
     )
     machine = this_machine()
     refuse_impossible(config, machine)
-    warning = check_file_limit(config.decode_workers, server is not None, share_of(config).requests, file_limit())
+    warning = check_file_limit(workers_of(config), server is not None, share_of(config).requests, file_limit())
     if warning is not None:
         log.warning("%s", warning)
     run_dir = make_run_dir()

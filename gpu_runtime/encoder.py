@@ -10,11 +10,13 @@ from torch.nn import functional as F
 from ..protocol.facts import ModelFacts
 from ..protocol.pixels import PixelForm
 from ..protocol.request import MODALITIES, Modality
+from .adapter.tower_attention import attend_in_pieces
 from .adapter.towers import Towers, find_towers
 from .device import prepare
 from .hf import build_on_meta
+from .layers.activations import replace_activations
 from .layers.linear import Linear, replace_linears
-from .layers.patches import replace_patch_convolutions
+from .layers.patches import PatchProduct, replace_patch_convolutions
 from .native.library import allow_kernels
 from .pixels import expand
 from .weights.checkpoint import Checkpoint
@@ -95,7 +97,7 @@ def load_encoder(
     deterministic: bool = False,
     native_kernels: bool = True,
 ) -> Encoder:
-    """Read the towers of these modalities; `before_part` is called before every part of their work, on the thread that encodes.
+    """Read the towers of these modalities; on a CPU `before_part` is called before every part of their work, on its thread.
 
     Raises EngineError where the checkpoint does not hold them.
     """
@@ -106,18 +108,19 @@ def load_encoder(
     towers = find_towers(whole, modalities)
     if towers.roots:
         fill(whole, towers.roots, Checkpoint(model.path, whole), kind, place, without=towers.without)
-    for root in towers.roots:
+    for root in towers.roots if place.type == "cpu" else ():
         tower = whole.get_submodule(root)
-        if place.type == "cpu":
-            replace_linears(tower)
-            replace_patch_convolutions(tower)
+        replace_linears(tower)
+        replace_patch_convolutions(tower)
+        replace_activations(tower)
         if before_part is not None:
             _tell_parts(tower, before_part)
+            attend_in_pieces(tower, before_part)
     return Encoder(towers, model.embed_width, kind, place, model.pixels)
 
 
 def _tell_parts(tower: nn.Module, call: Callable[[], None]) -> None:
     """Whatever has no parts of its own may take long of a large picture; a layer is told of in its parts."""
     for part in tower.modules():
-        if not list(part.children()) and not isinstance(part, Linear):
+        if isinstance(part, PatchProduct) or not (isinstance(part, Linear) or list(part.children())):
             part.register_forward_pre_hook(lambda *_: call())

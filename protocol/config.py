@@ -127,7 +127,7 @@ class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     enable_mm_embeds: Annotated[bool, doc("accept precomputed embeddings as input")] = False
     enable_prompt_embeds: Annotated[bool, doc("accept prompts as embeddings of their tokens")] = False
     encoder_cache_gb: Annotated[float, doc("GiB of embeddings kept in memory")] = 0.5
-    decode_workers: Annotated[int, doc("processes that decode media")] = 1
+    decode_workers: Annotated[int, doc("processes that decode media; 0: one for every two cores, eight at most")] = 0
     allowed_local_media_path: Annotated[str | None, doc("folder below which file: URLs may read (default: none may)")] = None
     allowed_media_domains: Annotated[
         tuple[HostName, ...], doc("the only hosts that media may come from (default: any public host)")

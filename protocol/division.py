@@ -60,6 +60,8 @@ NUMBERS_PER_THREAD = 1 << 25
 threads have to meet at each."""
 MANY_ROWS_THREADS = 4
 """That even a small model keeps busy by hundreds of rows: a picture's patches, a prompt's tokens."""
+MOST_WORKERS = 8
+"""Decode workers that nobody has asked for: each has a processor and a tokenizer of its own in memory."""
 LEAST_CONTEXT = 1024
 """Tokens. Where not even so many fit, the model's own context stands, and is refused with what to do."""
 LEAST_REQUESTS = 128
@@ -94,8 +96,13 @@ class _Sizes(NamedTuple):
 
 def actors_of(engine: EngineConfig) -> tuple[str, ...]:
     """The roles that every engine plays, whatever its model; a server has the HTTP frontend beside them."""
-    workers = (f"{DECODE_WORKER}-{worker}" for worker in range(engine.decode_workers))
+    workers = (f"{DECODE_WORKER}-{worker}" for worker in range(workers_of(engine)))
     return (FETCHER, PREPROCESSOR, ENCODER_CACHE, SCHEDULER, GPU_RUNNER, DETOKENIZER, *workers)
+
+
+def workers_of(engine: EngineConfig) -> int:
+    """Processes that decode media. They give way to all others, so they may be as many as sometimes find a core."""
+    return engine.decode_workers or max(1, min(MOST_WORKERS, len(os.sched_getaffinity(0)) // 2))
 
 
 def share_of(engine: EngineConfig) -> Share:
@@ -298,7 +305,7 @@ def _preprocessor(engine: EngineConfig, model: ModelFacts, sizes: _Sizes, variab
         enable_prompt_embeds=engine.enable_prompt_embeds,
         ignore_ids=not engine.mm_processor_cache_gb and not engine.enable_prefix_caching,
         cache_bytes=_bytes(engine.mm_processor_cache_gb),
-        workers=engine.decode_workers,
+        workers=workers_of(engine),
         media=_media_limits(variables),
     )
 

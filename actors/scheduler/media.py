@@ -59,6 +59,11 @@ class Embeddings:
         keys = {key for seq in self._holders.values() for key in (seq.asked or ()) if key not in seq.ready}
         return keys | {self.trial[1]} if self.trial is not None else keys
 
+    @property
+    def encoding(self) -> bool:
+        """Whether the encoder has work."""
+        return any(seq.asked and not seq.asked <= seq.ready.keys() for seq in self._holders.values())
+
     def ready(self, message: EmbeddingReady, now: float) -> None:
         for seq in self._of(message.holders):
             seq.ready[message.key] = message.blob

@@ -8,6 +8,9 @@ from .costs import STEP_SECONDS
 PLAIN_STEPS = 2.75
 """A step in which somebody decodes takes as long as so many with all cores and without a prompt, at the most: it varies, and
 streams are to wait for less than three."""
+UNNOTICED_SECONDS = 0.016
+"""That prompts may always take of one step: a small model's full one on a core of its own. Where others want the core, too, it
+takes twice as long."""
 NEWEST = 0.25
 """The part that the newest step has in what is known. Other work on the machine can only add, so it counts twice at most."""
 
@@ -38,20 +41,26 @@ class Pace:
             known.plain = _blend(known.plain, seconds) if decodes else known.plain
         elif not decodes:
             known.prompts = _blend(known.prompts, seconds / prompts)
-        elif known.plain:
-            known.prompts = _blend(known.prompts, max(0.0, seconds - known.plain) / prompts)
+        elif self._plain:
+            known.prompts = _blend(known.prompts, max(0.0, seconds - self._plain) / prompts)
+
+    def expect(self, encoding: bool) -> None:
+        """The encoder has work: where it has been seen to take cores, it takes them before a result tells."""
+        if encoding and (self._beside.plain or self._beside.prompts):
+            self._now = self._beside
 
     @property
     def beside_streams(self) -> float:
-        """The share of a step that prompts may take while somebody decodes; never less than a small model's full step. 0 where
-        that bounds it and no plain step has been measured: the next one is plain, else a long prompt goes by unbounded."""
+        """The share of a step that prompts may take while somebody decodes; never less than a third, or than what nobody
+        notices. 0 where that bounds it and no plain step has been measured: the next one is plain, else a long prompt goes by
+        unbounded."""
         prompts = self._prompts
         if not prompts:
             return 1.0
-        if not (plain := self._now.plain):
-            return 1.0 if prompts <= STEP_SECONDS else 0.0
+        if not (plain := self._plain):
+            return 1.0 if prompts <= UNNOTICED_SECONDS else 0.0
         quiet = plain if self._now is self._alone else max(self._alone.plain, plain / 2)  # half of the cores, twice as long
-        return min(1.0, max(PLAIN_STEPS * quiet - plain, STEP_SECONDS) / prompts)
+        return min(1.0, max(PLAIN_STEPS * quiet - plain, plain / 2, UNNOTICED_SECONDS) / prompts)
 
     @property
     def without_streams(self) -> float:
@@ -66,9 +75,16 @@ class Pace:
         return min(1.0, STEP_SECONDS / prompts) if prompts else 1.0
 
     @property
+    def _plain(self) -> float:
+        """As it is now, or as it was otherwise: a small model's plain steps take as long beside the encoder."""
+        return self._now.plain or self._alone.plain or self._beside.plain
+
+    @property
     def _prompts(self) -> float:
-        """As it is now; as it was otherwise, where it is not known."""
-        return self._now.prompts or self._alone.prompts or self._beside.prompts
+        """As it is now; where that is not known, as it was otherwise: half of the cores take twice as long."""
+        if self._now.prompts:
+            return self._now.prompts
+        return 2 * self._alone.prompts if self._now is self._beside else self._beside.prompts / 2
 
 
 def _blend(known: float, new: float) -> float:

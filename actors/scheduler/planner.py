@@ -117,6 +117,7 @@ class Planner:
         if not idle and self._awaits_drafts():
             return None
         draft = Draft(self._budget)
+        self.pace.expect(self._media.encoding)
         self._decode(draft)
         draft.share = max(draft.share, 1 / LEAST)
         draft.decodes = bool(draft.parts)

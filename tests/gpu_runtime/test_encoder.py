@@ -75,7 +75,7 @@ def test_every_layer_of_a_tower_asks_before_each_of_its_parts(checkpoints: Check
     """Norms and activations stand between whatever takes long."""
     asked: list[int] = []
     folder = checkpoints("qwen_vl")
-    encoder = load_encoder(facts_of(folder), "float32", DEVICE, 1, before_part=lambda: asked.append(1))
+    encoder = load_encoder(facts_of(folder), "float32", "cpu", 1, before_part=lambda: asked.append(1))
     encoder.encode("image", [patches("image", 1, 4, 4)], [4])
     assert len(asked) > 3 * reference_for(folder).model.config.vision_config.depth
 

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from thespis.protocol.config import EngineConfig, ServerConfig
-from thespis.protocol.division import divide
+from thespis.protocol.division import actors_of, divide
 from thespis.protocol.errors import EngineError
 from thespis.protocol.facts import KvGroup, ModelFacts, RecurrentGroup
 from thespis.protocol.pooling import Pooler
@@ -155,6 +155,16 @@ def test_http_is_a_role_only_where_it_is_served() -> None:
 def test_there_is_a_role_per_decode_worker() -> None:
     roles = divide(EngineConfig(decode_workers=3), MODEL).roles
     assert [role for role in roles if role.startswith("decode-worker")] == [f"decode-worker-{n}" for n in range(3)]
+    assert part("preprocessor", decode_workers=3).workers == 3
+
+
+@pytest.mark.parametrize(("cores", "workers"), [(1, 1), (2, 1), (4, 2), (64, 8)])
+def test_media_are_decoded_by_more_processes_where_there_are_more_cores(
+    cores: int, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(cores))
+    assert sum(role.startswith("decode-worker") for role in actors_of(EngineConfig())) == workers
+    assert part("preprocessor").workers == workers
 
 
 def test_every_part_travels_as_json() -> None:

@@ -128,11 +128,42 @@ def test_beside_the_encoder_streams_wait_for_as_long_as_without_it() -> None:
         pace.learn(0.1, 0.0, True)
     alone = pace.beside_streams
     pace.learn(0.15, 0.0, True, True)
-    assert pace.beside_streams == pytest.approx((PLAIN_STEPS * 0.1 - 0.15) / 2.0), "a prompt beside it has not been measured"
+    assert pace.beside_streams == pytest.approx((PLAIN_STEPS * 0.1 - 0.15) / 4.0), "a prompt beside it has not been measured"
     pace.learn(0.55, 0.1, True, True)
     assert pace.beside_streams == pytest.approx((PLAIN_STEPS * 0.1 - 0.15) / 4.0)
+    pace.learn(0.35, 0.1, True, True)
+    assert pace.beside_streams == pytest.approx((PLAIN_STEPS * 0.1 - 0.15) / 3.5)
     pace.learn(0.1, 0.0, True)
     assert pace.beside_streams == pytest.approx(alone)
+
+
+def test_the_encoder_is_reckoned_with_before_it_shows() -> None:
+    pace = Pace()
+    pace.learn(0.1, 0.0, True)
+    pace.learn(0.3, 0.1, True)
+    quiet = pace.beside_streams
+    pace.expect(True)
+    assert pace.beside_streams == quiet, "it has cores of its own, as far as is known"
+    pace.learn(0.16, 0.0, True, True)
+    beside = pace.beside_streams
+    assert beside < quiet
+    pace.learn(0.1, 0.0, True)
+    assert pace.beside_streams == quiet
+    pace.expect(False)
+    assert pace.beside_streams == quiet
+    pace.expect(True)
+    assert pace.beside_streams == beside
+
+
+def test_of_a_small_model_only_long_chunks_share_their_cores() -> None:
+    """Its plain steps have one core with or without the encoder, and are never told to be beside it."""
+    pace = Pace()
+    pace.learn(0.002, 0.0, True)
+    pace.learn(0.022, 1.0, True)
+    pace.learn(0.042, 1.0, True, True)
+    assert pace.beside_streams == pytest.approx(0.016 / 0.04), "what nobody notices"
+    pace.learn(0.002, 0.0, True)
+    assert pace.beside_streams == pytest.approx(0.016 / 0.02)
 
 
 def test_an_empty_step_teaches_nothing() -> None:
