@@ -162,8 +162,8 @@ class Splicer:
             if self._whole(modality, ids, len(queue)):
                 for number in (self._facts[modality].embed_token_id, *self._facts[modality].marks.values()):
                     whole.setdefault(number, []).extend(one for one in _runs_of(queue) if one[1].token_id == number)
-            elif (number := self.ids[modality]) is not None:
-                names[number] = iter(queue)
+            elif (name := self.ids[modality]) is not None:
+                names[name] = iter(queue)
         for number, found in whole.items():
             if number not in names and ids.count(number) != sum(run.length for _, run in found):
                 raise too_many(self._embed_texts[number])
