@@ -26,7 +26,7 @@ def attend_in_pieces(tower: nn.Module, before_piece: Callable[[], None]) -> None
     AttentionMaskInterface.register(NAME, sdpa_mask)
     for module in tower.modules():
         setattr(module, _BOUND, before_piece)
-        config = getattr(module, "config", None)
+        config: Any = getattr(module, "config", None)
         if getattr(config, "_attn_implementation", None) == "sdpa":
             config._attn_implementation = {"": NAME}  # of this part alone: those within it may have no choice
 

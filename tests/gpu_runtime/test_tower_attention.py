@@ -1,5 +1,6 @@
 """Attention of towers in pieces: what SDPA gives of the whole, and somebody is asked before each."""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import pytest
@@ -17,7 +18,8 @@ class Tower(nn.Module):
 
     def __init__(self, groups: int) -> None:
         super().__init__()
-        self.config = PreTrainedConfig(attn_implementation="sdpa")
+        self.config: Any = PreTrainedConfig()
+        self.config._attn_implementation = "sdpa"
         self.is_causal = False
         self.num_key_value_groups = groups
 
@@ -26,11 +28,14 @@ def drawn(*shape: int) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape)))
 
 
-def attended(tower: Tower, *given: torch.Tensor, mask: torch.Tensor | None = None, **more: Any) -> tuple[torch.Tensor, int]:
+def attended(
+    tower: Tower, given: Sequence[torch.Tensor], mask: torch.Tensor | None = None, **more: Any
+) -> tuple[torch.Tensor, int]:
     asked: list[int] = []
     attend_in_pieces(tower, lambda: asked.append(1))
     assert tower.config._attn_implementation == NAME
-    made, _ = tower_attention._attention(tower, *given, mask, **more)
+    query, key, value = given
+    made, _ = tower_attention._attention(tower, query, key, value, mask, **more)
     return made, len(asked)
 
 
@@ -40,11 +45,11 @@ def test_pieces_are_the_whole(
 ) -> None:
     query, key, value = drawn(items, heads, count, 24), drawn(items, kv_heads, seen, 24), drawn(items, kv_heads, seen, 24)
     whole = F.scaled_dot_product_attention(query, key, value, scale=0.3, enable_gqa=True).transpose(1, 2)
-    made, asked = attended(Tower(heads // kv_heads), query, key, value, scaling=0.3)
+    made, asked = attended(Tower(heads // kv_heads), (query, key, value), scaling=0.3)
     assert asked == 0, "it is over soon enough"
     torch.testing.assert_close(made, whole, atol=1e-5, rtol=1e-5)
     monkeypatch.setattr(tower_attention, "PIECE", 1)
-    made, asked = attended(Tower(heads // kv_heads), query, key, value, scaling=0.3)
+    made, asked = attended(Tower(heads // kv_heads), (query, key, value), scaling=0.3)
     assert asked == -(-count // ROWS)
     torch.testing.assert_close(made, whole, atol=1e-5, rtol=1e-5)
 
@@ -57,7 +62,8 @@ def test_a_part_that_has_its_own_attention_keeps_it() -> None:
         audio_config: PreTrainedConfig | None = None
 
     tower = Tower(1)
-    tower.config = Whole(attn_implementation="sdpa", audio_config=PreTrainedConfig())
+    tower.config = Whole(audio_config=PreTrainedConfig())
+    tower.config._attn_implementation = "sdpa"
     tower.config.audio_config._attn_implementation = "eager"
     attend_in_pieces(tower, lambda: None)
     assert (tower.config._attn_implementation, tower.config.audio_config._attn_implementation) == (NAME, "eager")
@@ -67,13 +73,14 @@ def test_what_is_masked_causal_or_biased_stays_whole(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(tower_attention, "PIECE", 1)
     given = [drawn(1, 2, 150, 16) + n for n in range(3)]
     mask = torch.zeros(1, 1, 150, 150).masked_fill(torch.rand(150, 150) < 0.5, -torch.inf)
-    for more, kind in (({"mask": mask}, {"attn_mask": mask}), ({"is_causal": True}, {"is_causal": True})):
-        made, asked = attended(Tower(1), *given, **more)
+    query, key, value = given
+    for seen, causal in ((mask, False), (None, True)):
+        made, asked = attended(Tower(1), given, seen, is_causal=causal)
         assert asked == 0
-        wanted: Any = F.scaled_dot_product_attention(*given, **kind)
+        wanted = F.scaled_dot_product_attention(query, key, value, seen, is_causal=causal)
         torch.testing.assert_close(made, wanted.transpose(1, 2), atol=1e-5, rtol=1e-5)
-    made, asked = attended(Tower(1), *given, position_bias=mask)
+    made, asked = attended(Tower(1), given, position_bias=mask)
     assert asked == 0
     torch.testing.assert_close(
-        made, F.scaled_dot_product_attention(*given, attn_mask=mask).transpose(1, 2), atol=1e-5, rtol=1e-5
+        made, F.scaled_dot_product_attention(query, key, value, mask).transpose(1, 2), atol=1e-5, rtol=1e-5
     )
