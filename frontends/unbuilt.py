@@ -4,7 +4,6 @@ import difflib
 from collections.abc import Iterable
 
 _ONE_DEVICE = "One engine runs on one device: for more, run several engines behind a load balancer."
-_QUANTIZED = "Quantised weights are recognised by what the checkpoint says of them, and unpacked at load."
 _CACHE = "Quantised caches are not built: the dtype is float32, bfloat16 or float16."
 _NO_LORA = "LoRA adapters are not built: merge one into its base model and serve that."
 _NO_DRAFT = "Tokens are guessed from prompt and answer alone, as speculative_config says: no second model is run."
@@ -28,7 +27,6 @@ UNBUILT: dict[str, str] = {
     "nnodes": _ONE_DEVICE,
     "headless": _ONE_DEVICE,
     "mm_encoder_tp_mode": _ONE_DEVICE,
-    "quantization": _QUANTIZED,
     "kv_cache_dtype": _CACHE,
     "calculate_kv_scales": _CACHE,
     "load_format": "What the weights are stored in is found out by itself: *.safetensors, or a GGUF file.",

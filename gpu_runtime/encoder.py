@@ -15,8 +15,9 @@ from .adapter.towers import Towers, find_towers
 from .device import prepare
 from .hf import build_on_meta
 from .layers.activations import replace_activations
-from .layers.linear import Linear, replace_linears
+from .layers.linear import Linear
 from .layers.patches import PatchProduct, replace_patch_convolutions
+from .layers.serving import replace_linears
 from .native.library import allow_kernels
 from .pixels import expand
 from .weights.checkpoint import Checkpoint

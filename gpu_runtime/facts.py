@@ -16,8 +16,10 @@ from ..protocol.json_files import Json
 from ..protocol.pooling import Pooler
 from ..protocol.quantization import quantization_of
 from ..protocol.weight_files import stored_dtype
+from .adapter.parts import ModelParts, take_apart
 from .companions import fingerprints
 from .hf import build_on_meta, load_config, read_config, text_config, text_part, unwrap
+from .layers.int8 import can_hold
 from .measure import adds_rows, answers_apart, deepstack_levels, looked_up, measure_layers, per_layer_width, position_planes
 from .pooling_files import pooler_of
 from .processing import Processor, load
@@ -117,9 +119,15 @@ def measured(folder: str | Path, runner: RunnerKind = "auto") -> tuple[ModelFact
         dtype=stated_dtype(stated) or stored_dtype(path),
         quantization=quantization_of(read_config(path), str(folder)),
         parameters=sum(weight.numel() for weight in model.parameters()) - (_untied(model) if pooler and head != "tied" else 0),
+        held_parameters=_held(take_apart(model)),
         fingerprint=_joined(checkpoint.fingerprint, fingerprints(path)),
     )
     return facts, model
+
+
+def _held(parts: ModelParts) -> int:
+    layers: Any = {*parts.decoder.modules(), parts.head}
+    return sum(layer.weight.numel() for layer in layers if can_hold(layer))
 
 
 def _refuse_hard_tokens(config: PreTrainedConfig) -> None:

@@ -5,6 +5,7 @@ only; all others run through transformers' code.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,8 @@ from torch import nn
 from .adapter.step import StepInputs
 from .attention.how import How
 from .attention.paged import PagedAttention
-from .layers.linear import Linear
 from .layers.rowwise import Rowwise, rowwise_for
+from .layers.serving import AnyLinear, join
 
 ARCHITECTURES = frozenset(
     {"LlamaModel", "MistralModel", "Qwen2Model", "Qwen2VLTextModel", "Qwen2_5_VLTextModel", "Qwen2_5OmniThinkerTextModel"}
@@ -30,12 +31,12 @@ PLANES = 3
 @dataclass(frozen=True)
 class Layer:
     norm1: torch.Tensor
-    qkv: Linear
+    qkv: AnyLinear
     """[hidden] to query, key and value heads, side by side; the halves of each query and key head interleaved."""
-    out: Linear
+    out: AnyLinear
     norm2: torch.Tensor
-    gate_up: Linear
-    down: Linear
+    gate_up: AnyLinear
+    down: AnyLinear
     how: How
 
 
@@ -79,19 +80,14 @@ def fuse(model: Any, kernels: object = None) -> "FusedDecoder":
 
 def _fuse_layer(layer: Any, config: Any) -> Layer:
     attention, mlp = layer.self_attn, layer.mlp
-    dim = attention.head_dim
-    qkv = (attention.q_proj, attention.k_proj, attention.v_proj)
-    weights = [_interleave(qkv[0].weight, dim), _interleave(qkv[1].weight, dim), qkv[2].weight]
-    bias = None
-    if qkv[0].bias is not None:
-        bias = torch.cat([_interleave(qkv[0].bias, dim), _interleave(qkv[1].bias, dim), qkv[2].bias]).detach()
+    turning = partial(_interleave, head_dim=attention.head_dim)
     return Layer(
         norm1=layer.input_layernorm.weight.detach(),
-        qkv=Linear(torch.cat(weights).detach(), bias),
-        out=_linear(attention.o_proj),
+        qkv=join((attention.q_proj, attention.k_proj, attention.v_proj), (turning, turning)),
+        out=join((attention.o_proj,)),
         norm2=layer.post_attention_layernorm.weight.detach(),
-        gate_up=Linear(torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]).detach(), _joined_bias(mlp)),
-        down=_linear(mlp.down_proj),
+        gate_up=join((mlp.gate_proj, mlp.up_proj)),
+        down=join((mlp.down_proj,)),
         how=How(scale=float(attention.scaling), window=_window(attention, config)),
     )
 
@@ -101,14 +97,6 @@ def _window(attention: Any, config: Any) -> int | None:
     if type(attention).__name__ == "MistralAttention":  # one for all layers
         return getattr(config, "sliding_window", None)
     return getattr(attention, "sliding_window", None)
-
-
-def _linear(module: nn.Linear) -> Linear:
-    return Linear(module.weight.detach(), None if module.bias is None else module.bias.detach())
-
-
-def _joined_bias(mlp: Any) -> torch.Tensor | None:
-    return None if mlp.gate_proj.bias is None else torch.cat([mlp.gate_proj.bias, mlp.up_proj.bias]).detach()
 
 
 def _interleave(weight: torch.Tensor, head_dim: int) -> torch.Tensor:

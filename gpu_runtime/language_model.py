@@ -17,9 +17,10 @@ from .adapter.step import Decoder
 from .attention.choice import Kernels
 from .fused import can_fuse, fuse
 from .hf import build_on_meta
+from .layers.int8 import Int8Weights
 from .layers.linear import worth_packing
 from .weights.checkpoint import Checkpoint
-from .weights.filling import fill
+from .weights.filling import Hold, fill
 
 Embed = Callable[[torch.Tensor], torch.Tensor]
 """Token ids [tokens] to [tokens, hidden]."""
@@ -60,10 +61,15 @@ class LanguageModel:
 
 
 def load_language_model(
-    model: ModelFacts, dtype: torch.dtype, device: torch.device, fused: bool = True, kernels: Kernels | None = None
+    model: ModelFacts,
+    dtype: torch.dtype,
+    device: torch.device,
+    fused: bool = True,
+    kernels: Kernels | None = None,
+    hold: Hold | None = None,
 ) -> LanguageModel:
     """Read the language model. `fused`: take the fused decoder where the architecture is known to it. `kernels`: those that
-    its attention will run on.
+    its attention will run on. `hold`: how the weights of its linear layers are held, where that is not as numbers of `dtype`.
 
     Raises EngineError where the checkpoint does not hold the weights, and for a model that would be another one here.
     """
@@ -71,7 +77,11 @@ def load_language_model(
     checkpoint = Checkpoint(model.path, whole)
     parts = take_apart(whole)
     vectors = model.output == "vector"
-    fill(whole, parts.roots(headless=vectors), checkpoint, dtype, device, without=parts.towers())
+    place = path_of(whole, parts.head)
+    held = {*parts.decoder.modules(), parts.head}
+    fill(whole, parts.roots(headless=vectors), checkpoint, dtype, device, parts.towers(), held, hold)
+    if not vectors:
+        parts = parts._replace(head=whole.get_submodule(place))  # which may have been replaced
     scale = scale_of(parts, device)
     expected = ask(parts, model, device)
     if fused and can_fuse(parts.decoder):
@@ -90,14 +100,16 @@ def load_language_model(
 
 def _ends(parts: ModelParts, checkpoint: Checkpoint, model: ModelFacts, dtype: torch.dtype) -> tuple[Embed, Head | None]:
     """The embedding and the head. Where they are one table it is in memory once: for the head, packed, where the embedding's
-    rows can be read from their file; else as it is, for both."""
+    rows can be read from their file; else as it is, for both. A head in eight bits has a table of its own, and the embedding's
+    rows are left in their file wherever that can be."""
     embedding, head = parts.embedding, parts.head
     if model.output == "vector":
         return embedding, None
-    if type(head) is not nn.Linear or head.weight is not embedding.weight:
+    is_one = type(head) is nn.Linear and head.weight is embedding.weight
+    if not is_one and not isinstance(head, Int8Weights):
         return embedding, Head(parts, pack=True)
     rows = None
-    if isinstance(embedding, nn.Embedding) and worth_packing(head.weight) and not model.per_layer_width:
+    if isinstance(embedding, nn.Embedding) and worth_packing(embedding.weight) and not model.per_layer_width:
         rows = checkpoint.rows(f"{path_of(parts.whole, embedding)}.weight")
     made = Head(parts, pack=rows is not None)
     return (embedding if rows is None else FileEmbedding(embedding, rows, dtype)), made

@@ -26,6 +26,8 @@ from .fused import FusedDecoder
 from .guiding import Guides
 from .kv_pool import KvPool
 from .language_model import load_language_model
+from .layers.int8 import Int8
+from .layers.product import usable_product
 from .logprobs import AT_ONCE, token_logprobs
 from .memory import room_that_fits
 from .native.library import allow_kernels
@@ -76,7 +78,8 @@ class Runner:
         """Those that stand for items' rows."""
         allow_kernels(config.native_kernels)
         kernels = usable_kernels(self._dtype, self._device) if config.native_kernels else None
-        self._model = load_language_model(self._facts, self._dtype, self._device, fused, kernels)
+        hold = Int8(usable_product()) if config.quantization == "int8" else None
+        self._model = load_language_model(self._facts, self._dtype, self._device, fused, kernels, hold)
         dense = () if self._facts.pooler is None else self._facts.pooler.dense
         self._dense = [load_dense(self._facts.path, layer, self._device) for layer in dense]
         self.room = config.room or room_that_fits(config, self._dtype)

@@ -4,7 +4,7 @@ import ipaddress
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -28,6 +28,9 @@ OriginName = Annotated[str, doc("`scheme://host` or `scheme://host:port`, as bro
 
 RunnerKind = Literal["auto", "generate", "pooling"]
 """What a model is run for: tokens, or vectors."""
+
+Quantization = Literal["int8"] | None
+"""How weights are held in memory; None: as numbers of the run's type."""
 
 LIMITED_SIZES = {"image": ("width", "height"), "video": ("num_frames", "width", "height"), "audio": ()}
 """What a limit per prompt may say of an item beside the count of items: the most that requests may ask for."""
@@ -54,6 +57,13 @@ class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             "and the checkpoint is of that type, else float32"
         ),
     ] = "auto"
+    quantization: Annotated[
+        Quantization,
+        doc(
+            "int8: on a CPU, hold the weights of the decoder's linear layers and of the head in eight bits, whatever they are "
+            "stored in (default: as numbers of dtype)"
+        ),
+    ] = None
     device: Annotated[Literal["auto", "cpu", "cuda"], doc("where the model runs; auto: on a GPU if there is one")] = "auto"
     runner: Annotated[
         RunnerKind, doc("what the model makes: text (generate) or vectors (pooling); auto: what its files say it is for")
@@ -271,4 +281,6 @@ def _readable(text: str, schema: type[msgspec.Struct]) -> str:
     if found is None:
         return text
     value, field = found.groups()
-    return f"{field} must be one of {', '.join(get_args(get_type_hints(schema)[field]))}, got {value}."
+    hint = get_type_hints(schema)[field]
+    known = [word for kind in (hint, *get_args(hint)) if get_origin(kind) is Literal for word in get_args(kind)]
+    return f"{field} must be one of {', '.join(known)}, got {value}."

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from . import deterministic, environment
-from .config import EngineConfig, ServerConfig, count_limit
+from .config import EngineConfig, Quantization, ServerConfig, count_limit
 from .edges.control import Share
 from .environment import NO_LIMIT, Environment, cap
 from .errors import EngineError
@@ -204,6 +204,11 @@ def _keys_in(path: str) -> list[str]:
 
 def _sizes(engine: EngineConfig, model: ModelFacts, cuda: bool, memory: int | None, bfloat16: bool) -> _Sizes:
     device = engine.device if engine.device != "auto" else ("cuda" if cuda else "cpu")
+    if engine.quantization is not None and device != "cpu":
+        raise EngineError(
+            f"quantization={engine.quantization!r} is for a CPU, and this model would run on a GPU: choose device='cpu', or "
+            "leave quantization out."
+        )
     dtype = engine.dtype if engine.dtype != "auto" else _own_dtype(model, device, bfloat16)
     itemsize = 4 if dtype == "float32" else 2
     context = engine.max_model_len or _context_that_fits(engine, model, itemsize, memory)
@@ -238,14 +243,16 @@ def _context_that_fits(engine: EngineConfig, model: ModelFacts, itemsize: int, m
     """The model's own, unless one sequence of it takes more than half of what the weights leave of the memory."""
     if memory is None or engine.kv_cache_gb is not None:
         return model.context
-    left = (memory - weights_in_memory(model, itemsize)) // 2
+    left = (memory - weights_in_memory(model, itemsize, engine.quantization)) // 2
     fitting = context_in(left, model, itemsize, _shape(engine, model, model.context))
     return model.context if fitting < LEAST_CONTEXT else fitting
 
 
-def weights_in_memory(model: ModelFacts, itemsize: int) -> int:
-    """Bytes of the weights as numbers of `itemsize` bytes, in however few they are stored."""
-    return model.parameters * itemsize
+def weights_in_memory(model: ModelFacts, itemsize: int, quantization: Quantization = None) -> int:
+    """Bytes of the weights as numbers of `itemsize` bytes, but for those that are held otherwise; in however few they are
+    stored."""
+    held = model.held_parameters if quantization == "int8" else 0
+    return (model.parameters - held) * itemsize + held
 
 
 def _room(engine: EngineConfig, model: ModelFacts, sizes: _Sizes) -> Room | None:
@@ -340,6 +347,7 @@ def _runner(engine: EngineConfig, model: ModelFacts, sizes: _Sizes) -> RunnerCon
         native_kernels=engine.native_kernels,
         eager=engine.enforce_eager or engine.deterministic,
         deterministic=engine.deterministic,
+        quantization=engine.quantization,
         block_size=engine.block_size,
         room=sizes.room,
         max_num_seqs=engine.max_num_seqs,

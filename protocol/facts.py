@@ -166,9 +166,11 @@ class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Of the weights on disk: float32, bfloat16, float16; of quantised ones, the type that they were made from."""
     quantization: str | None = None
     """In which form of few bits the weights are stored: fp8, compressed-tensors, awq, gptq, mxfp4, gguf; None: as numbers of
-    `dtype`. They are numbers in memory, whichever it is."""
+    `dtype`. In memory they are what the run makes of them."""
     parameters: int = 0
     """Numbers in the weights that a process may keep: what is tied counts once, what is stored and not used does not count."""
+    held_parameters: int = 0
+    """Those of them that can be held in few bits: of the decoder's linear layers, and of the head."""
     fingerprint: str
     """Hex digest of configuration and weights: part of every item key."""
 

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from .config import EngineConfig, RunnerKind, ServerConfig
+from .config import EngineConfig, Quantization, RunnerKind, ServerConfig
 from .facts import ModelFacts
 from .pooling import Pooler
 from .request import MODALITIES, Modality
@@ -151,6 +151,8 @@ class RunnerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """Every step is launched anew; else a GPU repeats recorded ones."""
     deterministic: bool = False
     """Every piece of a plan is computed alone, by operations that always add up in the same order."""
+    quantization: Quantization = None
+    """How the weights of linear layers are held, where that is not as numbers of `dtype`."""
     block_size: int
     room: Room | None
     """None: as much as fits in the GPU's memory."""

@@ -37,11 +37,14 @@ def main() -> None:
     parser.add_argument("--temperature", type=float, default=0.0)
     parser.add_argument("--contexts", type=int, nargs="+", default=CONTEXTS, metavar="TOKENS")
     parser.add_argument("--sequences", type=int, nargs="+", default=SEQUENCES, metavar="COUNT")
+    parser.add_argument("--quantization", choices=["int8"], help="how the weights are held (default: as they are)")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         model = arguments.model or str(make_bench_checkpoint(Path(folder)))
         info = model_facts(model)
-        engine = EngineConfig(model=model, device=arguments.device, runner_threads=arguments.threads)
+        engine = EngineConfig(
+            model=model, device=arguments.device, runner_threads=arguments.threads, quantization=arguments.quantization
+        )
         config = divide(engine, info).roles["gpu-runner"]
         assert isinstance(config, RunnerConfig)
         began = time.perf_counter()

@@ -65,9 +65,13 @@ def refuse_too_large(config: EngineConfig, runner: RunnerConfig, memory: int) ->
         return
     itemsize = 4 if runner.dtype == "float32" else 2
     cache = runner.room.nbytes(runner.model, itemsize, config.block_size)
-    weights = weights_in_memory(runner.model, itemsize)
+    weights = weights_in_memory(runner.model, itemsize, runner.quantization)
     if weights > memory:
-        advice = "choose dtype='bfloat16'" if itemsize == 4 and weights < 2 * memory else "choose a smaller model"
+        advice = "choose a smaller model"
+        if itemsize == 4 and weights < 2 * memory:
+            advice = "choose dtype='bfloat16'"
+        elif runner.quantization is None and weights_in_memory(runner.model, itemsize, "int8") < memory:
+            advice = "choose quantization='int8'"
         text = f"The weights take {_gib(weights)} as {runner.dtype}, and this machine has {_gib(memory)} of memory: {advice}."
         raise EngineError(text)
     if cache + weights > memory:

@@ -6,7 +6,7 @@ import torch
 
 from ...protocol.facts import ModelFacts
 from ..attention.paged import PagedAttention
-from ..layers.linear import replace_linears
+from ..layers.serving import replace_linears
 from . import attention as ours
 from .recurrent import Recurrence
 from .rope import fix_lengths

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..layers.linear import Linear
+from ..layers.serving import serving
 from .parts import ModelParts
 
 
@@ -18,12 +18,13 @@ class Head:
         self._body = _GivenHidden(self._whole.get_submodule(parts.body))
         owner, _, name = parts.body.rpartition(".")
         setattr(self._whole.get_submodule(owner), name, self._body)
-        projection: Any = parts.head
-        if type(projection) is nn.Linear:
+        projection: Any = serving(parts.head, pack)
+        if projection is not None:
             where = next(path for path, module in self._whole.named_modules() if module is parts.head)
             owner, _, name = where.rpartition(".")
-            projection = Linear(projection.weight, projection.bias, pack=pack)
             setattr(self._whole.get_submodule(owner), name, projection)
+        else:
+            projection = parts.head
         like = next(parts.embedding.parameters())
         self._plain: Any = projection if self._is_plain(projection, like) else None
 

@@ -91,11 +91,3 @@ def _packed(weight: torch.Tensor) -> torch.Tensor:
 def _product(x: torch.Tensor, packed: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
     out: torch.Tensor = torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], "")
     return out
-
-
-def replace_linears(module: nn.Module) -> None:
-    """Put a `Linear` in the place of every `nn.Linear` in `module`, one at a time: one weight in memory twice, not all."""
-    for parent in list(module.modules()):
-        for name, child in list(parent.named_children()):
-            if type(child) is nn.Linear:
-                setattr(parent, name, Linear(child.weight, child.bias))

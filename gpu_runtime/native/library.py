@@ -55,6 +55,16 @@ class FloatMultiplication(ctypes.Structure):
 Kernel = Callable[[Attention], None]
 
 
+class Multiplication(ctypes.Structure):
+    """The struct Product in product.cpp."""
+
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("x", "panels", "scales", "bias", "out", "steps", "row_scales")),
+        ("row_stride", ctypes.c_int64),
+        *((name, ctypes.c_int32) for name in ("rows", "inputs", "outputs", "most", "is_bf16", "threads")),
+    )
+
+
 class Kernels:
     """One shared object, loaded."""
 
@@ -73,7 +83,9 @@ class Kernels:
         self.turn.argtypes = (pointer, pointer, number, number, number, number, flag, flag)
         self.multiply_floats = self._library.thespis_multiply_floats
         self.multiply_floats.argtypes = (pointer,)  # to a FloatMultiplication: one that ctypes makes costs time at each call
-        for function in (self.norm, self.gate, self.turn, self.multiply_floats):
+        self.multiply = self._library.thespis_multiply
+        self.multiply.argtypes = (ctypes.POINTER(Multiplication),)
+        for function in (self.norm, self.gate, self.turn, self.multiply_floats, self.multiply):
             function.restype = None
         self._chunk_floats = self._library.thespis_chunk_floats
         self._chunk_floats.argtypes = (ctypes.c_int64,)

@@ -1,7 +1,7 @@
 """Filling modules that were built on meta: the weights that a process keeps, and the buffers that are computed."""
 
 from collections.abc import Collection
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import torch
 from torch import nn
@@ -14,6 +14,16 @@ MOST_COMPUTED = 1 << 30
 """Bytes of all tables of one model that are computed."""
 
 
+class Hold(Protocol):
+    """Another way of having the weights of linear layers in memory."""
+
+    def wants(self, module: nn.Module, dtype: torch.dtype) -> bool:
+        """`dtype`: of the run; a weight of another is one that the model asks for in float32."""
+        ...
+
+    def __call__(self, weight: torch.Tensor, bias: torch.Tensor | None) -> nn.Module: ...
+
+
 def fill(
     model: PreTrainedModel,
     roots: Collection[str],
@@ -21,9 +31,12 @@ def fill(
     dtype: torch.dtype,
     device: torch.device,
     without: Collection[str] = (),
+    held: Collection[nn.Module] = (),
+    hold: Hold | None = None,
 ) -> None:
     """Give the modules of `model` at and below the paths `roots`, but for those of `without`, their weights; an `Absent`
-    stands in for each of the others afterwards.
+    stands in for each of the others afterwards. Those of `held` that `hold` wants are replaced by what it makes of their
+    weights, as soon as these are read.
 
     Raises EngineError for weights that are missing or of another shape.
     """
@@ -34,16 +47,32 @@ def fill(
     ]
     _compute_buffers(model, {path for path, _ in kept}, device)
     shared: dict[int, nn.Parameter] = {}
+    holders: dict[nn.Module, nn.Module] = {}
     for path, owner in kept:
         for name, parameter in list(owner._parameters.items()):
             if parameter is not None and parameter.device.type == "meta":
                 owner._parameters[name] = _read(checkpoint, _join(path, name), parameter, shared, dtype, device)
+        if hold is not None and owner in held and (owner in holders or hold.wants(owner, dtype)):
+            holders[owner] = holders.get(owner) or _held(owner, hold, shared)
+            parent, _, name = path.rpartition(".")
+            setattr(model.get_submodule(parent), name, holders[owner])
         for name, buffer in list(owner._buffers.items()):
             if buffer is not None and name not in owner._non_persistent_buffers_set and buffer.device.type == "meta":
                 kind = dtype if buffer.is_floating_point() else buffer.dtype
                 owner._buffers[name] = checkpoint.read(_join(path, name), buffer.shape, kind, device)
     _take_out(model, {path for path, _ in kept}, Absent(dtype, device))
     model.train(False)
+
+
+def _held(owner: nn.Module, hold: Hold, shared: dict[int, nn.Parameter]) -> nn.Module:
+    """Nobody has the weights as they were read afterwards, but for who shares them."""
+    weight, bias = (owner._parameters[name] for name in ("weight", "bias"))
+    assert weight is not None
+    held = hold(weight.detach(), None if bias is None else bias.detach())
+    for key in [key for key, known in shared.items() if known is weight]:
+        del shared[key]
+    owner._parameters["weight"] = None
+    return held
 
 
 class Absent(nn.Module):

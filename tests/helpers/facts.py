@@ -47,6 +47,7 @@ DEMO = ModelFacts(
     eos_token_ids=(468,),
     dtype="float32",
     parameters=1_797_216,
+    held_parameters=847_616,
     fingerprint=inspect(demo_model()).fingerprint,
 )
 

@@ -21,6 +21,7 @@ def test_the_default_model_is_the_bundled_one() -> None:
         ({"block_size": -1}, "block_size"),
         ({"max_model_len": 0}, "max_model_len"),
         ({"dtype": "int8"}, "dtype must be one of auto, float32, bfloat16, float16, got 'int8'."),
+        ({"quantization": "awq"}, "quantization must be one of int8, got 'awq'."),
         ({"device": "tpu"}, "device must be one of auto, cpu, cuda"),
         ({"mm_hasher_algorithm": "md5"}, "mm_hasher_algorithm must be one of"),
         ({"limit_mm_per_prompt": {"smell": 1}}, "smell"),

@@ -81,6 +81,14 @@ def test_what_a_small_machine_can_do_is_not(settings: dict[str, Any]) -> None:
     check(**settings)
 
 
+def test_weights_in_eight_bits_are_for_a_cpu() -> None:
+    check(quantization="int8")
+    for device in ("auto", "cuda"):
+        with pytest.raises(EngineError, match="quantization='int8' is for a CPU, and this model would run on a GPU: choose"):
+            check(Machine(no_cuda=None, memory=2 * GIB), quantization="int8", device=device)
+    check(Machine(no_cuda=None, memory=2 * GIB), quantization="int8", device="cpu")
+
+
 def test_a_gpu_holds_its_own_cache() -> None:
     check(Machine(no_cuda=None, memory=2 * GIB), kv_cache_gb=60.0, device="cuda")
 
@@ -93,6 +101,17 @@ def test_weights_beyond_the_memory_are_refused_with_a_way_out() -> None:
             check(model=model)
         assert words in str(refused.value)
     check(model=large, dtype="bfloat16")
+
+
+def test_weights_in_eight_bits_are_counted_as_such() -> None:
+    """On a machine of 2 GiB: 0.7 billion numbers, of which all but a few are held so."""
+    model = msgspec.structs.replace(MODEL, parameters=7 * GIB // 10, held_parameters=6 * GIB // 10)
+    check(model=model, quantization="int8")
+    with pytest.raises(EngineError, match=r"The weights take 2\.8 GiB as float32"):
+        check(model=model)
+    whole = msgspec.structs.replace(MODEL, parameters=3 * GIB // 2, held_parameters=3 * GIB // 2)
+    with pytest.raises(EngineError, match="choose quantization='int8'"):
+        check(model=whole)
 
 
 def test_why_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         (["folder", "--tensor-parallel-size=2"], "no flag --tensor-parallel-size. One engine"),
         (["--tensor_parallel_size", "2"], "One engine runs on one device"),
         (["-tp", "2"], "One engine runs on one device"),
-        (["--quantization", "awq", "folder"], "Quantised weights"),
+        (["--quantization", "awq", "folder"], "argument --quantization: invalid choice: 'awq' (choose from 'int8')"),
         (["--kv-cache-dtype", "fp8"], "Quantised caches"),
         (["--enable-lora"], "LoRA adapters are not built"),
         (["--speculative-model", "x"], "no second model is run"),

@@ -1,0 +1,119 @@
+"""The native product of rows with whole numbers of eight bits, and the layout that it wants them in."""
+
+import logging
+from typing import NamedTuple
+
+import torch
+
+from ..native.library import Kernels, Multiplication, load_kernels
+
+log = logging.getLogger(__name__)
+PANEL = 16
+"""Outputs that lie together."""
+WORTH_THREADS = 1 << 18
+"""Products of numbers; fewer are made before other threads have woken."""
+MOST_STEP = 32767
+MOST_SUM = 2**31 - 1
+_KNOWN = (torch.float32, torch.bfloat16)
+
+
+class Matrix(NamedTuple):
+    """A packed matrix. The call points into the tensors."""
+
+    panels: torch.Tensor
+    """int8 [panels, inputs / 2, PANEL, 2]: pairs of inputs, filled up with zeros."""
+    scales: torch.Tensor
+    """float32 [panels * PANEL]"""
+    bias: torch.Tensor | None
+    """float32 [panels * PANEL]"""
+    inputs: int
+    outputs: int
+    call: Multiplication
+    """What all calls have in common; the rest is written at each."""
+
+
+class Product:
+    """Rows times a matrix. One thread at a time calls it."""
+
+    def __init__(self, kernels: Kernels) -> None:
+        self._multiply = kernels.multiply
+        self._scratch = torch.empty(0, dtype=torch.int16)
+        """Rows as whole numbers, and their scales; kept between calls, because fresh memory faults in page by page."""
+
+    def pack(self, numbers: torch.Tensor, scales: torch.Tensor, bias: torch.Tensor | None) -> Matrix:
+        """`numbers` int8 [out, in], `scales` float32 [out], `bias` [out]; none is kept."""
+        outputs, inputs = numbers.shape
+        rows, pairs = -(-outputs // PANEL) * PANEL, -(-inputs // 2)
+        filled = numbers
+        if (rows, 2 * pairs) != (outputs, inputs):
+            filled = torch.zeros(rows, 2 * pairs, dtype=torch.int8)
+            filled[:outputs, :inputs] = numbers
+        panels = filled.view(rows // PANEL, PANEL, pairs, 2).transpose(1, 2).contiguous()
+        scales, bias = _filled(scales, rows), None if bias is None else _filled(bias, rows)
+        call = Multiplication(
+            panels=panels.data_ptr(), scales=scales.data_ptr(), bias=None if bias is None else bias.data_ptr(),
+            inputs=inputs, outputs=outputs, most=largest_step(numbers),
+        )  # fmt: skip
+        return Matrix(panels, scales, bias, inputs, outputs, call)
+
+    def __call__(self, x: torch.Tensor, matrix: Matrix) -> torch.Tensor:
+        """[..., in] to [..., out] of the same type."""
+        if x.dtype not in _KNOWN:
+            return self(x.float(), matrix).to(x.dtype)
+        rows = x if x.ndim == 2 else x.reshape(-1, matrix.inputs)
+        if rows.stride(1) != 1:
+            rows = rows.contiguous()
+        count = rows.shape[0]
+        out = x.new_empty((*x.shape[:-1], matrix.outputs))
+        call = matrix.call
+        call.x, call.out, call.rows, call.row_stride = rows.data_ptr(), out.data_ptr(), count, rows.stride(0)
+        call.is_bf16 = x.dtype == torch.bfloat16
+        call.threads = torch.get_num_threads() if count * matrix.panels.numel() > WORTH_THREADS else 1
+        width = matrix.inputs + 1
+        if self._scratch.numel() < count * (width + 2):
+            self._scratch = torch.empty(count * (width + 2), dtype=torch.int16)
+        call.row_scales = self._scratch.data_ptr()
+        call.steps = call.row_scales + 4 * count
+        self._multiply(call)
+        return out
+
+
+def largest_step(numbers: torch.Tensor) -> int:
+    """How large the whole numbers of a row may be: no sum of products with int8 [out, in] overflows 32 bits then."""
+    sums = torch.stack([part.int().abs().sum(dim=1).max() for part in numbers.split(4096)])
+    return min(MOST_STEP, MOST_SUM // max(1, int(sums.max())))
+
+
+def _filled(values: torch.Tensor, size: int) -> torch.Tensor:
+    made = torch.zeros(size)
+    made[: len(values)] = values
+    return made
+
+
+def usable_product() -> Product | None:
+    """Of this machine; None, after one line in the log, where there is none or it is not right."""
+    kernels = load_kernels()
+    if kernels is None:
+        return None
+    product = Product(kernels)
+    if all(is_right(product, dtype) for dtype in _KNOWN):
+        return product
+    log.warning("torch's own operations are used for int8 weights: the native ones give other numbers here")
+    return None
+
+
+def is_right(product: Product, dtype: torch.dtype) -> bool:
+    """Whether it gives what torch gives, on this processor and as this compiler made it: every number of rows that share a
+    load, and shapes that fill no panel."""
+    dice = torch.Generator().manual_seed(0)
+    numbers = torch.randint(-127, 128, (PANEL * 2 + 3, 41), generator=dice, dtype=torch.int8)
+    scales = torch.rand(len(numbers), generator=dice) / 127
+    bias = torch.randn(len(numbers), generator=dice)
+    matrix = product.pack(numbers, scales, bias)
+    close = 1e-3 if dtype == torch.float32 else 6e-2
+    for rows in (*range(1, 14), 40):
+        x = torch.randn(rows, 41, generator=dice).to(dtype)
+        right = x.double() @ (numbers * scales[:, None]).double().T + bias
+        if not bool(((product(x, matrix).double() - right).abs() <= close).all()):
+            return False
+    return True
