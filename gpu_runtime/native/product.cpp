@@ -118,21 +118,33 @@ void finish(const Product& p, int row, int panel, const Ints* sums) {
   std::memcpy(static_cast<T*>(p.out) + int64_t(row) * p.outputs + from, made, count * sizeof(T));
 }
 
+template <int R>
+inline void add_pair(const int8_t* weights, const int16_t* steps, int64_t stride, Ints (*sums)[PARTS]) {
+  Shorts w[PARTS];
+  for (int part = 0; part < PARTS; part++) w[part] = widen(weights + part * 2 * LANES);
+  for (int r = 0; r < R; r++) {
+    Shorts x = spread(steps + r * stride);
+    for (int part = 0; part < PARTS; part++) sums[r][part] = add_products(sums[r][part], w[part], x);
+  }
+}
+
 template <typename T, int R>
 void multiply(const Product& p, int row, int panel) {
-  const int64_t count = pairs(p);
+  constexpr int CHAINS = PARTS == 1 && R <= 3 ? 4 : 1;  // few sums would wait for each other
+  const int64_t count = pairs(p), stride = count * 2, whole = count / CHAINS * CHAINS;
   const int8_t* weights = p.panels + panel * count * 2 * PANEL;
-  const int16_t* steps = p.steps + row * count * 2;
-  Ints sums[R][PARTS] = {};
-  for (int64_t pair = 0; pair < count; pair++) {
-    Shorts w[PARTS];
-    for (int part = 0; part < PARTS; part++) w[part] = widen(weights + (pair * PARTS + part) * 2 * LANES);
-    for (int r = 0; r < R; r++) {
-      Shorts x = spread(steps + (r * count + pair) * 2);
-      for (int part = 0; part < PARTS; part++) sums[r][part] = add_products(sums[r][part], w[part], x);
-    }
+  const int16_t* steps = p.steps + row * stride;
+  Ints sums[CHAINS][R][PARTS] = {};
+  for (int64_t pair = 0; pair < whole; pair += CHAINS)
+    for (int chain = 0; chain < CHAINS; chain++)
+      add_pair<R>(weights + (pair + chain) * 2 * PANEL, steps + (pair + chain) * 2, stride, sums[chain]);
+  for (int64_t pair = whole; pair < count; pair++)
+    add_pair<R>(weights + pair * 2 * PANEL, steps + pair * 2, stride, sums[0]);
+  for (int r = 0; r < R; r++) {
+    for (int chain = 1; chain < CHAINS; chain++)
+      for (int part = 0; part < PARTS; part++) sums[0][r][part] += sums[chain][r][part];
+    finish<T>(p, row + r, panel, sums[0][r]);
   }
-  for (int r = 0; r < R; r++) finish<T>(p, row + r, panel, sums[r]);
 }
 
 template <typename T>
