@@ -94,7 +94,7 @@ def _agreement(plain: list[RequestOutput], held: list[RequestOutput], lasts: lis
 
 def best_of(place: Any) -> int:
     """The likeliest token."""
-    return next(token for token, entry in place.items() if entry.rank == 1)
+    return next(int(token) for token, entry in place.items() if entry.rank == 1)
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ class Int8Weights(nn.Module):
 
     def _unpacked(self) -> Iterator[torch.Tensor]:
         rows = max(1, AT_ONCE // self.in_features)
-        for numbers, scales in zip(self.numbers.split(rows), self.scales.split(rows), strict=True):
+        for numbers, scales in zip(torch.split(self.numbers, rows), torch.split(self.scales, rows), strict=True):
             yield numbers.float().mul_(scales[:, None])
 
 
@@ -105,7 +105,7 @@ def quantised(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     numbers = torch.empty(weight.shape, dtype=torch.int8)
     scales = torch.empty(len(weight))
     rows = max(1, AT_ONCE // weight.shape[1])
-    for part, made, scale in zip(weight.split(rows), numbers.split(rows), scales.split(rows), strict=True):
+    for part, made, scale in zip(*(torch.split(each, rows) for each in (weight, numbers, scales)), strict=True):
         wide = part.float()
         scale.copy_(wide.abs().amax(dim=1) / LARGEST)
         made.copy_((wide / scale.clamp(min=torch.finfo(torch.float32).tiny)[:, None]).round_())

@@ -80,7 +80,7 @@ class Product:
 
 def largest_step(numbers: torch.Tensor) -> int:
     """How large the whole numbers of a row may be: no sum of products with int8 [out, in] overflows 32 bits then."""
-    sums = torch.stack([part.int().abs().sum(dim=1).max() for part in numbers.split(4096)])
+    sums = torch.stack([part.int().abs().sum(dim=1).max() for part in torch.split(numbers, 4096)])
     return min(MOST_STEP, MOST_SUM // max(1, int(sums.max())))
 
 

@@ -174,7 +174,8 @@ def test_a_model_says_what_it_says_of_the_rounded_weights_in_float32(
     class Rounded(Int8):
         def __call__(self, weight: torch.Tensor, bias: torch.Tensor | None) -> Any:
             numbers, scales = quantised(weight)
-            made = nn.Linear(*weight.shape[::-1], bias is not None, "meta")
+            outputs, inputs = weight.shape
+            made: Any = nn.Linear(inputs, outputs, bias is not None, "meta")
             made.weight = nn.Parameter(numbers * scales[:, None], requires_grad=False)
             made.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
             return made
