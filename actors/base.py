@@ -6,7 +6,6 @@ process and the director starts a new one: state that may be wrong is never kept
 actor and ends that request alone.
 """
 
-import gc
 import logging
 import os
 import time
@@ -36,6 +35,7 @@ from . import last_words
 from .launch import Launch
 from .link import START_SECONDS, DirectorLink
 from .peers import Inboxes, PeerTable, UnknownSenders
+from .settling import settle
 
 log = logging.getLogger(__name__)
 
@@ -111,8 +111,7 @@ class BaseActor:
     def tell_ready(self, notes: dict[str, int]) -> None:
         launch, inboxes = self.launch, self.inboxes
         last_words.give_back()
-        gc.collect()
-        gc.freeze()  # what is there now lives as long as the process: no collection need walk through it
+        settle()
         self.link.send(Ready(launch.role, launch.epoch, inboxes.inbox_endpoint, inboxes.control_endpoint, notes))
 
     def tell_fatal(self, error: Exception) -> None:

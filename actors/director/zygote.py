@@ -22,6 +22,7 @@ from functools import partial
 import msgspec
 
 from ..launch import Launch, configure_logging, die_with_parent, enter, ignore_group_signals
+from ..settling import settle
 
 log = logging.getLogger(__name__)
 
@@ -55,8 +56,7 @@ def main(director: int, model: str, preload: list[str]) -> None:
     os.dup2(2, 1)  # an import that prints must not look like an answer
     gc.disable()  # imports make a million objects and next to no garbage
     load(preload, model)
-    gc.collect()
-    gc.freeze()
+    settle()
     gc.enable()
     os.write(answers, b"\n")
     serve(orders, answers, director)
