@@ -79,7 +79,9 @@ def test_answers_are_the_same(kind: str) -> None:
         name: end.finish for name, end in plain.finishes.items()
     }
     tally = guessing.policy.tally
-    assert tally.drafted_tokens > tally.accepted_tokens >= (0 if kind == "bad words" else 1)
+    assert tally.accepted_tokens >= (0 if kind == "bad words" else 1)
+    wrong = tally.drafted_tokens - tally.accepted_tokens
+    assert wrong >= (0 if kind == "one token" else 1), "one that may say a single token is guessed right"
     for name, said in plain.heard.items():
         for (_, one), (_, other) in zip(said, guessing.heard[name], strict=True):
             assert one.token_id == other.token_id
