@@ -17,7 +17,8 @@ def prepare(device: str, threads: int, deterministic: bool = False) -> torch.dev
     """
     torch.set_num_threads(threads)
     _backends.cudnn.conv.fp32_precision = "ieee"  # the general setting leaves this one alone
-    torch.use_deterministic_algorithms(deterministic)
+    if deterministic != torch.are_deterministic_algorithms_enabled():  # the call imports torch's compiler, 40 MB of it
+        torch.use_deterministic_algorithms(deterministic)
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA is first used
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing reads what it has not written
