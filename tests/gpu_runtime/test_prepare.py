@@ -5,5 +5,10 @@ import sys
 
 
 def test_an_ordinary_process_never_imports_torchs_compiler() -> None:
-    code = "import sys\nfrom thespis.gpu_runtime.device import prepare\nprepare('cpu', 1)\nassert 'torch._inductor' not in sys.modules"
+    code = """
+import sys
+from thespis.gpu_runtime.device import prepare
+prepare("cpu", 1)
+assert "torch._inductor" not in sys.modules
+"""
     subprocess.run([sys.executable, "-P", "-c", code], check=True, timeout=60)
