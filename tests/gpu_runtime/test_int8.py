@@ -1,7 +1,6 @@
 """Weights in eight bits: the same numbers by every way of computing, a row alone as in company, close to the model."""
 
 import gc
-import shutil
 from functools import cache
 from typing import Any
 
@@ -18,20 +17,18 @@ from thespis.gpu_runtime.layers import linear, product
 from thespis.gpu_runtime.layers.int8 import LARGEST, NARROW, Int8, Int8Linear, Int8Weights, quantised, served
 from thespis.gpu_runtime.layers.product import MOST_SUM, Product, is_right, largest_step, usable_product
 from thespis.gpu_runtime.layers.serving import join
-from thespis.gpu_runtime.native.build import LEVELS, best_level, library_path, processor_features
+from thespis.gpu_runtime.native.build import best_level, library_path
 from thespis.gpu_runtime.native.library import Kernels
 from thespis.gpu_runtime.runner import Runner
 from thespis.gpu_runtime.weights.checkpoint import Checkpoint
 from thespis.gpu_runtime.weights.filling import fill
 from thespis.protocol.sampling import SamplingParams
 
+from ..helpers.kernels import asks_the_compiler, kernels, needs_kernels
 from ..zoo.catalog import Zoo
 from .driving import Driver, Prompt, runner_config
 
-pytestmark = pytest.mark.timeout(120)  # the first asks the compiler
-native = pytest.mark.skipif(
-    shutil.which("g++") is None or not processor_features() >= LEVELS[-1].features, reason="needs g++ and AVX2"
-)
+pytestmark = asks_the_compiler
 CLOSE = {torch.float32: 3e-5, torch.bfloat16: 8e-3, torch.float16: 1e-3}
 """Of the greatest error in the greatest sum: what rows lose as whole numbers, and the type of the result."""
 
@@ -39,7 +36,7 @@ CLOSE = {torch.float32: 3e-5, torch.bfloat16: 8e-3, torch.float16: 1e-3}
 @cache
 def _product(wide: bool = False) -> Product:
     """`wide`: the body for vectors of 16 numbers, in the instructions of a processor that may have only those of 8."""
-    return Product(Kernels(str(library_path(LEVELS[-1], ("-DLANES=16", "-O1")) if wide else library_path(best_level()))))
+    return Product(kernels(wide))
 
 
 def _layer(outputs: int, inputs: int, dtype: torch.dtype, seed: int, bias: bool = True) -> Int8Weights:
@@ -53,7 +50,7 @@ def _layer(outputs: int, inputs: int, dtype: torch.dtype, seed: int, bias: bool 
     st.integers(1, 70), st.integers(1, 130), st.integers(1, 15), st.sampled_from(list(CLOSE)), st.booleans(), st.booleans(),
     st.sampled_from([1, 2]), st.integers(0, 1 << 20),
 )  # fmt: skip
-@native
+@needs_kernels
 def test_the_native_product_is_torchs_and_a_row_is_the_same_to_the_bit_alone_and_in_company(
     outputs: int, inputs: int, rows: int, dtype: torch.dtype, bias: bool, wide: bool, threads: int, seed: int
 ) -> None:
@@ -79,7 +76,7 @@ def test_the_native_product_is_torchs_and_a_row_is_the_same_to_the_bit_alone_and
         assert torch.equal(Int8Linear(plain, _product(not wide))(x), found), "and on the body"
 
 
-@native
+@needs_kernels
 @pytest.mark.parametrize(("rows", "inputs", "outputs"), [(150, 2304, 640), (3, 640, 4100)])
 def test_large_products_cut_into_blocks_for_the_cache_and_tasks_for_threads(rows: int, inputs: int, outputs: int) -> None:
     plain = _layer(outputs, inputs, torch.float32, 3, bias=False)
@@ -100,7 +97,7 @@ def test_large_products_cut_into_blocks_for_the_cache_and_tasks_for_threads(rows
     assert torch.equal(layer(x.view(1, rows, inputs)), found[None])
 
 
-@native
+@needs_kernels
 def test_sums_use_all_of_32_bits_and_do_not_overflow() -> None:
     numbers = torch.full((16, 3000), LARGEST, dtype=torch.int8)
     step = largest_step(numbers)
@@ -111,7 +108,7 @@ def test_sums_use_all_of_32_bits_and_do_not_overflow() -> None:
     assert bool((layer(torch.ones(1, 3000)) - 3000 * LARGEST).abs().max() < 1)
 
 
-@native
+@needs_kernels
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
 def test_what_is_not_finite_stays_so_in_its_own_row(bad: float) -> None:
     layer = Int8Linear(_layer(40, 50, torch.float32, 1), _product())
@@ -120,7 +117,7 @@ def test_what_is_not_finite_stays_so_in_its_own_row(bad: float) -> None:
     assert layer(x).isfinite().all(dim=1).tolist() == [True, False, True, True]
 
 
-@native
+@needs_kernels
 def test_rows_of_nothing_and_of_next_to_nothing_are_the_bias() -> None:
     plain = _layer(40, 50, torch.float32, 1)
     x = torch.tensor([[0.0] * 50, [1e-38] * 50, [1e-42] * 50])
@@ -147,7 +144,7 @@ def test_layers_side_by_side_have_each_its_own_outputs() -> None:
     torch.testing.assert_close(joined(x), torch.cat((first(x).flip(1), second(x)), dim=1))
 
 
-@native
+@needs_kernels
 @pytest.mark.parametrize("wide", [False, True])
 def test_products_are_tried_before_they_are_used(
     wide: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

@@ -2,7 +2,6 @@
 
 import ctypes
 import os
-import shutil
 import stat
 from pathlib import Path
 from threading import Thread
@@ -10,14 +9,11 @@ from threading import Thread
 import pytest
 
 from thespis.gpu_runtime.native import build, library
-from thespis.gpu_runtime.native.build import LEVELS, Unavailable, best_level, library_path, processor_features
+from thespis.gpu_runtime.native.build import LEVELS, Unavailable, best_level, library_path
 
-pytestmark = [
-    pytest.mark.skipif(
-        shutil.which("g++") is None or not processor_features() >= LEVELS[-1].features, reason="needs g++ and AVX2"
-    ),
-    pytest.mark.timeout(120),
-]
+from ...helpers.kernels import asks_the_compiler, needs_kernels
+
+pytestmark = [needs_kernels, asks_the_compiler]
 QUICK = ("-O0",)
 """The tests ask where the file lands, not how fast it is."""
 

@@ -1,8 +1,6 @@
 """Chunks of prompts read in place: equal to torch's attention over gathered copies with the masks that families have, and the
 same whatever else is computed with them."""
 
-import shutil
-from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -18,23 +16,14 @@ from thespis.gpu_runtime.attention.paged import PagedAttention
 from thespis.gpu_runtime.attention.seen import InPlaceChunks
 from thespis.gpu_runtime.attention.step import StepLayout, lay_out
 from thespis.gpu_runtime.kv_pool import PADDING, KvPool
-from thespis.gpu_runtime.native.build import LEVELS, best_level, library_path, processor_features
+from thespis.gpu_runtime.native.build import best_level, library_path
 from thespis.gpu_runtime.native.library import Kernels
 from thespis.protocol.facts import KvGroup, KvTable, SpanWindows
 
-pytestmark = [
-    pytest.mark.skipif(
-        shutil.which("g++") is None or not processor_features() >= LEVELS[-1].features, reason="needs g++ and AVX2"
-    ),
-    pytest.mark.timeout(120),  # the first asks the compiler
-]
+from ...helpers.kernels import asks_the_compiler, kernels, needs_kernels
+
+pytestmark = [needs_kernels, asks_the_compiler]
 CPU = torch.device("cpu")
-
-
-@cache
-def _kernels(wide: bool = False) -> Kernels:
-    """`wide`: the body for vectors of 16 floats, in the instructions of a processor that may have only those of 8."""
-    return Kernels(str(library_path(LEVELS[-1], ("-DLANES=16", "-O1")) if wide else library_path(best_level())))
 
 
 class World:
@@ -105,13 +94,13 @@ def test_chunks_are_those_of_torch(
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        found = world.attend(_kernels(wide), how)
+        found = world.attend(kernels(wide), how)
     finally:
         torch.set_num_threads(before)
     rtol, atol = (8e-3, 3e-2) if half else (2e-5, 1e-5)
     torch.testing.assert_close(found, world.attend(None, how), rtol=rtol, atol=atol)
     for row, (first, last) in enumerate(world.edges):
-        alone = world.attend(_kernels(wide), how, rows=slice(row, row + 1))
+        alone = world.attend(kernels(wide), how, rows=slice(row, row + 1))
         assert torch.equal(alone, found[first:last]), "it depends on the sequences beside it"
 
 
@@ -134,7 +123,7 @@ def test_tokens_of_a_span_see_each_other_as_the_family_has_it(
     works = [(max(start, 1), count) for start, count in works] if len(spans) <= 2 else works
     world = World(works, (2, 1), 16, 16, window, torch.float32, seed, spans)
     how = How(0.25, window)
-    torch.testing.assert_close(world.attend(_kernels(), how, windows), world.attend(None, how, windows), rtol=2e-5, atol=1e-5)
+    torch.testing.assert_close(world.attend(kernels(), how, windows), world.attend(None, how, windows), rtol=2e-5, atol=1e-5)
 
 
 def test_spans_of_several_stretches_are_gathered() -> None:
@@ -147,13 +136,13 @@ def test_spans_of_several_stretches_are_gathered() -> None:
 def test_a_token_is_the_same_however_a_prompt_is_cut() -> None:
     """Each is added up in steps that begin at fixed positions: chunks may end anywhere."""
     whole = World([(0, 300)], (7, 2), 64, 16, None, torch.float32, 3)
-    found = whole.attend(_kernels(), How(0.125))
+    found = whole.attend(kernels(), How(0.125))
     for first, last in ((0, 130), (130, 133), (133, 300)):
         chunks = InPlaceChunks(0, np.array([first]), np.array([last - first]), whole.tables, None)
         part = torch.empty(last - first, found.shape[1])
         seen = chunks.seen(both_ways=False, windows="behind")
         assert seen is not None
-        InPlace(_kernels(), whole.pool).chunks(0, whole.query[first:last], seen, How(0.125), part)
+        InPlace(kernels(), whole.pool).chunks(0, whole.query[first:last], seen, How(0.125), part)
         assert torch.equal(part, found[first:last])
 
 
@@ -161,7 +150,7 @@ def test_a_token_is_the_same_however_a_prompt_is_cut() -> None:
 def test_what_is_not_finite_stays_so_in_its_own_sequence(bad: float) -> None:
     world = World([(20, 60), (3, 50)], (2, 2), 32, 16, None, torch.float32, 1)
     world.query[2, 1, 5] = bad
-    found = world.attend(_kernels(), How(0.2))
+    found = world.attend(kernels(), How(0.2))
     assert not found[2].isfinite().all()
     assert found[60:].isfinite().all()
 
@@ -169,7 +158,7 @@ def test_what_is_not_finite_stays_so_in_its_own_sequence(bad: float) -> None:
 def test_scores_that_rise_far_stay_exact() -> None:
     world = World([(500, 90)], (4, 1), 64, 16, None, torch.float32, 2)
     world.pool.slots[0][:, 0] *= torch.linspace(0.1, 60, len(world.pool.slots[0]))[:, None, None]
-    torch.testing.assert_close(world.attend(_kernels(), How(0.125)), world.attend(None, How(0.125)), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(world.attend(kernels(), How(0.125)), world.attend(None, How(0.125)), rtol=1e-4, atol=1e-4)
 
 
 def test_a_small_model_s_long_chunks_have_more_threads_than_its_other_work(monkeypatch: pytest.MonkeyPatch) -> None:

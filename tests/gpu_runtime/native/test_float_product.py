@@ -1,8 +1,5 @@
 """Native products of float32: those of float64, from weights in whatever type holds them; in company the same to the bit."""
 
-import shutil
-from functools import cache
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,21 +7,12 @@ from hypothesis import strategies as st
 
 from thespis.gpu_runtime.layers import float_product
 from thespis.gpu_runtime.layers.float_product import TYPES, FloatMatrix, is_right, narrowest, usable_float_kernels
-from thespis.gpu_runtime.native.build import LEVELS, best_level, library_path, processor_features
+from thespis.gpu_runtime.native.build import best_level, library_path
 from thespis.gpu_runtime.native.library import Kernels, allow_kernels
 
-pytestmark = [
-    pytest.mark.skipif(
-        shutil.which("g++") is None or not processor_features() >= LEVELS[-1].features, reason="needs g++ and AVX2"
-    ),
-    pytest.mark.timeout(120),  # the first asks the compiler
-]
+from ...helpers.kernels import asks_the_compiler, kernels, needs_kernels
 
-
-@cache
-def _kernels(wide: bool = False) -> Kernels:
-    """`wide`: the body for vectors of 16 floats, in the instructions of a processor that may have only those of 8."""
-    return Kernels(str(library_path(LEVELS[-1], ("-DLANES=16", "-O1")) if wide else library_path(best_level())))
+pytestmark = [needs_kernels, asks_the_compiler]
 
 
 @settings(max_examples=60, deadline=None)
@@ -44,7 +32,7 @@ def test_products_are_those_of_float64_and_of_each_row_alone(
     torch.manual_seed(seed)
     weight = torch.randn(outputs, inputs).to(stored).float()
     bias = torch.randn(outputs) if has_bias else None
-    matrix = FloatMatrix(_kernels(wide), weight, bias)
+    matrix = FloatMatrix(kernels(wide), weight, bias)
     x = torch.randn(rows, inputs)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
@@ -72,7 +60,7 @@ def test_products_are_those_of_float64_and_of_each_row_alone(
 def test_a_matrix_is_held_in_the_narrowest_type_that_keeps_its_numbers(numbers: list[float], kept: torch.dtype) -> None:
     weight = torch.tensor([numbers]).to(kept).float()
     assert narrowest(weight) == kept
-    matrix = FloatMatrix(_kernels(), weight, None)
+    matrix = FloatMatrix(kernels(), weight, None)
     assert matrix.dtype == kept
     for index in range(len(numbers)):
         one = torch.zeros(1, len(numbers))
@@ -84,7 +72,7 @@ def test_a_matrix_is_held_in_the_narrowest_type_that_keeps_its_numbers(numbers: 
 def test_rows_may_lie_apart_and_have_any_shape_in_front() -> None:
     torch.manual_seed(3)
     weight, x = torch.randn(40, 33), torch.randn(2, 5, 66)
-    matrix = FloatMatrix(_kernels(), weight, None)
+    matrix = FloatMatrix(kernels(), weight, None)
     for laid in (x[..., :33], x[..., ::2], x.transpose(0, 1)[..., 33:], x[:, :0, :33]):
         found = matrix(laid)
         assert found.shape == (*laid.shape[:-1], 40)
@@ -94,12 +82,12 @@ def test_rows_may_lie_apart_and_have_any_shape_in_front() -> None:
 @pytest.mark.parametrize("x", [torch.zeros(2, 32), torch.zeros(2, 33, dtype=torch.bfloat16)], ids=["width", "type"])
 def test_what_it_is_not_made_for_is_refused_before_memory_is_read(x: torch.Tensor) -> None:
     with pytest.raises(RuntimeError, match="is multiplied"):
-        FloatMatrix(_kernels(), torch.randn(40, 33), None)(x)
+        FloatMatrix(kernels(), torch.randn(40, 33), None)(x)
 
 
 @pytest.mark.parametrize("wide", [False, True])
 def test_kernels_are_tried_before_they_are_used(wide: bool) -> None:
-    assert is_right(_kernels(wide))
+    assert is_right(kernels(wide))
 
 
 def test_kernels_that_give_other_numbers_are_left_out(

@@ -1,7 +1,5 @@
 """Decode rows read in place: equal to attention over everything in float64, whatever the shape, and alone as in company."""
 
-import shutil
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -16,23 +14,14 @@ from thespis.gpu_runtime.attention.in_place import InPlace
 from thespis.gpu_runtime.attention.seen import PIECE, InPlaceRows
 from thespis.gpu_runtime.attention.tried import are_right, usable_kernels
 from thespis.gpu_runtime.kv_pool import PADDING, KvPool
-from thespis.gpu_runtime.native.build import LEVELS, best_level, library_path, processor_features
+from thespis.gpu_runtime.native.build import best_level, library_path
 from thespis.gpu_runtime.native.library import Kernels
 from thespis.protocol.facts import KvGroup, KvTable
 
-pytestmark = [
-    pytest.mark.skipif(
-        shutil.which("g++") is None or not processor_features() >= LEVELS[-1].features, reason="needs g++ and AVX2"
-    ),
-    pytest.mark.timeout(120),  # the first asks the compiler
-]
+from ...helpers.kernels import asks_the_compiler, kernels, needs_kernels
+
+pytestmark = [needs_kernels, asks_the_compiler]
 CPU = torch.device("cpu")
-
-
-@cache
-def _kernels(wide: bool = False) -> Kernels:
-    """`wide`: the body for vectors of 16 floats, in the instructions of a processor that may have only those of 8."""
-    return Kernels(str(library_path(LEVELS[-1], ("-DLANES=16", "-O1")) if wide else library_path(best_level())))
 
 
 def _world(
@@ -112,7 +101,7 @@ def test_rows_are_those_of_float64(
     dtype = torch.bfloat16 if half else torch.float32
     pool, tables, query = _world(lengths, heads, width, size, window, dtype, seed)
     how = How(width**-0.5, window, softcap, torch.randn(query.shape[1]) if has_sinks else None)
-    native = InPlace(_kernels(wide), pool)
+    native = InPlace(kernels(wide), pool)
     assert native.covers(0)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
@@ -134,7 +123,7 @@ def test_rows_are_those_of_float64(
 def test_what_is_not_finite_stays_so_in_its_own_row(bad: float) -> None:
     pool, tables, query = _world([40, PIECE + 3], (2, 2), 32, 16, None, torch.float32, 1)
     query[0, 1, 5] = bad
-    found = _attended(InPlace(_kernels(), pool), query, InPlaceRows(tables, np.array([40, PIECE + 3]), None), How(0.2))
+    found = _attended(InPlace(kernels(), pool), query, InPlaceRows(tables, np.array([40, PIECE + 3]), None), How(0.2))
     assert not found[0].isfinite().all()
     assert found[1].isfinite().all()
 
@@ -143,7 +132,7 @@ def test_scores_that_rise_and_fall_far_stay_exact() -> None:
     pool, tables, query = _world([700], (4, 1), 64, 16, None, torch.float32, 2)
     pool.slots[0][1:, 0] *= torch.linspace(0.1, 60, len(pool.slots[0]) - 1)[:, None, None]
     how = How(0.125)
-    found = _attended(InPlace(_kernels(), pool), query, InPlaceRows(tables, np.array([700]), None), how)
+    found = _attended(InPlace(kernels(), pool), query, InPlaceRows(tables, np.array([700]), None), how)
     torch.testing.assert_close(found[0].double(), _expected(pool, tables[0], query[0], 700, how), rtol=1e-4, atol=1e-4)
 
 
@@ -151,11 +140,11 @@ def test_widths_that_do_not_fill_vectors_are_not_covered() -> None:
     group = KvGroup(layers=(0,), kv_heads=1, key_dim=24, value_dim=24)
     for dtype, covered in ((torch.float32, False), (torch.float16, False)):
         pool = KvPool([KvTable(None, (group,))], [2], 16, dtype, CPU)
-        assert InPlace(_kernels(), pool).covers(0) is covered
+        assert InPlace(kernels(), pool).covers(0) is covered
 
 
 def test_threads_are_those_of_torch() -> None:
-    _kernels()
+    kernels()
     with open("/proc/self/maps") as maps:
         assert len({line.split()[-1] for line in maps if "libgomp" in line}) == 1
 
@@ -163,7 +152,7 @@ def test_threads_are_those_of_torch() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("wide", [False, True])
 def test_kernels_are_tried_before_they_are_used(dtype: torch.dtype, wide: bool) -> None:
-    assert are_right(_kernels(wide), dtype)
+    assert are_right(kernels(wide), dtype)
 
 
 @pytest.mark.parametrize("kernel", ["attend", "attend_chunks"])

@@ -1,6 +1,5 @@
 """Norms, gates and rotary turns in one pass: torch's numbers, row by row, whatever is computed beside them."""
 
-import shutil
 from functools import cache
 
 import pytest
@@ -9,21 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thespis.gpu_runtime.layers.rowwise import NativeRowwise, Rowwise, rowwise_for
-from thespis.gpu_runtime.native.build import LEVELS, best_level, library_path, processor_features
+from thespis.gpu_runtime.native.build import best_level, library_path
 from thespis.gpu_runtime.native.library import Kernels
 
-pytestmark = [
-    pytest.mark.skipif(
-        shutil.which("g++") is None or not processor_features() >= LEVELS[-1].features, reason="needs g++ and AVX2"
-    ),
-    pytest.mark.timeout(120),  # the first asks the compiler
-]
+from ...helpers.kernels import asks_the_compiler, kernels, needs_kernels
+
+pytestmark = [needs_kernels, asks_the_compiler]
 
 
 @cache
 def _native(wide: bool = False) -> NativeRowwise:
-    path = library_path(LEVELS[-1], ("-DLANES=16", "-O1")) if wide else library_path(best_level())
-    return NativeRowwise(Kernels(str(path)))
+    return NativeRowwise(kernels(wide))
 
 
 @settings(max_examples=60, deadline=None)
