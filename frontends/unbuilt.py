@@ -12,6 +12,7 @@ _NO_PROXY = "TLS is a proxy's work: put one before the server."
 _AS_SHIPPED = "There is nothing to choose: it is always so."
 _LOGS = "The log goes to stderr; there is nothing to switch on or off."
 _POOLING = "Whether a model makes text or vectors is said by runner (generate, pooling), and found in its files (auto)."
+_GRAPHS = "Nothing is compiled; CUDA graphs are made by themselves, and enforce_eager does without."
 _NO_OFFLOAD = "Weights and KV cache stay on the device; there is no offloading."
 
 UNBUILT: dict[str, str] = {
@@ -55,9 +56,9 @@ UNBUILT: dict[str, str] = {
     "async_scheduling": _AS_SHIPPED,
     "enable_auto_tool_choice": _AS_SHIPPED,
     "scheduling_policy": "Requests run in the order of their priority, then of their arrival.",
-    "compilation_config": "There are no compiled graphs.",
-    "max_seq_len_to_capture": "There are no compiled graphs.",
-    "cuda_graph_sizes": "There are no compiled graphs.",
+    "compilation_config": _GRAPHS,
+    "max_seq_len_to_capture": _GRAPHS,
+    "cuda_graph_sizes": _GRAPHS,
     "reasoning_parser": "Reasoning is not split off from answers.",
     "tool_parser_plugin": "No code of a caller is loaded; tool_call_parser is auto, hermes or json.",
     "logits_processors": "No code of a caller is loaded.",

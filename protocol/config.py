@@ -32,6 +32,9 @@ RunnerKind = Literal["auto", "generate", "pooling"]
 Quantization = Literal["int8"] | None
 """How weights are held in memory; None: as numbers of the run's type."""
 
+HINTS = {"quantization": "A checkpoint that is quantised says so itself: leave this out for it."}
+"""By field: what whoever gave a value that there is not may have meant."""
+
 LIMITED_SIZES = {"image": ("width", "height"), "video": ("num_frames", "width", "height"), "audio": ()}
 """What a limit per prompt may say of an item beside the count of items: the most that requests may ask for."""
 
@@ -113,7 +116,7 @@ class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         dict[str, Any],
         doc(
             "guess tokens and verify them together, as JSON: method (ngram: what stood in prompt or answer after the same "
-            "tokens), num_speculative_tokens, prompt_lookup_max, prompt_lookup_min; answers stay the same"
+            "tokens), num_speculative_tokens, prompt_lookup_max, prompt_lookup_min; answers stay the same, up to rounding"
         ),
     ] = {}
     runner_threads: Annotated[
@@ -170,7 +173,7 @@ class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         check_ranges(self)
         self._check_revision()
         told(Pooler(), self.pooler_config)
-        speculation(self.speculative_config)
+        speculation(self.speculative_config, self.deterministic)
         for modality, limit in self.limit_mm_per_prompt.items():
             if modality not in ("image", "video", "audio"):
                 raise ValueError(f"Unsupported modality: {modality}")
@@ -276,11 +279,14 @@ def configure(schema: type[S], given: Mapping[str, Any]) -> S:
 
 
 def _readable(text: str, schema: type[msgspec.Struct]) -> str:
-    """Where a value is not one of a closed set, msgspec does not say what the set is."""
+    """The field first; and where a value is not one of a closed set, the set, which msgspec does not say."""
+    plain = re.fullmatch(r"(Expected .+) - at `\$\.(\w+)`", text)
+    if plain is not None:
+        return f"{plain[2]}: {plain[1].replace('`object`', '`dict`')}."
     found = re.fullmatch(r"Invalid enum value (.+) - at `\$\.(\w+)`", text)
     if found is None:
         return text
     value, field = found.groups()
     hint = get_type_hints(schema)[field]
     known = [word for kind in (hint, *get_args(hint)) if get_origin(kind) is Literal for word in get_args(kind)]
-    return f"{field} must be one of {', '.join(known)}, got {value}."
+    return f"{field} must be one of {', '.join(known)}, got {value}. {HINTS.get(field, '')}".rstrip()

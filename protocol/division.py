@@ -332,7 +332,7 @@ def _scheduler(engine: EngineConfig, model: ModelFacts, sizes: _Sizes) -> Schedu
         rope_bound=model.rope_bound,
         answers_apart=model.answers_apart,
         pooler=model.pooler,
-        speculation=speculation_of(engine.speculative_config, model, engine.deterministic),
+        speculation=speculation_of(engine.speculative_config, model),
         hidden_bytes=model.embed_width * sizes.itemsize,
         store_bytes=_bytes(engine.encoder_cache_gb),
     )

@@ -26,21 +26,29 @@ class Speculation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """Last tokens that are looked for: first so many, then fewer."""
 
 
-def speculation(given: Mapping[str, Any]) -> Speculation | None:
+def speculation(given: Mapping[str, Any], deterministic: bool = False) -> Speculation | None:
     """{}: nothing is guessed. Raises ValueError that says what is wrong."""
     if not given:
         return None
+    if given.get("method") != "ngram":
+        said = f"got {given['method']!r}" if "method" in given else "which is missing"
+        raise ValueError(
+            f"speculative_config: method must be 'ngram', {said}: tokens are guessed from prompt and answer alone, and no "
+            "second model is run."
+        )
     either = given.get("prompt_lookup_max", given.get("prompt_lookup_min", USUAL))
     try:
         found = msgspec.convert({"prompt_lookup_max": either, "prompt_lookup_min": either, **given}, Speculation)
     except msgspec.ValidationError as error:
-        raise ValueError(f"speculative_config: {error}") from None
+        raise ValueError(f"speculative_config: {error}. Its keys are {', '.join(Speculation.__struct_fields__)}.") from None
     if found.prompt_lookup_min > found.prompt_lookup_max:
         raise ValueError("speculative_config: prompt_lookup_min is more than prompt_lookup_max.")
+    if deterministic:
+        raise ValueError("speculative_config computes several tokens at once, and deterministic one: choose one of the two.")
     return found
 
 
-def speculation_of(given: Mapping[str, Any], model: ModelFacts, deterministic: bool) -> Speculation | None:
+def speculation_of(given: Mapping[str, Any], model: ModelFacts) -> Speculation | None:
     """The same for one model. Raises EngineError where a wrong guess could not be taken back, or nothing is said."""
     wanted = speculation(given)
     if wanted is None:
@@ -52,6 +60,4 @@ def speculation_of(given: Mapping[str, Any], model: ModelFacts, deterministic: b
         )
     if model.output == "vector":
         raise EngineError("speculative_config guesses tokens, and this model makes vectors: start without it.")
-    if deterministic:
-        raise EngineError("speculative_config computes several tokens at once, and deterministic one: choose one of the two.")
     return wanted

@@ -36,8 +36,9 @@ class Parts:
         assert isinstance(runner, RunnerConfig)
         refuse_too_large(config.engine, runner, machine.memory)
         log.info(
-            "weights stored as %s are computed with in %s on %s, by %d threads (%d while the encoder computes, too)",
+            "weights stored as %s%s are computed with in %s on %s, by %d threads (%d while the encoder computes, too)",
             model.dtype,
+            " and held in eight bits" if runner.quantization == "int8" else "",
             runner.dtype,
             runner.device,
             runner.threads.alone,

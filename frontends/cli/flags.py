@@ -5,14 +5,24 @@ import json
 import os
 import re
 import types
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from ...protocol.config import HostName, OriginName, configure
+from ...protocol.config import HINTS, HostName, OriginName, configure
 
 S = TypeVar("S", bound=msgspec.Struct)
+
+
+EXAMPLES = {
+    "limit_mm_per_prompt": '{"image": 2}',
+    "media_io_kwargs": '{"video": {"num_frames": 8}}',
+    "mm_processor_kwargs": '{"max_pixels": 100000}',
+    "pooler_config": '{"pooling_type": "MEAN"}',
+    "speculative_config": '{"method": "ngram", "num_speculative_tokens": 4}',
+}
+"""What a flag's JSON looks like, for those who gave something else."""
 
 
 def add_flags(parser: argparse._ActionsContainer, schema: type[msgspec.Struct], skip: Sequence[str] = ()) -> None:
@@ -29,7 +39,7 @@ def add_flags(parser: argparse._ActionsContainer, schema: type[msgspec.Struct], 
             text += f" (default: {_shown(default)})"
         flag = "--" + field.name.replace("_", "-")
         options: dict[str, Any] = {"dest": field.name, "default": argparse.SUPPRESS, "help": text}
-        parser.add_argument(flag, **options, **_reading(kind))
+        parser.add_argument(flag, **options, **_reading(kind, field.name))
 
 
 def build(schema: type[S], given: argparse.Namespace, **more: Any) -> S:
@@ -44,10 +54,13 @@ def _without_none(kind: Any) -> Any:
     return kind
 
 
-def _reading(kind: Any) -> dict[str, Any]:
+def _reading(kind: Any, name: str) -> dict[str, Any]:
     if kind is bool:
         return {"action": argparse.BooleanOptionalAction}
     if get_origin(kind) is Literal:
+        if name in HINTS:
+            words = get_args(kind)
+            return {"type": _one_of(words, HINTS[name]), "metavar": f"{{{','.join(words)}}}"}
         return {"choices": get_args(kind)}
     if get_origin(kind) is tuple:
         # Several values after one flag would take MODEL for one of them, unless it can be told apart.
@@ -57,7 +70,7 @@ def _reading(kind: Any) -> dict[str, Any]:
             return {"action": "extend", "nargs": "+", "type": _not_the_model, "metavar": "ORIGIN"}
         return {"action": "append", "type": _not_the_model, "metavar": "TEXT"}
     if get_origin(kind) is dict:
-        return {"type": _json_object, "metavar": "JSON"}
+        return {"type": _json_object_like(EXAMPLES.get(name, '{"key": 1}')), "metavar": "JSON"}
     names = {int: "N", float: "X", str: "TEXT"}
     return {"type": kind, "metavar": names[kind]}
 
@@ -82,14 +95,29 @@ def _host_name(text: str) -> str:
     return text
 
 
-def _json_object(text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
-        raise argparse.ArgumentTypeError(f"expected a JSON object such as '{{\"image\": 2}}', got {text!r}")
-    return value
+def _one_of(words: Sequence[str], hint: str) -> Callable[[str], str]:
+    """As `choices` says it, and the hint."""
+
+    def read(text: str) -> str:
+        if text not in words:
+            known = ", ".join(map(repr, words))
+            raise argparse.ArgumentTypeError(f"invalid choice: {text!r} (choose from {known}). {hint}")
+        return text
+
+    return read
+
+
+def _json_object_like(example: str) -> Callable[[str], dict[str, Any]]:
+    def read(text: str) -> dict[str, Any]:
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = None
+        if not isinstance(value, dict):
+            raise argparse.ArgumentTypeError(f"expected a JSON object such as '{example}', got {text!r}")
+        return value
+
+    return read
 
 
 def _shown(default: Any) -> str:

@@ -88,7 +88,9 @@ def parse(given: list[str]) -> tuple[argparse.ArgumentParser, argparse.Namespace
         near = difflib.get_close_matches(words[0], COMMANDS, n=1)
         parser.error(f"there is no command {words[0]!r}" + (f". Did you mean {near[0]!r}?" if near else ""))
     verb = _verb_of(parser, words)
-    parsed, strange = parser.parse_known_args(_hyphenated(given, verb))
+    hyphenated = _hyphenated(given, verb)
+    _refuse_value_of_switch(hyphenated, verb)
+    parsed, strange = parser.parse_known_args(hyphenated)
     if strange:
         verb.error(_unknown(strange, verb))
     return parser, parsed
@@ -119,15 +121,25 @@ def _hyphenated(given: list[str], verb: argparse.ArgumentParser) -> list[str]:
     return words
 
 
+def _refuse_value_of_switch(words: list[str], verb: argparse.ArgumentParser) -> None:
+    """Of `--deterministic=1` argparse says that the value is ignored, and ends all the same."""
+    switches = [known for known in verb._actions if isinstance(known, argparse.BooleanOptionalAction)]
+    for word in words:
+        flag, equals, _ = word.partition("=")
+        switch = next((known for known in switches if equals and flag in known.option_strings), None)
+        if switch is not None:
+            verb.error(f"{flag} takes no value: write {' or '.join(switch.option_strings)} alone")
+
+
 def _unknown(strange: list[str], parser: argparse.ArgumentParser) -> str:
     """Names the first flag that there is not, or else the first argument that is too many: a flag's value is no argument."""
-    from ..unbuilt import nearest, unbuilt
+    from ..unbuilt import SHORT, nearest, unbuilt
 
     flag = next((word.partition("=")[0] for word in strange if word.startswith("-")), None)
     if flag is None:
         return f"unexpected argument {strange[0]!r}: there is one MODEL, and every other word belongs to a flag"
     name, spelled = flag.strip("-").replace("-", "_"), [known.strip("-").replace("-", "_") for known in _flags(parser)]
-    near = nearest(name, spelled)
+    near = nearest(SHORT.get(name, name), spelled)
     meant = f"Did you mean --{near.replace('_', '-')}?" if near else f"`{parser.prog} --help` lists the flags."
     return f"there is no flag {flag}. {unbuilt(name, spelled) or meant}"
 

@@ -32,8 +32,8 @@ def test_the_flags_have_these_defaults() -> None:
     known = {field.name: field for schema in (EngineConfig, ServerConfig) for field in msgspec.structs.fields(schema)}
     for flag, default, _ in rows("# Serving"):
         field = known[names(flag)[0].removeprefix("--").replace("-", "_")]
-        if field.default is not None and field.default != ():
-            assert default == str(field.default)
+        if field.default not in (None, (), msgspec.NODEFAULT):
+            assert default == ("off" if field.default is False else str(field.default))
 
 
 def test_the_paths_are_those_of_the_app() -> None:

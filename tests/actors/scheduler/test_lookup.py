@@ -52,11 +52,15 @@ def test_how_it_is_said() -> None:
 @pytest.mark.parametrize(
     ("given", "why"),
     [
-        ({"method": "eagle", "num_speculative_tokens": 4}, "Invalid enum value 'eagle'"),
+        ({"method": "eagle", "num_speculative_tokens": 4}, "method must be 'ngram', got 'eagle': .* no second model"),
+        ({"num_speculative_tokens": 4}, "method must be 'ngram', which is missing"),
         ({"method": "ngram"}, "num_speculative_tokens"),
         ({"method": "ngram", "num_speculative_tokens": 0}, ">= 1"),
         ({"method": "ngram", "num_speculative_tokens": 4, "prompt_lookup_max": 0}, ">= 1"),
-        ({"method": "ngram", "num_speculative_tokens": 4, "model": "x"}, "unknown field `model`"),
+        (
+            {"method": "ngram", "num_speculative_tokens": 4, "model": "x"},
+            "unknown field `model`. Its keys are method, num_speculative_tokens, prompt_lookup_max",
+        ),
         ({"method": "ngram", "num_speculative_tokens": 4, "prompt_lookup_max": 2, "prompt_lookup_min": 3}, "min is more"),
     ],
 )

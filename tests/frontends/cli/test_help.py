@@ -128,7 +128,10 @@ def test_chat_takes_the_engines_flags() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--limit-mm-per-prompt", "image=2"], "expected a JSON object"),
+        (["--limit-mm-per-prompt", "image=2"], "expected a JSON object such as '{\"image\": 2}', got 'image=2'"),
+        (["--speculative-config", "ngram"], 'such as \'{"method": "ngram", "num_speculative_tokens": 4}\', got \'ngram\''),
+        (["--deterministic=1"], "--deterministic takes no value: write --deterministic or --no-deterministic alone"),
+        (["--native_kernels=0"], "--native-kernels takes no value"),
         (["--port", "http"], "invalid int value"),
         (["--no-such-flag"], "there is no flag --no-such-flag"),
         (["--api-key", ""], "expected a value, got an empty one"),
