@@ -61,9 +61,10 @@ class Outgoing:
 
     def send(self, message: Message) -> None:
         """Raises ChannelFull at the edge's bound."""
+        body = encode(message)  # before the header is sent: one without its body would begin the next message
         try:
             self._socket.send(_HEADER.pack(self._epoch, self._sequence), _NOW_IN_PART)
-            self._socket.send(encode(message), _NOW)
+            self._socket.send(body, _NOW)
         except zmq.Again as error:
             raise ChannelFull(type(message).__name__) from error
         self._sequence += 1

@@ -40,6 +40,19 @@ def test_messages_travel_in_order_with_their_sender(context: "zmq.Context[Any]",
     inbox.close()
 
 
+def test_a_message_that_cannot_be_written_leaves_nothing_of_itself(context: "zmq.Context[Any]", tmp_path: Path) -> None:
+    endpoint = socket_path(tmp_path, "fetcher", 1)
+    inbox = bind_inbox(context, endpoint)
+    outgoing = Outgoing(context, "preprocessor", 3, endpoint, 16)
+    with pytest.raises(UnicodeEncodeError):
+        outgoing.send(MediaRead("\ud800", 0))
+    outgoing.send(MESSAGE)
+    assert inbox.poll(5000)
+    assert Incoming("fetcher").accept(inbox.recv_multipart()) == Received("preprocessor", 3, MESSAGE)
+    outgoing.close()
+    inbox.close()
+
+
 def test_a_full_edge_is_a_fault_and_never_waits(context: "zmq.Context[Any]", tmp_path: Path) -> None:
     outgoing = Outgoing(context, "preprocessor", 3, socket_path(tmp_path, "fetcher", 1), 4)
     for _ in range(4):
