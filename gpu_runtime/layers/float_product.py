@@ -11,15 +11,14 @@ from functools import cache
 import torch
 
 from ..native.library import FloatMultiplication, Kernels, load_kernels
+from .panels import PANEL, aim, filled, gives, panels_for
 
 log = logging.getLogger(__name__)
-PANEL = 16
-"""Outputs that lie together."""
-WORTH_THREADS = 1 << 18
-"""Products of numbers; fewer are made before other threads have woken."""
 TYPES = (torch.float32, torch.bfloat16, torch.float16)
 """A matrix's, in the order of float_product.cpp."""
 _NARROW = (torch.bfloat16, torch.float16)
+_KNOWN = (torch.float32,)
+"""Of rows."""
 _AT_ONCE = 1 << 20
 """Numbers that are looked at or moved at a time: they stay in a core's cache."""
 
@@ -30,12 +29,12 @@ class FloatMatrix:
     def __init__(self, kernels: Kernels, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
         """`weight` float32 [out, in] and `bias` float32 [out], on the CPU; neither is kept."""
         self._multiply = kernels.multiply_floats
-        self._outputs, self._inputs = weight.shape
+        outputs, inputs = weight.shape
         self._panels = _panels(weight)
-        self._bias = None if bias is None else _filled(bias, self._panels.shape[0] * PANEL)
+        self._bias = None if bias is None else filled(bias)
         self._call = FloatMultiplication(
             panels=self._panels.data_ptr(), bias=None if self._bias is None else self._bias.data_ptr(),
-            inputs=self._inputs, outputs=self._outputs, type=TYPES.index(self._panels.dtype),
+            inputs=inputs, outputs=outputs, type=TYPES.index(self._panels.dtype),
         )  # fmt: skip
         """What all products have in common; the rest is written at each. It points into the tensors."""
         self._call_at = ctypes.addressof(self._call)
@@ -50,16 +49,7 @@ class FloatMatrix:
 
         Raises RuntimeError for another type or width.
         """
-        if x.dtype != torch.float32 or x.shape[-1] != self._inputs:
-            raise RuntimeError(f"{x.dtype} {list(x.shape)} where float32 [..., {self._inputs}] is multiplied")
-        rows = x if x.ndim == 2 else x.reshape(-1, self._inputs)
-        if rows.stride(1) != 1:
-            rows = rows.contiguous()
-        count = rows.shape[0]
-        out = x.new_empty((*x.shape[:-1], self._outputs))
-        call = self._call
-        call.x, call.out, call.rows, call.row_stride = rows.data_ptr(), out.data_ptr(), count, rows.stride(0)
-        call.threads = torch.get_num_threads() if count * self._panels.numel() > WORTH_THREADS else 1
+        _rows, out = aim(self._call, x, self._panels, _KNOWN)  # they are kept until they have been read
         self._multiply(self._call_at)
         return out
 
@@ -67,7 +57,7 @@ class FloatMatrix:
 def _panels(weight: torch.Tensor) -> torch.Tensor:
     """[panels, in, PANEL]."""
     outputs, inputs = weight.shape
-    made = torch.zeros(-(-outputs // PANEL), inputs, PANEL, dtype=narrowest(weight))
+    made = torch.zeros(panels_for(outputs), inputs, PANEL, dtype=narrowest(weight))
     whole = outputs // PANEL
     step = max(1, _AT_ONCE // (inputs * PANEL))
     for first in range(0, whole, step):
@@ -87,12 +77,6 @@ def narrowest(weight: torch.Tensor) -> torch.dtype:
     return torch.float32
 
 
-def _filled(values: torch.Tensor, size: int) -> torch.Tensor:
-    made = torch.zeros(size)
-    made[: len(values)] = values
-    return made
-
-
 def usable_float_kernels() -> Kernels | None:
     """Those of this machine; None, after one line in the log, where there are none or they are not right."""
     kernels = load_kernels()
@@ -109,16 +93,12 @@ def _are_believed(kernels: Kernels) -> bool:
 
 @torch.inference_mode()
 def is_right(kernels: Kernels) -> bool:
-    """Whether they give what torch gives, on this processor and as this compiler made them: every type, every number of rows
-    that share a load, and outputs that fill no panel."""
+    """Whether they give what torch gives, on this processor and as this compiler made them: of every type, and of outputs that
+    fill no panel."""
     dice = torch.Generator().manual_seed(0)
     bias = torch.randn(PANEL * 9 + 3, generator=dice)
     for dtype in TYPES:
         weight = torch.randn(len(bias), 41, generator=dice).to(dtype).float()
-        matrix = FloatMatrix(kernels, weight, bias)
-        for rows in (*range(1, 14), 40):
-            x = torch.randn(rows, 41, generator=dice)
-            right = x.double() @ weight.double().T + bias
-            if not bool(((matrix(x).double() - right).abs() <= 1e-4).all()):
-                return False
+        if not gives(FloatMatrix(kernels, weight, bias), weight, bias, torch.float32, 1e-4, dice):
+            return False
     return True

@@ -1,17 +1,15 @@
 """The native product of rows with whole numbers of eight bits, and the layout that it wants them in."""
 
 import logging
+from functools import partial
 from typing import NamedTuple
 
 import torch
 
 from ..native.library import Kernels, Multiplication, load_kernels
+from .panels import PANEL, aim, filled, gives, panels_for
 
 log = logging.getLogger(__name__)
-PANEL = 16
-"""Outputs that lie together."""
-WORTH_THREADS = 1 << 18
-"""Products of numbers; fewer are made before other threads have woken."""
 MOST_STEP = 32767
 MOST_SUM = 2**31 - 1
 _KNOWN = (torch.float32, torch.bfloat16)
@@ -26,8 +24,6 @@ class Matrix(NamedTuple):
     """float32 [panels * PANEL]"""
     bias: torch.Tensor | None
     """float32 [panels * PANEL]"""
-    inputs: int
-    outputs: int
     call: Multiplication
     """What all calls have in common; the rest is written at each."""
 
@@ -43,33 +39,27 @@ class Product:
     def pack(self, numbers: torch.Tensor, scales: torch.Tensor, bias: torch.Tensor | None) -> Matrix:
         """`numbers` int8 [out, in], `scales` float32 [out], `bias` [out]; none is kept."""
         outputs, inputs = numbers.shape
-        rows, pairs = -(-outputs // PANEL) * PANEL, -(-inputs // 2)
-        filled = numbers
-        if (rows, 2 * pairs) != (outputs, inputs):
-            filled = torch.zeros(rows, 2 * pairs, dtype=torch.int8)
-            filled[:outputs, :inputs] = numbers
-        panels = filled.view(rows // PANEL, PANEL, pairs, 2).transpose(1, 2).contiguous()
-        scales, bias = _filled(scales, rows), None if bias is None else _filled(bias, rows)
+        count, pairs = panels_for(outputs), -(-inputs // 2)
+        whole = numbers
+        if (count * PANEL, 2 * pairs) != (outputs, inputs):
+            whole = torch.zeros(count * PANEL, 2 * pairs, dtype=torch.int8)
+            whole[:outputs, :inputs] = numbers
+        panels = whole.view(count, PANEL, pairs, 2).transpose(1, 2).contiguous()
+        scales, bias = filled(scales), None if bias is None else filled(bias)
         call = Multiplication(
             panels=panels.data_ptr(), scales=scales.data_ptr(), bias=None if bias is None else bias.data_ptr(),
             inputs=inputs, outputs=outputs, most=largest_step(numbers),
         )  # fmt: skip
-        return Matrix(panels, scales, bias, inputs, outputs, call)
+        return Matrix(panels, scales, bias, call)
 
     def __call__(self, x: torch.Tensor, matrix: Matrix) -> torch.Tensor:
-        """[..., in] to [..., out] of the same type."""
+        """[..., in] to [..., out] of the same type. Raises RuntimeError for another width."""
         if x.dtype not in _KNOWN:
             return self(x.float(), matrix).to(x.dtype)
-        rows = x if x.ndim == 2 else x.reshape(-1, matrix.inputs)
-        if rows.stride(1) != 1:
-            rows = rows.contiguous()
-        count = rows.shape[0]
-        out = x.new_empty((*x.shape[:-1], matrix.outputs))
         call = matrix.call
-        call.x, call.out, call.rows, call.row_stride = rows.data_ptr(), out.data_ptr(), count, rows.stride(0)
+        rows, out = aim(call, x, matrix.panels, _KNOWN)
+        count, width = len(rows), call.inputs + 1
         call.is_bf16 = x.dtype == torch.bfloat16
-        call.threads = torch.get_num_threads() if count * matrix.panels.numel() > WORTH_THREADS else 1
-        width = matrix.inputs + 1
         if self._scratch.numel() < count * (width + 2):
             self._scratch = torch.empty(count * (width + 2), dtype=torch.int16)
         call.row_scales = self._scratch.data_ptr()
@@ -82,12 +72,6 @@ def largest_step(numbers: torch.Tensor) -> int:
     """How large the whole numbers of a row may be: no sum of products with int8 [out, in] overflows 32 bits then."""
     sums = torch.stack([part.int().abs().sum(dim=1).max() for part in torch.split(numbers, 4096)])
     return min(MOST_STEP, MOST_SUM // max(1, int(sums.max())))
-
-
-def _filled(values: torch.Tensor, size: int) -> torch.Tensor:
-    made = torch.zeros(size)
-    made[: len(values)] = values
-    return made
 
 
 def usable_product() -> Product | None:
@@ -103,17 +87,10 @@ def usable_product() -> Product | None:
 
 
 def is_right(product: Product, dtype: torch.dtype) -> bool:
-    """Whether it gives what torch gives, on this processor and as this compiler made it: every number of rows that share a
-    load, and shapes that fill no panel."""
+    """Whether it gives what torch gives, on this processor and as this compiler made it, of shapes that fill no panel."""
     dice = torch.Generator().manual_seed(0)
     numbers = torch.randint(-127, 128, (PANEL * 2 + 3, 41), generator=dice, dtype=torch.int8)
     scales = torch.rand(len(numbers), generator=dice) / 127
     bias = torch.randn(len(numbers), generator=dice)
-    matrix = product.pack(numbers, scales, bias)
-    close = 1e-3 if dtype == torch.float32 else 6e-2
-    for rows in (*range(1, 14), 40):
-        x = torch.randn(rows, 41, generator=dice).to(dtype)
-        right = x.double() @ (numbers * scales[:, None]).double().T + bias
-        if not bool(((product(x, matrix).double() - right).abs() <= close).all()):
-            return False
-    return True
+    multiply = partial(product, matrix=product.pack(numbers, scales, bias))
+    return gives(multiply, numbers * scales[:, None], bias, dtype, 1e-3 if dtype == torch.float32 else 6e-2, dice)

@@ -145,6 +145,15 @@ def test_layers_side_by_side_have_each_its_own_outputs() -> None:
 
 
 @needs_kernels
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_rows_of_another_width_are_refused_before_memory_is_read(dtype: torch.dtype) -> None:
+    weights = _layer(40, 33, torch.float32, 0)
+    matrix = _product().pack(weights.numbers, weights.scales, weights.bias)
+    with pytest.raises(RuntimeError, match="is multiplied"):
+        _product()(torch.zeros(2, 32, dtype=dtype), matrix)
+
+
+@needs_kernels
 @pytest.mark.parametrize("wide", [False, True])
 def test_products_are_tried_before_they_are_used(
     wide: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
