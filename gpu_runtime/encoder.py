@@ -102,7 +102,6 @@ def load_encoder(
 
     Raises EngineError where the checkpoint does not hold them.
     """
-    allow_kernels(native_kernels)
     place = prepare(device, threads, deterministic)
     kind = getattr(torch, dtype)
     whole = build_on_meta(model.path, kind)
@@ -111,8 +110,9 @@ def load_encoder(
         fill(whole, towers.roots, Checkpoint(model.path, whole), kind, place, without=towers.without)
     for root in towers.roots if place.type == "cpu" else ():
         tower = whole.get_submodule(root)
-        replace_linears(tower)
-        replace_patch_convolutions(tower)
+        with allow_kernels(native_kernels):
+            replace_linears(tower)
+            replace_patch_convolutions(tower)
         replace_activations(tower)
         if before_part is not None:
             _tell_parts(tower, before_part)

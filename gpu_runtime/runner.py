@@ -76,10 +76,10 @@ class Runner:
         """Ids that a prompt may hold although the vocabulary may not."""
         self._row_ids = torch.tensor(sorted(self._beyond), dtype=torch.int64, device=self._device)
         """Those that stand for items' rows."""
-        allow_kernels(config.native_kernels)
-        kernels = usable_kernels(self._dtype, self._device) if config.native_kernels else None
-        hold = Int8(usable_product()) if config.quantization == "int8" else None
-        self._model = load_language_model(self._facts, self._dtype, self._device, fused, kernels, hold)
+        with allow_kernels(config.native_kernels):
+            kernels = usable_kernels(self._dtype, self._device)
+            hold = Int8(usable_product()) if config.quantization == "int8" else None
+            self._model = load_language_model(self._facts, self._dtype, self._device, fused, kernels, hold)
         dense = () if self._facts.pooler is None else self._facts.pooler.dense
         self._dense = [load_dense(self._facts.path, layer, self._device) for layer in dense]
         self.room = config.room or room_that_fits(config, self._dtype)

@@ -11,5 +11,7 @@ Kernels = native.Kernels | TritonKernels
 
 
 def usable_kernels(dtype: torch.dtype, device: torch.device) -> Kernels | None:
-    """On a CPU those of its compiler, on a GPU Triton's; None: torch's own operations are used."""
+    """On a CPU those of its compiler, on a GPU Triton's; None: torch's own operations are used, as where none are allowed."""
+    if not native.kernels_are_allowed():
+        return None
     return tried.usable_kernels(dtype) if device.type == "cpu" else trial.usable_kernels(dtype, device)

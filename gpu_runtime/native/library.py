@@ -2,7 +2,8 @@
 
 import ctypes
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -106,10 +107,19 @@ def _kernel(function: Any) -> Kernel:
 _allowed = True
 
 
-def allow_kernels(allowed: bool) -> None:
-    """Whether this process uses any from now on: one setting of an engine, for all that is loaded."""
+@contextmanager
+def allow_kernels(allowed: bool) -> Iterator[None]:
+    """Whether what is loaded within takes any, Triton's among them: one setting of an engine, whatever its parts are."""
     global _allowed
-    _allowed = allowed
+    before, _allowed = _allowed, allowed
+    try:
+        yield
+    finally:
+        _allowed = before
+
+
+def kernels_are_allowed() -> bool:
+    return _allowed
 
 
 def load_kernels() -> Kernels | None:

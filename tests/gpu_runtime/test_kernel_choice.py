@@ -9,6 +9,7 @@ import torch
 from thespis.gpu_runtime.attention import tried
 from thespis.gpu_runtime.attention.choice import usable_kernels
 from thespis.gpu_runtime.native.build import Unavailable
+from thespis.gpu_runtime.native.library import allow_kernels
 from thespis.gpu_runtime.triton import library, trial
 from thespis.gpu_runtime.triton.attention import TritonKernels
 
@@ -39,6 +40,18 @@ def test_a_cpu_has_those_of_its_compiler(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(tried, "usable_kernels", asked.append)
     assert usable_kernels(torch.float32, CPU) is None
     assert asked == [torch.float32]
+
+
+@pytest.mark.parametrize("device", [CPU, CUDA])
+def test_where_none_are_allowed_none_are_looked_for(device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[Any, ...]] = []
+    for module in (tried, trial):
+        monkeypatch.setattr(module, "usable_kernels", lambda *given: asked.append(given))
+    with allow_kernels(False):
+        assert usable_kernels(torch.float16, device) is None
+    assert not asked
+    usable_kernels(torch.float16, device)
+    assert asked, "allowed again"
 
 
 @pytest.mark.parametrize(

@@ -101,9 +101,6 @@ def test_kernels_that_give_other_numbers_are_left_out(
 
 
 def test_an_engine_without_native_kernels_has_none_of_these() -> None:
-    allow_kernels(False)
-    try:
+    with allow_kernels(False):
         assert usable_float_kernels() is None
-    finally:
-        allow_kernels(True)
     assert usable_float_kernels() is not None
