@@ -4,18 +4,18 @@ import logging
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from ..protocol.blobs import BlobError, BlobRef
-from ..protocol.edges.gpu_runner_to_scheduler import Pooled, PromptLogprobs, Sampled, SequenceFault, StepResult
+from ..protocol.edges.gpu_runner_to_scheduler import SequenceFault, StepResult
 from ..protocol.edges.scheduler_to_gpu_runner import Embed, NewSequence, StepPlan, Work
 from ..protocol.pooling import PoolingParams
 from ..protocol.roles import RunnerConfig
 from .adapter.step import StepInputs
+from .answers import DEAD_END, Answers, Made
 from .attention.choice import usable_kernels
 from .attention.paged import PagedAttention
 from .attention.step import CPU_CACHE_BYTES, StepLayout, lay_out
@@ -28,7 +28,6 @@ from .kv_pool import KvPool
 from .language_model import load_language_model
 from .layers.int8 import Int8
 from .layers.product import usable_product
-from .logprobs import AT_ONCE, token_logprobs
 from .memory import room_that_fits
 from .native.library import allow_kernels
 from .overlay import Rows, find_spans, lay_over, place
@@ -38,24 +37,12 @@ from .sampling import SamplerState
 from .sequences import RunnerSequence, SequenceTable
 from .state_pool import RecurrentStep, StatePool
 from .unrunnable import Unrunnable
-from .verifying import Turn, speak
 
 log = logging.getLogger(__name__)
 
 Read = Callable[[BlobRef], memoryview]
 Entries = list[tuple[Work, RunnerSequence]]
 CANNOT_RUN = "The sequence cannot be run"
-NO_TOKEN = "The model's scores leave no token to choose for this request."
-DEAD_END = "The request's constraints leave no token to choose."
-
-
-@dataclass
-class Made:
-    """What a step has answered so far."""
-
-    sampled: list[Sampled] = field(default_factory=list)
-    prompt: list[PromptLogprobs] = field(default_factory=list)
-    pooled: list[Pooled] = field(default_factory=list)
 
 
 class Runner:
@@ -94,6 +81,7 @@ class Runner:
         self._guides = Guides(self._facts)
         # One step ahead, a sequence may be computed one token past its end.
         self._table = SequenceTable(config.max_num_seqs, config.max_model_len + 2, config.block_size, blocks)
+        self._answers = Answers(self._model, self._table, self._facts.vocab, self._device)
         self._repeated = None if config.eager else self._recording(config.max_num_seqs)
         if self._device.type == "cpu":
             keep_freed_memory()
@@ -144,9 +132,7 @@ class Runner:
         batch = build_batch(entries, self._table, self._block_size)
         hidden = self._forward(batch, embeds)
         self._fault_non_finite(batch, hidden, faults)
-        made.prompt += self._prompt_logprobs(batch, hidden, faults)
-        made.sampled += self._sample(batch, hidden, faults)
-        made.pooled += self._pool_states(batch, hidden, faults)
+        self._answers.add(batch, hidden, faults, made)
         self._keep_states(batch, faults)
 
     # before the model
@@ -257,7 +243,7 @@ class Runner:
         data = bytearray(read(blob)[embed.row * stride : (embed.row + embed.count) * stride])
         return torch.frombuffer(data, dtype=dtype).view(embed.count, width).to(self._device, self._dtype)
 
-    # the model and after
+    # the model
 
     def _forward(self, batch: Batch, embeds: Rows) -> torch.Tensor:
         """Hidden states [tokens, hidden]."""
@@ -330,60 +316,3 @@ class Runner:
                     self._pool.clear(table, torch.from_numpy(slots).to(self._device))
                 if self._states is not None:
                     self._states.clear([batch.sequences[index].state])
-
-    def _sample(self, batch: Batch, hidden: torch.Tensor, faults: dict[int, str]) -> list[Sampled]:
-        chosen = [
-            i
-            for i, (work, sequence) in enumerate(zip(batch.works, batch.sequences, strict=True))
-            if work.sample and sequence.pooling is None and work.seq not in faults
-        ]
-        if not chosen:
-            return []
-        if len(chosen) < len(hidden):
-            hidden = hidden[torch.from_numpy(batch.offsets[1:][chosen] - 1).to(self._device)]
-        turns: dict[int, Turn] = {}
-        for row, i in enumerate(chosen):
-            work, sequence = batch.works[i], batch.sequences[i]
-            turn = turns.setdefault(work.seq, Turn(sequence.row, sequence.sampler))
-            turn.rows.insert(0, row)  # positions of a draft lie last first
-            turn.draft = work.draft
-        speak(self._model.logits(hidden), list(turns.values()))
-        sampled: list[Sampled] = []
-        for seq, turn in turns.items():
-            if turn.failed:
-                faults[seq] = NO_TOKEN if turn.state.plain else DEAD_END
-            for token, logprobs in turn.tokens:
-                self._table.append_token(turn.row, token)
-                sampled.append(Sampled(seq, token, logprobs))
-        return sampled
-
-    def _pool_states(self, batch: Batch, hidden: torch.Tensor, faults: dict[int, str]) -> list[Pooled]:
-        """Of the prompts that end in this step; of others, what their vectors will need is kept."""
-        found: list[Pooled] = []
-        for index, (work, sequence) in enumerate(zip(batch.works, batch.sequences, strict=True)):
-            if sequence.pooling is None or work.seq in faults:
-                continue
-            first = int(batch.offsets[index])
-            made = sequence.pooling.add(hidden[first : first + work.count], work.start, work.sample)
-            if made is not None:
-                found.append(Pooled(work.seq, len(made), made.numpy().astype("<f4", copy=False).tobytes()))
-        return found
-
-    def _prompt_logprobs(self, batch: Batch, hidden: torch.Tensor, faults: dict[int, str]) -> list[PromptLogprobs]:
-        """Of the prompt positions that this step's hidden states predict; not again after output has begun."""
-        found: list[PromptLogprobs] = []
-        for index, (work, sequence) in enumerate(zip(batch.works, batch.sequences, strict=True)):
-            top = sequence.sampler.params.prompt_logprobs
-            last = min(work.start + work.count, sequence.prompt_tokens - 1)
-            if top is None or sequence.sampler.count or work.seq in faults or last <= work.start:
-                continue
-            offset = int(batch.offsets[index])
-            targets = self._table.tokens[sequence.row, work.start + 1 : last + 1].astype(np.int64)
-            targets = targets.clip(max=self._facts.vocab - 1)  # a placeholder beyond it has no score
-            entries = []
-            for first in range(0, len(targets), AT_ONCE):
-                piece = torch.from_numpy(targets[first : first + AT_ONCE]).to(self._device)
-                logits = self._model.logits(hidden[offset + first : offset + first + len(piece)])
-                entries += token_logprobs(logits, piece, top)
-            found.append(PromptLogprobs(work.seq, work.start + 1, tuple(entries)))
-        return found
