@@ -11,7 +11,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "vector.h"
+#include "panels.h"
 
 extern "C" {  // mirrored in library.py
 struct FloatProduct {
@@ -28,14 +28,9 @@ namespace {
 
 enum Type { FLOAT32, BFLOAT16, FLOAT16 };  // in the order of float_product.py
 
-constexpr int PANEL = 16;
-constexpr int PARTS = PANEL / LANES;              // vectors of a panel's outputs
-constexpr int SUMS = LANES == 16 ? 24 : 12;       // vectors that registers hold beside what is multiplied
-constexpr int ROWS = LANES == 16 ? 12 : 6;        // that share one load of a weight
-constexpr int FEW = SUMS / (ROWS * PARTS);        // panels beside so many rows
-constexpr int SIDE_BY_SIDE = 4;                   // panels beside few rows: their sums do not wait for each other
-constexpr int64_t BLOCK_BYTES = 192 << 10;        // of rows, which stay in a core's cache while panels pass
-constexpr int TASKS = 8;                          // for each thread: of one that is held up, the others take what is left
+constexpr int SUMS = LANES == 16 ? 24 : 12;   // vectors that registers hold beside what is multiplied
+constexpr int FEW = SUMS / (ROWS * PARTS);    // panels beside so many rows
+constexpr int SIDE_BY_SIDE = 4;               // panels beside few rows: their sums do not wait for each other
 
 struct fp16 {
   uint16_t bits;

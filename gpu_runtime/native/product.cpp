@@ -12,7 +12,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "vector.h"
+#include "panels.h"
 
 extern "C" {  // mirrored in library.py
 struct Product {  // Multiplication there
@@ -30,12 +30,7 @@ struct Product {  // Multiplication there
 
 namespace {
 
-constexpr int PANEL = 16;
-constexpr int PARTS = PANEL / LANES;            // vectors that hold a panel's sums
-constexpr int ROWS = LANES == 16 ? 12 : 6;      // that share one load of a weight: their sums fill the registers
-constexpr int64_t BLOCK_BYTES = 192 << 10;      // of rows, which stay in a core's cache while panels pass
-constexpr int TASKS = 8;                        // for each thread: of one that is held up, the others take what is left
-constexpr float LEAST = 1e-30f;                 // a row of smaller numbers is zero
+constexpr float LEAST = 1e-30f;  // a row of smaller numbers is zero
 
 typedef int16_t Shorts __attribute__((vector_size(4 * LANES)));
 typedef int8_t LooseBytes __attribute__((vector_size(2 * LANES), aligned(1), may_alias));
