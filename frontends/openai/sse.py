@@ -26,6 +26,7 @@ class EventStream:
 
     async def write(self, events: bytes) -> None:
         """Waits for a caller that is slow; raises ConnectionError where it has gone."""
+        assert events, "a chunk of nothing ends the body"
         transport = self._request.transport
         if self._may_pass and transport is not None and not (transport.is_closing() or transport.get_write_buffer_size()):
             transport.write(b"%x\r\n%b\r\n" % (len(events), events))

@@ -76,3 +76,20 @@ async def test_a_reader_waits_until_something_comes() -> None:
     assert not reader.done()
     stream.push(delta(0, 0, (1,), "a"))
     assert (await reader).choices[0].text == "a"
+
+
+async def test_a_reader_that_gives_up_loses_nothing() -> None:
+    """Before something comes, and in the turn of the loop in which it does."""
+    stream, _ = make()
+    for position, text in enumerate("ab"):
+        reader = asyncio.create_task(anext(stream))
+        await asyncio.sleep(0)
+        if position:
+            stream.push(delta(position, position, (2,), text))
+        reader.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reader
+        if not position:
+            stream.push(delta(position, position, (1,), text))
+            assert (await asyncio.wait_for(anext(stream), 5)).choices[0].text == "a"
+    assert (await asyncio.wait_for(anext(stream), 5)).choices[0].text == "b"
