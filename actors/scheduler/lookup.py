@@ -10,14 +10,18 @@ from .sequence import Sequence
 def propose(said: str, count: int, longest: int, shortest: int) -> str:
     """At most `count` characters that followed the last ones of `said` where these stood before: the last place where as many
     follow, else the first. The `longest` end that stood before counts; "": none of at least `shortest` did."""
-    for length in range(min(longest, len(said) - 1), shortest - 1, -1):
-        end = said[-length:]
-        at = said.rfind(end, 0, max(0, len(said) - count))
-        if at < 0:
-            at = said.find(end, 0, len(said) - 1)
-        if at >= 0:
-            return said[at + length : at + length + count]
-    return ""
+    found = 0
+    for length in range(shortest, min(longest, len(said) - 1) + 1):
+        if said.find(said[-length:], 0, len(said) - 1) < 0:  # then no longer end stood before either
+            break
+        found = length
+    if not found:
+        return ""
+    end = said[-found:]
+    at = said.rfind(end, 0, max(0, len(said) - count))
+    if at < 0:
+        at = said.find(end)
+    return said[at + found : at + found + count]
 
 
 class Lookup:
