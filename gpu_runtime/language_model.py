@@ -12,7 +12,7 @@ from .adapter.embedding import scale_of
 from .adapter.file_embedding import FileEmbedding
 from .adapter.head import Head
 from .adapter.parts import ModelParts, path_of, take_apart
-from .adapter.self_check import ask, check, refusal
+from .adapter.self_check import ROUNDED, ask, check, refusal
 from .adapter.step import Decoder
 from .attention.choice import Kernels
 from .fused import can_fuse, fuse
@@ -94,7 +94,7 @@ def load_language_model(
     rows = len(next(parts.embedding.parameters()))
     embedding, head = _ends(parts, checkpoint, model, dtype)
     served = LanguageModel(embedding, rows, decoder, head, model, scale)
-    check(served, expected, model, dtype, device, kernels)
+    check(served, expected, model, dtype, device, kernels, None if hold is None else ROUNDED)
     return served
 
 

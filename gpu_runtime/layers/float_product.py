@@ -44,6 +44,10 @@ class FloatMatrix:
         """Of the matrix in memory."""
         return self._panels.dtype
 
+    def unpacked(self) -> torch.Tensor:
+        """float32 [out, in]"""
+        return self._panels.transpose(1, 2).reshape(-1, self._inputs)[: self._outputs].float()
+
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """float32 [..., in] to [..., out].
 

@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from .product import Product
+from .stand_in import StandIn
 
 LARGEST = 127
 """Of a weight's whole numbers: as far below zero as above."""
@@ -43,8 +44,11 @@ class Int8Weights(nn.Module):
 
     @property
     def weight(self) -> torch.Tensor:
-        """For code that asks for its shape, dtype and device; the numbers in it are none."""
-        return torch.full((), torch.nan, dtype=self.dtype).expand(self.out_features, self.in_features)
+        """For code that asks for its dtype or computes with it: the rounded numbers, not kept here."""
+        return StandIn(self._whole, self.numbers.shape, self.dtype)
+
+    def _whole(self) -> torch.Tensor:
+        return torch.cat([part.to(self.dtype) for part in self._unpacked()])
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """[..., in] to [..., out], computed in float32."""
@@ -66,11 +70,15 @@ class Int8Linear(nn.Module):
         self.out_features, self.in_features = weights.out_features, weights.in_features
         self.bias, self._dtype, self._product = weights.bias, weights.dtype, product
         self._matrix = product.pack(weights.numbers, weights.scales, weights.bias)
+        self._weight = StandIn(self._whole, weights.numbers.shape, weights.dtype)
 
     @property
     def weight(self) -> torch.Tensor:
-        """As of `Int8Weights`."""
-        return torch.full((), torch.nan, dtype=self._dtype).expand(self.out_features, self.in_features)
+        """As of `Int8Weights`, and kept."""
+        return self._weight
+
+    def _whole(self) -> torch.Tensor:
+        return self._matrix.unpacked().to(self._dtype)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """[..., in] to [..., out]."""

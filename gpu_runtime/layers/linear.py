@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from ..native.library import Kernels
 from .float_product import FloatMatrix, usable_float_kernels
+from .stand_in import StandIn
 
 WORTH_PACKING = 1 << 18
 """Weights from this size gain by oneDNN's own layout (batch 4 and more); below it, its call costs more than it saves."""
@@ -28,19 +29,19 @@ class Linear(nn.Module):
         self._bias = None if bias is None else bias.detach()
         self._weight = weight.detach()
         self._native: FloatMatrix | None = None
-        self._is_packed = False
+        self._packed: torch.Tensor | None = None
         if not pack:
             return
         if (kernels := _native_for(weight)) is not None:
             self._native = FloatMatrix(kernels, self._weight, self._bias)
-            self._weight = torch.full((), torch.nan, dtype=weight.dtype).expand(weight.shape)
+            self._weight = StandIn(self._native.unpacked, weight.shape, weight.dtype)
         elif _worth_onednn(weight):
-            self._weight = _packed(self._weight)
-            self._is_packed = True
+            self._packed = _packed(self._weight)
+            self._weight = StandIn(self._packed.to_dense, weight.shape, weight.dtype)
 
     @property
     def weight(self) -> torch.Tensor:
-        """For code that asks for its dtype; when packed there are no numbers in it."""
+        """For code that asks for its dtype or computes with it; when packed its numbers are unpacked for the latter."""
         return self._weight
 
     @property
@@ -50,8 +51,8 @@ class Linear(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self._native is not None:
             return self._native(x)
-        if self._is_packed:
-            return _product(x, self._weight, self._bias)
+        if self._packed is not None:
+            return _product(x, self._packed, self._bias)
         return F.linear(x, self._weight, self._bias)
 
     __call__ = forward

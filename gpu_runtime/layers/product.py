@@ -27,6 +27,11 @@ class Matrix(NamedTuple):
     call: Multiplication
     """What all calls have in common; the rest is written at each."""
 
+    def unpacked(self) -> torch.Tensor:
+        """float32 [out, in]"""
+        numbers = self.panels.transpose(1, 2).flatten(0, 1).flatten(1)[: self.outputs, : self.inputs]
+        return numbers * self.scales[: self.outputs, None]
+
 
 class Product:
     """Rows times a matrix. One thread at a time calls it."""

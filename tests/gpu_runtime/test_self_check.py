@@ -8,6 +8,7 @@ import msgspec
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 
 from thespis.gpu_runtime.adapter import attention as ours
 from thespis.gpu_runtime.adapter.attention import Unsupported
@@ -17,6 +18,8 @@ from thespis.gpu_runtime.facts import model_facts
 from thespis.gpu_runtime.fused import FusedDecoder
 from thespis.gpu_runtime.kv_pool import KvPool
 from thespis.gpu_runtime.language_model import load_language_model
+from thespis.gpu_runtime.layers.int8 import Int8
+from thespis.gpu_runtime.layers.product import usable_product
 from thespis.protocol.errors import EngineError
 from thespis.protocol.facts import KvGroup, KvTable, ModelFacts
 
@@ -52,6 +55,17 @@ def test_what_is_lost_on_the_way_shows_in_the_logits(tmp_path: Path, monkeypatch
     monkeypatch.setattr(ours, "How", lambda scale, window, softcap, sinks: How(scale, window))
     with pytest.raises(EngineError, match="its logits for a prompt computed whole differ from its own by"):
         load(facts)
+
+
+def test_numbers_beside_an_outlier_that_eight_bits_round_are_not_taken_for_another_model(tmp_path: Path) -> None:
+    """As of many published models: one number of every row is a thousand times the others."""
+    facts = tiny(tmp_path, hidden_size=64, tie_word_embeddings=False)
+    weights = load_file(tmp_path / "model.safetensors")
+    weights["model.norm.weight"][0] = 1000
+    weights["lm_head.weight"][:, 0] = 0  # else it alone decides
+    save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
+    load(facts)
+    load_language_model(facts, torch.float32, CPU, hold=Int8(usable_product()))
 
 
 def test_so_does_what_is_wrong_in_later_pieces_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
