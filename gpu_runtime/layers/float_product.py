@@ -46,7 +46,7 @@ class FloatMatrix:
 
     def unpacked(self) -> torch.Tensor:
         """float32 [out, in]"""
-        return self._panels.transpose(1, 2).reshape(-1, self._inputs)[: self._outputs].float()
+        return self._panels.transpose(1, 2).reshape(-1, self._call.inputs)[: self._call.outputs].float()
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """float32 [..., in] to [..., out].

@@ -29,8 +29,9 @@ class Matrix(NamedTuple):
 
     def unpacked(self) -> torch.Tensor:
         """float32 [out, in]"""
-        numbers = self.panels.transpose(1, 2).flatten(0, 1).flatten(1)[: self.outputs, : self.inputs]
-        return numbers * self.scales[: self.outputs, None]
+        outputs, inputs = self.call.outputs, self.call.inputs
+        numbers = self.panels.transpose(1, 2).flatten(0, 1).flatten(1)[:outputs, :inputs]
+        return numbers * self.scales[:outputs, None]
 
 
 class Product:
