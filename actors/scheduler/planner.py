@@ -116,9 +116,22 @@ class Planner:
         """
         if not idle and self._awaits_drafts():
             return None
+        reserved, self._reserved = self._reserved, 0
+        draft = self._draft(now, reserved)
+        if reserved and not draft.parts:
+            draft = self._draft(now)  # what the room was kept for lacks blocks, which those who decode may hold
+        if not draft.parts:
+            if idle:
+                self._give_way(draft.starved)
+            if not idle or not self._batch.drops:
+                return None  # else the runner, with nothing to compute, is told what it may forget
+        return self._finish(draft), draft
+
+    def _draft(self, now: float, reserved: int = 0) -> Draft:
+        """Decoding leaves `reserved` tokens of the budget free."""
         draft = Draft(self._budget)
         self.pace.expect(self._media.encoding)
-        self._decode(draft)
+        self._decode(draft, reserved)
         draft.share = max(draft.share, 1 / LEAST)
         draft.decodes = bool(draft.parts)
         if draft.decodes and self.pace.beside_streams < draft.share:
@@ -128,12 +141,7 @@ class Planner:
         self._prefill(draft)
         if not draft.starved:
             self._admit(draft, now)
-        if not draft.parts:
-            if idle:
-                self._give_way(draft.starved)
-            if not idle or not self._batch.drops:
-                return None  # else the runner, with nothing to compute, is told what it may forget
-        return self._finish(draft), draft
+        return draft
 
     def ask_ahead(self, now: float, idle: bool) -> None:
         """Ask for the embeddings of the sequences that will run soon, in that order. It comes before `schedule`."""
@@ -155,9 +163,8 @@ class Planner:
             if asking >= MEDIA_AHEAD:
                 return
 
-    def _decode(self, draft: Draft) -> None:
-        room = draft.budget - self._reserved
-        self._reserved = 0
+    def _decode(self, draft: Draft, reserved: int) -> None:
+        room = draft.budget - reserved
         running = self._batch.running
         late = self._out_of_turn()
         index = 0

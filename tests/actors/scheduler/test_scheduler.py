@@ -298,6 +298,19 @@ def test_a_span_that_must_stay_whole_is_not_cut_and_not_starved() -> None:
     assert [(embed.start, embed.count) for embed in spans] == [(0, 7)]
 
 
+def test_who_decodes_goes_on_where_a_stretch_that_takes_a_whole_step_lacks_blocks() -> None:
+    """While nothing is in flight nobody asks again for a plan that was none."""
+    bench = Bench(config(max_batched_tokens=8, num_blocks=5))
+    bench.submit(endless("text", [5] * 8, max_tokens=8))
+    for _ in range(3):
+        bench.plan()
+        bench.answer()
+    bench.submit(prepared("whole", [5] * 8, unbroken=((0, 8),), arrival=9.0))
+    while len(bench.closed) < 2:
+        assert bench.plan() is not None
+        bench.answer()
+
+
 @pytest.mark.parametrize(
     ("tokens", "max_tokens", "changes", "numbers"),
     [
