@@ -82,7 +82,7 @@ class AsyncLLM:
         `prompt`: what `LLM.generate` takes for one prompt, or a conversation in the OpenAI form. `options`: `priority`,
         `deadline` (unix seconds), `mm_processor_kwargs`, and for a conversation those of `LLM.chat`.
         """
-        stream, _ = await self._submit(prompt, sampling_params or SamplingParams(), options)
+        stream, _ = await self._submit(prompt, sampling_params or SamplingParams(), options, True)
         async with stream:
             async for update in stream:
                 for choice in update.choices:
@@ -101,7 +101,7 @@ class AsyncLLM:
         """The whole answer to one prompt. Cancelling the task cancels the request. Raises RequestError."""
         params = sampling_params or SamplingParams()
         arrival = Moment.now()
-        stream, given = await self._submit(prompt, params, options)
+        stream, given = await self._submit(prompt, params, options, False)
         async with stream:
             return await collect(stream, given.text, params.n, arrival)
 
@@ -137,11 +137,14 @@ class AsyncLLM:
         """transformers' tokenizer of the model's folder; made with the first call, and not by the engine."""
         return await asyncio.to_thread(tokenizer_of, self._running().model.path)
 
-    async def _submit(self, prompt: AsyncInput, params: SamplingParams, options: dict[str, Any]) -> tuple[Stream, Submission]:
+    async def _submit(
+        self, prompt: AsyncInput, params: SamplingParams, options: dict[str, Any], streamed: bool
+    ) -> tuple[Stream, Submission]:
         client = self._running()
         priority, deadline = options.get("priority", 0), steady(options.get("deadline"))
         given = read_any(prompt, {name: value for name, value in options.items() if name not in ("priority", "deadline")})
-        return await submit(client, given, params, wait=True, priority=priority, deadline=deadline), given
+        stream = await submit(client, given, params, wait=True, priority=priority, deadline=deadline, streamed=streamed)
+        return stream, given
 
     @property
     def run_dir(self) -> Path:

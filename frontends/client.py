@@ -133,9 +133,10 @@ class Client:
         mm_processor_kwargs: Mapping[str, Any] | None = None,
         media_io_kwargs: Mapping[str, dict[str, Any]] | None = None,
         wait: bool = False,
+        streamed: bool = True,
     ) -> Stream:
         """Accept one request for tokens or for vectors. `wait`: queue for a place (a batch) instead of being refused (a
-        service). `deadline`: seconds by time.monotonic.
+        service). `deadline`: seconds by time.monotonic. `streamed`: its tokens are read as they come.
 
         Raises RequestError if it is refused, EngineError if the engine is gone.
         """
@@ -155,6 +156,7 @@ class Client:
             mm_processor_kwargs=dict(mm_processor_kwargs or {}),
             media_io_kwargs=dict(media_io_kwargs or {}),
             priority=priority,
+            streamed=streamed,
         )
         blobs = blobs_of(request)
         cost = Cost(1, estimate_tokens(prompt, params), sum(blob.nbytes for blob in blobs))

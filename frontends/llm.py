@@ -284,7 +284,7 @@ async def _run_all(
                 running = []
                 for read, wanted, turn in zip(readers, params, turns, strict=True):
                     given = read()
-                    stream = await submit(client, given, wanted, wait=True, priority=turn)
+                    stream = await submit(client, given, wanted, wait=True, priority=turn, streamed=False)
                     begun.add(stream)
                     running.append(group.create_task(run_one(stream, given.text, wanted)))
         except BaseExceptionGroup as group_error:

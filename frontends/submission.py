@@ -37,9 +37,10 @@ async def submit(
     tenant: str = "",
     priority: int = 0,
     deadline: float | None = None,
+    streamed: bool = True,
 ) -> Stream:
     """Put the media into shared memory and submit the request. With `wait` (a batch) it waits until the engine has room for
-    both; otherwise (a service) it is refused. Raises RequestError, EngineError.
+    both; otherwise (a service) it is refused. `streamed`: its tokens are read as they come. Raises RequestError, EngineError.
     """
     if wait:
         await client.media.room(given.nbytes, deadline)
@@ -53,4 +54,5 @@ async def submit(
         mm_processor_kwargs=given.mm_processor_kwargs,
         media_io_kwargs=given.media_io_kwargs,
         wait=wait,
+        streamed=streamed,
     )

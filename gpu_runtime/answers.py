@@ -9,7 +9,7 @@ from ..protocol.edges.gpu_runner_to_scheduler import Pooled, PromptLogprobs, Sam
 from .batch import Batch
 from .language_model import LanguageModel
 from .logprobs import AT_ONCE, token_logprobs
-from .sequences import SequenceTable
+from .sequences import RunnerSequence, SequenceTable
 from .verifying import Turn, speak
 
 NO_TOKEN = "The model's scores leave no token to choose for this request."
@@ -34,8 +34,14 @@ class Answers:
         self._vocab = vocab
         self._device = device
 
+    @staticmethod
+    def takes_all(sequence: RunnerSequence) -> bool:
+        """Hidden states of all its tokens are read, and not those of a work's last alone."""
+        return sequence.pooling is not None or sequence.sampler.params.prompt_logprobs is not None
+
     def add(self, batch: Batch, hidden: torch.Tensor, faults: dict[int, str], made: Made) -> None:
-        """Of works whose `hidden` states are [tokens, hidden], to `made`; works whose sequences have faults are passed over."""
+        """Of works whose `hidden` states are [rows, hidden], as the batch has them, to `made`; those whose sequences have
+        faults are passed over."""
         made.prompt += self._prompt_logprobs(batch, hidden, faults)
         made.sampled += self._sample(batch, hidden, faults)
         made.pooled += self._pool_states(batch, hidden, faults)
@@ -48,7 +54,7 @@ class Answers:
             last = min(work.start + work.count, sequence.prompt_tokens - 1)
             if top is None or sequence.sampler.count or work.seq in faults or last <= work.start:
                 continue
-            offset = int(batch.offsets[index])
+            offset = int(batch.hidden[index])
             targets = self._table.tokens[sequence.row, work.start + 1 : last + 1].astype(np.int64)
             targets = targets.clip(max=self._vocab - 1)  # a placeholder beyond it has no score
             entries = []
@@ -68,7 +74,7 @@ class Answers:
         if not chosen:
             return []
         if len(chosen) < len(hidden):
-            hidden = hidden[torch.from_numpy(batch.offsets[1:][chosen] - 1).to(self._device)]
+            hidden = hidden[torch.from_numpy(batch.hidden[1:][chosen] - 1).to(self._device)]
         turns: dict[int, Turn] = {}
         for row, i in enumerate(chosen):
             work, sequence = batch.works[i], batch.sequences[i]
@@ -91,7 +97,7 @@ class Answers:
         for index, (work, sequence) in enumerate(zip(batch.works, batch.sequences, strict=True)):
             if sequence.pooling is None or work.seq in faults:
                 continue
-            first = int(batch.offsets[index])
+            first = int(batch.hidden[index])
             made = sequence.pooling.add(hidden[first : first + work.count], work.start, work.sample)
             if made is not None:
                 found.append(Pooled(work.seq, len(made), made.numpy().astype("<f4", copy=False).tobytes()))

@@ -29,10 +29,15 @@ class Batch:
     """[tokens], or [planes, tokens] where a prompt brings its own."""
     lengths: Ints
     """[tokens]: positions that the prompt of each token's sequence takes."""
+    hidden: Ints
+    """[works + 1]: where each work's rows begin among the hidden states, which are of all its tokens or of its last alone."""
 
 
-def build_batch(entries: list[tuple[Work, RunnerSequence]], table: SequenceTable, block_size: int) -> Batch:
-    """`entries` are valid: each work lies inside its sequence's tokens and blocks."""
+def build_batch(
+    entries: list[tuple[Work, RunnerSequence]], table: SequenceTable, block_size: int, narrow: bool = False
+) -> Batch:
+    """`entries` are valid: each work lies inside its sequence's tokens and blocks. `narrow`: of their last tokens alone hidden
+    states are wanted."""
     entries = sorted(entries, key=_order)
     works = [work for work, _ in entries]
     sequences = [sequence for _, sequence in entries]
@@ -48,7 +53,8 @@ def build_batch(entries: list[tuple[Work, RunnerSequence]], table: SequenceTable
     tokens = table.tokens[row, index].astype(np.int64)
     slots = table.blocks[:, row, index // block_size].astype(np.int64) * block_size + index % block_size
     positions = _positions(works, sequences, offsets, index + table.deltas[row])
-    return Batch(works, sequences, starts, counts, offsets, rows, tokens, slots, positions, table.extents[row])
+    hidden = np.arange(len(works) + 1) if narrow else offsets
+    return Batch(works, sequences, starts, counts, offsets, rows, tokens, slots, positions, table.extents[row], hidden)
 
 
 def _order(entry: tuple[Work, RunnerSequence]) -> tuple[bool, int]:

@@ -129,6 +129,8 @@ class FusedDecoder:
         self._magnitude = torch.tensor(magnitude, device=inv_freq.device)
         self._planes = None if planes is None else torch.from_numpy(planes).to(inv_freq.device)
         """int64 [head_dim / 2]: which of the three position planes turns each pair."""
+        self.narrows = all(layer.how.window is None for layer in layers)
+        """Then the last token of a chunk sees all before it, and what is not finite there."""
 
     def __call__(self, step: StepInputs, attention: PagedAttention) -> torch.Tensor:
         rowwise, eps = self._rowwise, self._eps
@@ -143,7 +145,10 @@ class FusedDecoder:
             qkv = layer.qkv(normed).view(tokens, total, self._head_dim)
             rowwise.turn(qkv, turned, turn)
             kv = qkv[:, self._heads :].view(tokens, 2, self._kv_heads, self._head_dim)
-            made = layer.out(attention(index, qkv[:, : self._heads], kv, layer.how))
+            attended = attention(index, qkv[:, : self._heads], kv, layer.how)
+            if layer is self._layers[-1] and step.wanted is not None:  # all have their keys and values: nobody reads more
+                attended, x = attended[step.wanted], x[step.wanted]
+            made = layer.out(attended)
             x, normed = rowwise.norm(x, made, layer.norm2, eps)
             made = layer.down(rowwise.gated(layer.gate_up(normed)))
         return rowwise.norm(x, made, self._norm, eps)[1]

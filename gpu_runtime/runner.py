@@ -129,7 +129,8 @@ class Runner:
 
     def _compute(self, entries: Entries, embeds: Rows, made: Made, faults: dict[int, str]) -> None:
         """Some works of a step, in one flat batch."""
-        batch = build_batch(entries, self._table, self._block_size)
+        narrow = self._model.decoder.narrows and not any(self._answers.takes_all(sequence) for _, sequence in entries)
+        batch = build_batch(entries, self._table, self._block_size, narrow)
         hidden = self._forward(batch, embeds)
         self._fault_non_finite(batch, hidden, faults)
         self._answers.add(batch, hidden, faults, made)
@@ -246,7 +247,7 @@ class Runner:
     # the model
 
     def _forward(self, batch: Batch, embeds: Rows) -> torch.Tensor:
-        """Hidden states [tokens, hidden]."""
+        """Hidden states [rows, hidden], as the batch has them."""
         placed = place(batch, embeds)
         if self._repeated is not None and not placed and self._repeated.takes(batch):
             return self._repeated(batch, self._blocks(batch))
@@ -257,7 +258,9 @@ class Runner:
         items = lay_over(x, placed, torch.isin(tokens, self._row_ids) if self._facts.rows_added else None)
         positions = torch.from_numpy(batch.positions).to(self._device)
         recurrent = None if self._states is None else self._recurrent(batch, self._states)
-        inputs = StepInputs(looked_up, x, positions, batch.lengths, items, recurrent)
+        narrow = batch.hidden[-1] < batch.offsets[-1]
+        wanted = torch.from_numpy(batch.offsets[1:] - 1).to(self._device) if narrow else None
+        inputs = StepInputs(looked_up, x, positions, batch.lengths, items, recurrent, wanted)
         return self._model.decoder(inputs, self._attention)
 
     def _recording(self, rows: int) -> RepeatedDecode | None:
@@ -310,7 +313,7 @@ class Runner:
         bad = (~hidden.isfinite().all(-1)).cpu().numpy()
         for index, work in enumerate(batch.works):
             part = slice(int(batch.offsets[index]), int(batch.offsets[index + 1]))
-            if bad[part].any():
+            if bad[batch.hidden[index] : batch.hidden[index + 1]].any():
                 faults[work.seq] = "The model computed a number that is not finite for this request."
                 for table, slots in enumerate(batch.slots[:, part]):
                     self._pool.clear(table, torch.from_numpy(slots).to(self._device))

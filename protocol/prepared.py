@@ -58,6 +58,8 @@ class Prepared(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     arrival: float
     deadline: float | None
     priority: int
+    streamed: bool = True
+    """As of `Request`."""
     token_ids: tuple[int, ...]
     items: tuple[Item, ...]
     positions: bytes | None

@@ -43,6 +43,7 @@ class Assembler:
             arrival=request.arrival,
             deadline=request.deadline,
             priority=request.priority,
+            streamed=request.streamed,
             token_ids=tuple(layout.token_ids),
             items=tuple(layout.items),
             positions=layout.positions,

@@ -45,13 +45,15 @@ class Draft:
         self.share = 1.0
         """What is left of the step's time, see `costs`."""
         self.whole = 1.0
-        """What there is of it while nobody decodes, where a step of a small model may take several times its full one."""
+        """What there is of it while no stream waits, where a step of a small model may take several times its full one."""
         self.chunks = 0
         """Prompts that it computes parts of."""
         self.prompts = 0.0
         """Their cost."""
         self.decodes = False
-        """Streams wait for it."""
+        """It has tokens for sequences that speak already."""
+        self.streams = False
+        """Somebody waits for these tokens, one by one."""
         self.least = LEAST_CHUNK
         self.starved = False
         """A running sequence lacks a block: no new one is admitted."""
@@ -134,9 +136,10 @@ class Planner:
         self._decode(draft, reserved)
         draft.share = max(draft.share, 1 / LEAST)
         draft.decodes = bool(draft.parts)
-        if draft.decodes and self.pace.beside_streams < draft.share:
+        draft.streams = any(part.seq.request.prepared.streamed for part in draft.parts)
+        if draft.streams and self.pace.beside_streams < draft.share:
             draft.share, draft.least = self.pace.beside_streams, LEAST_BESIDE
-        elif not draft.decodes:
+        elif not draft.streams:
             draft.share = draft.whole = self.pace.without_streams
         self._prefill(draft)
         if not draft.starved:

@@ -47,14 +47,18 @@ class Meter:
                 self._metrics.output_tokens.inc(answer.finished.completion_tokens)
 
 
-async def submit_all(client: Client, generations: Sequence[Generation], tenant: str, stack: AsyncExitStack) -> list[Stream]:
-    """All or none: if one is refused, `stack` cancels those before it."""
+async def submit_all(
+    client: Client, generations: Sequence[Generation], tenant: str, stack: AsyncExitStack, streamed: bool
+) -> list[Stream]:
+    """All or none: if one is refused, `stack` cancels those before it. `streamed`: their tokens are read as they come."""
     if len(generations) > (most := client.admission.share.requests):
         text = f"At most {most} prompts in one call: the engine takes no more requests at once (--max-requests)."
         raise refuse("invalid_request", text, "prompt", "too_many_prompts")
     streams: list[Stream] = []
     for generation in generations:
-        stream = await submit(client, generation, generation.sampling, wait=False, tenant=tenant, priority=generation.priority)
+        stream = await submit(
+            client, generation, generation.sampling, wait=False, tenant=tenant, priority=generation.priority, streamed=streamed
+        )
         streams.append(await stack.enter_async_context(stream))
     return streams
 

@@ -16,6 +16,8 @@ from .step import StepInputs
 class TransformersDecoder:
     """Takes the module over: its attention, linear and recurrent layers and rotary positions are replaced."""
 
+    narrows = False
+
     def __init__(self, decoder: Any, model: ModelFacts) -> None:
         """Raises Unsupported for a layer whose state cannot be kept for it."""
         ours.register()

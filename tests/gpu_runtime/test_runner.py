@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from thespis.gpu_runtime.kv_pool import KvPool
+from thespis.gpu_runtime.layers.rowwise import Rowwise
 from thespis.gpu_runtime.runner import Runner
 from thespis.protocol.edges.gpu_runner_to_scheduler import TokenLogprobs
 from thespis.protocol.facts import KvGroup, KvTable
@@ -113,6 +114,30 @@ def test_prompt_logprobs_are_transformers(checkpoints: Checkpoints) -> None:
         assert entry.logprob == pytest.approx(float(row[TOKENS[place]]), abs=1e-3)
         assert entry.rank == int((row > row[TOKENS[place]]).sum()) + 1
         assert [token for token, _ in entry.top] == row.topk(2).indices.tolist()
+
+
+def test_the_last_layer_computes_what_is_asked_for(checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a chunk its last token; of a prompt whose scores are wanted, every token."""
+    rows: list[int] = []
+    gated = Rowwise.gated
+
+    def counted(self: Rowwise, gate_up: torch.Tensor) -> torch.Tensor:
+        rows.append(len(gate_up))
+        return gated(self, gate_up)
+
+    monkeypatch.setattr(Rowwise, "gated", counted)
+    runner = Runner(runner_config(checkpoints("llava"), native_kernels=False))
+    found = []
+    for scores in (None, 0):
+        driver = Driver(runner)
+        one, other = driver.start(Prompt(TOKENS)), driver.start(Prompt(TOKENS[::-1]))
+        rows.clear()
+        driver.step([(one, 20), (other, 1)], SamplingParams(temperature=0.0, logprobs=0, prompt_logprobs=scores))
+        assert rows == [21] * (len(rows) - 1) + [2 if scores is None else 21]
+        result = driver.step([(one, 25), (other, 44)])
+        found.append([(entry.token_id, entry.logprobs and entry.logprobs.logprob) for entry in result.sampled])
+    assert [token for token, _ in found[0]] == [token for token, _ in found[1]]
+    assert [score for _, score in found[0]] == pytest.approx([score for _, score in found[1]], abs=1e-5)
 
 
 def test_a_sampled_request_goes_on_after_preemption_as_if_nothing_had_been(checkpoints: Checkpoints) -> None:

@@ -58,6 +58,7 @@ def prepared(
     client: str = "client-a",
     eos: tuple[int, ...] = (EOS,),
     unbroken: tuple[tuple[int, int], ...] = (),
+    streamed: bool = True,
     **sampling: object,
 ) -> Prepared:
     params: dict[str, object] = {"max_tokens": 6, **sampling}
@@ -69,6 +70,7 @@ def prepared(
         arrival=arrival,
         deadline=None,
         priority=priority,
+        streamed=streamed,
         token_ids=tuple(token_ids),
         items=items,
         positions=None,

@@ -90,6 +90,21 @@ def test_the_first_streams_of_an_engine_are_not_held_up_by_a_prompt_that_came_wi
     assert max(taken[2:]) <= 3 * (BASE + streams * TOKEN), "two are planned before the first has been measured"
 
 
+def test_answers_that_nobody_reads_along_hold_up_no_prompt() -> None:
+    """A batch has all its prompts computed first, in whole steps, and then all its tokens together."""
+    made = bench(Slow)
+    made.submit(*(asked(f"s{n}", 20, max_tokens=40, streamed=False) for n in range(4)))
+    for _ in range(20):
+        made.plan()
+        made.answer()
+    first = len(made.log)
+    made.submit(*(asked(f"p{n}", 1500, max_tokens=1, arrival=9.0, streamed=False) for n in range(2)))
+    made.run()
+    taken = [sum(work.count for work in plan.work) for plan in made.log[first:] if any(work.count > 1 for work in plan.work)]
+    assert len(taken) <= 8
+    assert min(taken[:-1]) > 450
+
+
 def test_what_is_not_known_bounds_nothing_and_is_measured() -> None:
     pace = Pace()
     assert pace.beside_streams == pace.of_set_up == 1.0
