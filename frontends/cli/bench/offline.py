@@ -19,6 +19,7 @@ LINE = "batches through the offline LLM class: texts, and pictures"
 class Batch(msgspec.Struct):
     what: str
     prompts: int
+    prompt_tokens: int
     tokens: int
     seconds: float
 
@@ -83,15 +84,16 @@ def measure(given: argparse.Namespace) -> list[Batch]:
     return batches
 
 
-def _answer(llm: Any, conversations: list[Any], max_tokens: int, bar: bool) -> int:
+def _answer(llm: Any, conversations: list[Any], max_tokens: int, bar: bool) -> tuple[int, int]:
+    """Tokens of the prompts, and of the answers."""
     from ....protocol.sampling import SamplingParams
 
     params = SamplingParams(max_tokens=max_tokens, temperature=0.0, ignore_eos=True)
     outputs = llm.chat(conversations, params, use_tqdm=bar)
-    return sum(len(output.outputs[0].token_ids) for output in outputs)
+    return sum(len(output.prompt_token_ids) for output in outputs), sum(len(output.outputs[0].token_ids) for output in outputs)
 
 
 def _timed(llm: Any, what: str, conversations: list[Any], max_tokens: int, bar: bool) -> Batch:
     begin = time.perf_counter()
-    tokens = _answer(llm, conversations, max_tokens, bar)
-    return Batch(what, len(conversations), tokens, round(time.perf_counter() - begin, 3))
+    prompt_tokens, tokens = _answer(llm, conversations, max_tokens, bar)
+    return Batch(what, len(conversations), prompt_tokens, tokens, round(time.perf_counter() - begin, 3))
