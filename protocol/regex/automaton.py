@@ -135,7 +135,11 @@ class _Automaton:
             case Look() | Repeat() if _has_look(node):
                 return self._after(_spread(node, EMPTY), before, char)
             case Repeat(inner):
-                return _seq(self._after(inner, before, char), _fewer(node))
+                fewer = _fewer(node)
+                if isinstance(fewer, Repeat) and _may_be_empty(inner, before, _kind(char)):
+                    # Those before this one may have been empty here, if nowhere else: `(?:a|^){2}` matches a single `a`.
+                    fewer = Repeat(inner, 0, fewer.most)
+                return _seq(self._after(inner, before, char), fewer)
             case Seq((first, *others)):
                 rest = _seq(*others)
                 if _has_look(first):
