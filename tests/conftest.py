@@ -2,30 +2,46 @@
 
 import gc
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
-from hypothesis import settings
+from hypothesis import is_hypothesis_test, settings
+from hypothesis.internal.conjecture.engine import MAX_SHRINKING_SECONDS
 
 from .helpers.bodies import Answers, recorded
 from .helpers.checkpoints import Checkpoints
 from .helpers.environment import BEGAN, HERE
 from .helpers.leaks import left_behind, settle
+from .helpers.tracebacks import give_lines
 from .zoo.catalog import Zoo
 
-settings.register_profile("suite", deadline=None)  # how long an example takes says more of the machine than of the code
+# How long an example takes says more of the machine than of the code; the blob repeats a failure where it was not seen.
+settings.register_profile("suite", deadline=None, print_blob=True)
 settings.load_profile("suite")
 
 PROCESS_TIMEOUT = 180
 """Seconds; an engine's start is part of its first test."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Fast tests first: a broken rule is reported before the first engine starts."""
     items.sort(key=lambda item: item.get_closest_marker("process") is not None)
     for item in items:
         if item.get_closest_marker("process") is not None and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(PROCESS_TIMEOUT))
+        if is_hypothesis_test(getattr(item, "obj", None)):
+            # A limit that ended the search for a smaller example would hide the failure. Hypothesis bounds that search itself.
+            own = item.get_closest_marker("timeout")
+            limit = own.args[0] if own is not None else float(config.getini("timeout"))
+            item.add_marker(pytest.mark.timeout(limit + MAX_SHRINKING_SECONDS), append=False)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where a time limit's signal came, there may be no line, which pytest does not survive."""
+    if call.excinfo is not None:
+        call.excinfo = pytest.ExceptionInfo.from_exception(give_lines(call.excinfo.value))
+    return (yield)
 
 
 def pytest_collection_finish() -> None:
