@@ -75,6 +75,11 @@ def group_signals_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def hold_group_signals() -> None:
+    """Until this process has ended: it is about to, and in order."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _GROUP_SIGNALS)
+
+
 def ignore_group_signals() -> None:
     """For this process and its children. SIGKILL still ends it, SIGSTOP stops it."""
     for number in _GROUP_SIGNALS:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from ..launch import configure_logging
+from ..launch import configure_logging, hold_group_signals
 from .actor import Director
 from .config import Announcement, DirectorConfig
 from .janitor_keeper import JanitorKeeper
@@ -41,7 +41,10 @@ def live(run_dir: Path, janitor: JanitorKeeper) -> int:
         loop = asyncio.get_running_loop()
         if config.face_pid is not None:
             loop.add_reader(_FACE, _face_speaks, loop, director)
-        return await director.run()
+        try:
+            return await director.run()
+        finally:
+            hold_group_signals()  # a loop that closes takes its handlers away, and one more signal would kill what tidies up
 
     return asyncio.run(direct())
 

@@ -15,6 +15,7 @@ from importlib.metadata import version as version_of
 from importlib.util import find_spec
 from pathlib import Path
 
+from ...protocol.cache import cache_home
 from ...protocol.environment import KEYS
 from ...protocol.errors import EngineError
 from ...protocol.gguf_file import MAGIC, read_gguf
@@ -58,7 +59,7 @@ def folder_around(path: Path, beside: Path | None, stop: threading.Event | None 
     """
     check_library(path.name)
     beside = beside if beside is not None and (beside / "tokenizer.json").is_file() else None
-    folder = _cache() / f"{path.name.removesuffix('.gguf')}-{_key(path, beside)}"
+    folder = cache_home() / "gguf" / f"{path.name.removesuffix('.gguf')}-{_key(path, beside)}"
     if folder.is_dir():
         return folder
     draft = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
@@ -74,10 +75,6 @@ def folder_around(path: Path, beside: Path | None, stop: threading.Event | None 
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return folder
-
-
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "thespis" / "gguf"
 
 
 def _key(path: Path, beside: Path | None) -> str:

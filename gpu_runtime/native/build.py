@@ -5,16 +5,23 @@ It has a plain C interface and knows neither Python's nor torch's, so one file s
 
 import hashlib
 import os
+import shutil
 import signal
 import stat
 import subprocess
 import tempfile
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from ...protocol.cache import cache_home
+
 SOURCES = Path(__file__).parent
-BUILD_SECONDS = 120.0
-"""A build takes a few; longer than this it is given up."""
+BUILD_SECONDS = 300.0
+"""A build takes ten of one core; where it has not been done by then, it is given up."""
+ABANDONED_SECONDS = 12 * BUILD_SECONDS
+"""What a build has left is nobody's by then: it was killed, or the machine went down."""
 SEAL_BYTES = hashlib.sha256().digest_size
 """Behind what the compiler made, where no loader looks."""
 FLAGS = ("-std=c++17", "-O3", "-fopenmp", "-shared", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wno-psabi")
@@ -96,9 +103,8 @@ def _is_whole(path: Path) -> bool:
 
 def private_folder(name: str) -> Path:
     """`$XDG_CACHE_HOME/thespis/NAME`: what another user could write there would run in this process. Raises Unavailable."""
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    folder = Path(base) / "thespis" / name
     try:
+        folder = cache_home() / name
         folder.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
         found = folder.lstat()
@@ -123,6 +129,7 @@ def _digest(command: list[str]) -> str:
 
 def _build(command: list[str], target: Path) -> None:
     """Into a file of its own name, which then takes the place of `target` in one go."""
+    _sweep(target.parent)
     try:
         with tempfile.TemporaryDirectory(prefix="build-", dir=target.parent) as folder:
             made = Path(folder) / target.name
@@ -131,6 +138,14 @@ def _build(command: list[str], target: Path) -> None:
             made.replace(target)
     except OSError as error:
         raise Unavailable(f"they cannot be built: {error}") from error
+
+
+def _sweep(folder: Path) -> None:
+    """Removes what builds have left that could not tidy up."""
+    for left in folder.glob("build-*"):
+        with suppress(OSError):  # another one sweeps, too
+            if time.time() - left.lstat().st_mtime > ABANDONED_SECONDS:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def _run(command: list[str], folder: str) -> None:

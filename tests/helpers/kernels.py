@@ -5,14 +5,14 @@ from functools import cache
 
 import pytest
 
-from thespis.gpu_runtime.native.build import LEVELS, best_level, library_path, processor_features
+from thespis.gpu_runtime.native.build import BUILD_SECONDS, LEVELS, best_level, library_path, processor_features
 from thespis.gpu_runtime.native.library import Kernels
 
 needs_kernels = pytest.mark.skipif(
     shutil.which("g++") is None or not processor_features() >= LEVELS[-1].features, reason="needs g++ and AVX2"
 )
-asks_the_compiler = pytest.mark.timeout(120)
-"""As the first test does that needs them."""
+asks_the_compiler = pytest.mark.timeout(2 * BUILD_SECONDS + 60)
+"""As the first test does that needs them, for both widths."""
 
 
 @cache

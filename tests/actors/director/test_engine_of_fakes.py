@@ -254,8 +254,8 @@ def test_the_second_signal_waits_for_nobody(start: StartEngine) -> None:
         engine.process.terminate()
         assert spectator.wait(lambda message: isinstance(message, Status)).fatal == "The engine was stopped."
         while engine.process.poll() is None:
-            engine.process.terminate()
-            time.sleep(0.1)
+            engine.process.terminate()  # at any moment of its end
+            time.sleep(0.001)
         assert engine.process.returncode == 0
     assert 1.0 <= time.monotonic() - began < 4.0
 

@@ -3,6 +3,7 @@
 import ctypes
 import os
 import stat
+import time
 from pathlib import Path
 from threading import Thread
 
@@ -62,6 +63,18 @@ def test_a_file_that_is_not_whole_is_built_again(cache_home: Path) -> None:
     target.symlink_to(cache_home / "nowhere")
     assert ctypes.CDLL(str(library_path(LEVELS[-1], QUICK))).answer() == 42
     assert not target.is_symlink()
+
+
+@pytest.mark.usefixtures("small")
+def test_what_killed_builds_have_left_goes_with_the_next_one(cache_home: Path) -> None:
+    for name, seconds in (("build-old", build.ABANDONED_SECONDS + 60), ("build-now", 0.0)):
+        left = cache_home / name
+        left.mkdir(parents=True)
+        (left / "half.o").write_bytes(b"half")
+        os.utime(left, (time.time() - seconds,) * 2)
+    cache_home.chmod(0o700)
+    target = library_path(LEVELS[-1], QUICK)
+    assert {*cache_home.iterdir()} == {target, cache_home / "build-now"}, "that one may be at work"
 
 
 @pytest.mark.parametrize("level", LEVELS[:2], ids=lambda level: level.name)
