@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_t
 import msgspec
 
 from .checkpoint import demo_model
+from .deterministic import check_tile
 from .hub_id import hub_id, is_revision
 from .pooling import Pooler, told
 from .ranges import check_ranges
@@ -174,6 +175,8 @@ class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         self._check_revision()
         told(Pooler(), self.pooler_config)
         speculation(self.speculative_config, self.deterministic)
+        if self.deterministic:
+            check_tile(self.block_size, self.max_num_batched_tokens)
         for modality, limit in self.limit_mm_per_prompt.items():
             if modality not in ("image", "video", "audio"):
                 raise ValueError(f"Unsupported modality: {modality}")

@@ -140,7 +140,9 @@ def divide(
             native_kernels=engine.native_kernels,
             store_bytes=_bytes(engine.encoder_cache_gb),
             modalities=_encoded(engine.limit_mm_per_prompt),
-            max_batch_rows=deterministic.batch_rows(engine, CPU_BATCH_ROWS if sizes.device == "cpu" else GPU_BATCH_ROWS),
+            max_batch_rows=deterministic.batch_rows(
+                engine.deterministic, CPU_BATCH_ROWS if sizes.device == "cpu" else GPU_BATCH_ROWS
+            ),
             deterministic=engine.deterministic,
         ),
         SCHEDULER: _scheduler(engine, model, sizes),
@@ -218,7 +220,8 @@ def _sizes(engine: EngineConfig, model: ModelFacts, cuda: bool, memory: int | No
     cores = max(1, len(os.sched_getaffinity(0)))
     runner = _threads(engine.runner_threads, model, cores, cores // 2, 1)
     encoder = _threads(engine.encoder_threads, model, cores, cores - cores // 2, MANY_ROWS_THREADS)
-    runner, encoder = deterministic.fixed(engine, runner, encoder)
+    if engine.deterministic:  # as many threads whatever the other does: a product may cut its sums by them
+        runner, encoder = Threads(*(runner.alone,) * 3), Threads(*(encoder.beside,) * 3)
     unfilled = _Sizes(device, dtype, context, None, runner, encoder)
     return unfilled._replace(room=_room(engine, model, unfilled))
 
@@ -286,7 +289,8 @@ def _usual_step(engine: EngineConfig, model: ModelFacts) -> int:
     """Tokens of one step."""
     if engine.max_num_batched_tokens is not None:
         return engine.max_num_batched_tokens
-    return STEP if model.span_scope == "item" else UNBROKEN_STEP
+    usual = STEP if model.span_scope == "item" else UNBROKEN_STEP
+    return max(usual, deterministic.tile(engine.block_size)) if engine.deterministic else usual
 
 
 def _encoded(limits: dict[str, Any]) -> tuple[Modality, ...]:
@@ -328,7 +332,7 @@ def _scheduler(engine: EngineConfig, model: ModelFacts, sizes: _Sizes) -> Schedu
         windows=tuple(table.window for table in model.tables),
         room=sizes.room,
         prefix_caching=engine.enable_prefix_caching,
-        tile=deterministic.tile(engine, step),
+        tile=deterministic.tile(engine.block_size) if engine.deterministic else None,
         rope_bound=model.rope_bound,
         answers_apart=model.answers_apart,
         pooler=model.pooler,

@@ -177,19 +177,19 @@ class Books:
             pool.forget()
 
     def counters(self) -> dict[str, float]:
-        """Blocks in use of all tables together, of each where there are several, and slots of states."""
+        """Blocks, and those in use, of all tables together, and of each where there are several; slots of states likewise."""
         said: dict[str, float] = {
             "kv_blocks_used": sum(pool.used for pool in self.pools),
-            "kv_blocks_total": sum(pool.total for pool in self.pools),
+            "kv_blocks": sum(pool.total for pool in self.pools),
         }
         if len(self.pools) > 1:
             for pool, window in zip(self.pools, self.windows, strict=True):
                 name = "full" if window is None else f"window_{window}"
-                said |= {f"kv_blocks_used_{name}": pool.used, f"kv_blocks_total_{name}": pool.total}
+                said |= {f"kv_blocks_used_{name}": pool.used, f"kv_blocks_{name}": pool.total}
         states = self.states or BlockPool(1)
         return said | {
             "state_slots_used": states.used,
-            "state_slots_total": states.total,
+            "state_slots": states.total,
             "state_snapshots": states.cached,
         }
 

@@ -1,4 +1,4 @@
-"""Prometheus metrics: what this frontend measures, and the counters of every actor as gauges."""
+"""Prometheus metrics: what this frontend measures, and what every actor tells: its counts, and what it holds now."""
 
 import re
 from bisect import bisect_left
@@ -6,13 +6,22 @@ from collections.abc import Iterator
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
-from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 from ...protocol.edges.control import Status
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 REFUSAL_SECONDS = (0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0)
+COUNTS = frozenset({
+    "steps", "steps_with_8_or_more", "preemptions", "prefix_queries", "prefix_hit_tokens", "recompute_hit_tokens",
+    "snapshots_taken", "snapshot_hits", "split_spans", "prompt_tokens_computed", "generated_tokens", "drafted_tokens",
+    "accepted_tokens", "requests", "rejected", "aborted", "faults", "poison", "downloads", "shared", "bytes", "refused",
+    "failed", "cache_hits", "prepared", "decoded", "decode_hits", "worker_kills", "worker_deaths", "encoded_items",
+    "encoded_batches", "encoder_hits", "joined", "evicted", "lost", "tokens", "sampled", "step_seconds", "stopped",
+    "finished", "orphans",
+})  # fmt: skip
+"""Of what actors tell: what only grows while they live. All else is a gauge."""
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 
 
@@ -66,15 +75,15 @@ class Metrics:
 
 
 class _Engine(Collector):
-    """One `Status`, as metric families `thespis_<role>_<counter>`."""
+    """One `Status`, as metric families `thespis_<role>_<name>`; those of counts end with `_total`."""
 
     def __init__(self, status: Status) -> None:
         self._status = status
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
+    def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
         status = self._status
         yield GaugeMetricFamily("thespis_ready", "1 when every role is ready.", value=float(status.ready))
-        restarts = GaugeMetricFamily("thespis_restarts", "Restarts of a role since the start.", labels=("role",))
+        restarts = CounterMetricFamily("thespis_restarts", "Restarts of a role since the start.", labels=("role",))
         for role, count in sorted(status.restarts.items()):
             restarts.add_metric((role,), float(count))
         yield restarts
@@ -85,4 +94,5 @@ class _Engine(Collector):
         for role, counters in sorted(status.stats.items()):
             for name, value in sorted(counters.items()):
                 family = re.sub(r"[^a-zA-Z0-9_]", "_", f"thespis_{role}_{name}")
-                yield GaugeMetricFamily(family, f"{name} of {role}.", value=float(value))
+                kind = CounterMetricFamily if name in COUNTS else GaugeMetricFamily
+                yield kind(family, f"{name} of {role}.", value=float(value))

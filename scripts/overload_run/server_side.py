@@ -9,7 +9,7 @@ from ..chaos_run.watch import session_of
 
 _BUCKET = re.compile(r'^thespis_refusal_seconds_bucket\{le="([^"]+)"\} (\S+)$', re.MULTILINE)
 
-_RESTARTS = re.compile(r"^thespis_restarts\{[^}]*\} (\S+)$", re.MULTILINE)
+_RESTARTS = re.compile(r"^thespis_restarts_total\{[^}]*\} (\S+)$", re.MULTILINE)
 
 
 class Refusals:

@@ -218,10 +218,12 @@ def test_a_deterministic_engine_computes_alone_in_fixed_pieces_on_fixed_threads(
     assert len(set(runner.threads)) == len(set(encoder.threads)) == 1
     assert part("scheduler").tile is None
     assert not part("gpu-runner").deterministic
-    with pytest.raises(
-        EngineError, match="deterministic computes 64 tokens of a prompt at once, and max_num_batched_tokens=32"
+    long = part("scheduler", deterministic=True, block_size=1024)
+    assert long.tile == long.max_batched_tokens == 1024
+    with pytest.raises(  # before a model is fetched for it
+        ValueError, match="deterministic computes 64 tokens of a prompt at once, and max_num_batched_tokens=32"
     ):
-        part("scheduler", deterministic=True, max_num_batched_tokens=32)
+        EngineConfig(deterministic=True, max_num_batched_tokens=32)
 
 
 def test_guesses_are_refused_where_they_cannot_be_taken_back() -> None:

@@ -52,8 +52,8 @@ async def test_who_is_let_in_is_answered_whole_and_the_rest_is_refused(server: S
     assert all(outcome.whole for outcome in outcomes if outcome.status == 200)
     after = await counters(server)
     assert after["thespis_refusal_seconds_count"] - before.get("thespis_refusal_seconds_count", 0.0) == statuses[429]
-    assert after["thespis_preprocessor_prepared"] - before["thespis_preprocessor_prepared"] == statuses[200]
-    assert after['thespis_restarts{role="http"}'] == 0
+    assert after["thespis_preprocessor_prepared_total"] - before["thespis_preprocessor_prepared_total"] == statuses[200]
+    assert after['thespis_restarts_total{role="http"}'] == 0
     (again,) = await flood(server, [asking(BODY)])
     assert again.whole
 

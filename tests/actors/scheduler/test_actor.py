@@ -52,7 +52,7 @@ def test_a_request_goes_through_with_the_blocks_that_the_runner_reports(stage: S
         stage.until(lambda: closed(stage, "r"))
         assert isinstance(stage.heard["detokenizer"][0], Open)
         assert tokens_heard(stage, "r") == fake_runner.expected(request.token_ids, request.sampling, request.eos_token_ids)
-        assert stage.counters("scheduler")["kv_blocks_total"] == fake_runner.NUM_BLOCKS - 1
+        assert stage.counters("scheduler")["kv_blocks"] == fake_runner.NUM_BLOCKS - 1
         assert stage.counters("gpu-runner")["steps"] > 0
 
 

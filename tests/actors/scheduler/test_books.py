@@ -234,15 +234,15 @@ def test_prompts_go_on_from_snapshots_with_the_same_tokens() -> None:
     counters = bench.policy.counters()
     assert counters["snapshot_hits"] == 4 + 2, "the second choice of each goes on from its first one's prompt"
     assert counters["snapshots_taken"] >= 4
-    assert counters["state_snapshots"] <= counters["state_slots_total"] == 11
+    assert counters["state_snapshots"] <= counters["state_slots"] == 11
     bench.assert_empty()
 
 
 def test_counters_tell_the_tables_apart() -> None:
     bench = Bench(config(windows=(None, 6), states=5))
     said = bench.policy.counters()
-    assert (said["kv_blocks_total"], said["kv_blocks_total_full"], said["kv_blocks_total_window_6"]) == (64, 32, 32)
-    assert said["state_slots_total"] == 4
+    assert (said["kv_blocks"], said["kv_blocks_full"], said["kv_blocks_window_6"]) == (64, 32, 32)
+    assert said["state_slots"] == 4
     one = Bench(config()).policy.counters()
-    assert not any(name.startswith("kv_blocks_total_") for name in one)
-    assert one["state_slots_total"] == 0
+    assert not any(name in ("kv_blocks_full", "kv_blocks_window_6") for name in one)
+    assert one["state_slots"] == 0

@@ -11,8 +11,11 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from thespis.actors.scheduler.outbox import Tally
 from thespis.frontends.openai.auth import Keys, tenant_of
 from thespis.frontends.openai.gate import serve_on
+from thespis.frontends.openai.metrics import COUNTS, Metrics
+from thespis.protocol.edges.control import Status
 from thespis.protocol.errors import Failure
 from thespis.protocol.request import Encoded
 
@@ -307,12 +310,22 @@ async def test_metrics_have_our_histograms_and_the_actors_counters() -> None:
         "thespis_request_seconds_count 1.0",
         "thespis_prompt_tokens_total 3.0",
         "thespis_output_tokens_total 5.0",
-        "thespis_gpu_runner_steps 7.0",
-        'thespis_restarts{role="gpu-runner"} 2.0',
+        "thespis_gpu_runner_steps_total 7.0",
+        "# TYPE thespis_gpu_runner_steps_total counter",
+        'thespis_restarts_total{role="gpu-runner"} 2.0',
         'thespis_process_pid{role="gpu-runner"} 1.0',
         "thespis_ready 1.0",
     ):
         assert line in text
+
+
+def test_what_actors_count_is_a_counter_and_what_they_hold_a_gauge() -> None:
+    grows = {name for name in Tally().as_dict() if not name.startswith("max_")}
+    assert grows <= COUNTS
+    status = Status(True, {}, {"scheduler": {"accepted_tokens": 3.0, "kv_blocks": 7.0}}, {}, {})
+    said = Metrics().text(status).decode()
+    assert "# TYPE thespis_scheduler_accepted_tokens_total counter\nthespis_scheduler_accepted_tokens_total 3.0" in said
+    assert "# TYPE thespis_scheduler_kv_blocks gauge\nthespis_scheduler_kv_blocks 7.0" in said
 
 
 async def test_tokenize_and_detokenize() -> None:
