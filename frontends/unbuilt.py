@@ -1,4 +1,4 @@
-"""Options that people know from vLLM and that are not here, with a sentence for each; and what a mistyped one may mean."""
+"""Options that people know from other engines and that are not here, with a sentence for each; and what a typo means."""
 
 import difflib
 from collections.abc import Iterable
@@ -13,7 +13,52 @@ _AS_SHIPPED = "There is nothing to choose: it is always so."
 _LOGS = "The log goes to stderr; there is nothing to switch on or off."
 _POOLING = "Whether a model makes text or vectors is said by runner (generate, pooling), and found in its files (auto)."
 _GRAPHS = "Nothing is compiled; CUDA graphs are made by themselves, and enforce_eager does without."
+_MODEL = "The model is given without a flag, and first: thespis serve MODEL, LLM(MODEL)."
+_BY_ITSELF = "Kernels are chosen by themselves; native_kernels does without."
 _NO_OFFLOAD = "Weights and KV cache stay on the device; there is no offloading."
+
+CALLED_HERE: dict[str, str] = {
+    "batch_invariant": "deterministic",
+    "enable_deterministic_inference": "deterministic",
+    "kv_cache_memory_bytes": "kv_cache_gb",
+    "num_gpu_blocks_override": "kv_cache_gb",
+    "cache_max_entry_count": "kv_cache_gb",
+    "max_total_tokens": "kv_cache_gb",
+    "mem_fraction_static": "gpu_memory_utilization",
+    "cuda_memory_fraction": "gpu_memory_utilization",
+    "max_running_requests": "max_num_seqs",
+    "max_batch_size": "max_num_seqs",
+    "parallel": "max_num_seqs",
+    "chunked_prefill_size": "max_num_batched_tokens",
+    "max_prefill_tokens": "max_num_batched_tokens",
+    "max_batch_prefill_tokens": "max_num_batched_tokens",
+    "max_queued_requests": "max_requests",
+    "max_concurrent_requests": "max_requests",
+    "context_length": "max_model_len",
+    "ctx_size": "max_model_len",
+    "n_ctx": "max_model_len",
+    "session_len": "max_model_len",
+    "max_seq_len": "max_model_len",
+    "page_size": "block_size",
+    "disable_radix_cache": "enable_prefix_caching",
+    "random_seed": "seed",
+    "disable_cuda_graph": "enforce_eager",
+    "torch_dtype": "dtype",
+    "device_map": "device",
+    "quantize": "quantization",
+    "load_in_8bit": "quantization",
+    "is_embedding": "runner",
+    "override_pooler_config": "pooler_config",
+    "threads": "runner_threads",
+    "n_threads": "runner_threads",
+    "ngram_prompt_lookup_max": "speculative_config",
+    "ngram_prompt_lookup_min": "speculative_config",
+    "speculative_algorithm": "speculative_config",
+    "speculative_num_draft_tokens": "speculative_config",
+    "disable_mm_preprocessor_cache": "mm_processor_cache_gb",
+    "hostname": "host",
+}
+"""What is here by another name, or is set by another measure: in vLLM, SGLang, TGI, LMDeploy, llama.cpp and transformers."""
 
 UNBUILT: dict[str, str] = {
     "tensor_parallel_size": _ONE_DEVICE,
@@ -50,8 +95,6 @@ UNBUILT: dict[str, str] = {
     "swap_space": _NO_OFFLOAD,
     "cpu_offload_gb": _NO_OFFLOAD,
     "kv_transfer_config": _NO_OFFLOAD,
-    "kv_cache_memory_bytes": "The option here is kv_cache_gb.",
-    "num_gpu_blocks_override": "The option here is kv_cache_gb.",
     "enable_chunked_prefill": _AS_SHIPPED,
     "async_scheduling": _AS_SHIPPED,
     "enable_auto_tool_choice": _AS_SHIPPED,
@@ -78,9 +121,15 @@ UNBUILT: dict[str, str] = {
     "convert": _POOLING,
     "api_server_count": "One HTTP server serves an engine.",
     "enable_sleep_mode": "An engine does not sleep: end it and start it again.",
-    "model": "The model is given without a flag: thespis serve MODEL.",
+    "model": _MODEL,
     "uds": "The server listens on a port: see host and port.",
-}
+    "model_path": _MODEL,
+    "model_id": _MODEL,
+    "n_gpu_layers": _NO_OFFLOAD,
+    "attention_backend": _BY_ITSELF,
+    "attn_implementation": _BY_ITSELF,
+    "mm_attention_backend": _BY_ITSELF,
+} | {name: f"The option here is {ours}." for name, ours in CALLED_HERE.items()}
 """By name, as a keyword argument is spelled."""
 SHORT = {"tp": "tensor_parallel_size", "pp": "pipeline_parallel_size", "dp": "data_parallel_size", "q": "quantization"}
 """vLLM's short flags."""

@@ -2,9 +2,11 @@
 
 import logging
 
+from ...protocol.config import EngineConfig
 from ...protocol.division import Division, actors_of, divide, share_of
 from ...protocol.facts import ModelFacts
 from ...protocol.roles import FactsConfig, RunnerConfig, encode_config
+from ...protocol.speculation import speculation
 from ...protocol.topology import FACTS, GPU_RUNNER, HTTP
 from .config import DirectorConfig
 from .machine import no_cuda, refuse_too_large, this_machine
@@ -44,6 +46,8 @@ class Parts:
             runner.threads.alone,
             runner.threads.beside,
         )
+        if switches := _switches(config.engine):
+            log.info("not as usual: %s", "; ".join(switches))
         if config.engine.max_model_len is None and division.max_model_len < model.context:
             log.info(
                 "max_model_len is %d of the model's %d tokens: one longer sequence would take over half of the memory; "
@@ -61,3 +65,14 @@ class Parts:
             return encode_config(FactsConfig(model=engine.model, cuda=cuda, runner=engine.runner))
         assert self._division is not None, "who comes earlier waits"
         return encode_config(self._division.roles[role])
+
+
+def _switches(engine: EngineConfig) -> list[str]:
+    """What was asked for that changes how answers are computed, and how fast, for whoever reads a log later."""
+    guess = speculation(engine.speculative_config)
+    said = {
+        "deterministic, every sequence and item is computed alone": engine.deterministic,
+        f"speculative decoding, at most {guess.num_speculative_tokens if guess else 0} tokens are guessed": guess,
+        "no native kernels, torch's own operations are used in their place": not engine.native_kernels,
+    }
+    return [text for text, on in said.items() if on]

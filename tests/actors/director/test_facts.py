@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 import pytest
@@ -81,6 +82,24 @@ def test_the_log_says_on_how_many_threads_weights_are_computed_with(caplog: pyte
     with caplog.at_level("INFO"):
         parts(runner_threads=3, dtype="float32").divide(DEMO, None)
     assert any("by 3 threads (3 while" in record.getMessage() for record in caplog.records)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"deterministic": True, "native_kernels": False}, ["deterministic, every", "no native kernels"]),
+        ({"speculative_config": {"method": "ngram", "num_speculative_tokens": 3}}, ["speculative decoding, at most 3 tokens"]),
+        ({}, []),
+    ],
+)
+def test_one_line_of_the_log_says_what_is_not_as_usual(
+    settings: dict[str, Any], words: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        parts(**settings).divide(DEMO, None)
+    said = [record.getMessage() for record in caplog.records if record.getMessage().startswith("not as usual: ")]
+    assert len(said) == bool(words)
+    assert all(word in said[0] for word in words)
 
 
 def test_a_gpu_bounds_a_context_that_nobody_has_set(caplog: pytest.LogCaptureFixture) -> None:

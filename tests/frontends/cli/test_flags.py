@@ -4,7 +4,7 @@ import pytest
 
 from thespis import LLM
 from thespis.frontends.cli.main import main, parse
-from thespis.frontends.unbuilt import UNBUILT
+from thespis.frontends.unbuilt import CALLED_HERE, UNBUILT
 from thespis.protocol.config import EngineConfig, ServerConfig
 
 
@@ -71,12 +71,15 @@ def test_flags_may_have_underscores() -> None:
 def test_nothing_that_is_built_is_said_not_to_be() -> None:
     built = {*EngineConfig.__struct_fields__, *ServerConfig.__struct_fields__} - {"model"}
     assert not built & UNBUILT.keys()
+    assert set(CALLED_HERE.values()) <= built
     assert all(text.endswith(".") and text[0].isupper() for text in UNBUILT.values())
 
 
 def test_python_says_the_same() -> None:
     with pytest.raises(TypeError, match=r"no option 'tensor_parallel_size'; the options are: .* One engine runs on one device"):
         LLM(tensor_parallel_size=2)
+    with pytest.raises(TypeError, match=r"no option 'batch_invariant'; .* The option here is deterministic\."):
+        LLM(batch_invariant=True)
     with pytest.raises(TypeError, match="did you mean 'max_model_len'"):
         LLM(max_modl_len=2)
     with pytest.raises(TypeError, match=r"'zzz'; the options are: model, .*\.$"):
