@@ -12,7 +12,7 @@ from pathlib import Path
 from thespis.protocol.checkpoint import demo_model
 from thespis.tests.zoo.catalog import NAMES, build
 
-from .campaign import CALM_SECONDS, CALM_SHARE, LLM_SHARE, Campaign, Options, rounds
+from .campaign import CALM_SECONDS, CALM_SHARE, LLM_SHARE, WORLDS, Campaign, Options, rounds
 
 
 def main() -> int:
@@ -21,6 +21,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None, help="of requests and faults (drawn and printed)")
     parser.add_argument("--json", type=Path, default=None, metavar="FILE", help="write the figures there too")
     parser.add_argument("--model", type=Path, default=demo_model(), help="checkpoint folder (the bundled one)")
+    parser.add_argument("--world", choices=WORLDS, default="plain", help="what the engines are started with (plain)")
     parser.add_argument("--zoo", choices=NAMES, metavar="NAME", help="a tiny checkpoint of this family instead: gemma3, ...")
     given = parser.parse_args()
     seed = given.seed if given.seed is not None else random.SystemRandom().randrange(10_000)
@@ -34,7 +35,7 @@ def main() -> int:
     calm = min(CALM_SECONDS, CALM_SHARE * seconds)
     with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
         model = given.model if given.zoo is None else build(given.zoo, Path(folder) / given.zoo)
-        campaign = Campaign(Options(model=model, animal=given.zoo, seed=seed, calm=calm), Path(folder), say)
+        campaign = Campaign(Options(model=model, animal=given.zoo, seed=seed, world=given.world, calm=calm), Path(folder), say)
         asyncio.run(run(campaign, seconds))
         if not campaign.report.good:
             say(f"the server's log is kept in {shutil.copy(campaign.log, tempfile.mkstemp(prefix='chaos-', suffix='.log')[1])}")

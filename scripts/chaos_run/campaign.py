@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import aiohttp
@@ -41,12 +42,22 @@ CALM_SHARE, CALM_SECONDS = 0.12, 120.0
 """Of the served engine's time, at most so long: load without faults, in which memory is watched."""
 
 
+WORLDS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "deterministic": {"deterministic": True},
+    "speculative": {"speculative_config": {"method": "ngram", "num_speculative_tokens": 4, "prompt_lookup_max": 2}},
+}
+"""What the engines of a campaign are started with beside `ENGINE`, by the world's name."""
+
+
 @dataclass(kw_only=True)
 class Options:
     model: Path
     animal: str | None = None
     """The model's name in the zoo, if it is from there."""
     seed: int
+    world: str = "plain"
+    """One of `WORLDS`. In the deterministic one an answer under blows is the undisturbed one: there are no ties."""
     http: int = 8
     """Streams at once, by face."""
     python: int = 10
@@ -78,6 +89,8 @@ class Campaign:
         self.log = self.folder / "engine.log"
         """Of the server."""
         shutil.copytree(self.options.model, self._model, ignore=shutil.ignore_patterns("media"))
+        self._settings = ENGINE | WORLDS[self.options.world]
+        self._exact = self.options.world == "deterministic"
         self._struck = Counter[str]()
         """By role, in the engine of the moment."""
         taken = set(model_facts(self._model).placeholders)
@@ -98,7 +111,7 @@ class Campaign:
         options = self.options
         async with AsyncExitStack() as stack:
             media = await stack.enter_async_context(media_server(options.seed))
-            server = await stack.enter_async_context(served(self._model, self.log))
+            server = await stack.enter_async_context(served(self._model, self.log, self._settings))
             self.say(f"served at {server.url}, run directory {server.run_dir}")
             llm = await stack.enter_async_context(AsyncLLM(run_dir=server.run_dir))
             http = await stack.enter_async_context(aiohttp.ClientSession(server.url, connector=aiohttp.TCPConnector(limit=0)))
@@ -124,7 +137,7 @@ class Campaign:
         async with AsyncExitStack() as stack:
             media = await stack.enter_async_context(media_server(self.options.seed + 1))
             with patch.dict(os.environ, SURROUNDINGS):  # of this process, which the engine inherits
-                llm = await asyncio.to_thread(lambda: LLM(str(self._model), **ENGINE))
+                llm = await asyncio.to_thread(lambda: LLM(str(self._model), **self._settings))
             try:
                 run_dir = llm.run_dir
                 director = (await asyncio.to_thread(llm.status)).pids["director"]
@@ -153,7 +166,7 @@ class Campaign:
     async def _learn(self, face: Face) -> None:
         """Undisturbed answers of the sampled requests that have none yet; stop strings come from those without."""
         for place, ask in enumerate(self._pool):
-            if ask.greedy and self.options.animal is not None:
+            if ask.greedy and (self._exact or self.options.animal is not None):
                 self._oracle.hear(ask, await self._undisturbed(face, ask))
             if ask.greedy or ask.name in self._oracle.wants:
                 continue
@@ -174,7 +187,7 @@ class Campaign:
     @asynccontextmanager
     async def _loaded(self, faces: list[Face]) -> AsyncIterator[Load]:
         """Load on these faces; its figures are in the report afterwards."""
-        load = Load(faces, self._pool, self._oracle, self.options.seed, self.say)
+        load = Load(faces, self._pool, self._oracle, self.options.seed, self.say, ties=not self._exact)
         load.start()
         try:
             yield load
@@ -230,6 +243,9 @@ class Campaign:
             if not (left := held(status.stats) | own) or time.monotonic() > deadline:
                 break
             await asyncio.sleep(0.1)
+        told = status.stats.get("scheduler", {})
+        if guesses := told.get("drafted_tokens"):
+            self.say(f"{told['accepted_tokens']:.0f} of the last scheduler's {guesses:.0f} guesses were right")
         self.report.held |= left
         self.report.restarts += Counter(status.restarts) - self._struck
         self._struck.clear()

@@ -43,8 +43,12 @@ class Wrong(NamedTuple):
 class Load:
     """Keeps one stream going per entry of `faces`, until `stop`."""
 
-    def __init__(self, faces: list[Face], pool: list[Ask], oracle: Oracle, seed: int, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, faces: list[Face], pool: list[Ask], oracle: Oracle, seed: int, say: Callable[[str], None], ties: bool = True
+    ) -> None:
+        """`ties`: logits as good as equal excuse another token."""
         self._faces, self._pool, self._oracle, self._say = faces, pool, oracle, say
+        self._ties = ties
         self._draw = random.Random(seed)
         self._stopping = False
         self._live: list[Record] = []
@@ -115,7 +119,7 @@ class Load:
         """A tie or an excuse, where it is one."""
         if found.verdict == "lost" and self._excused(record, found.why):
             return found._replace(verdict="excused")
-        if found.verdict == "diverged":
+        if found.verdict == "diverged" and self._ties:
             tokens = [token for said in record.said if said.choice == found.choice for token in said.token_ids]
             want = self._oracle.wants[ask.name][found.choice].token_ids
             place = first_difference(tokens, want)

@@ -56,8 +56,8 @@ class Oracle:
         self.wants[ask.name] = tuple(wants)
 
     def hear(self, ask: Ask, undisturbed: Record) -> None:
-        """A greedy request to a model of the zoo, whose tokens mean nothing: how they are spelled at their edges is taken from
-        a run in which nothing was killed, and what they are is not."""
+        """A greedy request, from a run in which nothing was killed: how tokens are spelled that mean nothing (the zoo's), and
+        on which side it came down where transformers' logits are a tie. All else is transformers' word."""
         (want,) = self.wants[ask.name]
         self.learn(ask, undisturbed)
         (got,) = self.wants[ask.name]

@@ -1,6 +1,7 @@
 """`thespis serve` as its own process, as an operator would start it, and what it leaves when it has ended."""
 
 import asyncio
+import json
 import os
 import re
 import sys
@@ -82,5 +83,5 @@ def flags(engine: Mapping[str, Any]) -> list[str]:
     for name, value in engine.items():
         given.append(f"--{name.replace('_', '-')}")
         if value is not True:
-            given.append(str(value))
+            given.append(json.dumps(value) if isinstance(value, dict) else str(value))
     return given
