@@ -1,4 +1,5 @@
-"""Less is imported, and nothing is missing: in an interpreter of its own, for this one has imported transformers already."""
+"""Less is imported, and nothing is missing: in an interpreter of its own, for this one has imported transformers already. It is
+a zygote's: an import of transformers before this package's would undo all of it."""
 
 import subprocess
 import sys
@@ -8,10 +9,16 @@ SCRIPT = """
 import sys
 from pathlib import Path
 
-import thespis.gpu_runtime.facts
-import thespis.gpu_runtime.processing
+from thespis.actors.director.config import DirectorConfig
+from thespis.actors.director.preload import preload_for
+from thespis.actors.director.zygote import load
+from thespis.protocol.checkpoint import demo_model
+from thespis.protocol.config import EngineConfig
 
-heavy = {"torch._inductor", "torch.distributed.tensor", "torch.distributed.fsdp", "scipy.linalg", "torchvision", "sklearn"}
+load(preload_for(DirectorConfig(engine=EngineConfig())), str(demo_model()))
+heavy = {
+    "torch._inductor", "torch.distributed.tensor", "torch.distributed.fsdp", "scipy.linalg", "torchvision", "sklearn"
+}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 
 import transformers

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from thespis.actors.director.config import MODULES, DirectorConfig
-from thespis.actors.director.preload import preload_for
+from thespis.actors.director.preload import RUNTIME, preload_for
 from thespis.protocol.checkpoint import demo_model
 from thespis.protocol.config import EngineConfig
 
@@ -10,7 +10,7 @@ from ...helpers.facts import DEMO
 
 def test_the_zygote_imports_what_it_forks() -> None:
     modules = preload_for(DirectorConfig(engine=EngineConfig()))
-    assert modules == ["torch", *(MODULES[kind] for kind in ("facts", "decode-worker", "encoder-cache", "gpu-runner"))]
+    assert modules == ["torch", RUNTIME, *(MODULES[kind] for kind in ("facts", "decode-worker", "encoder-cache", "gpu-runner"))]
 
 
 def test_an_engine_of_fakes_needs_no_zygote() -> None:
@@ -19,7 +19,7 @@ def test_an_engine_of_fakes_needs_no_zygote() -> None:
     assert preload_for(fakes) == []
     assert not fakes.is_forked("decode-worker-0")
     assert DirectorConfig(engine=EngineConfig(), modules={"gpu-runner": "x"}).is_forked("decode-worker-0")
-    assert preload_for(DirectorConfig(engine=EngineConfig(), modules=replaced)) == ["torch", MODULES["facts"]]
+    assert preload_for(DirectorConfig(engine=EngineConfig(), modules=replaced)) == ["torch", RUNTIME, MODULES["facts"]]
 
 
 def test_every_module_of_the_table_is_there() -> None:
