@@ -167,7 +167,7 @@ class Fetcher(Actor):
         if not self._stopping.is_set() and download.joinable:
             self._apply(self.table.retire(download))
 
-    def _put(self, data: bytes) -> BlobRef:
+    def _put(self, data: bytes | bytearray) -> BlobRef:
         assert self.arena is not None
         try:
             return self.arena.put(data)

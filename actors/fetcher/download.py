@@ -88,12 +88,12 @@ class Downloader:
         if self.cache is not None:
             await self.cache.close()
 
-    async def get(self, url: str, modality: Modality, account: Account) -> bytes:
+    async def get(self, url: str, modality: Modality, account: Account) -> bytes | bytearray:
         """The bytes of `url`, accounted for. Raises FetchError, with nothing accounted for."""
         if url[:5].lower() == "file:":
-            data = await asyncio.to_thread(read_local, url, self._config.local_path, self._config.max_bytes)
-            account(len(data))
-            return data
+            read = await asyncio.to_thread(read_local, url, self._config.local_path, self._config.max_bytes)
+            account(len(read))
+            return read
         checked = self._policy.check(url).with_fragment(None)
         if self.cache is not None and (kept := await self.cache.find(str(checked), account)) is not None:
             return kept
@@ -109,7 +109,7 @@ class Downloader:
             self.cache.keep(str(checked), data, progress.fresh)
         return data
 
-    async def _attempts(self, url: URL, progress: Progress, account: Account) -> bytes:
+    async def _attempts(self, url: URL, progress: Progress, account: Account) -> bytearray:
         retries = 0
         while True:
             # Half of what is left, while there are attempts left: a server that hangs leaves time to ask again.
@@ -124,17 +124,17 @@ class Downloader:
             retries += 1
             await asyncio.sleep(pause)
 
-    async def _follow(self, url: URL, progress: Progress, account: Account) -> bytes:
+    async def _follow(self, url: URL, progress: Progress, account: Account) -> bytearray:
         """One attempt, over all its hops; each is checked like the first and carries nothing over."""
         for _ in range(self._config.redirects + 1):
             answer = await self._hop(url, progress, account)
-            if isinstance(answer, bytes):
+            if isinstance(answer, bytearray):
                 return answer
             url = self._policy.check(answer, hop=True)
         text = "redirects are switched off" if not self._config.redirects else f"more than {self._config.redirects} redirects"
         raise FetchError("media_unavailable", f"The server redirects: {text}.")
 
-    async def _hop(self, url: URL, progress: Progress, account: Account) -> bytes | str:
+    async def _hop(self, url: URL, progress: Progress, account: Account) -> bytearray | str:
         """The body, or where a redirect leads."""
         connect = min(progress.patience, progress.seconds / CONNECT_SHARE)
         limit = aiohttp.ClientTimeout(total=None, sock_connect=connect, sock_read=progress.patience)
@@ -171,7 +171,7 @@ class Downloader:
         if response.content_length is not None and response.content_length > self._config.max_bytes:
             raise self._too_large()
 
-    async def _body(self, response: aiohttp.ClientResponse, account: Account) -> bytes:
+    async def _body(self, response: aiohttp.ClientResponse, account: Account) -> bytearray:
         data = bytearray()
         try:
             async for chunk in response.content.iter_chunked(CHUNK):
@@ -182,7 +182,7 @@ class Downloader:
         except BaseException:
             account(-len(data))
             raise
-        return bytes(data)
+        return data
 
     def _too_large(self) -> FetchError:
         return FetchError("too_large", f"The answer is larger than the {self._config.max_bytes} bytes that one item may have.")
