@@ -1,4 +1,5 @@
-"""`thespis bench preprocess`: pictures per second through decoding and the model's processor, by number of processes."""
+"""`thespis bench preprocess`: pictures per second through decoding and the model's processor, by number of processes: in these
+processes alone, and through a whole engine."""
 
 import argparse
 import time
@@ -8,12 +9,14 @@ from typing import Any, NamedTuple
 
 from ....protocol.checkpoint import demo_model
 from ....protocol.config import EngineConfig
+from ....protocol.facts import ModelFacts
 from ...hub.locate import located
 from .asking import add_output_arguments, add_seed_argument, add_size_argument, picture_bytes
 from .numbers import number, numbers
+from .preparing import prepare
 from .report import Cell, milliseconds, print_cells, progress
 
-LINE = "what a decode worker does to pictures: decoding and features, in one process and in several"
+LINE = "pictures to features, by decode workers: what these alone can do, and what an engine makes of it"
 
 
 class Item(NamedTuple):
@@ -40,27 +43,41 @@ def run(given: argparse.Namespace) -> int:
     folder = located(EngineConfig(model=given.model)).model or str(demo_model())
     pictures = [picture_bytes(given.seed * 1_000_000 + n, given.size) for n in range(given.pictures)]
     for workers in given.workers:
-        items, seconds = measure(folder, pictures, workers)
-        name = f"{workers} process{'es' if workers > 1 else ''}"
-        row = {
+        whole = prepare(folder, pictures, workers)
+        items, seconds = measure(whole.model, pictures, workers)
+        row: dict[str, Any] = {
             "workers": workers,
             "pictures_per_second": round(len(items) / seconds, 2),
             "decode_ms_p50": milliseconds([item.decode for item in items], 0.5),
             "features_ms_p50": milliseconds([item.features for item in items], 0.5),
         }
+        row |= {
+            "engine_pictures_per_second": round(len(pictures) / whole.seconds, 2),
+            "answers": len(whole.answers),
+            "answer_ms_p50": milliseconds(whole.answers, 0.5),
+            "answer_ms_p99_9": milliseconds(whole.answers, 0.999),
+        }
         rows.append(row)
-        cells += [
-            Cell(name, row["pictures_per_second"], "pictures/s"),
-            Cell(f"{name}: decode p50", row["decode_ms_p50"], "ms"),
-            Cell(f"{name}: features p50", row["features_ms_p50"], "ms"),
-        ]
+        cells += _cells(row)
     print_cells(given, cells, {"rows": rows})
     return 0
 
 
-def measure(folder: str, pictures: list[bytes], workers: int) -> tuple[list[Item], float]:
+def _cells(row: dict[str, Any]) -> list[Cell]:
+    name = f"{row['workers']} worker{'s' if row['workers'] > 1 else ''}"
+    return [
+        Cell(f"{name} alone", row["pictures_per_second"], "pictures/s"),
+        Cell(f"{name} alone: decode p50", row["decode_ms_p50"], "ms"),
+        Cell(f"{name} alone: features p50", row["features_ms_p50"], "ms"),
+        Cell(f"{name} in an engine", row["engine_pictures_per_second"], "pictures/s"),
+        Cell(f"{name} in an engine: another's answer p50", row["answer_ms_p50"], "ms"),
+        Cell(f"{name} in an engine: another's answer p99.9", row["answer_ms_p99_9"], "ms"),
+    ]
+
+
+def measure(model: ModelFacts, pictures: list[bytes], workers: int) -> tuple[list[Item], float]:
     """Every process has its processor before the clock starts."""
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_prepare, initargs=(folder,)) as pool:
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_prepare, initargs=(model,)) as pool:
         list(pool.map(_item, pictures[:1] * workers))
         begin = time.perf_counter()
         with progress(len(pictures), f"{workers} processes") as bar:
@@ -75,14 +92,14 @@ _state: list[Any] = []
 """Of a worker: the picture decoder's limits, and the processor."""
 
 
-def _prepare(folder: str) -> None:
+def _prepare(model: ModelFacts) -> None:
     import torch
 
     from ....gpu_runtime.processing import load
     from ....protocol.roles import MediaLimits
 
     torch.set_num_threads(1)  # as in a decode worker
-    _state[:] = MediaLimits(), load(folder)
+    _state[:] = MediaLimits(), load(model.path, model.pixels)
 
 
 def _item(data: bytes) -> Item:

@@ -11,11 +11,12 @@ pytestmark = [pytest.mark.process, pytest.mark.timeout(60)]
 
 
 def test_pictures_are_decoded_and_made_into_features(capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["bench", "preprocess", "--workers", "1", "--pictures", "3", "--size", "56", "--json"]
+    words = ["bench", "preprocess", "--workers", "1", "--pictures", "3", "--size", "336", "--json"]
     assert preprocess.run(build_parser("bench").parse_args(words)) == 0
     (row,) = json.loads(capsys.readouterr().out)["rows"]
     assert row["workers"] == 1
     assert min(row["pictures_per_second"], row["decode_ms_p50"], row["features_ms_p50"]) > 0
+    assert min(row["engine_pictures_per_second"], row["answers"], row["answer_ms_p99_9"]) > 0
 
 
 def test_workers_must_be_numbers(capsys: pytest.CaptureFixture[str]) -> None:
