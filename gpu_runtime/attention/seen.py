@@ -13,26 +13,34 @@ WORTH_THREADS = 1024
 """Tokens that all rows see together; fewer are read before other threads have woken."""
 
 
+def pieces_read(lengths: Ints, window: int | None, size: int) -> tuple[Ints, Ints]:
+    """Of contexts of `lengths` tokens, of which the last `window` are seen: the first piece of `size` tokens that is read of
+    each, and how many are."""
+    firsts = np.zeros_like(lengths) if window is None else np.maximum(lengths - window, 0) // size
+    return firsts, (lengths - 1) // size + 1 - firsts
+
+
 class InPlaceRows:
-    """The first rows of a step, one token each, and the pieces of their contexts."""
+    """The first rows of a step, one token each, and the pieces of their contexts. A piece is one task of the kernel, which
+    gives it a softmax of its own and merges a row's pieces afterwards: threads share a long context."""
 
     first = 0
+    """Of the step's tokens; `last`: the one after them."""
 
     def __init__(self, tables: NDArray[np.int32], lengths: NDArray[np.int64], window: int | None) -> None:
         """`tables` [rows, blocks] of contexts of `lengths` tokens, the row's own included, of which the last `window` are
         seen; blocks behind are not looked at."""
-        begins = np.zeros_like(lengths) if window is None else np.maximum(lengths - window, 0)
-        pieces = (lengths - 1) // PIECE + 1 - begins // PIECE
+        begins, pieces = pieces_read(lengths, window, PIECE)
         firsts = np.concatenate((np.zeros(1, dtype=np.int64), pieces.cumsum()))
         rows = np.repeat(np.arange(len(lengths)), pieces)
-        starts = (np.arange(len(rows)) - firsts[rows] + begins[rows] // PIECE) * PIECE
+        starts = (np.arange(len(rows)) - firsts[rows] + begins[rows]) * PIECE
         self.tables = np.ascontiguousarray(tables)
         self.lengths = lengths.astype(np.int32)
         self.tasks = np.stack((rows, starts), axis=1).astype(np.int32)
         """[tasks, 2]: a row, and the first position of a piece of its context."""
         self.firsts = firsts.astype(np.int32)
         """[rows + 1]: the first task of each row."""
-        self.is_long = int((lengths - begins).sum()) > WORTH_THREADS
+        self.is_long = int(np.minimum(lengths, window or lengths).sum()) > WORTH_THREADS
         """It is worth several threads."""
         self.struct = Rows(
             *(each.ctypes.data for each in (self.tables, self.lengths, self.tasks, self.firsts)),

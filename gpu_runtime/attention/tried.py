@@ -1,33 +1,26 @@
 """The native kernels of attention, tried against torch before they are used."""
 
-import logging
-
 import numpy as np
 import torch
 
 from ...protocol.facts import KvGroup, KvTable
 from ..kv_pool import KvPool
+from ..native.belief import believed
 from ..native.library import Kernels, load_kernels
 from .how import How
 from .in_place import KNOWN, InPlace
 from .scores import attend
 from .seen import PIECE, InPlaceChunks, InPlaceRows
 
-log = logging.getLogger(__name__)
-
 
 def usable_kernels(dtype: torch.dtype) -> Kernels | None:
     """Those of this machine; None, after one line in the log, where there are none or they are not right."""
     kernels = load_kernels()
-    if kernels is not None and dtype in KNOWN and not are_right(kernels, dtype):
-        log.warning("torch's own operations are used in place of native kernels: here they give other numbers")
-        return None
-    return kernels
+    return believed(kernels, are_right, "operations", dtype) if dtype in KNOWN else kernels
 
 
 def are_right(kernels: Kernels, dtype: torch.dtype) -> bool:
-    """Whether they give what torch gives, on this processor and as this compiler made them: three rows, of which one is cut,
-    and two chunks."""
+    """Whether they give what torch gives: three rows, of which one is cut, and two chunks."""
     lengths, counts, size, width = np.array([1, 40, PIECE + 45]), np.array([40, 70]), 16, 64
     per = (PIECE + 45) // 16 + 1
     group = KvGroup(layers=(0,), kv_heads=2, key_dim=width, value_dim=width)

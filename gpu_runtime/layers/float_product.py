@@ -5,15 +5,13 @@ decode step takes the time of reading them.
 """
 
 import ctypes
-import logging
-from functools import cache
 
 import torch
 
+from ..native.belief import believed
 from ..native.library import FloatMultiplication, Kernels, load_kernels
 from .panels import PANEL, aim, filled, gives, panels_for
 
-log = logging.getLogger(__name__)
 TYPES = (torch.float32, torch.bfloat16, torch.float16)
 """A matrix's, in the order of float_product.cpp."""
 _NARROW = (torch.bfloat16, torch.float16)
@@ -83,22 +81,12 @@ def narrowest(weight: torch.Tensor) -> torch.dtype:
 
 def usable_float_kernels() -> Kernels | None:
     """Those of this machine; None, after one line in the log, where there are none or they are not right."""
-    kernels = load_kernels()
-    return kernels if kernels is not None and _are_believed(kernels) else None
-
-
-@cache
-def _are_believed(kernels: Kernels) -> bool:
-    if is_right(kernels):
-        return True
-    log.warning("torch's own products are used in place of the native ones: here these give other numbers")
-    return False
+    return believed(load_kernels(), are_right, "products")
 
 
 @torch.inference_mode()
-def is_right(kernels: Kernels) -> bool:
-    """Whether they give what torch gives, on this processor and as this compiler made them: of every type, and of outputs that
-    fill no panel."""
+def are_right(kernels: Kernels) -> bool:
+    """Whether they give what torch gives: of every type, and of outputs that fill no panel."""
     dice = torch.Generator().manual_seed(0)
     bias = torch.randn(PANEL * 9 + 3, generator=dice)
     for dtype in TYPES:

@@ -1,15 +1,14 @@
 """The native product of rows with whole numbers of eight bits, and the layout that it wants them in."""
 
-import logging
 from functools import partial
 from typing import NamedTuple
 
 import torch
 
+from ..native.belief import believed
 from ..native.library import Kernels, Multiplication, load_kernels
 from .panels import PANEL, aim, filled, gives, panels_for
 
-log = logging.getLogger(__name__)
 MOST_STEP = 32767
 MOST_SUM = 2**31 - 1
 _KNOWN = (torch.float32, torch.bfloat16)
@@ -82,18 +81,16 @@ def largest_step(numbers: torch.Tensor) -> int:
 
 def usable_product() -> Product | None:
     """Of this machine; None, after one line in the log, where there is none or it is not right."""
-    kernels = load_kernels()
-    if kernels is None:
-        return None
-    product = Product(kernels)
-    if all(is_right(product, dtype) for dtype in _KNOWN):
-        return product
-    log.warning("torch's own operations are used for int8 weights: the native ones give other numbers here")
-    return None
+    kernels = believed(load_kernels(), are_right, "products of int8 weights")
+    return None if kernels is None else Product(kernels)
 
 
-def is_right(product: Product, dtype: torch.dtype) -> bool:
-    """Whether it gives what torch gives, on this processor and as this compiler made it, of shapes that fill no panel."""
+def are_right(kernels: Kernels) -> bool:
+    """Whether they give what torch gives: of rows of every type, and of shapes that fill no panel."""
+    return all(_is_right(Product(kernels), dtype) for dtype in _KNOWN)
+
+
+def _is_right(product: Product, dtype: torch.dtype) -> bool:
     dice = torch.Generator().manual_seed(0)
     numbers = torch.randint(-127, 128, (PANEL * 2 + 3, 41), generator=dice, dtype=torch.int8)
     scales = torch.rand(len(numbers), generator=dice) / 127

@@ -6,6 +6,7 @@ Torch makes a norm of six operations that each read all of a long prompt, and wh
 import torch
 from torch.nn import functional as F
 
+from ..native.belief import believed
 from ..native.library import Kernels
 
 LANES = 16
@@ -88,12 +89,13 @@ class NativeRowwise(Rowwise):
 def rowwise_for(kernels: object, like: torch.Tensor, widths: tuple[int, ...]) -> Rowwise:
     """Native ones where there are such for numbers `like` these, and rows of these `widths`, and they give what torch does."""
     fits = like.device.type == "cpu" and like.dtype in _KNOWN and not any(width % LANES for width in widths)
-    if isinstance(kernels, Kernels) and fits and _are_right(kernels, like.dtype):
-        return NativeRowwise(kernels)
-    return Rowwise()
+    native = kernels if isinstance(kernels, Kernels) and fits else None
+    found = believed(native, are_right, "norms, gates and turns", like.dtype)
+    return Rowwise() if found is None else NativeRowwise(found)
 
 
-def _are_right(kernels: Kernels, dtype: torch.dtype) -> bool:
+def are_right(kernels: Kernels, dtype: torch.dtype) -> bool:
+    """Whether they give what torch gives of rows of this type."""
     dice = torch.Generator().manual_seed(0)
     x, more, weight, both, heads = (
         (4 * torch.randn(shape, generator=dice)).to(dtype) for shape in ((5, 48), (5, 48), (48,), (5, 96), (5, 3, 48))

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..attention.seen import pieces_read
 from .configurations import PIECE
 
 Ints = NDArray[np.int64]
@@ -52,5 +53,4 @@ def lay_out_on_device(
 
 def most_pieces(lengths: Ints, window: int | None) -> int:
     """Of the contexts of decode rows."""
-    begins = np.zeros_like(lengths) if window is None else np.maximum(lengths - window, 0)
-    return int(((lengths - 1) // PIECE - begins // PIECE + 1).max(initial=0))
+    return int(pieces_read(lengths, window, PIECE)[1].max(initial=0))

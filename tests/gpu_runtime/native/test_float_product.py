@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thespis.gpu_runtime.layers import float_product
-from thespis.gpu_runtime.layers.float_product import TYPES, FloatMatrix, is_right, narrowest, usable_float_kernels
+from thespis.gpu_runtime.layers.float_product import TYPES, FloatMatrix, are_right, narrowest, usable_float_kernels
 from thespis.gpu_runtime.native.build import best_level, library_path
 from thespis.gpu_runtime.native.library import Kernels, allow_kernels
 
@@ -87,7 +87,7 @@ def test_what_it_is_not_made_for_is_refused_before_memory_is_read(x: torch.Tenso
 
 @pytest.mark.parametrize("wide", [False, True])
 def test_kernels_are_tried_before_they_are_used(wide: bool) -> None:
-    assert is_right(kernels(wide))
+    assert are_right(kernels(wide))
 
 
 def test_kernels_that_give_other_numbers_are_left_out(
@@ -97,7 +97,7 @@ def test_kernels_that_give_other_numbers_are_left_out(
     monkeypatch.setattr(wrong, "multiply_floats", lambda call: None)
     monkeypatch.setattr(float_product, "load_kernels", lambda: wrong)
     assert usable_float_kernels() is None
-    assert caplog.messages == ["torch's own products are used in place of the native ones: here these give other numbers"]
+    assert caplog.messages == ["torch's own products are used in place of native kernels: here these give other numbers"]
 
 
 def test_an_engine_without_native_kernels_has_none_of_these() -> None:

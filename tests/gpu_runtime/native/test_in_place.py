@@ -164,5 +164,5 @@ def test_kernels_that_give_other_numbers_are_left_out(
     monkeypatch.setattr(wrong, kernel, lambda call: None)
     monkeypatch.setattr(tried, "load_kernels", lambda: wrong)
     assert usable_kernels(torch.float32) is None
-    assert caplog.messages == ["torch's own operations are used in place of native kernels: here they give other numbers"]
+    assert caplog.messages == ["torch's own operations are used in place of native kernels: here these give other numbers"]
     assert usable_kernels(torch.float16) is wrong, "which are not asked for anything then"

@@ -61,12 +61,16 @@ def test_what_was_given_is_not_changed() -> None:
     assert torch.equal(given, torch.ones(2, 16))
 
 
-def test_they_are_used_where_they_fit_and_are_right(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_they_are_used_where_they_fit_and_are_right(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     kernels = Kernels(str(library_path(best_level())))
     like = torch.zeros(1)
     assert type(rowwise_for(kernels, like, (64, 32))) is NativeRowwise
     assert type(rowwise_for(kernels, like, (64, 40))) is Rowwise
     assert type(rowwise_for(kernels, like.half(), (64,))) is Rowwise
     assert type(rowwise_for(None, like, (64,))) is Rowwise
-    monkeypatch.setattr(kernels, "turn", lambda *_: None)
-    assert type(rowwise_for(kernels, like, (64,))) is Rowwise
+    wrong = Kernels(str(library_path(best_level())))
+    monkeypatch.setattr(wrong, "turn", lambda *_: None)
+    for _ in range(2):
+        assert type(rowwise_for(wrong, like, (64,))) is Rowwise
+    said = "torch's own norms, gates and turns are used in place of native kernels: here these give other numbers"
+    assert caplog.messages == [said], "once"
