@@ -22,11 +22,12 @@ from ..actors.director.run_dir import is_running, make_run_dir, remove_run
 from ..actors.preprocessor.template_source import chat_template_of, no_template
 from ..protocol.checkpoint import MODULES, CheckpointFolder, inspect
 from ..protocol.config import EngineConfig, ServerConfig
-from ..protocol.division import share_of, with_keys, workers_of
+from ..protocol.division import share_of, workers_of
 from ..protocol.environment import KEYS
 from ..protocol.errors import EngineError
 from ..protocol.facts import ModelFacts
 from ..protocol.open_files import check_file_limit, file_limit, raise_file_limit
+from ..protocol.server_keys import with_keys
 from .hub.locate import located
 
 log = logging.getLogger(__name__)

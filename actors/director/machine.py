@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...protocol.config import EngineConfig
-from ...protocol.division import GIB, weights_in_memory
 from ...protocol.errors import EngineError
 from ...protocol.roles import RunnerConfig
+from ...protocol.sizes import GIB, weights_in_memory
 
 DEVICES = Path("/dev")
 CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")

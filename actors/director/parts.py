@@ -55,6 +55,14 @@ class Parts:
                 division.max_model_len,
                 model.context,
             )
+        step = config.engine.max_num_batched_tokens
+        if step is not None and runner.max_batched_tokens > step:
+            log.info(
+                "a step may have max_model_len=%d tokens and not max_num_batched_tokens=%d: every token of a prompt sees all "
+                "others, so it is computed in one step; set max_model_len to have shorter ones",
+                runner.max_batched_tokens,
+                step,
+            )
         self._division = division
 
     def of(self, role: str) -> bytes:

@@ -27,7 +27,7 @@ class Batch:
         self._caching = prefix_caching
         self._step = step
         self._number = 0
-        self.hashing = 0
+        self._hashing = 0
         """Blocks whose hashes may still be made for this step."""
         self.books: Books | None = None
         """None while there is no runner."""
@@ -42,6 +42,10 @@ class Batch:
         seq.place = Place.WAITING
         self.waiting.add(seq)
 
+    def may_hash(self, blocks: int) -> None:
+        """Before each step: hashes of so many blocks may be made for it."""
+        self._hashing = blocks
+
     def hit(self, seq: Sequence) -> Hit | None:
         """What a waiting sequence may begin with; at least its last token is left to compute. None: it is not known in this
         step, whose streams would wait for its hashes."""
@@ -50,11 +54,11 @@ class Batch:
             return NOTHING
         made = len(seq.chain.hashes)
         missing = max(0, seq.known // books.block_size - made)
-        seq.chain.extend(seq.prompt, seq.output, (made + min(missing, self.hashing)) * books.block_size)
-        if missing > self.hashing:
-            self.hashing = 0
+        seq.chain.extend(seq.prompt, seq.output, (made + min(missing, self._hashing)) * books.block_size)
+        if missing > self._hashing:
+            self._hashing = 0
             return None
-        self.hashing -= missing
+        self._hashing -= missing
         # A window lets go of what the rest of a longer stretch may look at; elsewhere a stretch may be found in part.
         fixed = self._pieces.fixed
         may_end = partial(self._pieces.may_part, seq) if fixed else partial(seq.may_end, seen=books.narrowest)

@@ -7,10 +7,10 @@ from ...protocol.edges.gpu_runner_to_scheduler import Pooled, PromptLogprobs, Sa
 from ...protocol.edges.scheduler_to_detokenizer import Output, Outputs
 from .batch import Batch
 from .blame import Blame
+from .draft import Part
 from .faults import failure_of
 from .finishing import ending
 from .outbox import Outbox, Tally
-from .planner import Part
 from .register import Register
 from .replay import prompt_scores, vectors
 from .sequence import Place, ScheduledRequest, Sequence

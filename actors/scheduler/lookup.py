@@ -25,7 +25,7 @@ def propose(said: str, count: int, longest: int, shortest: int) -> str:
 
 
 class Lookup:
-    """Of one engine; None: nothing is guessed."""
+    """Of one engine; None: nothing is guessed. What is found is kept until the sequence has said more: a plan asks twice."""
 
     def __init__(self, speculation: Speculation | None) -> None:
         self._how = speculation
@@ -39,13 +39,13 @@ class Lookup:
         how = self._how
         if how is None or most < 1:
             return ()
-        count = min(most, how.num_speculative_tokens)
-        return tuple(map(ord, propose(_said(seq), count, how.prompt_lookup_max, how.prompt_lookup_min)))
+        if len(seq.said) < seq.known or not seq.said:
+            seq.said = _said(seq)
+            seq.guessed = propose(seq.said, how.num_speculative_tokens, how.prompt_lookup_max, how.prompt_lookup_min)
+        return tuple(map(ord, seq.guessed[:most]))
 
 
 def _said(seq: Sequence) -> str:
-    """Prompt and output, kept from step to step."""
-    if not seq.said:
-        seq.said = "".join(map(chr, seq.prompt))
-    seq.said += "".join(map(chr, seq.output[len(seq.said) - len(seq.prompt) :]))
-    return seq.said
+    """Prompt and output."""
+    said = seq.said or "".join(map(chr, seq.prompt))
+    return said + "".join(map(chr, seq.output[len(said) - len(seq.prompt) :]))

@@ -1,14 +1,14 @@
 """schedule(): what the GPU runner computes next. Pure: it reads and writes the books, nothing else."""
 
 import sys
-from typing import NamedTuple
 
-from ...protocol.edges.scheduler_to_gpu_runner import Embed, NewSequence, StepPlan, Work
+from ...protocol.edges.scheduler_to_gpu_runner import Embed, NewSequence, StepPlan
 from ...protocol.roles import SchedulerConfig
 from .batch import Batch
 from .books import Hit
-from .costs import LEAST, LEAST_BESIDE, LEAST_CHUNK, Costs, joining
-from .lookup import Lookup
+from .costs import LEAST, LEAST_BESIDE, Costs, joining
+from .decoding import Decoding
+from .draft import Draft
 from .media import Embeddings
 from .outbox import Tally
 from .pace import Pace
@@ -23,84 +23,14 @@ MEDIA_AHEAD = 16
 """Waiting sequences that may ask for embeddings before they run, so that encoding overlaps with the batch."""
 
 
-class Part(NamedTuple):
-    """One sequence's share of a step in flight."""
-
-    seq: Sequence
-    number: int
-    end: int
-    sample: bool
-    snapshot: int = 0
-    """The slot that its states are copied into; 0: none."""
-    guesses: int = 0
-    """Positions of a draft, the last ones."""
-
-
-class Draft:
-    """A step in the making."""
-
-    def __init__(self, budget: int) -> None:
-        self.budget = budget
-        """Tokens."""
-        self.share = 1.0
-        """What is left of the step's time, see `costs`."""
-        self.whole = 1.0
-        """What there is of it while no stream waits, where a step of a small model may take several times its full one."""
-        self.chunks = 0
-        """Prompts that it computes parts of."""
-        self.prompts = 0.0
-        """Their cost."""
-        self.decodes = False
-        """It has tokens for sequences that speak already."""
-        self.streams = False
-        """Somebody waits for these tokens, one by one."""
-        self.least = LEAST_CHUNK
-        self.starved = False
-        """A running sequence lacks a block: no new one is admitted."""
-        self.parts: list[Part] = []
-        self.new: list[NewSequence] = []
-        self.work: list[Work] = []
-        self.embeds: list[Embed] = []
-
-    def add(
-        self,
-        seq: Sequence,
-        count: int,
-        sample: bool,
-        cost: float,
-        blocks: tuple[tuple[int, ...], ...] = (),
-        snapshot: int = 0,
-        guesses: tuple[int, ...] = (),
-    ) -> None:
-        start = seq.planned
-        self.work.append(Work(seq.number, start, count, sample, blocks, snapshot, guesses))
-        self.parts.append(Part(seq, seq.number, start + count, sample, snapshot, len(guesses)))
-        self.budget -= count
-        self.share -= cost
-        seq.planned = start + count
-        seq.flights += 1
-        seq.pending += sample
-
-    def withdraw(self, seq: Sequence) -> None:
-        """Take back what a decoding sequence was to say that is to be preempted."""
-        for index, part in enumerate(self.parts):
-            if part.seq is seq:
-                self.budget += 1 + part.guesses
-                seq.planned -= 1 + part.guesses
-                del self.parts[index], self.work[index]
-                seq.flights -= 1
-                seq.pending -= 1
-                return
-
-
 class Planner:
     """Turns the batch into steps."""
 
     def __init__(self, config: SchedulerConfig, batch: Batch, media: Embeddings, pieces: Pieces, tally: Tally) -> None:
         self._budget = config.max_batched_tokens
         self._costs = Costs(config)
-        self._lookup = Lookup(config.speculation)
         self.pace = Pace()
+        self._decoding = Decoding(config, self._costs, self.pace, batch, tally)
         self._max_seqs = config.max_num_seqs
         self._batch = batch
         self._media = media
@@ -116,7 +46,7 @@ class Planner:
 
         `idle`: no step is in flight. None where nothing can be computed.
         """
-        if not idle and self._awaits_drafts():
+        if not idle and self._decoding.awaits_drafts():
             return None
         reserved, self._reserved = self._reserved, 0
         draft = self._draft(now, reserved)
@@ -133,7 +63,7 @@ class Planner:
         """Decoding leaves `reserved` tokens of the budget free."""
         draft = Draft(self._budget)
         self.pace.expect(self._media.encoding)
-        self._decode(draft, reserved)
+        self._decoding.plan(draft, reserved)
         draft.share = max(draft.share, 1 / LEAST)
         draft.decodes = bool(draft.parts)
         draft.streams = any(part.seq.request.prepared.streamed for part in draft.parts)
@@ -149,7 +79,7 @@ class Planner:
     def ask_ahead(self, now: float, idle: bool) -> None:
         """Ask for the embeddings of the sequences that will run soon, in that order. It comes before `schedule`."""
         asking = 0
-        self._batch.hashing = sys.maxsize if idle else HASHES
+        self._batch.may_hash(sys.maxsize if idle else HASHES)
         for seq in self._batch.running:  # an encoder-cache may have died while nothing could be asked for
             if seq.asked is None and seq.planned < seq.media_end:
                 self._media.ask(seq, seq.planned, now)
@@ -165,52 +95,6 @@ class Planner:
             asking += seq.holder is not None
             if asking >= MEDIA_AHEAD:
                 return
-
-    def _decode(self, draft: Draft, reserved: int) -> None:
-        room = draft.budget - reserved
-        running = self._batch.running
-        late = self._out_of_turn()
-        index = 0
-        while index < len(running) and room > 0:  # preemption may shorten it meanwhile
-            seq = running[index]
-            index += 1
-            if not _decodes(seq) or seq in late:
-                continue
-            guesses = () if seq.pending else self._guess(seq, room - 1, len(running) - index)
-            count = 1 + len(guesses)
-            blocks = self._blocks(seq, seq.planned + count, draft)
-            if blocks is None:
-                continue
-            cost = self._costs.span(seq.planned, count) + count * seq.request.constraining * self.pace.of_set_up
-            draft.add(seq, count, True, cost, blocks, guesses=guesses)
-            seq.turn = self._tally.steps
-            room -= count
-
-    def _awaits_drafts(self) -> bool:
-        """A draft is being verified, or follows a token that is on its way. All wait for it: of who would not, steps would be
-        made in between, and both kinds would take turns."""
-        return self._lookup.is_on and any(
-            seq.guesses or (seq.pending and _decodes(seq) and self._lookup.guess(seq, 1)) for seq in self._batch.running
-        )
-
-    def _guess(self, seq: Sequence, room: int, others: int) -> tuple[int, ...]:
-        """A draft within `room` tokens, which takes no place from so many `others` that are still to decode, and nothing past
-        the end."""
-        left = seq.request.max_tokens - len(seq.output) - 1
-        guesses = self._lookup.guess(seq, min(room - others, left))
-        return guesses if self._batch.has_place(seq, 1 + len(guesses), others) else ()
-
-    def _out_of_turn(self) -> set[Sequence]:
-        """Of the sequences whose constraints take time at every token, those that wait for a later step: half of a step is for
-        them, and who has waited longest comes first."""
-        costly = [seq for seq in self._batch.running if seq.request.constraining and _decodes(seq)]
-        able = [seq for seq in costly if self._batch.has_place(seq)]  # others might not get one even if they were waited for
-        left, chosen = 0.5, set[Sequence]()
-        for seq in sorted(able, key=lambda seq: seq.turn):
-            if not chosen or seq.request.constraining <= left:
-                chosen.add(seq)
-                left -= seq.request.constraining
-        return set(costly) - chosen if chosen else set()
 
     def _prefill(self, draft: Draft) -> None:
         running = self._batch.running
@@ -269,7 +153,7 @@ class Planner:
         if end == start:
             self._reserve(seq, start)
             return
-        blocks = self._blocks(seq, end, draft)
+        blocks = draft.blocks(seq, end, self._batch)
         if blocks is None:
             return
         for placed in seq.request.spans:
@@ -283,22 +167,6 @@ class Planner:
         draft.add(seq, end - start, end == seq.target, cost, blocks, self._batch.snapshot(seq, end))
         draft.chunks += 1
         draft.prompts += cost
-
-    def _blocks(self, seq: Sequence, end: int, draft: Draft) -> tuple[tuple[int, ...], ...] | None:
-        """Those that the positions up to `end` need, () where they are there; None where they are not to be had now."""
-        batch = self._batch
-        books = batch.books
-        assert books is not None
-        if end <= seq.holding.tokens:
-            return ()
-        while books.lacks(seq.holding, end):
-            youngest = batch.victim(seq)
-            if youngest is None:
-                draft.starved = True
-                return None
-            draft.withdraw(youngest)
-            batch.preempt(youngest)
-        return books.extend(seq.holding, end)
 
     def _reserve(self, seq: Sequence, start: int) -> bool:
         """Keep room in the next step for what is ready and must stay whole; False where there is nothing such at `start`."""
@@ -342,10 +210,6 @@ class Planner:
         self._tally.prefix_hit_tokens += tokens
         if seq.choice == 0:
             seq.request.cached_tokens = min(tokens, len(seq.prompt))
-
-
-def _decodes(seq: Sequence) -> bool:
-    return seq.planned >= seq.target and not seq.guesses and len(seq.output) + seq.pending < seq.request.max_tokens
 
 
 def _introduce(seq: Sequence, hit: Hit) -> NewSequence:

@@ -111,7 +111,9 @@ class Sequence:
     """The answer, where vectors are wanted."""
     ended: bool = False
     said: str = ""
-    """Prompt and output as characters, for drafts."""
+    """Prompt and output as characters, for drafts; written by `Lookup`, like the next."""
+    guessed: str = ""
+    """What may follow `said`."""
     prefilled: bool = False
     """The whole prompt has been computed at least once."""
     joined: bool = False

@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from ...protocol.config import EngineConfig, ServerConfig
-from ...protocol.division import with_keys
+from ...protocol.server_keys import with_keys
 from .flags import add_flags, build
 from .server import serve_until_stopped, serving
 

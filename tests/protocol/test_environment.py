@@ -7,10 +7,11 @@ import pytest
 
 import thespis
 from thespis.protocol.config import EngineConfig, ServerConfig
-from thespis.protocol.division import divide, with_keys
+from thespis.protocol.division import divide
 from thespis.protocol.environment import NO_LIMIT, Environment, names_of, page, read
 from thespis.protocol.errors import EngineError
 from thespis.protocol.roles import FetcherConfig, MediaLimits, PreprocessorConfig
+from thespis.protocol.server_keys import with_keys
 
 from ..helpers.facts import DEMO
 

@@ -110,3 +110,16 @@ def test_a_gpu_bounds_a_context_that_nobody_has_set(caplog: pytest.LogCaptureFix
     length = msgspec.json.decode(one.of("gpu-runner"), type=RunnerConfig).max_model_len
     assert 25_000 < length < 33_000
     assert f"max_model_len is {length} of the model's 262144 tokens" in caplog.text
+
+
+def test_the_log_says_that_a_prompt_without_direction_overrules_the_length_of_a_step(caplog: pytest.LogCaptureFixture) -> None:
+    undirected = msgspec.structs.replace(DEMO, span_scope="text")
+    one = parts(max_num_batched_tokens=32, max_model_len=300)
+    with caplog.at_level("INFO"):
+        one.divide(undirected, None)
+    assert msgspec.json.decode(one.of("gpu-runner"), type=RunnerConfig).max_batched_tokens == 300
+    assert "max_model_len=300 tokens and not max_num_batched_tokens=32" in caplog.text
+    caplog.clear()
+    with caplog.at_level("INFO"):
+        parts(max_num_batched_tokens=32, max_model_len=300).divide(DEMO, None)
+    assert "max_num_batched_tokens" not in caplog.text

@@ -9,10 +9,11 @@ import pytest
 from thespis.actors.director import machine
 from thespis.actors.director.machine import Machine, refuse_impossible, refuse_too_large
 from thespis.protocol.config import EngineConfig
-from thespis.protocol.division import GIB, divide
+from thespis.protocol.division import divide
 from thespis.protocol.errors import EngineError
 from thespis.protocol.facts import ModelFacts
 from thespis.protocol.roles import RunnerConfig
+from thespis.protocol.sizes import GIB
 
 from ...helpers.facts import DEMO
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from thespis.actors.scheduler import lookup
 from thespis.actors.scheduler.lookup import propose
 from thespis.protocol.edges.detokenizer_to_scheduler import Stopped
 from thespis.protocol.edges.gpu_runner_to_scheduler import Sampled, StepResult
@@ -151,3 +152,19 @@ def test_a_draft_takes_no_block_and_no_place_from_others() -> None:
         assert bench.tokens[f"r{number}", 0] == [20 + number, 6, 7, 8] * 3
     assert all(sum(work.count for work in plan.work) <= 5 for plan in bench.log)
     bench.assert_empty()
+
+
+def test_what_a_sequence_has_said_is_searched_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often plans ask."""
+    searched: list[str] = []
+
+    def counting(said: str, count: int, longest: int, shortest: int) -> str:
+        searched.append(said)
+        return propose(said, count, longest, shortest)
+
+    monkeypatch.setattr(lookup, "propose", counting)
+    bench = copying()
+    for number in range(3):
+        bench.submit(prepared(f"r{number}", [20 + number, 6, 7, 8, 9, 10], max_tokens=15))
+    bench.run()
+    assert len(searched) == len(set(searched)) > 3

@@ -4,7 +4,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from thespis.actors.scheduler.planner import Draft
+from thespis.actors.scheduler.draft import Draft
 from thespis.actors.scheduler.sequence import Place
 from thespis.protocol.edges.client_to_scheduler import ChoiceSoFar
 from thespis.protocol.edges.detokenizer_to_scheduler import Stopped
