@@ -1,6 +1,7 @@
 """The GPU runner's shell: step plans in, step results out, one at a time and in order."""
 
 import logging
+import time
 from typing import Any
 
 import msgspec
@@ -32,6 +33,8 @@ class GpuRunner(BlockingActor):
         self._tokens = 0
         self._sampled = 0
         self._seconds = 0.0
+        self._cpu = 0.0
+        """Seconds of all threads, in steps."""
         self._max_batch = 0
 
     def on_start(self, config: bytes) -> dict[str, int]:
@@ -64,6 +67,7 @@ class GpuRunner(BlockingActor):
             "tokens": self._tokens,
             "sampled": self._sampled,
             "step_seconds": self._seconds,
+            "beside_steps_cpu_seconds": time.process_time() - self._cpu,
             "max_batch": self._max_batch,
             "sequences": self._runner.sequences if self._runner is not None else 0,
         }
@@ -74,7 +78,9 @@ class GpuRunner(BlockingActor):
         if tokens > len(plan.work):  # chunks of prompts
             self._runner.use_for_long_chunks(self._cores.take(long=True))
         torch.set_num_threads(self._cores.take())
+        began = time.process_time()
         result = self._runner.execute(plan, self._blobs.view)
+        self._cpu += time.process_time() - began
         result = msgspec.structs.replace(result, beside=self._cores.shared)
         self._steps += 1
         self._tokens += tokens

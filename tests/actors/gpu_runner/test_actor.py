@@ -75,6 +75,7 @@ def test_plans_are_answered_in_order_and_counted(stage: Stage) -> None:
     counters = stage.actor.counters()
     assert (counters["steps"], counters["tokens"], counters["sampled"], counters["max_batch"]) == (3, 7, 3, 1)
     assert counters["step_seconds"] > 0
+    assert counters["beside_steps_cpu_seconds"] > 0
 
 
 def test_reset_forgets_sequences(stage: Stage) -> None:
