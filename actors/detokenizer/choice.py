@@ -7,7 +7,7 @@ from ...protocol.edges.gpu_runner_to_scheduler import TokenLogprobs
 from ...protocol.edges.scheduler_to_detokenizer import Output
 from ...protocol.sampling import SamplingParams
 from .stops import StopFinder
-from .text import TextStream
+from .text import text_of
 from .vocabulary import Vocabulary
 
 
@@ -31,7 +31,7 @@ class Choice:
         self._vocabulary = vocabulary
         self._sampling = sampling
         self._eos = eos_token_ids
-        self._text = TextStream(vocabulary, context, sampling.skip_special_tokens)
+        self._text = text_of(vocabulary, context, sampling.skip_special_tokens)
         self._stops = StopFinder(sampling.stop, sampling.include_stop_str_in_output)
         self._offset = 0
         """Characters shown so far, those of an earlier attempt included."""

@@ -1,10 +1,12 @@
 """Token ids to text, a token at a time, with the same result as decoding them all at once.
 
-Each token is decoded together with a few before it, because its text depends on them: a byte-level token may be a part of
+Where tokens are bytes, they are read as UTF-8 as they come. Otherwise
+each token is decoded together with a few before it, because its text depends on them: a byte-level token may be a part of
 a character, and a SentencePiece token keeps its leading space only behind another token. What ends in U+FFFD may still
 become a character, so that tail is held back until it is one, or until something else follows it.
 """
 
+from codecs import getincrementaldecoder
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -20,11 +22,49 @@ PARTIAL = "\ufffd"
 
 
 class Decodes(Protocol):
+    """What `Vocabulary` is to a text."""
+
+    says_bytes: bool
+
+    def said(self, id: int, skip_special_tokens: bool) -> bytes: ...
+
     def decode(self, ids: list[int], skip_special_tokens: bool) -> str: ...
 
 
-class TextStream:
+class Text(Protocol):
     """One choice's text. `push` returns what is certain, `flush` the rest."""
+
+    def push(self, token_id: int) -> str: ...
+
+    def flush(self) -> str: ...
+
+
+def text_of(vocabulary: Decodes, context: Sequence[int] = (), skip_special_tokens: bool = True) -> Text:
+    """`context`: the prompt."""
+    if vocabulary.says_bytes:
+        return ByteText(vocabulary, skip_special_tokens)
+    return TextStream(vocabulary, context, skip_special_tokens)
+
+
+class ByteText:
+    """Of tokens that are bytes: no token is decoded twice. What comes after the prompt begins anew, also within a character."""
+
+    __slots__ = ("_read", "_said", "_skip")
+
+    def __init__(self, vocabulary: Decodes, skip_special_tokens: bool = True) -> None:
+        self._said, self._skip = vocabulary.said, skip_special_tokens
+        self._read = getincrementaldecoder("utf-8")("replace").decode
+
+    def push(self, token_id: int) -> str:
+        return self._read(self._said(token_id, self._skip))
+
+    def flush(self) -> str:
+        """Release what was held back; the stream may go on after it."""
+        return self._read(b"", True)
+
+
+class TextStream:
+    """Of tokens whose text depends on those before them."""
 
     __slots__ = ("_decode", "_ids", "_mark", "_marked", "_shown", "_skip")
 

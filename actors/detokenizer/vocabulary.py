@@ -15,12 +15,27 @@ class Vocabulary:
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
         self._verbatim = {id: token.content.encode() for id, token in tokenizer.get_added_tokens_decoder().items()}
-        self._byte_level = "ByteLevel" in _decoder_types(tokenizer)
+        types = _decoder_types(tokenizer)
+        self._byte_level = "ByteLevel" in types
+        self.says_bytes = types == ["ByteLevel"]
+        """A text is its tokens' bytes side by side (`said`), whatever stands beside each."""
+        self._special = {id for id, token in tokenizer.get_added_tokens_decoder().items() if token.special}
+        self._said: dict[int, bytes] = {}
+        """Of tokens that have been said so far; at most the vocabulary's size, like `_shown`."""
         self._shown: dict[int, tuple[str, bytes]] = {}
         """Tokens that log-probabilities have named so far; at most the vocabulary's size."""
 
     def decode(self, ids: list[int], skip_special_tokens: bool) -> str:
         return self._tokenizer.decode(ids, skip_special_tokens=skip_special_tokens)
+
+    def said(self, id: int, skip_special_tokens: bool) -> bytes:
+        """What a token adds to a text, where `says_bytes`; b"" for one that is not there."""
+        if skip_special_tokens and id in self._special:
+            return b""
+        known = self._said.get(id)
+        if known is None:
+            known = self._said[id] = _written_bytes(self._tokenizer.id_to_token(id) or "")
+        return known
 
     def token(self, id: int) -> tuple[str, bytes]:
         """The token alone: its text (a partial character as U+FFFD) and its bytes. Empty where the id names none."""
@@ -51,15 +66,15 @@ def load(folder: str, parts: str = "") -> Vocabulary:
         raise EngineError(f"tokenizer.json in {folder!r} cannot be read as a tokenizer.") from error
 
 
-def _decoder_types(tokenizer: Tokenizer) -> set[str]:
+def _decoder_types(tokenizer: Tokenizer) -> list[str]:
     """The names of the decoder and of those inside it."""
     if tokenizer.decoder is None:
-        return set()
-    found: set[str] = set()
+        return []
+    found: list[str] = []
     waiting: list[Any] = [json.loads(tokenizer.decoder.__getstate__())]
     while waiting:
         node = waiting.pop()
-        found.add(node["type"])
+        found.append(node["type"])
         waiting.extend(node.get("decoders", ()))
     return found
 
@@ -69,6 +84,12 @@ def _byte_alphabet() -> dict[str, int]:
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     rest = [b for b in range(256) if b not in set(printable)]
     return {chr(b): b for b in printable} | {chr(256 + n): b for n, b in enumerate(rest)}
+
+
+def _written_bytes(written: str) -> bytes:
+    """As the byte-level decoder reads a token: in the alphabet, or, where one character is not of it, as it is."""
+    found = [_BYTE_OF.get(char) for char in written]
+    return written.encode() if None in found else b"".join(filter(None, found))
 
 
 _BYTE_OF = {char: bytes([byte]) for char, byte in _byte_alphabet().items()}

@@ -1,8 +1,9 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import decoders
 
-from thespis.actors.detokenizer.text import HOPELESS, TextStream
+from thespis.actors.detokenizer.text import HOPELESS, ByteText, TextStream, text_of
 from thespis.actors.detokenizer.vocabulary import Vocabulary
 
 from .vocabularies import byte_level, id_of, sentencepiece
@@ -14,7 +15,7 @@ piece_ids = st.lists(st.integers(259, PIECES.get_vocab_size() - 1) | st.sampled_
 
 
 def streamed(vocabulary: Vocabulary, ids: list[int], context: tuple[int, ...] = (), skip: bool = True) -> list[str]:
-    stream = TextStream(vocabulary, context, skip)
+    stream = text_of(vocabulary, context, skip)
     return [*(stream.push(id) for id in ids), stream.flush()]
 
 
@@ -36,6 +37,38 @@ def test_text_never_has_a_partial_character(text: str) -> None:
 @given(byte_ids, st.booleans())
 def test_any_byte_tokens_equal_decoding_at_once(ids: list[int], skip: bool) -> None:
     assert "".join(streamed(Vocabulary(BYTES), ids, skip=skip)) == BYTES.decode(ids, skip_special_tokens=skip)
+
+
+@settings(deadline=None)
+@given(byte_ids, st.booleans())
+def test_bytes_as_they_come_are_what_a_window_shows(ids: list[int], skip: bool) -> None:
+    """After each token at least as much, and in the end the same."""
+    one, other = ByteText(Vocabulary(BYTES), skip), TextStream(Vocabulary(BYTES), (), skip)
+    early = late = ""
+    for id in ids:
+        early, late = early + one.push(id), late + other.push(id)
+        assert early.startswith(late)
+    assert early + one.flush() == late + other.flush()
+
+
+def test_added_tokens_are_read_as_the_tokenizer_reads_them() -> None:
+    """One of the bytes' alphabet as bytes, another as it is written; what ends a turn is shown on request."""
+    tokenizer = byte_level()
+    tokenizer.add_tokens(["n\u00e9e", "a b", "\u65e5x"])
+    vocabulary = Vocabulary(tokenizer)
+    ids = [id_of(tokenizer, token) for token in ("n\u00e9e", "a b", "<|im_end|>", "\u65e5x", "<s>")] + [0x61, 1 << 20]
+    for skip in (True, False):
+        assert "".join(streamed(vocabulary, ids, skip=skip)) == tokenizer.decode(ids, skip_special_tokens=skip)
+
+
+def test_a_decoder_of_more_than_bytes_is_asked_for_its_text() -> None:
+    tokenizer = byte_level()
+    assert Vocabulary(tokenizer).says_bytes
+    tokenizer.decoder = decoders.Sequence([decoders.ByteLevel(), decoders.Strip("a", 1, 0)])
+    vocabulary = Vocabulary(tokenizer)
+    assert not vocabulary.says_bytes
+    ids = [id_of(tokenizer, "a"), id_of(tokenizer, "b")]
+    assert "".join(streamed(vocabulary, ids)) == tokenizer.decode(ids) == "b"
 
 
 @settings(deadline=None)
@@ -76,9 +109,9 @@ def test_released_text_stays_when_a_run_of_bytes_turns_invalid() -> None:
 
 
 def test_bytes_that_never_become_text_are_released_after_a_bounded_wait() -> None:
-    stream = TextStream(Vocabulary(BYTES))
-    shown = "".join(stream.push(0xFF) for _ in range(3 * HOPELESS))
-    assert len(shown) >= 2 * HOPELESS
+    for stream in (TextStream(Vocabulary(BYTES)), ByteText(Vocabulary(BYTES))):
+        shown = "".join(stream.push(0xFF) for _ in range(3 * HOPELESS))
+        assert len(shown) >= 2 * HOPELESS
 
 
 def test_a_prompt_that_ends_inside_a_character_does_not_repeat_text() -> None:
