@@ -21,23 +21,24 @@ class Decoding:
         """A draft is being verified, or follows a token that is on its way. All wait for it: of who would not, steps would be
         made in between, and both kinds would take turns."""
         return self._lookup.is_on and any(
-            seq.guesses or (seq.pending and _decodes(seq) and self._lookup.guess(seq, 1)) for seq in self._batch.running
+            seq.guesses or (seq.pending and self._decodes(seq) and self._lookup.guess(seq, 1)) for seq in self._batch.running
         )
 
     def plan(self, draft: Draft, reserved: int) -> None:
         """A token, or more, of everyone whose turn it is, but for `reserved` tokens of the budget."""
         room = draft.budget - reserved
         running = self._batch.running
-        late = self._out_of_turn()
+        late, drafts = self._out_of_turn(), self._lookup.is_on
         index = 0
         while index < len(running) and room > 0:  # preemption may shorten it meanwhile
             seq = running[index]
             index += 1
-            if not _decodes(seq) or seq in late:
+            if not self._decodes(seq) or seq in late:
                 continue
-            guesses = () if seq.pending else self._guess(seq, room - 1, len(running) - index)
+            guesses = self._guess(seq, room - 1, len(running) - index) if drafts and not seq.pending else ()
             count = 1 + len(guesses)
-            blocks = draft.blocks(seq, seq.planned + count, self._batch)
+            end = seq.planned + count
+            blocks = draft.blocks(seq, end, self._batch) if end > seq.holding.tokens else ()
             if blocks is None:
                 continue
             cost = self._costs.span(seq.planned, count)
@@ -50,8 +51,6 @@ class Decoding:
     def _guess(self, seq: Sequence, room: int, others: int) -> tuple[int, ...]:
         """A draft within `room` tokens, which takes no place from so many `others` that are still to decode, and nothing past
         the end."""
-        if not self._lookup.is_on:
-            return ()
         left = seq.request.max_tokens - len(seq.output) - 1
         guesses = self._lookup.guess(seq, min(room - others, left))
         return guesses if self._batch.has_place(seq, 1 + len(guesses), others) else ()
@@ -59,7 +58,7 @@ class Decoding:
     def _out_of_turn(self) -> set[Sequence]:
         """Of the sequences whose constraints take time at every token, those that wait for a later step: half of a step is for
         them, and who has waited longest comes first."""
-        costly = [seq for seq in self._batch.running if seq.request.constraining and _decodes(seq)]
+        costly = [seq for seq in self._batch.running if seq.request.constraining and self._decodes(seq)]
         able = [seq for seq in costly if self._batch.has_place(seq)]  # others might not get one even if they were waited for
         left, chosen = 0.5, set[Sequence]()
         for seq in sorted(able, key=lambda seq: seq.turn):
@@ -68,6 +67,8 @@ class Decoding:
                 left -= seq.request.constraining
         return set(costly) - chosen if chosen else set()
 
-
-def _decodes(seq: Sequence) -> bool:
-    return seq.planned >= seq.target and not seq.guesses and len(seq.output) + seq.pending < seq.request.max_tokens
+    def _decodes(self, seq: Sequence) -> bool:
+        """Its next token can be computed, and is wanted."""
+        if seq.planned < seq.target or len(seq.output) + seq.pending >= seq.request.max_tokens:
+            return False
+        return not (self._lookup.is_on and seq.guesses)

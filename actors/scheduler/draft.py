@@ -1,14 +1,17 @@
 """A step in the making, and what becomes of each sequence in it."""
 
-from typing import NamedTuple
+import msgspec
 
 from ...protocol.edges.scheduler_to_gpu_runner import Embed, NewSequence, Work
 from .batch import Batch
 from .costs import LEAST_CHUNK
 from .sequence import Sequence
 
+Blocks = tuple[tuple[int, ...], ...]
+"""New ones, of each table; (): of none."""
 
-class Part(NamedTuple):
+
+class Part(msgspec.Struct, frozen=True, gc=False):
     """One sequence's share of a step in flight."""
 
     seq: Sequence
@@ -53,7 +56,7 @@ class Draft:
         count: int,
         sample: bool,
         cost: float,
-        blocks: tuple[tuple[int, ...], ...] = (),
+        blocks: Blocks = (),
         snapshot: int = 0,
         guesses: tuple[int, ...] = (),
     ) -> None:
@@ -77,7 +80,7 @@ class Draft:
                 seq.pending -= 1
                 return
 
-    def blocks(self, seq: Sequence, end: int, batch: Batch) -> tuple[tuple[int, ...], ...] | None:
+    def blocks(self, seq: Sequence, end: int, batch: Batch) -> Blocks | None:
         """Those that the positions up to `end` need, () where they are there; None where they are not to be had now. Younger
         sequences give way for them, whatever they were to say in this step."""
         books = batch.books

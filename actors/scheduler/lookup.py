@@ -29,10 +29,7 @@ class Lookup:
 
     def __init__(self, speculation: Speculation | None) -> None:
         self._how = speculation
-
-    @property
-    def is_on(self) -> bool:
-        return self._how is not None
+        self.is_on = speculation is not None
 
     def guess(self, seq: Sequence, most: int) -> tuple[int, ...]:
         """What may follow the tokens that are known of `seq`."""

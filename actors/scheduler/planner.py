@@ -81,7 +81,7 @@ class Planner:
         asking = 0
         self._batch.may_hash(sys.maxsize if idle else HASHES)
         for seq in self._batch.running:  # an encoder-cache may have died while nothing could be asked for
-            if seq.asked is None and seq.planned < seq.media_end:
+            if seq.request.spans and seq.asked is None and seq.planned < seq.media_end:
                 self._media.ask(seq, seq.planned, now)
         for seq in self._batch.waiting.media:
             if not self._may_run(seq):
