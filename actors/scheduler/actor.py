@@ -3,6 +3,7 @@
 Order within one event: the next plans first, since the runner waits for them, then tokens, then everything else.
 """
 
+import asyncio
 import time
 from typing import Any
 
@@ -29,6 +30,8 @@ class SchedulerActor(Actor):
     """Sockets and the clock around `Scheduler`."""
 
     policy: Scheduler
+    _timer: asyncio.TimerHandle | None = None
+    """Of the policy's `due`."""
 
     async def on_start(self, config: bytes) -> dict[str, int]:
         self.policy = Scheduler(msgspec.json.decode(config, type=SchedulerConfig))
@@ -95,6 +98,7 @@ class SchedulerActor(Actor):
         now = time.monotonic()
         while (plan := self.policy.schedule(now)) is not None:
             self.send(GPU_RUNNER, plan)
+        self._come_back(now)
         outbox = self.policy.outbox
         for message in self.policy.for_detokenizer():
             self.send(DETOKENIZER, message)
@@ -106,6 +110,14 @@ class SchedulerActor(Actor):
         outbox.director.clear()
         if outbox.clients:  # a request can come before the news of its client
             outbox.clients[:] = [(client, answer) for client, answer in outbox.clients if not self._answer(client, answer)]
+
+    def _come_back(self, now: float) -> None:
+        """When the policy wants to be asked again."""
+        if self._timer is not None:
+            self._timer.cancel()
+        due = self.policy.due
+        loop = asyncio.get_running_loop()
+        self._timer = None if due is None else loop.call_later(due - now, self._guard, self._go_on)
 
     def _answer(self, client: str, answer: SchedulerToClient) -> bool:
         """False: it must wait."""

@@ -62,6 +62,10 @@ class Pace:
         quiet = plain if self._now is self._alone else max(self._alone.plain, plain / 2)  # half of the cores, twice as long
         return min(1.0, max(PLAIN_STEPS * quiet - plain, plain / 2, UNNOTICED_SECONDS) / prompts)
 
+    def seconds(self, prompts: float) -> float:
+        """What prompts of this share take; 0 while it is not known."""
+        return self._prompts * prompts
+
     @property
     def without_streams(self) -> float:
         """The share of a step that prompts may take while nobody decodes: a small model's full step is over so soon that late

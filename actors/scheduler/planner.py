@@ -6,6 +6,7 @@ from ...protocol.edges.scheduler_to_gpu_runner import Embed, NewSequence, StepPl
 from ...protocol.roles import SchedulerConfig
 from .batch import Batch
 from .books import Hit
+from .company import Company
 from .costs import LEAST, LEAST_BESIDE, Costs, joining
 from .decoding import Decoding
 from .draft import Draft
@@ -31,6 +32,7 @@ class Planner:
         self._costs = Costs(config)
         self.pace = Pace()
         self._decoding = Decoding(config, self._costs, self.pace, batch, tally)
+        self._company = Company(self._costs, self.pace)
         self._max_seqs = config.max_num_seqs
         self._batch = batch
         self._media = media
@@ -75,6 +77,10 @@ class Planner:
         if not draft.starved:
             self._admit(draft, now)
         return draft
+
+    def awaits_company(self) -> float:
+        """The moment up to which an engine that rests waits for more requests than it has; in the past: it does not."""
+        return 0.0 if self._batch.running else self._company.awaited_until(self._batch.waiting)
 
     def ask_ahead(self, now: float, idle: bool) -> None:
         """Ask for the embeddings of the sequences that will run soon, in that order. It comes before `schedule`."""

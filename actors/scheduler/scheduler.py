@@ -51,6 +51,8 @@ class Scheduler:
         self.isolation = Isolation(self.blame, self.batch, self.media, self.planner, self.requests)
         self.telling = Telling(self.outbox, self.blame, self.requests)
         self._encoder_here = False
+        self.due: float | None = None
+        """When `schedule` is to be asked again although nothing has happened."""
 
     # requests
 
@@ -128,6 +130,7 @@ class Scheduler:
 
     def schedule(self, now: float) -> StepPlan | None:
         """The next step, or None where nothing can be computed or enough is on its way."""
+        self.due = None
         self.isolation.prepare()
         idle = not self.flights
         self.planner.ask_ahead(now, idle)
@@ -136,6 +139,9 @@ class Scheduler:
         only = self.planner.only
         if only is not None and self.flights.others_than(only):
             return None  # it would not be alone
+        if idle and (due := self.planner.awaits_company()) > now:
+            self.due = due
+            return None
         planned = self.planner.schedule(now, idle)
         if planned is None:
             return None

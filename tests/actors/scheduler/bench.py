@@ -233,7 +233,9 @@ class Bench:
             given = len(self.given)
             if self.answer() or self.plan() is not None:
                 return False
-            if len(self.given) == given:
+            if self.policy.due is not None:
+                self.time = self.policy.due
+            elif len(self.given) == given:
                 return True
 
     def give(self, holder: str, key: str) -> None:

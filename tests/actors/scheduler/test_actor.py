@@ -56,6 +56,17 @@ def test_a_request_goes_through_with_the_blocks_that_the_runner_reports(stage: S
         assert stage.counters("gpu-runner")["steps"] > 0
 
 
+def test_a_request_that_waits_for_company_is_computed_without_any(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing else happens that would have the scheduler look again."""
+    monkeypatch.setattr(fake_runner, "STEP_SECONDS", 0.2)
+    with stage:
+        stage.start("gpu-runner", fake_runner.main)
+        stage.send("preprocessor", Submit(prepared("a", [70, 71, 72], max_tokens=1)))  # tells what a prompt takes
+        stage.until(lambda: closed(stage, "a") and stage.counters("gpu-runner")["steps"] == 2)  # and has been forgotten
+        stage.send("preprocessor", Submit(prepared("b", [70, 71, 72], max_tokens=1)))
+        stage.until(lambda: closed(stage, "b"))
+
+
 def test_an_item_is_asked_for_and_given_back(stage: Stage) -> None:
     with stage:
         stage.start("gpu-runner", fake_runner.main)

@@ -1,0 +1,38 @@
+"""Requests that come together begin together. Pure.
+
+An engine that rests could compute the first one's prompt at once. The others' prompts would then be computed beside its answer,
+one by one, in steps that its stream has to wait for. In one step all take as long as one after the other, and no stream waits.
+"""
+
+import math
+from collections.abc import Iterable
+
+from .costs import Costs
+from .pace import Pace
+from .sequence import Sequence
+
+PART = 1 / 32
+"""Of what their prompts take, for which those that are here wait for others."""
+MOST_SECONDS = 0.02
+LEAST_SECONDS = 0.001
+"""Who would wait for less does not: the loop's clock is no finer."""
+
+
+class Company:
+    """Of one engine."""
+
+    def __init__(self, costs: Costs, pace: Pace) -> None:
+        self._costs, self._pace = costs, pace
+
+    def awaited_until(self, waiting: Iterable[Sequence]) -> float:
+        """The moment, by time.monotonic, up to which the first step should wait for more than these; it lies in the past where
+        they have waited enough, or need not."""
+        first, seconds = math.inf, 0.0
+        for seq in waiting:
+            if not seq.request.prepared.streamed:
+                return 0.0  # nobody waits for its tokens one by one
+            first = min(first, seq.request.submitted)
+            seconds += PART * self._pace.seconds(self._costs.span(0, seq.known))
+            if seconds >= MOST_SECONDS:
+                break
+        return first + min(seconds, MOST_SECONDS) if seconds >= LEAST_SECONDS else 0.0
