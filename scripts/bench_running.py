@@ -1,7 +1,7 @@
 """What many running requests cost beside their model: `python scripts/bench_running.py [MODEL] > figures.json`
 
 A server with so many streams at once over HTTP (`thespis bench serve` as the client). From the moment that all of them are
-running until the first has ended, the CPU time of every process is taken from /proc: per step, per token, and all of it but the
+running, for some seconds, the CPU time of every process is taken from /proc: per step, per token, and all of it but the
 runner's steps as a share of a step's time. Without MODEL a random checkpoint of shape S is made.
 """
 
@@ -24,7 +24,7 @@ RUNNER = "gpu-runner"
 PERIOD = 0.5
 """Seconds between two looks; each asks every process for its counters."""
 PATIENCE = 300.0
-"""Seconds until all streams run, or end."""
+"""Seconds until all streams run, and have been measured."""
 
 
 class Look(NamedTuple):
@@ -40,7 +40,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", nargs="?", help="folder of a checkpoint; default: a random one of shape S")
     parser.add_argument("--streams", type=int, default=256)
-    parser.add_argument("--max-tokens", type=int, default=256, help="of each stream (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=20.0, help="that are measured, unless a stream ends before")
+    parser.add_argument("--max-tokens", type=int, default=512, help="of each stream (default: %(default)s)")
     parser.add_argument("--prompt-tokens", type=int, default=4)
     parser.add_argument("--max-model-len", type=int, default=1024)
     given = parser.parse_args()
@@ -53,15 +54,15 @@ def main() -> None:
             command += ["--max-tokens", str(given.max_tokens), "--prompt-tokens", str(given.prompt_tokens)]
             with subprocess.Popen(command, stdout=subprocess.DEVNULL) as load:
                 try:
-                    first, last = asyncio.run(window(server.run_dir, given.streams))
+                    first, last = asyncio.run(window(server.run_dir, given.streams, given.seconds))
                 finally:
                     load.terminate()
     json.dump(report(given.streams, first, last), sys.stdout, indent=2)
     print()
 
 
-async def window(run_dir: Path, streams: int) -> tuple[Look, Look]:
-    """The first and the last look at an engine with so many running and none waiting. Raises TimeoutError."""
+async def window(run_dir: Path, streams: int, seconds: float) -> tuple[Look, Look]:
+    """Two looks at an engine with so many running, about so many `seconds` apart. Raises TimeoutError."""
     looks: list[Look] = []
     async with await Client.connect(run_dir) as client, asyncio.timeout(PATIENCE):
         while True:
@@ -70,7 +71,7 @@ async def window(run_dir: Path, streams: int) -> tuple[Look, Look]:
             if running == streams:
                 cpu = {role: cpu_seconds(pid) for role, pid in status.pids.items()}
                 looks.append(Look(time.perf_counter(), cpu | {RUNNER: stats[RUNNER]["beside_steps_cpu_seconds"]}, stats))
-            elif len(looks) > 1:
+            if len(looks) > 1 and (running < streams or looks[-1].at - looks[0].at >= seconds):
                 return looks[0], looks[-1]
             await asyncio.sleep(PERIOD)
 
