@@ -24,14 +24,15 @@ class Company:
     def __init__(self, costs: Costs, pace: Pace) -> None:
         self._costs, self._pace = costs, pace
 
-    def awaited_until(self, waiting: Iterable[Sequence]) -> float:
+    def awaited_until(self, waiting: Iterable[Sequence], now: float) -> float:
         """The moment, by time.monotonic, up to which the first step should wait for more than these; it lies in the past where
         they have waited enough, or need not."""
         first, seconds = math.inf, 0.0
         for seq in waiting:
-            if not seq.request.prepared.streamed:
-                return 0.0  # nobody waits for its tokens one by one
-            first = min(first, seq.request.submitted)
+            submitted = seq.request.submitted
+            if not seq.request.prepared.streamed or submitted + MOST_SECONDS <= now:
+                return 0.0  # nobody reads along, or it has waited for something else
+            first = min(first, submitted)
             seconds += PART * self._pace.seconds(self._costs.span(0, seq.known))
             if seconds >= MOST_SECONDS:
                 break

@@ -139,7 +139,7 @@ class Scheduler:
         only = self.planner.only
         if only is not None and self.flights.others_than(only):
             return None  # it would not be alone
-        if idle and (due := self.planner.awaits_company()) > now:
+        if idle and (due := self.planner.awaits_company(now)) > now:
             self.due = due
             return None
         planned = self.planner.schedule(now, idle)
