@@ -80,7 +80,7 @@ async def _answer(
     own_id = _own_id(request, body)
     meter = Meter(service.metrics, options.arrival)
     async with AsyncExitStack() as stack:
-        streams = await submit_all(service.client, generations, request[TENANT], stack, body.stream)
+        streams = await submit_all(service.client, generations, request[TENANT], stack, bool(body.stream))
         id = own_id or streams[0].id
         shape: Shape = (
             ChatShape(id, options) if isinstance(body, ChatRequest) else CompletionShape(id, options, service.detokenize)

@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 
 from thespis.frontends.admission import Admission, Cost
+from thespis.frontends.delivery import check_sendable
 from thespis.frontends.openai.app import make_app
 from thespis.frontends.openai.gate import serve_on
 from thespis.frontends.openai.main import close, limits_of, open_listener
@@ -23,7 +24,7 @@ from thespis.protocol.edges.scheduler_to_detokenizer import Usage
 from thespis.protocol.errors import Failure, RequestError
 from thespis.protocol.facts import KvGroup, ModelFacts
 from thespis.protocol.prepared import Prepared, Timing
-from thespis.protocol.request import MediaItem, Prompt
+from thespis.protocol.request import MediaItem, Prompt, Request
 from thespis.protocol.roles import HttpConfig
 from thespis.protocol.sampling import SamplingParams
 
@@ -103,6 +104,10 @@ class FakeClient:
     async def submit(self, prompt: Prompt, media: Sequence[MediaItem], sampling: SamplingParams, **more: Any) -> Stream:
         if self.refusal is not None:
             raise RequestError(self.refusal)
+        told = {
+            name: value for name, value in more.items() if name in Request.__struct_fields__ and not name.endswith("_kwargs")
+        }
+        check_sendable(Request(id="r", client="c", arrival=0.0, prompt=prompt, media=tuple(media), sampling=sampling, **told))
         self.submitted.append((prompt, tuple(media), sampling, more))
         id = f"r{len(self.submitted)}"
         stream = self._streams[id] = Stream(id, self._cancel)

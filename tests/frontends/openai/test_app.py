@@ -319,6 +319,17 @@ async def test_metrics_have_our_histograms_and_the_actors_counters() -> None:
         assert line in text
 
 
+@pytest.mark.parametrize(("path", "asked"), [(CHAT, HELLO), ("/v1/completions", {"prompt": "x"})])
+async def test_the_engine_is_told_whether_an_answer_is_read_as_it_comes(path: str, asked: dict[str, Any]) -> None:
+    client = FakeClient()
+    async with served(client) as url, aiohttp.ClientSession(url) as session:
+        for more in ({}, {"stream": None}, {"stream": False}, {"stream": True}):
+            async with session.post(path, json={**asked, **more}) as response:
+                assert response.status == 200
+                await response.read()
+    assert [more["streamed"] for *_, more in client.submitted] == [False, False, False, True]
+
+
 def test_what_actors_count_is_a_counter_and_what_they_hold_a_gauge() -> None:
     grows = {name for name in Tally().as_dict() if not name.startswith("max_")}
     assert grows <= COUNTS
