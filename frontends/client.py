@@ -156,7 +156,7 @@ class Client:
             mm_processor_kwargs=dict(mm_processor_kwargs or {}),
             media_io_kwargs=dict(media_io_kwargs or {}),
             priority=priority,
-            streamed=streamed,
+            streamed=streamed and pooling is None,  # vectors come whole
         )
         blobs = blobs_of(request)
         cost = Cost(1, estimate_tokens(prompt, params), sum(blob.nbytes for blob in blobs))

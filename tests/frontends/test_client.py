@@ -22,6 +22,7 @@ from thespis.frontends.connection import NEEDED
 from thespis.protocol.edges.control import AskStatus, Hello, Leave, Peer, Peers, Ready, Share, Status, ToDirector, Welcome
 from thespis.protocol.edges.preprocessor_to_client import PreparedCopy
 from thespis.protocol.errors import EngineError, RequestError
+from thespis.protocol.pooling import Pooler, PoolingParams
 from thespis.protocol.prepared import Prepared
 from thespis.protocol.request import TextPrompt
 from thespis.protocol.roles import ClientConfig
@@ -95,8 +96,8 @@ PREPARED = Prepared(
 )  # fmt: skip
 
 
-def welcome() -> tuple[type[Message], Message]:
-    return Hello, Welcome(msgspec.json.encode(CONFIG), Share(10, 10_000, 1 << 20))
+def welcome(config: ClientConfig = CONFIG) -> tuple[type[Message], Message]:
+    return Hello, Welcome(msgspec.json.encode(config), Share(10, 10_000, 1 << 20))
 
 
 def everybody(run_dir: Path) -> tuple[type[Message], Message]:
@@ -191,6 +192,15 @@ async def test_a_request_that_is_over_leaves_nothing(tmp_path: Path) -> None:
             assert entry.expiry is not None
             assert entry.expiry.cancelled()
             assert client._delivery._submitted == set()
+
+
+async def test_vectors_are_not_read_as_they_come(tmp_path: Path) -> None:
+    """Whoever computes them need not hold a step short, nor wait for company, for the sake of a stream."""
+    model = msgspec.structs.replace(MODEL, output="vector", pooler=Pooler())
+    with director(tmp_path, welcome(msgspec.structs.replace(CONFIG, model=model)), everybody(tmp_path)):
+        async with await Client.connect(tmp_path) as client:
+            await client.submit(TextPrompt("Hello"), wanted=PoolingParams())
+            assert [entry.request.streamed for entry in client._ledger.live_ones()] == [False]
 
 
 async def test_what_is_not_started_says_so() -> None:

@@ -9,6 +9,7 @@ import torch
 
 from thespis.actors.gpu_runner.actor import GpuRunner
 from thespis.actors.launch import Launch
+from thespis.frontends.openai.metrics import COUNTS
 from thespis.protocol.blobs import Arena
 from thespis.protocol.edges.control import Gone, Peer
 from thespis.protocol.edges.gpu_runner_to_scheduler import StepResult
@@ -76,6 +77,7 @@ def test_plans_are_answered_in_order_and_counted(stage: Stage) -> None:
     assert (counters["steps"], counters["tokens"], counters["sampled"], counters["max_batch"]) == (3, 7, 3, 1)
     assert counters["step_seconds"] > 0
     assert counters["beside_steps_cpu_seconds"] > 0
+    assert {name for name in counters if name.endswith("_seconds")} <= COUNTS
 
 
 def test_reset_forgets_sequences(stage: Stage) -> None:
