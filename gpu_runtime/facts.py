@@ -56,7 +56,7 @@ def with_items(facts: ModelFacts, model: PreTrainedModel, processor: Processor) 
         placeholders=placeholders,
         span_token_ids=tuple(id for kind in facts.span_modalities if kind in placeholders for id in processor.marks(kind)),
         frame=processor.frame,
-        siblings=processor.siblings,
+        siblings=dict(processor.siblings),
         media_options={modality: tuple(sorted(processor.options(modality))) for modality in placeholders},
         pixel_ranges={modality: bounds for modality, bounds in ranges.items() if bounds is not None},
         pixels=processor.pixels(),

@@ -142,8 +142,8 @@ class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     placeholders: dict[Modality, PlaceholderFacts] = {}
     """Of what the model takes, beside text."""
     frame: Frame = Frame()
-    siblings: tuple[Modality, ...] = ()
-    """Modalities of which an item's features depend on whether the prompt has more than one."""
+    siblings: dict[Modality, Modality] = {}
+    """By modality of an item: another one of this modality in its prompt changes the item's embedding."""
     media_options: dict[Modality, tuple[str, ...]] = {}
     """Names in a request's processor options that change an item's features."""
     pixel_ranges: dict[Modality, tuple[int, int]] = {}

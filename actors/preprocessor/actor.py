@@ -30,7 +30,7 @@ from ...protocol.edges.preprocessor_to_scheduler import Submit
 from ...protocol.errors import Failure, RequestError
 from ...protocol.guide import needs_check
 from ...protocol.prepared import Timing
-from ...protocol.request import ChatPrompt, Encoded, MediaItem, Request
+from ...protocol.request import ChatPrompt, Encoded, Request
 from ...protocol.roles import PreprocessorConfig
 from ...protocol.sampling import SamplingParams
 from ...protocol.shortage import shortage
@@ -232,19 +232,21 @@ class Preprocessor(Actor):
         request, item = ticket.request, ticket.request.media[index]
         digest = self._identities.identify(ticket, index)
         processor, io = self._validator.options.of(request, index)
-        io |= self._beside(request, item)
+        io |= self._beside(request, index)
         salt = key_salt(request.tenant, self.config.model.fingerprint, self._era)
         key = item_key(digest, item.modality, processor, io, salt)
         if not self._decoding.want(ticket, index, key, processor, io, salt):
             raise cache_miss(request, index, again)
 
-    def _beside(self, request: Request, item: MediaItem) -> dict[str, bool]:
-        """What the item's features depend on beside its content and the options that its caller gave."""
+    def _beside(self, request: Request, index: int) -> dict[str, bool]:
+        """What the item's embedding depends on beside its content and the options that its caller gave."""
         found: dict[str, bool] = {}
+        item = request.media[index]
         encoded = item.source is None or isinstance(item.source, Encoded)  # frames alone have no sound
         if item.modality == "video" and encoded and self._validator.options.hears_clips(request):
             found[SOUND_TRACK] = True
-        if item.modality in self.config.model.siblings and sum(1 for m in request.media if m.modality == item.modality) > 1:
+        changed_by = self.config.model.siblings.get(item.modality)
+        if any(other.modality == changed_by for other in (*request.media[:index], *request.media[index + 1 :])):
             found[SIBLINGS] = True
         return found
 

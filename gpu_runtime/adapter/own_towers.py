@@ -16,6 +16,9 @@ class OwnTowers:
     """By kind: (body, rows, **the item's tensors) to [rows, hidden]."""
     inside: tuple[str, ...] = ()
     """The parts of the body that hold them, where the body is the decoder too."""
+    seeing: str = ""
+    """The part of the body in which every patch sees all others, and whose classes say that it does not: transformers' SDPA
+    believes them where nothing is masked, so that a picture would be another alone; its eager attention does not."""
 
 
 def _qwen2_audio(body: Any, rows: int, input_features: torch.Tensor, feature_attention_mask: torch.Tensor) -> torch.Tensor:
@@ -32,15 +35,22 @@ def _qwen2_audio(body: Any, rows: int, input_features: torch.Tensor, feature_att
 
 
 def _phi4(part: str, token: Callable[[Any], int]) -> Callable[..., torch.Tensor]:
-    def encode(body: Any, rows: int, **tensors: torch.Tensor) -> torch.Tensor:
+    def encode(body: Any, rows: int, **given: Any) -> torch.Tensor:
         """It writes an item's rows over the embeddings of that many placeholders."""
         like = next(body.embed_tokens_extend.parameters())
         ids = torch.full((1, rows), token(body.config), device=like.device)
         blank = like.new_zeros((1, rows, body.config.hidden_size))
-        embeds: torch.Tensor = getattr(body.embed_tokens_extend, part)(ids, blank, **tensors)[0]
+        embeds: torch.Tensor = getattr(body.embed_tokens_extend, part)(ids, blank, **given)[0]
         return embeds
 
     return encode
+
+
+def _phi4_sound(body: Any, rows: int, siblings: torch.Tensor | None = None, **tensors: Any) -> torch.Tensor:
+    """`siblings`: there are pictures in the prompt, beside which sounds have a projection of their own."""
+    mode = "speech" if siblings is None else "vision"
+    encode = _phi4("audio_embed", lambda config: int(config.audio_config.audio_token_id))
+    return encode(body, rows, audio_projection_mode=mode, **tensors)
 
 
 def _ovis2(body: Any, rows: int, pixel_values: torch.Tensor, marks: torch.Tensor) -> torch.Tensor:
@@ -59,9 +69,10 @@ OWN: dict[str, OwnTowers] = {
     "phi4_multimodal": OwnTowers(
         {
             "image": _phi4("image_embed", lambda config: int(config.vision_config.image_token_id)),
-            "audio": _phi4("audio_embed", lambda config: int(config.audio_config.audio_token_id)),
+            "audio": _phi4_sound,
         },
         inside=("embed_tokens_extend.image_embed", "embed_tokens_extend.audio_embed"),
+        seeing="embed_tokens_extend.image_embed.img_processor",
     ),
 }
 """By model type."""

@@ -70,6 +70,9 @@ def find_towers(whole: PreTrainedModel, modalities: Sequence[Modality]) -> Tower
     if not kept:
         return Towers(body, [], [], own)
     path = path_of(whole, body)
+    for module in body.get_submodule(row.seeing).modules() if row is not None and row.seeing else ():
+        if hasattr(module, "is_causal"):
+            module.is_causal = False
     if row is not None and row.inside:
         return Towers(body, [f"{path}.{part}" for part in row.inside], [], own)
     model: Any = whole  # half of what is asked of it has no types

@@ -33,7 +33,7 @@ from .ready import Grid, blank, check_grid, unlike
 from .rules import rules_of
 from .runs import Run, embedding_ids, row_marks, take_apart
 from .sounds import unpadded
-from .types import Clip, Kind, Options, Part, ProcessedItem
+from .types import Clip, Options, Part, ProcessedItem
 
 Samples = NDArray[np.float32]
 
@@ -139,8 +139,8 @@ class Processor:
         return self._rules.frame(self.tokenizer)
 
     @property
-    def siblings(self) -> tuple[Kind, ...]:
-        """Modalities of which an item's features depend on whether the prompt has more than one."""
+    def siblings(self) -> Mapping[Modality, Modality]:
+        """By modality of an item: another one of this modality in its prompt changes it."""
         return self._rules.siblings
 
     @property
@@ -161,7 +161,7 @@ class Processor:
         siblings: bool = False,
         sound: Samples | None = None,
     ) -> ProcessedItem:
-        """One item by itself. `siblings`: the prompt has more items of the modality. `sound`: of a clip, its own.
+        """One item by itself. `siblings`: the prompt has another item of the modality that changes it. `sound`: a clip's own.
 
         Raises RequestError for an item that the model cannot take, or options that contradict each other.
         """
@@ -258,7 +258,7 @@ class Processor:
         return ProcessedItem(
             text=run.text,
             counts=run.counts,
-            parts=self._parts(modality, answer, run, sound is not None),
+            parts=self._parts(modality, answer, run, siblings, sound is not None),
             planes=None if planes is None else planes.values,
             advance=len(run.token_ids) if planes is None else planes.advance,
             anchors=None if planes is None else planes.anchors,
@@ -270,7 +270,7 @@ class Processor:
         try:
             if self._rules.pieces:
                 return call_in_pieces(self._processor, media, self._config.audio_config)
-            if siblings and modality in self.siblings:
+            if siblings and self.siblings.get(modality) == modality:
                 return call_beside(self._processor, media, text, called)
             return call(self._processor, modality, media, text, called, self._rules.call, self.sampling_rate, sound)
         except (ValueError, TypeError, IndexError, ArithmeticError, RuntimeError) as error:
@@ -281,12 +281,17 @@ class Processor:
         places = dict(zip((row, *self._marks), range(-1, len(self._marks)), strict=True))
         return {"marks": np.array([places[id] for id in run.token_ids if id in places])} if self._marks else {}
 
-    def _parts(self, modality: Modality, answer: Answer, run: Run, heard: bool) -> tuple[Part, ...]:
+    def _told(self, modality: Modality, siblings: bool) -> dict[str, NDArray[Any]]:
+        """What only the tower makes otherwise in company."""
+        return {"siblings": np.ones(1, np.bool_)} if siblings and self.siblings.get(modality, modality) != modality else {}
+
+    def _parts(self, modality: Modality, answer: Answer, run: Run, siblings: bool, heard: bool) -> tuple[Part, ...]:
         features = features_of(answer.values)
         if not heard:
             row = max(set(run.stretches), key=run.rows, default=-1)
             kind, tensors = choose(self._model, modality, features)
-            return (Part(kind, tensors | self._marked(run, row), run.rows(row, *self._marks), row),)
+            tensors = tensors | self._marked(run, row) | self._told(modality, siblings)
+            return (Part(kind, tensors, run.rows(row, *self._marks), row),)
         found = []
         for part in ("video", "audio"):
             kind, tensors = choose(self._model, part, features, company=True)

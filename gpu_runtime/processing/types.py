@@ -1,6 +1,6 @@
 """What goes into a processor and what comes out, for one item of a prompt."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...protocol.facts import Frame
+from ...protocol.request import Modality
 
 Kind = Literal["image", "video", "audio"]
 Options = dict[str, Any]
@@ -76,8 +77,9 @@ class Rules:
     """`ProcessedItem.number`."""
     number_kinds: tuple[Kind, ...] = ("image", "video", "audio")
     """Whose items are numbered."""
-    siblings: tuple[Kind, ...] = ()
-    """Kinds whose features depend on whether the prompt has more than one item of the kind."""
+    siblings: Mapping[Modality, Modality] = field(default_factory=dict)
+    """By kind of an item: it comes out otherwise where its prompt has another one of this kind. Beside one of its own kind its
+    features do; beside one of another kind its embedding does, and its tower is told."""
     leave_padding: bool = True
     """Sounds are padded as the processor says. False: its model looks at what the mask shows alone, so that the shortest
     padding that changes no frame will do."""

@@ -1,7 +1,5 @@
 """The rows as a page of the documentation."""
 
-from thespis.tests.zoo.catalog import animal
-
 from .questions import LEAST, TOKENS
 from .row import CLOSE, COLUMNS, EQUAL, NOT_ASKED, Row, Table
 
@@ -22,9 +20,12 @@ log-probabilities of the first, which lie at most {close:g} apart.
 - Of a type that transformers does not have (`phi3_v`, `minicpmv`, `ultravox`) the truth is its `generate()` over a forward
   and a processor that are written in a straight line in `tests/zoo/own`, from what the published files and papers say.
 - **-** does not apply. What is not equal is said in words below the table.
-- The media of one prompt do not change each other here. In transformers they do in three families, as it pads them together:
-  two sounds of different length of Granite speech, two pictures of different size of Phi-4 multimodal, two clips of different
-  length of SmolVLM. Such prompts are not in the table; each item is then what transformers makes of it alone.
+- The media of one prompt change each other where the model wants it: LLaVA-OneVision sees a picture otherwise among others, and
+  Phi-4 multimodal hears a sound otherwise beside a picture. In transformers they do in two more families, as it pads them
+  together: two sounds of different length of Granite speech, two clips of different length of SmolVLM. Such prompts are not in
+  the table; each item is then what transformers makes of it alone.
+- Of `phi4_multimodal` the truth is transformers with eager attention. By its SDPA a patch of a picture does not see those
+  behind it, where no picture of the prompt is padded; in the model as it was trained it does.
 
 """
 
@@ -45,9 +46,7 @@ def page(table: Table) -> str:
         if row.reason:
             remarks.append(f"- **{row.name}**: {row.reason}")
         elif said:
-            why = animal(row.name).remark
-            differ = "; ".join(f"{column}: {text}" for text, column in said.items())
-            remarks.append(f"- **{row.name}**: {differ}{' (' + why + ')' if why else ''}.")
+            remarks.append(f"- **{row.name}**: {'; '.join(f'{column}: {text}' for text, column in said.items())}.")
     whole = sum(all(cell in (EQUAL, NOT_ASKED) for cell in row.cells.values()) and not row.reason for row in rows)
     end = f"\n{whole} of {len(rows)} are equal in every cell.\n"
     return head + "\n".join(lines) + "\n" + end + ("\n" + "\n".join(remarks) + "\n" if remarks else "")

@@ -17,8 +17,9 @@ from ..helpers.environment import DEVICE
 from ..helpers.facts import facts_of
 from ..helpers.media import picture
 from ..helpers.media import sound as tone
-from ..helpers.reference import reference_for
+from ..helpers.reference import Media, reference_for
 from ..zoo.catalog import Zoo, animal
+from ..zoo.reference import reference_for as zoo_reference
 from ..zoo.writing import true_config
 
 Tensors = dict[str, torch.Tensor]
@@ -168,3 +169,33 @@ def test_a_picture_of_a_single_row_gets_it(zoo: Zoo) -> None:
     with torch.inference_mode():
         both = model.model.get_image_features(**{name: torch.cat([tensor] * 2) for name, tensor in tensors.items()})
     torch.testing.assert_close(row.cpu(), both.pooler_output[0], rtol=1e-4, atol=1e-5)
+
+
+def test_a_sound_beside_a_picture_and_a_picture_without_padding_are_what_the_models_own_forward_makes(zoo: Zoo) -> None:
+    """Of Phi-4: it has a projection for sounds alone and one for those beside pictures. By transformers' eager attention: its
+    SDPA makes the picture tower causal where no picture is padded, as the square one here is not when it is alone."""
+    folder = zoo("phi4_multimodal")
+    facts, processor = model_facts(folder), load(folder)
+    reference, encoder = zoo_reference("phi4_multimodal", folder), load_encoder(facts, "float32", DEVICE, 1)
+    square, wide, heard = picture(1, 56, 56), picture(2, 90, 60), tone(1)
+    assert facts.siblings == {"audio": "image"}
+
+    def rows(modality: Modality, media: Any, siblings: bool = False) -> torch.Tensor:
+        [part] = processor.item(modality, media, {}, siblings=siblings).parts
+        tensors = {name: torch.from_numpy(value) for name, value in part.tensors.items()}
+        return encoder.encode(part.kind, [tensors], [part.rows])[0]
+
+    def wanted(media: Media) -> torch.Tensor:
+        marks = "<|image|>" * len(media.images) + "<|audio|>" * len(media.audio)
+        inputs = reference.inputs(f"{marks}What", media)
+        ids = inputs.pop("input_ids")
+        places = torch.isin(ids[0], torch.tensor([place.embed_token_id for place in facts.placeholders.values()]))
+        return first_layer(reference.model, ids, inputs)[places]
+
+    alone, beside = rows("audio", heard), rows("audio", heard, siblings=True)
+    assert (alone - beside).abs().max() > 0.1
+    both = torch.cat([rows("image", square), rows("image", wide)])
+    torch.testing.assert_close(alone, wanted(Media(audio=(heard,))), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(rows("image", square), wanted(Media(images=(square,))), atol=1e-4, rtol=1e-4)
+    together = wanted(Media(images=(square, wide), audio=(heard,)))
+    torch.testing.assert_close(torch.cat([both, beside]), together, atol=1e-4, rtol=1e-4)

@@ -63,8 +63,8 @@ class Animal:
     """All tokens of a prompt see each other both ways, which is asked for by their types."""
     sounds_a_prompt: int | None = None
     """How many its own processor takes; None: any number."""
-    remark: str = ""
-    """Why it is not equal in every situation, where that is known."""
+    attention: str = "sdpa"
+    """By which of transformers' implementations it is the truth."""
 
     @property
     def native(self) -> bool:

@@ -57,7 +57,7 @@ class Reference:
         kind = true_class(described)
         load = partial(kind.from_pretrained, folder, config=config, dtype=torch.float32)
         try:
-            self.model: Any = load(attn_implementation="sdpa").eval()
+            self.model: Any = load(attn_implementation=self.animal.attention).eval()
         except ValueError:  # a part of it attends in its own way only
             self.model = load(attn_implementation="eager").eval()
         # What the checkpoint recommends (sampling, penalties, ends) is no part of the comparison.

@@ -8,7 +8,7 @@ WHITE = (255, 255, 255)
 SOUND_TRACK = "sound_track"
 """Set by the shell alone: the clip's own sound goes with it, where it has one."""
 SIBLINGS = "siblings"
-"""Set by the shell alone: the prompt has more than one item of the modality, and the model looks at them otherwise then."""
+"""Set by the shell alone: the prompt has another item of the modality in whose company this one has other rows."""
 MOST_FRAMES, MOST_FPS = "most_frames", "most_fps"
 """Set by the shell alone: the operator's ceilings for the number of frames and for the rate of sampling. A rate may also say
 how far apart a caller's own frames are; to that no ceiling applies."""

@@ -176,6 +176,22 @@ async def test_other_options_or_another_tenant_are_another_item(stage: Stage) ->
     assert len({(job.key_salt, str(job.processor_kwargs)) for job in stage.jobs}) == 3
 
 
+async def test_an_item_is_another_in_the_company_that_changes_it(checkpoints: Checkpoints, tmp_path: Path) -> None:
+    folder = checkpoints("qwen_omni")
+    model = msgspec.structs.replace(config_of(folder).model, siblings={"audio": "image"})
+    async with stage_of(folder, tmp_path, model=model) as stage:
+        sound = MediaItem("audio", Encoded(stage.arena.put(b"a sound")), "here")
+        made = []
+        for number, items in enumerate([(sound,), (sound, stage.picture(1)), (sound, sound), (stage.picture(1), sound)]):
+            stage.prepare(f"r{number}", *items)
+            while len(made) < len(stage.jobs):
+                made.append(stage.answer(stage.jobs[len(made)]))
+        alone, beside, seen = made
+        assert alone.digest == beside.digest != seen.digest
+        keys = [{item.key for item in submit.prepared.items} for submit in stage.sent.of(Submit)]
+        assert keys == [{alone.key}, {beside.key, seen.key}, {alone.key}, {beside.key, seen.key}]
+
+
 async def test_features_go_when_nobody_reads_them(checkpoints: Checkpoints, tmp_path: Path) -> None:
     async with stage_of(checkpoints("qwen_omni"), tmp_path, cache_bytes=0) as stage:
         stage.prepare("a", stage.picture(1))

@@ -90,7 +90,7 @@ def test_two_pictures(zoo: Zoo, name: str) -> None:
     parts, alone = load(zoo(name)), processor(zoo(name))
     first, second = (picture(seed, *size) for seed, size in enumerate(SIZES))
     prompt, theirs = both("What is\n", ("image", first), ("image", second), "\n\nthis? ")
-    siblings = "image" in parts.model.siblings
+    siblings = parts.model.siblings.get("image") == "image"
     made = prepared(parts, prompt, *[("image", alone.item("image", image, {}, siblings)) for image in (first, second)])
     truth = whole(theirs_of(zoo(name)), theirs)
     assert list(made.token_ids) == truth["input_ids"][0].tolist()

@@ -425,10 +425,7 @@ def phi4_multimodal() -> Animal:
             ),
         },
         takes=("image", "audio"),
-        remark=(
-            "a sound beside a picture has other rows than one alone (the model has two projections), which its item here does "
-            "not know; and transformers' own rows of a square picture differ by whether others stand beside it"
-        ),
+        attention="eager",  # SDPA makes the picture tower causal where no picture of the prompt is padded
     )
 
 

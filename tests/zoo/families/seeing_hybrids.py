@@ -112,6 +112,7 @@ SLICES = ["<image>", "</image>", "<slice>", "</slice>", "<image_id>", "</image_i
 
 
 def minicpmv4_6() -> Animal:
+    """Patches of half the published width: a slice of 56 pixels has four rows, so that a step may end in it."""
     tokens = Tokens([*CHATML, *SLICES], [*TOOLS, *THINKING])
     return Animal(
         config={
@@ -146,7 +147,7 @@ def minicpmv4_6() -> Animal:
                 "model_type": "minicpmv4_6_vision",
                 "num_attention_heads": 2,
                 "num_hidden_layers": 2,
-                "patch_size": 14,
+                "patch_size": 7,
             },
         },
         model="MiniCPMV4_6ForConditionalGeneration",
@@ -172,7 +173,7 @@ def minicpmv4_6() -> Animal:
                 "image_processor_type": "MiniCPMV4_6ImageProcessor",
                 "image_std": HALF,
                 "max_slice_nums": 4,
-                "patch_size": 14,
+                "patch_size": 7,
                 "processor_class": "MiniCPMV4_6Processor",
                 "scale_resolution": 56,
                 "slice_mode": True,
