@@ -25,7 +25,10 @@ class FloatMatrix:
     """A packed matrix; called, it multiplies. One thread at a time calls it."""
 
     def __init__(self, kernels: Kernels, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
-        """`weight` float32 [out, in] and `bias` float32 [out], on the CPU; neither is kept."""
+        """`weight` float32 [out, in] and `bias` float32 [out], on the CPU; neither is kept. Raises ValueError for one of no
+        numbers, which the kernels would divide by."""
+        if not weight.numel():
+            raise ValueError(f"a matrix of {list(weight.shape)} has no numbers to multiply with")
         self._multiply = kernels.multiply_floats
         outputs, inputs = weight.shape
         self._panels = _panels(weight)

@@ -5,6 +5,7 @@ with a scale of its own. What is lost is lost by the weights, and a row's result
 """
 
 from collections.abc import Iterator
+from functools import partial
 from typing import cast
 
 import torch
@@ -41,25 +42,28 @@ class Int8Weights(nn.Module):
         super().__init__()
         self.out_features, self.in_features = numbers.shape
         self.numbers, self.scales, self.bias, self.dtype, self.product = numbers, scales, bias, dtype, product
+        self._weight = StandIn(partial(_whole, numbers, scales, dtype), numbers.shape, dtype)  # knows no layer: no cycle
 
     @property
     def weight(self) -> torch.Tensor:
-        """For code that asks for its dtype or computes with it: the rounded numbers, not kept here."""
-        return StandIn(self._whole, self.numbers.shape, self.dtype)
-
-    def _whole(self) -> torch.Tensor:
-        return torch.cat([part.to(self.dtype) for part in self._unpacked()])
+        """For code that asks for its dtype or computes with it: the rounded numbers, kept from the first time on."""
+        return self._weight
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """[..., in] to [..., out], computed in float32."""
         wide = x.float()
-        made = torch.cat([F.linear(wide, part) for part in self._unpacked()], dim=-1)
+        made = torch.cat([F.linear(wide, part) for part in _unpacked(self.numbers, self.scales)], dim=-1)
         return (made if self.bias is None else made + self.bias.float()).to(x.dtype)
 
-    def _unpacked(self) -> Iterator[torch.Tensor]:
-        rows = max(1, AT_ONCE // self.in_features)
-        for numbers, scales in zip(torch.split(self.numbers, rows), torch.split(self.scales, rows), strict=True):
-            yield numbers.float().mul_(scales[:, None])
+
+def _whole(numbers: torch.Tensor, scales: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    return torch.cat([part.to(dtype) for part in _unpacked(numbers, scales)])
+
+
+def _unpacked(numbers: torch.Tensor, scales: torch.Tensor) -> Iterator[torch.Tensor]:
+    rows = max(1, AT_ONCE // numbers.shape[1])
+    for part, scale in zip(torch.split(numbers, rows), torch.split(scales, rows), strict=True):
+        yield part.float().mul_(scale[:, None])
 
 
 class Int8Linear(nn.Module):
@@ -74,7 +78,7 @@ class Int8Linear(nn.Module):
 
     @property
     def weight(self) -> torch.Tensor:
-        """As of `Int8Weights`, and kept."""
+        """As of `Int8Weights`."""
         return self._weight
 
     def _whole(self) -> torch.Tensor:

@@ -33,9 +33,9 @@ SLOTS = 12
 class Ground:
     """One model: its runner, some prompts that begin alike, and what each says alone to an empty cache."""
 
-    def __init__(self, folder: Path, dtype: str) -> None:
+    def __init__(self, folder: Path, dtype: str, **more: Any) -> None:
         self.facts = model_facts(folder)
-        settings = runner_config(folder, deterministic=True, dtype=dtype, max_model_len=LONGEST)
+        settings = runner_config(folder, deterministic=True, dtype=dtype, max_model_len=LONGEST, **more)
         room = Room((4000,) * len(self.facts.tables), SLOTS if self.facts.recurrent else 0)
         self.runner = Runner(msgspec.structs.replace(settings, room=room, max_num_seqs=SLOTS))
         dice = torch.Generator().manual_seed(3)
@@ -112,6 +112,13 @@ def test_preempted(ground: Ground) -> None:
     assert bench.policy.tally.preemptions
     for request in asked:
         ground.check(bench, request)
+
+
+@pytest.mark.parametrize("native_kernels", [True, False])
+def test_weights_in_eight_bits(native_kernels: bool) -> None:
+    ground = Ground(demo_model(), "float32", quantization="int8", native_kernels=native_kernels)
+    test_in_company_in_chunks_and_behind_hits(ground)
+    test_preempted(ground)
 
 
 def test_whatever_is_done_to_them(ground: Ground) -> None:

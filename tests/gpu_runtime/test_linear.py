@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from thespis.gpu_runtime.layers import int8, linear
-from thespis.gpu_runtime.layers.float_product import usable_float_kernels
+from thespis.gpu_runtime.layers.float_product import FloatMatrix, usable_float_kernels
 from thespis.gpu_runtime.layers.int8 import Int8, Int8Linear, Int8Weights
 from thespis.gpu_runtime.layers.linear import Linear
 from thespis.gpu_runtime.layers.product import usable_product
@@ -92,6 +92,22 @@ def test_models_that_compute_with_the_weight_of_a_layer_run(
     monkeypatch.setattr(linear, "WORTH_NATIVE", 1)
     monkeypatch.setattr(int8, "NARROW", 1)
     Runner(runner_config(zoo(name), max_model_len=64, **settings))
+
+
+def test_and_unpack_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = Int8(None)(torch.randn(45, 67), None)
+    assert (held.weight @ torch.ones(67)).equal(held.weight @ torch.ones(67))
+    monkeypatch.setattr(int8, "_unpacked", lambda numbers, scales: pytest.fail("unpacked again"))
+    assert (held.weight + 0).shape == (45, 67)
+
+
+@pytest.mark.parametrize("shape", [(48, 0), (0, 48)])
+def test_weights_of_no_numbers_are_left_plain(shape: tuple[int, int]) -> None:
+    bias = torch.arange(float(shape[0]))
+    assert torch.equal(Linear(torch.ones(shape), bias)(torch.ones(3, shape[1])), bias.expand(3, -1))
+    if (kernels := usable_float_kernels()) is not None:
+        with pytest.raises(ValueError, match="has no numbers"):
+            FloatMatrix(kernels, torch.ones(shape), bias)
 
 
 def test_small_weights_are_left_plain() -> None:

@@ -12,6 +12,7 @@ from torch.nn.functional import cosine_similarity, normalize
 
 from thespis.actors.preprocessor.tokens import read_tokenizer
 from thespis.gpu_runtime.facts import model_facts
+from thespis.gpu_runtime.layers.int8 import can_hold, quantised
 from thespis.gpu_runtime.runner import Runner
 from thespis.protocol.pooling import Dense, Pooler, PoolingParams
 
@@ -186,3 +187,21 @@ def test_qwen3_embedding_as_it_is_published(tmp_path: Path) -> None:
     with torch.inference_mode():
         hidden = [body(input_ids=torch.tensor([text])).last_hidden_state[0, -1:] for text in texts]
     assert_same(vectors(runner_for(facts), texts, 5), [normalize(state, dim=-1) for state in hidden])
+
+
+def test_of_a_model_held_in_eight_bits_they_are_those_of_the_rounded_weights(tmp_path: Path) -> None:
+    folder = write(ANIMALS["qwen3_embedding"](), tmp_path / "embedder")
+    texts = [[token % 256 for token in text] for text in TEXTS]
+    body: Any = transformers.Qwen3Model.from_pretrained(folder, dtype=torch.float32)
+    rounded = 0
+    with torch.inference_mode():
+        before = [body(input_ids=torch.tensor([text])).last_hidden_state[0, -1:] for text in texts]
+        for module in filter(can_hold, body.modules()):
+            numbers, scales = quantised(module.weight)
+            module.weight.copy_(numbers * scales[:, None])
+            rounded += 1
+        wanted = [body(input_ids=torch.tensor([text])).last_hidden_state[0, -1:] for text in texts]
+    assert rounded
+    found = vectors(runner_for(model_facts(folder), quantization="int8"), texts, 5)
+    for one, right, other in zip(found, wanted, before, strict=True):
+        assert 1 - 1e-5 <= float(cosine_similarity(one, right)) > float(cosine_similarity(one, other))

@@ -18,6 +18,7 @@ from thespis.gpu_runtime.measure import (
 )
 from thespis.gpu_runtime.runner import Runner
 from thespis.gpu_runtime.spans import measure_spans
+from thespis.protocol.config import Quantization
 from thespis.protocol.facts import ModelFacts
 from thespis.protocol.roles import RunnerConfig, Threads
 from thespis.protocol.room import Room
@@ -100,7 +101,7 @@ def facts_of(folder: Path, **changes: Any) -> ModelFacts:
     return ModelFacts(**{**known, **changes})
 
 
-def runner_for(facts: ModelFacts, fused: bool = True) -> Runner:
+def runner_for(facts: ModelFacts, fused: bool = True, quantization: Quantization = None) -> Runner:
     config = RunnerConfig(
         model=facts,
         dtype="float32",
@@ -113,6 +114,7 @@ def runner_for(facts: ModelFacts, fused: bool = True) -> Runner:
         max_batched_tokens=512,
         max_model_len=facts.context,
         gpu_memory_utilization=0.5,
+        quantization=quantization,
     )
     return Runner(config, fused)
 

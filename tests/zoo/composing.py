@@ -66,9 +66,9 @@ class Said(NamedTuple):
         return max(abs(value - answer.first[token].item()) for token, value in self.first.items())
 
 
-def run_all(folder: Path, asked: Sequence[Asked], tokens: int) -> list[Said]:
+def run_all(folder: Path, asked: Sequence[Asked], tokens: int, **settings: Any) -> list[Said]:
     """What the runner says to all of them in one batch."""
-    config = runner_config(folder, max_model_len=min(model_facts(folder).context, LONGEST))
+    config = runner_config(folder, max_model_len=min(model_facts(folder).context, LONGEST), **settings)
     driver = Driver(Runner(config))
     running = [driver.start(one.prompt) for one in asked]
     first: dict[int, dict[int, float]] = {}
