@@ -120,6 +120,15 @@ def test_greedy_tokens_are_transformers_from_the_unpacked_weights(name: str, pac
         assert said.token_ids[: answer.safe] == answer.token_ids[: answer.safe]
 
 
+@pytest.mark.parametrize("name", ["gptq", "awq", "fp8-experts", "w4a16-zeros", "mxfp4"])
+def test_held_in_eight_bits_they_are_what_the_unpacked_weights_are_so(name: str, packed: Any) -> None:
+    both = packed(name)
+    reference = Reference(animal(CASES[name].base), both.plain)
+    [text, *_] = ask_all(both.folder, reference, TOKENS)
+    found, wanted = (run_all(folder, [text], TOKENS, quantization="int8") for folder in both)
+    assert found == wanted != run_all(both.plain, [text], TOKENS)
+
+
 def test_experts_that_a_tool_took_apart_are_joined(zoo: Zoo, tmp_path: Path) -> None:
     """The published form of this family has them all in one; tools that quantise store them one by one."""
 

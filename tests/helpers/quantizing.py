@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import load_file, save_file
+from torch.nn.functional import max_pool2d
 
 Weights = dict[str, torch.Tensor]
 Packing = Callable[[Weights], tuple[Weights, Weights]]
@@ -46,39 +47,33 @@ def is_packed(name: str, tensor: torch.Tensor) -> bool:
 
 
 def fp8_blocks(weights: Weights, scale_fmt: str | None = None) -> tuple[Weights, Weights]:
-    """By transformers where blocks of `BLOCK` by `BLOCK` divide the weight, as Qwen and DeepSeek publish it; else likewise, the
-    last ones cut. Experts may be one tensor."""
+    """As Qwen and DeepSeek publish it, unpacked by transformers. It packs, too, where blocks of `BLOCK` by `BLOCK` divide the
+    weight; where the last ones are cut, compressed-tensors does. Experts may be one tensor."""
     from transformers.integrations import finegrained_fp8
 
     library: Any = finegrained_fp8  # untyped
     how = SimpleNamespace(weight_block_size=(BLOCK, BLOCK), scale_fmt=scale_fmt)
-    packer, reader = library.Fp8Quantize(SimpleNamespace(quantization_config=how)), library.Fp8Dequantize(None)
+    packer = library.Fp8Quantize(SimpleNamespace(quantization_config=how))
     stored, plain = dict(weights), dict(weights)
     for name, weight in weights.items():
         if not is_packed(name, weight):
             continue
         if all(size % BLOCK == 0 for size in weight.shape[-2:]):
             stored |= packer.convert({name: weight})
-            plain[name] = reader._dequantize_one(stored[name], stored[f"{name}_scale_inv"], torch.float32)
-            continue
-        numbers, scale, made = zip(*map(_blocks, weight.reshape(-1, *weight.shape[-2:])), strict=True)
-        stored[name] = torch.stack(numbers).reshape(weight.shape)
-        stored[f"{name}_scale_inv"] = torch.stack(scale).reshape(*weight.shape[:-2], *scale[0].shape)
-        plain[name] = torch.stack(made).reshape(weight.shape)
+        else:
+            numbers, scale = zip(*map(_cut_blocks, weight.reshape(-1, *weight.shape[-2:])), strict=True)
+            stored[name] = torch.stack(numbers).reshape(weight.shape)
+            stored[f"{name}_scale_inv"] = torch.stack(scale).reshape(*weight.shape[:-2], *scale[0].shape)
+        given = stored[name], stored[f"{name}_scale_inv"]
+        plain[name] = library._dequantize_fp8_weight(*given, [BLOCK, BLOCK], torch.float32)
     return stored, plain
 
 
-def _blocks(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """One matrix block by block: eight-bit numbers, scales, and the numbers again."""
-    grid = torch.empty(-(-matrix.shape[0] // BLOCK), -(-matrix.shape[1] // BLOCK))
-    numbers, made = torch.empty(matrix.shape, dtype=torch.float8_e4m3fn), torch.empty(matrix.shape)
-    for row in range(grid.shape[0]):
-        for column in range(grid.shape[1]):
-            place = slice(row * BLOCK, (row + 1) * BLOCK), slice(column * BLOCK, (column + 1) * BLOCK)
-            grid[row, column] = scale = matrix[place].abs().max() / 448
-            numbers[place] = (matrix[place] / scale).to(torch.float8_e4m3fn)
-            made[place] = numbers[place].float() * scale
-    return numbers, grid, made
+def _cut_blocks(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Eight-bit numbers of one matrix, and the scale of each block."""
+    how = {"num_bits": 8, "type": "float", "strategy": "block", "block_structure": [BLOCK, BLOCK]}
+    made = CompressedTensors(how, "float-quantized").compress(matrix)
+    return made["weight"], made["weight_scale"]
 
 
 def fp8_whole(weights: Weights) -> tuple[Weights, Weights]:
@@ -94,14 +89,44 @@ def fp8_whole(weights: Weights) -> tuple[Weights, Weights]:
     return stored, plain
 
 
-def compressed(scheme: Mapping[str, Any], form: str) -> Packing:
-    """By compressed-tensors itself: `scheme` as in its config_groups."""
-    from compressed_tensors.compressors import BaseCompressor
-    from compressed_tensors.quantization import QuantizationScheme
-    from compressed_tensors.quantization.utils import calculate_qparams
+class CompressedTensors:
+    """What that library makes of matrices; `args`: how, as under `weights` in its config_groups."""
 
-    whole: Any = QuantizationScheme.model_validate({"targets": ["Linear"], "format": form, "weights": dict(scheme)})
-    compressor: Any = BaseCompressor.get_value_from_registry(form)
+    def __init__(self, args: Mapping[str, Any], form: str) -> None:
+        from compressed_tensors.compressors import BaseCompressor
+        from compressed_tensors.quantization import QuantizationScheme
+
+        how = {"symmetric": True, "dynamic": False, **args}
+        self._scheme: Any = QuantizationScheme.model_validate({"targets": ["Linear"], "format": form, "weights": how})
+        self._compressor: Any = BaseCompressor.get_value_from_registry(form)
+
+    def compress(self, weight: torch.Tensor) -> Weights:
+        from compressed_tensors.quantization.utils import calculate_qparams
+
+        scale, zero = calculate_qparams(*self._ranges(weight), self._scheme.weights)
+        parts = {"weight": weight, "weight_scale": scale, "weight_zero_point": zero}
+        made: Weights = self._compressor.compress(parts, self._scheme)
+        return made
+
+    def decompress(self, parts: Weights) -> torch.Tensor:
+        made: torch.Tensor = self._compressor.decompress(parts, self._scheme)["weight"]
+        return made.float()
+
+    def _ranges(self, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Least and largest of what shares a scale."""
+        args = self._scheme.weights
+        if args.strategy == "tensor":
+            return weight.min().reshape(1), weight.max().reshape(1)
+        if args.strategy == "block":
+            least, most = (max_pool2d(one[None], args.block_structure, ceil_mode=True)[0] for one in (-weight, weight))
+            return -least, most
+        grouped = weight.reshape(len(weight), -1, args.group_size or weight.shape[1])
+        return grouped.amin(-1), grouped.amax(-1)
+
+
+def compressed(args: Mapping[str, Any], form: str) -> Packing:
+    """By compressed-tensors itself."""
+    library = CompressedTensors(args, form)
 
     def packing(weights: Weights) -> tuple[Weights, Weights]:
         stored, plain = dict(weights), dict(weights)
@@ -109,43 +134,31 @@ def compressed(scheme: Mapping[str, Any], form: str) -> Packing:
             if not is_packed(name, weight):
                 continue
             module = name.removesuffix(".weight")
-            least, most = _ranges(weight.bfloat16(), whole.weights)
-            scale, zero = calculate_qparams(least, most, whole.weights)
-            parts = {"weight": weight.bfloat16(), "weight_scale": scale, "weight_zero_point": zero}
-            made = compressor.compress(parts, whole)
+            made = library.compress(weight.bfloat16())
             del stored[name]
             stored |= {f"{module}.{part}": tensor for part, tensor in made.items()}
-            plain[name] = compressor.decompress(made, whole)["weight"].float()
+            plain[name] = library.decompress(made)
         return stored, plain
 
     return packing
 
 
-def _ranges(weight: torch.Tensor, args: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    if args.strategy == "tensor":
-        return weight.min().reshape(1), weight.max().reshape(1)
-    grouped = weight.reshape(len(weight), -1, args.group_size or weight.shape[1])
-    return grouped.amin(-1), grouped.amax(-1)
-
-
 def mxfp4(weights: Weights) -> tuple[Weights, Weights]:
-    """Experts alone, as gpt-oss has them; transformers unpacks them."""
+    """Experts alone, as gpt-oss has them: compressed-tensors packs their rows, and transformers unpacks them."""
     from transformers.integrations import mxfp4 as integration
 
     library: Any = integration  # untyped
-    known = torch.tensor([0, 0.5, 1, 1.5, 2, 3, 4, 6])
+    how = {"num_bits": 4, "type": "float", "strategy": "group", "group_size": 32, "scale_dtype": "torch.uint8"}
+    packer = CompressedTensors(how, "mxfp4-pack-quantized")
     stored, plain = dict(weights), dict(weights)
     for name, weight in weights.items():
         if name.endswith(("experts.gate_up_proj", "experts.down_proj")):
-            blocks = weight.mT.reshape(*weight.mT.shape[:-1], -1, 32)  # [experts, outputs, blocks, inputs]
-            exponents = blocks.abs().amax(-1).log2().floor() - 2
-            scaled = blocks / exponents.exp2()[..., None]
-            codes = (scaled.abs()[..., None] - known).abs().argmin(-1) + 8 * (scaled < 0)
-            stored[f"{name}_blocks"] = (codes[..., 0::2] | codes[..., 1::2] << 4).to(torch.uint8)
-            stored[f"{name}_scales"] = (exponents + 127).to(torch.uint8)
-            plain[name] = library.convert_moe_packed_tensors(
-                stored[f"{name}_blocks"], stored[f"{name}_scales"], dtype=torch.float32
-            )
+            rows = weight.mT  # [experts, outputs, inputs]
+            made = packer.compress(rows.flatten(0, 1))
+            blocks = made["weight_packed"].reshape(*rows.shape[:2], -1, 16)
+            scales = made["weight_scale"].reshape(blocks.shape[:-1])
+            stored |= {f"{name}_blocks": blocks, f"{name}_scales": scales}
+            plain[name] = library.convert_moe_packed_tensors(blocks, scales, dtype=torch.float32)
             del stored[name]
     return stored, plain
 
