@@ -2,12 +2,16 @@
 
 import random
 from dataclasses import dataclass
+from functools import partial
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thespis.actors.scheduler.scheduler import IN_FLIGHT
 from thespis.protocol.edges.detokenizer_to_scheduler import Stopped
+from thespis.protocol.edges.gpu_runner_to_scheduler import StepResult
+from thespis.protocol.edges.scheduler_to_gpu_runner import StepPlan
 from thespis.protocol.guide import Guide
 from thespis.protocol.prepared import Item, Prepared, Span
 from thespis.protocol.roles import SchedulerConfig
@@ -15,7 +19,7 @@ from thespis.protocol.room import Room
 from thespis.protocol.speculation import Speculation
 
 from .bench import Bench, config, prepared
-from .paged_model import oracle
+from .paged_model import PagedModel, oracle
 
 PLACEHOLDER = 0
 COMMON = [[3, 4, 5, 6, 7, 8, 9, 10], [3, 4, 5, 6, 2, 2, 2, 2], []]
@@ -34,6 +38,20 @@ KINDS: list[tuple[tuple[int | None, ...], bool]] = [
 DRAFTS = [
     Speculation(method="ngram", num_speculative_tokens=count, prompt_lookup_max=2, prompt_lookup_min=1) for count in (1, 3, 9)
 ]
+
+
+class Timed(PagedModel):
+    """Its steps take some time or other, so that prompts are bounded by what was learnt of them, and company is waited for."""
+
+    def __init__(self, dice: random.Random, settings: SchedulerConfig) -> None:
+        super().__init__(settings)
+        self._dice = dice
+        self._token = dice.choice([0.0, 1e-5, 1e-3, 0.1])
+
+    def run(self, plan: StepPlan, unreadable: bool = False) -> StepResult:
+        result, dice = super().run(plan, unreadable), self._dice
+        seconds = self._token * sum(work.count for work in plan.work) * dice.choice([0.5, 1, 1, 5])
+        return msgspec.structs.replace(result, seconds=seconds, beside=dice.random() < 0.2)
 
 
 @dataclass
@@ -85,6 +103,7 @@ def _request(dice: random.Random, index: int) -> Prepared:
         n=dice.choice([1, 1, 1, 2, 3]),
         prompt_logprobs=dice.choice([None, None, None, 0]),
         structured_outputs=dice.choice([None, None, Guide("regex", "", dice.random() / 9, dice.random() / 30)]),
+        streamed=dice.random() < 0.7,
     )
 
 
@@ -138,7 +157,7 @@ def _play(bench: Bench, dice: random.Random, move: str) -> None:
 
 def _through(world: World, moves: list[str]) -> Bench:
     """Requests arrive while the moves happen; then everything runs to its end."""
-    bench = Bench(world.settings, encoder=False)
+    bench = Bench(world.settings, encoder=False, model=partial(Timed, world.dice))
     dice = world.dice
     for index, request in enumerate(world.requests):
         bench.submit(request)
@@ -183,7 +202,7 @@ def test_every_request_gets_the_oracles_tokens(world: World, moves: list[str]) -
 @settings(max_examples=100, deadline=None)
 @given(worlds(), st.sampled_from([CALM, STORMY]))
 def test_aborts_and_stops_at_any_point_free_everything(world: World, moves: list[str]) -> None:
-    bench = Bench(world.settings, encoder=False)
+    bench = Bench(world.settings, encoder=False, model=partial(Timed, world.dice))
     dice = world.dice
     alive: dict[str, Prepared] = {}
     for request in world.requests:
