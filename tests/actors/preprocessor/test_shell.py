@@ -181,7 +181,7 @@ async def test_an_item_is_another_in_the_company_that_changes_it(checkpoints: Ch
     model = msgspec.structs.replace(config_of(folder).model, siblings={"audio": "image"})
     async with stage_of(folder, tmp_path, model=model) as stage:
         sound = MediaItem("audio", Encoded(stage.arena.put(b"a sound")), "here")
-        made = []
+        made: list[Decoded] = []
         for number, items in enumerate([(sound,), (sound, stage.picture(1)), (sound, sound), (stage.picture(1), sound)]):
             stage.prepare(f"r{number}", *items)
             while len(made) < len(stage.jobs):
