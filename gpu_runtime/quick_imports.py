@@ -1,9 +1,10 @@
 """transformers' import without what no engine uses, which is nearly half of the time that it takes.
 
 It reads its 1,600 files of models twice to learn the names in them, and imports torch's compiler for a decorator, what spreads
-a model over machines for the name of a class, and scipy for the losses of detectors. The compiler and scipy are imported as
-soon as they are wanted; of spreading it hears that torch was built without. Who imports transformers before this package
-gets it unchanged.
+a model over machines for the name of a class, and scipy for the losses of detectors. torch's kernels for tensors without
+numbers ask its algebra of shapes about plain numbers, and whether anything is sympy's. Compiler, scipy, algebra and sympy are
+imported as soon as they are wanted; of spreading it hears that torch was built without. Who imports transformers before this
+package gets it unchanged.
 """
 
 import sys
@@ -122,11 +123,49 @@ def _assigned(*given: Any, **named: Any) -> Any:
     return scipy.__dict__["linear_sum_assignment"](*given, **named)
 
 
+_ALGEBRA = "torch.fx.experimental.symbolic_shapes"
+
+
+def _equal(x: Any, y: Any) -> bool:
+    if isinstance(x, tuple | list) and isinstance(y, tuple | list):
+        return len(x) == len(y) and all(map(_equal, x, y))
+    return bool(x == y)
+
+
+def _of_numbers(name: str, plain: Callable[..., Any]) -> Callable[..., Any]:
+    """What the algebra's function does with plain numbers: there are no others before the algebra is there."""
+
+    def function(*given: Any) -> Any:
+        algebra = sys.modules[_ALGEBRA]
+        return plain(*given) if isinstance(algebra, _PutOff) else getattr(algebra, name)(*given)
+
+    return function
+
+
+def _itself(x: Any) -> Any:
+    return x
+
+
+_SAYS = (
+    "expect_true", "guard_int", "guard_or_false", "guard_or_true", "guard_size_oblivious", "guarding_hint_or_throw",
+    "statically_known_true",
+)  # fmt: skip
+"""What it thinks of a symbol; a plain number is itself."""
+_PLAIN: dict[str, Callable[..., Any]] = {
+    **dict.fromkeys(_SAYS, _itself),
+    "sym_and": lambda *given: all(given),
+    "sym_or": lambda *given: any(given),
+    "sym_eq": _equal,
+    "is_nested_int": lambda _: False,
+    "has_guarding_hint": lambda _: True,
+}
 _ALONE = "torch._dynamo._trace_wrapped_higher_order_op"
 """Needs nothing of its package, and makes masks."""
 _DECORATORS = ("allow_in_graph", "assume_constant_result", "disable")
 _LOADERS: dict[str, Callable[[Loader], Loader]] = {
     "transformers.utils.import_utils": _Names,
     "torch._dynamo": lambda real: _Later(dict.fromkeys(_DECORATORS, _unchanged), real),
+    "sympy": lambda real: _Later({"Basic": ()}, real),  # of which nothing is an instance
+    _ALGEBRA: lambda real: _Later({name: _of_numbers(name, plain) for name, plain in _PLAIN.items()}, real),
     "scipy.optimize": lambda real: _Later({"linear_sum_assignment": _assigned}, real),
 }

@@ -17,7 +17,8 @@ from thespis.protocol.config import EngineConfig
 
 load(preload_for(DirectorConfig(engine=EngineConfig())), str(demo_model()))
 heavy = {
-    "torch._inductor", "torch.distributed.tensor", "torch.distributed.fsdp", "scipy.linalg", "torchvision", "sklearn"
+    "torch._inductor", "torch.distributed.tensor", "torch.distributed.fsdp", "scipy.linalg", "sympy.core", "torchvision",
+    "sklearn",
 }
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 
@@ -31,11 +32,27 @@ for path in (folder, str(folder), str(folder / "__init__.py"), str(folder / "lla
     exec(compile(source, import_utils.__file__, "exec"), own)
     assert import_utils.define_import_structure(path) == own["define_import_structure"](path), path
 
+import torch
+with torch.device("meta"):
+    assert torch.nn.Conv2d(3, 4, 2)(torch.ones(1, 3, 8, 8)).shape == (1, 4, 7, 7)
+    assert torch.cat([torch.ones(2, 3), torch.ones(2, 3)]).matmul(torch.ones(3, 5)).shape == (4, 5)
+    assert (torch.ones(3, 1) * torch.arange(4)).softmax(-1).repeat_interleave(2, 0).shape == (6, 4)
+assert "sympy.core" not in sys.modules
+from torch.fx.experimental.symbolic_shapes import guard_or_false, is_nested_int, sym_and, sym_eq, sym_or
+asked = lambda: [
+    guard_or_false(True), is_nested_int(3), sym_and(True, False), sym_or(False, True), sym_eq((1, [2]), [1, (2,)]), sym_eq(1, 2)
+]
+before = asked()
+assert "sympy.core" not in sys.modules
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
+assert "sympy.core" in sys.modules
+assert asked() == before == [True, False, False, True, True, False]
+exported = torch.export.export(torch.nn.Linear(3, 2), (torch.ones(4, 3),), dynamic_shapes=({0: torch.export.Dim("rows")},))
+assert exported.module()(torch.ones(7, 3)).shape == (7, 2)
 import scipy.optimize
 assert [list(map(int, side)) for side in scipy.optimize.linear_sum_assignment([[4, 1], [2, 3]])] == [[0, 1], [1, 0]]
 assert scipy.optimize.minimize_scalar(lambda x: (x - 2) ** 2).success
 
-import torch
 assert torch.compile(lambda x: x + 1, backend="eager")(torch.ones(1)) == 2
 assert torch._dynamo.disable.__module__.startswith("torch._dynamo")
 print("done")
