@@ -133,11 +133,11 @@ def _equal(x: Any, y: Any) -> bool:
 
 
 def _of_numbers(name: str, plain: Callable[..., Any]) -> Callable[..., Any]:
-    """What the algebra's function does with plain numbers: there are no others before the algebra is there."""
+    """What the algebra's function does with plain numbers: there are no others before the algebra has its own."""
 
     def function(*given: Any) -> Any:
-        algebra = sys.modules[_ALGEBRA]
-        return plain(*given) if isinstance(algebra, _PutOff) else getattr(algebra, name)(*given)
+        own = sys.modules[_ALGEBRA].__dict__[name]
+        return plain(*given) if own is function else own(*given)  # itself also while the algebra is being read
 
     return function
 

@@ -3,7 +3,13 @@ a zygote's: an import of transformers before this package's would undo all of it
 
 import subprocess
 import sys
+from importlib.abc import Loader
 from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from thespis.gpu_runtime import quick_imports
 
 SCRIPT = """
 import sys
@@ -62,3 +68,22 @@ print("done")
 def test_transformers_is_imported_without_what_nobody_uses_and_that_is_there_when_wanted(tmp_path: Path) -> None:
     ran = subprocess.run([sys.executable, "-P", "-c", SCRIPT], cwd=tmp_path, capture_output=True, text=True, timeout=100)
     assert ran.stdout == "done\n", ran.stderr[-2000:]
+
+
+def test_the_algebra_is_asked_about_plain_numbers_while_it_is_being_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By another thread, or by what it imports itself."""
+    name, heard = "algebra_of_a_test", list[bool]()
+
+    class Reading(Loader):
+        def exec_module(self, module: ModuleType) -> None:
+            heard.append(module.__dict__["expect_true"](True))
+            module.__dict__["expect_true"] = lambda asked: not asked
+
+    monkeypatch.setattr(quick_imports, "_ALGEBRA", name)
+    algebra = quick_imports._PutOff(name, Reading())
+    monkeypatch.setitem(sys.modules, name, algebra)
+    kept = algebra.__dict__["expect_true"] = quick_imports._of_numbers("expect_true", lambda asked: asked)
+    assert kept(True)
+    algebra.run()
+    assert heard == [True]
+    assert not kept(True), "by now it has its own"
