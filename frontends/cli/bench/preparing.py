@@ -38,7 +38,7 @@ class Prepared(NamedTuple):
 def prepare(model: str, pictures: Sequence[bytes], workers: int) -> Prepared:
     """On as many cores as there are workers.
 
-    Raises EngineError where the engine does not start, or the pictures take no more tokens than its context has.
+    Raises EngineError where the engine does not start, takes no pictures, or has room for their tokens in its context.
     """
     with tempfile.TemporaryDirectory() as folder:
         urls = []
@@ -85,7 +85,10 @@ async def _measured(run_dir: Path, warm: Sequence[str], urls: Sequence[str]) -> 
 
 
 async def _one(client: Client, url: str) -> None:
-    prompt = TextPrompt(client.model.placeholders["image"].text + WORDS)
+    image = client.model.placeholders.get("image")
+    if image is None:
+        raise EngineError(f"The model {client.model_name!r} takes no pictures: name one that does.")
+    prompt = TextPrompt(image.text + WORDS)
     item = MediaItem("image", Url(url), "picture")
     try:
         async with await client.submit(prompt, (item,), SamplingParams(max_tokens=1), wait=True) as stream:
