@@ -11,7 +11,7 @@ import anyio
 import msgspec
 from aiohttp.abc import AbstractResolver
 
-from ...protocol.blobs import Arena, BlobRef, arena_limit
+from ...protocol.blobs import Arena, BlobRef, Bytes, arena_limit
 from ...protocol.edges.client_to_fetcher import Fetch, Withdraw
 from ...protocol.edges.control import Gone, Peer
 from ...protocol.edges.preprocessor_to_fetcher import MediaRead
@@ -167,7 +167,7 @@ class Fetcher(Actor):
         if not self._stopping.is_set() and download.joinable:
             self._apply(self.table.retire(download))
 
-    def _put(self, data: bytes | bytearray) -> BlobRef:
+    def _put(self, data: Bytes) -> BlobRef:
         assert self.arena is not None
         try:
             return self.arena.put(data)

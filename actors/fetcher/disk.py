@@ -23,6 +23,7 @@ from typing import TypeVar
 
 import msgspec
 
+from ...protocol.blobs import Bytes
 from ...protocol.errors import EngineError
 from .shelf import Evicted, Note, Shelf
 
@@ -97,7 +98,7 @@ class DiskCache:
         self.hits += 1
         return data
 
-    def keep(self, url: str, data: bytearray, seconds: float) -> None:
+    def keep(self, url: str, data: Bytes, seconds: float) -> None:
         """Keep it for at most this long; returns at once. A full disk is only logged."""
         seconds = min(seconds, self._max_seconds)
         if seconds <= 0 or not self._shelf.fits(len(data)) or (self._backlog and self._backlog + len(data) > BACKLOG_BYTES):
@@ -107,7 +108,7 @@ class DiskCache:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _keep(self, key: str, data: bytearray, seconds: float) -> None:
+    async def _keep(self, key: str, data: Bytes, seconds: float) -> None:
         try:
             async with self._writing:
                 now = self._clock()
@@ -178,7 +179,7 @@ class DiskCache:
         whole = bytes(data)
         return whole if filled == note.size and _digest(whole) == note.digest else None
 
-    def _write(self, key: str, note: Note, data: bytearray) -> None:
+    def _write(self, key: str, note: Note, data: Bytes) -> None:
         fresh = not self._shelf.holds(note.digest)
         if fresh:
             _write_whole(self._contents / note.digest, data)
@@ -214,7 +215,7 @@ async def _to_the_end(function: Callable[..., T], *arguments: object) -> T:
         raise
 
 
-def _digest(data: bytes | bytearray) -> str:
+def _digest(data: Bytes) -> str:
     return sha256(data).hexdigest()
 
 
@@ -227,7 +228,7 @@ def _read_note(path: Path) -> Note | None:
     return note if _NAME.fullmatch(note.digest) else None
 
 
-def _write_whole(path: Path, data: bytes | bytearray) -> None:
+def _write_whole(path: Path, data: Bytes) -> None:
     """Under another name first: a name in these folders is a whole file."""
     part = path.with_name(f"{path.name}.part")
     _unlink(part)

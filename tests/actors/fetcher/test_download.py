@@ -33,7 +33,7 @@ class Site:
         self.bytes = 0
 
     async def get(self, path: str, modality: Any = "image", host: str = "127.0.0.1") -> bytes:
-        return await self.downloader.get(f"http://{host}:{self.server.port}{path}", modality, self._account)
+        return bytes(await self.downloader.get(f"http://{host}:{self.server.port}{path}", modality, self._account))
 
     async def fails(self, path: str, modality: Any = "image", host: str = "127.0.0.1") -> FetchError:
         with pytest.raises(FetchError) as caught:
