@@ -274,7 +274,7 @@ async def test_twice_is_as_good_as_once(at_home: House) -> None:
     before = await house.stats()
     for id in ("nobody's", "nobody's"):
         await client.cancel(id)
-    stream, _ = await house.llm._submit("hold on", SamplingParams(max_tokens=2000, ignore_eos=True), {})
+    stream, _ = await house.llm._submit("hold on", SamplingParams(max_tokens=2000, ignore_eos=True), {}, True)
     await anext(stream)
     await asyncio.gather(stream.cancel(), client.cancel(stream.id))
     await client.cancel(stream.id)
