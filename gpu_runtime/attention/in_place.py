@@ -38,7 +38,7 @@ class InPlace:
         threads = torch.get_num_threads() if rows.is_long else 1  # they change from layer to layer
         call = self._calls[layer]
         call.rows, call.window = ctypes.addressof(rows.struct), how.window or 0
-        room = (len(rows.tasks) * (width + 2) + threads * width) * heads
+        room = (len(rows.tasks) * (width + 1 + LANES) + threads * width) * heads
         self._run(self._kernels.attend, call, query, how, out, rows.first, threads, room)
 
     def chunks(

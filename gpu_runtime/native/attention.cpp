@@ -15,11 +15,16 @@
 namespace {
 
 constexpr int TILE = 16;  // tokens whose scores are made together
-constexpr int MOST = 8;   // query heads that share one load of a key
+constexpr int MOST = 4;   // query heads that share one load of a key
 
 struct Ahead {  // what comes next is fetched meanwhile, a share at each token
   const char* from;
-  int64_t share;
+  int64_t share;  // bytes
+
+  void fetch(int tokens) {
+    const char* end = from + tokens * share;
+    for (; from < end; from += 64) _mm_prefetch(from, _MM_HINT_T1);
+  }
 };
 
 template <typename T>
@@ -43,97 +48,130 @@ struct QueryOf<bf16> {
 template <typename T>
 using Query = typename QueryOf<T>::Type;
 
-template <typename T, int G>
-inline void dots(const Query<T>* query, const T* key, int width, float (*parts)[TILE][LANES], int t) {
-  Vector sums[G] = {};
+// Products of KEYS keys with G queries: every key is loaded once for all of them, and every query once for all keys.
+template <typename T, int G, int KEYS>
+inline void dots(const Query<T>* query, const T* const* keys, int width, float (*parts)[TILE][LANES], int t) {
+  Vector sums[G][KEYS] = {};
   int d = 0;
 #ifdef __AVX512BF16__
   if constexpr (sizeof(T) == 2)
     for (; d + 32 <= width; d += 32) {
-      __m512bh k = (__m512bh)_mm512_loadu_si512(key + d);
+      __m512bh k[KEYS];
+#pragma GCC unroll 8
+      for (int i = 0; i < KEYS; i++) k[i] = (__m512bh)_mm512_loadu_si512(keys[i] + d);
+#pragma GCC unroll 8
       for (int g = 0; g < G; g++)
-        sums[g] = (Vector)_mm512_dpbf16_ps((__m512)sums[g], k, (__m512bh)_mm512_loadu_si512(query + g * width + d));
+#pragma GCC unroll 8
+        for (int i = 0; i < KEYS; i++)
+          sums[g][i] = (Vector)_mm512_dpbf16_ps((__m512)sums[g][i], k[i], (__m512bh)_mm512_loadu_si512(query + g * width + d));
     }
 #endif
   for (; d < width; d += LANES) {
-    Vector k = load(key + d);
-    for (int g = 0; g < G; g++) sums[g] += load(query + g * width + d) * k;
+    Vector k[KEYS];
+#pragma GCC unroll 8
+    for (int i = 0; i < KEYS; i++) k[i] = load(keys[i] + d);
+#pragma GCC unroll 8
+    for (int g = 0; g < G; g++) {
+      Vector q = load(query + g * width + d);
+      keep(q);
+#pragma GCC unroll 8
+      for (int i = 0; i < KEYS; i++) sums[g][i] += q * k[i];
+    }
   }
-  for (int g = 0; g < G; g++) store(parts[g][t], sums[g]);
+#pragma GCC unroll 8
+  for (int g = 0; g < G; g++)
+#pragma GCC unroll 8
+    for (int i = 0; i < KEYS; i++) store(parts[g][t + i], sums[g][i]);
 }
 
 // The scores of one head, in powers of two, -inf where nothing is seen.
 inline void scores(const float (*parts)[LANES], Vector* s, float scale, float softcap, int low, int high) {
+#pragma GCC unroll 2
   for (int i = 0; i < TILE / LANES; i++) {
     s[i] = sums(parts[i * LANES]) * scale;
-    if (softcap > 0) s[i] = tanh(s[i] / softcap) * softcap;
+    if (softcap > 0) s[i] = tanh(s[i] / softcap) * (softcap * LOG2E);
     Ints at = LANE + i * LANES;
-    s[i] = ((at >= low) & (at < high)) ? s[i] * LOG2E : splat(-INFINITY);
+    s[i] = ((at >= low) & (at < high)) ? s[i] : splat(-INFINITY);
   }
 }
 
 // Weights of one head's tile; what was summed so far shrinks where the largest score grows.
-inline void weigh(const Vector* s, float* weights, float* sum_so_far, float* most, float* acc, int width, int low, int high) {
+inline void weigh(const Vector* s, float* weights, float* totals, float* most, float* acc, int width, int low, int high) {
   Vector top = s[0];
+#pragma GCC unroll 2
   for (int i = 1; i < TILE / LANES; i++) top = larger(top, s[i]);
   const float high_score = largest(top);
   if (high_score > *most) {
     const float shrink = std::exp2(*most - high_score);
     *most = high_score;
-    *sum_so_far *= shrink;
+    store(totals, load(totals) * shrink);
     for (int d = 0; d < width; d += LANES) store(acc + d, load(acc + d) * shrink);
   }
-  Vector total = {};
+  Vector total = load(totals);
+#pragma GCC unroll 2
   for (int i = 0; i < TILE / LANES; i++) {
     Ints at = LANE + i * LANES;
     Vector w = ((at >= low) & (at < high)) ? exp2(s[i] - *most) : Vector{};
     store(weights + i * LANES, w);
     total += w;
   }
-  *sum_so_far += sum(total);
+  store(totals, total);
+}
+
+// Values of a tile into what G heads have of D vectors of them.
+template <typename T, int G, int D>
+inline void add_values(const float (*weights)[TILE], const T* values, int64_t token, int low, int high, int width, float* acc) {
+  Vector sums[G][D];
+#pragma GCC unroll 8
+  for (int g = 0; g < G; g++)
+#pragma GCC unroll 8
+    for (int i = 0; i < D; i++) sums[g][i] = load(acc + g * width + i * LANES);
+  for (int t = low; t < high; t++) add_products(weights[0] + t, TILE, values + t * token, sums);
+#pragma GCC unroll 8
+  for (int g = 0; g < G; g++)
+#pragma GCC unroll 8
+    for (int i = 0; i < D; i++) store(acc + g * width + i * LANES, sums[g][i]);
 }
 
 template <typename T, int G>
 void attend_tile(const Query<T>* query, Tile<T> tile, int width, float scale, float softcap, float* most, float* total, float* acc,
                  Ahead ahead) {
+  constexpr int KEYS = G == 1 ? 8 : G < 4 ? 4 : 2, D = G < 4 ? 4 : 2;
   alignas(64) float parts[G][TILE][LANES], weights[G][TILE];
-  for (int t = 0; t < TILE; t++) {
-    const char* from = ahead.from + t * ahead.share;
-    for (int64_t at = 0; at < ahead.share; at += 64) _mm_prefetch(from + at, _MM_HINT_T1);
-    dots<T, G>(query, tile.key(t), width, parts, t);
+  const int first = tile.low / KEYS * KEYS, last = std::min((tile.high + KEYS - 1) / KEYS * KEYS, TILE);
+  for (int t = 0; t < TILE; t += KEYS) {
+    ahead.fetch(KEYS);
+    if (t < first || t >= last) continue;
+    const T* keys[KEYS];
+    for (int i = 0; i < KEYS; i++) keys[i] = tile.key(t + i);
+    dots<T, G, KEYS>(query, keys, width, parts, t);
   }
   for (int g = 0; g < G; g++) {
     Vector s[TILE / LANES];
     scores(parts[g], s, scale, softcap, tile.low, tile.high);
-    weigh(s, weights[g], total + g, most + g, acc + g * width, width, tile.low, tile.high);
+    weigh(s, weights[g], total + g * LANES, most + g, acc + g * width, width, tile.low, tile.high);
   }
-  for (int d = 0; d < width; d += LANES) {
-    Vector sums[G];
-    for (int g = 0; g < G; g++) sums[g] = load(acc + g * width + d);
-    for (int t = 0; t < TILE; t++) {
-      Vector v = load(tile.key(t) + tile.values + d);
-      for (int g = 0; g < G; g++) sums[g] += weights[g][t] * v;
-    }
-    for (int g = 0; g < G; g++) store(acc + g * width + d, sums[g]);
-  }
+  const T* values = tile.keys + tile.values;
+  int d = 0;
+  for (; d + D * LANES <= width; d += D * LANES)
+    add_values<T, G, D>(weights, values + d, tile.token, tile.low, tile.high, width, acc + d);
+  for (; d < width; d += LANES) add_values<T, G, 1>(weights, values + d, tile.token, tile.low, tile.high, width, acc + d);
 }
 
 template <typename T>
 using AttendTile = void (*)(const Query<T>*, Tile<T>, int, float, float, float*, float*, float*, Ahead);
 
 template <typename T>
-constexpr AttendTile<T> BY_HEADS[MOST + 1] = {
-    nullptr,           attend_tile<T, 1>, attend_tile<T, 2>, attend_tile<T, 3>, attend_tile<T, 4>,
-    attend_tile<T, 5>, attend_tile<T, 6>, attend_tile<T, 7>, attend_tile<T, 8>};
+constexpr AttendTile<T> BY_HEADS[] = {nullptr, attend_tile<T, 1>, attend_tile<T, 2>, attend_tile<T, 3>, attend_tile<T, MOST>};
 
-// One task's place in the scratch memory: largest score, sum of weights and weighted values of each head.
+// One task's place in the scratch memory: of each head the largest score, LANES sums of weights, and weighted values.
 struct Partial {
   float *most, *total, *acc;
   Partial(const Attention& a, int64_t task) {
     const int64_t heads = a.heads;
-    most = a.scratch + task * heads * (a.width + 2);
+    most = a.scratch + task * heads * (a.width + 1 + LANES);
     total = most + heads;
-    acc = total + heads;
+    acc = total + heads * LANES;
   }
 };
 
@@ -159,9 +197,10 @@ void attend_piece(const Attention& a, int task) {
   const T* pool = static_cast<const T*>(a.pool);
   const Query<T>* query = take_query<T>(a, row);
   const int group = a.heads / a.kv_heads, parts = (group + MOST - 1) / MOST, units = a.kv_heads * parts;
+  const float scale = a.softcap > 0 ? a.scale : a.scale * LOG2E;
   Partial made(a, task);
   std::fill_n(made.most, a.heads, -INFINITY);
-  std::fill_n(made.total, a.heads * (1 + int64_t(a.width)), 0.f);
+  std::fill_n(made.total, a.heads * (LANES + int64_t(a.width)), 0.f);
   for (int at = begin; at < end;) {
     const int number = at / a.block_size, offset = at % a.block_size, first = offset / TILE * TILE;
     const int stop = std::min({first + TILE, a.block_size, end - number * a.block_size});
@@ -177,8 +216,8 @@ void attend_piece(const Attention& a, int task) {
       const int kv = unit / parts, part = unit % parts;
       const int head = kv * group + group * part / parts, count = kv * group + group * (part + 1) / parts - head;
       const Tile<T> tile = {base + int64_t(kv) * a.width, token, values, offset - first, stop - first};
-      BY_HEADS<T>[count](query + int64_t(head) * a.width, tile, a.width, a.scale, a.softcap, made.most + head, made.total + head,
-                         made.acc + int64_t(head) * a.width, ahead);
+      BY_HEADS<T>[count](query + int64_t(head) * a.width, tile, a.width, scale, a.softcap, made.most + head,
+                         made.total + head * LANES, made.acc + int64_t(head) * a.width, ahead);
       ahead.from += ahead.share * TILE;
     }
     at = next;
@@ -193,7 +232,7 @@ inline void merge_head(const Attention& a, int first, int last, int h, float* su
   for (int task = first; task < last; task++) {
     const Partial made(a, task);
     const float part = std::exp2(made.most[h] - most);
-    *total += made.total[h] * part;
+    *total += ::sum(load(made.total + h * LANES)) * part;
     const float* acc = made.acc + int64_t(h) * a.width;
     for (int d = 0; d < a.width; d += LANES)  // the first piece's memory takes the sum
       store(sum + d, task == first ? load(acc + d) * part : load(sum + d) + load(acc + d) * part);

@@ -70,17 +70,7 @@ struct Task {
 // The scores of KEYS keys for a tile: [KEYS, QUERIES].
 inline void dots(const float* queries, const float* keys, int width, float* scores) {
   Vector sums[KEYS][ACROSS] = {};
-  for (int d = 0; d < width; d++) {
-    Vector q[ACROSS];
-#pragma GCC unroll 4
-    for (int v = 0; v < ACROSS; v++) q[v] = load(queries + d * QUERIES + v * LANES);
-#pragma GCC unroll 8
-    for (int k = 0; k < KEYS; k++) {
-      const Vector key = splat(keys[k * width + d]);
-#pragma GCC unroll 4
-      for (int v = 0; v < ACROSS; v++) sums[k][v] += q[v] * key;
-    }
-  }
+  for (int d = 0; d < width; d++) add_products(keys + d, width, queries + d * QUERIES, sums);
 #pragma GCC unroll 8
   for (int k = 0; k < KEYS; k++)
 #pragma GCC unroll 4
@@ -95,17 +85,7 @@ inline void add_values(const float* weights, const float* values, int count, int
   for (int r = 0; r < OUT_ROWS; r++)
 #pragma GCC unroll 2
     for (int v = 0; v < D; v++) sums[r][v] = load(acc + r * width + v * LANES) * shrink[r];
-  for (int k = 0; k < count; k++) {
-    Vector value[D];
-#pragma GCC unroll 2
-    for (int v = 0; v < D; v++) value[v] = load(values + k * width + v * LANES);
-#pragma GCC unroll 12
-    for (int r = 0; r < OUT_ROWS; r++) {
-      const Vector weight = splat(weights[k * QUERIES + r]);
-#pragma GCC unroll 2
-      for (int v = 0; v < D; v++) sums[r][v] += weight * value[v];
-    }
-  }
+  for (int k = 0; k < count; k++) add_products(weights + k * QUERIES, 1, values + k * width, sums);
 #pragma GCC unroll 12
   for (int r = 0; r < OUT_ROWS; r++)
 #pragma GCC unroll 2
@@ -231,27 +211,29 @@ void attend_task(const Attention& a, const Task& task) {
   for (int i = 0; i < count; i++) put_tile<T>(a, task, i, tiles[i]);
 }
 
+// Queries of each key head of a chunk, and the tasks that they make.
+int queries_of(const Attention& a, int chunk) {
+  return (a.chunks->firsts[chunk + 1] - a.chunks->firsts[chunk]) * (a.heads / a.kv_heads);
+}
+
+int tasks_of(const Attention& a, int chunk) { return (queries_of(a, chunk) + TILES * QUERIES - 1) / (TILES * QUERIES); }
+
 // Tasks are counted chunk by chunk, from their ends: late tokens see the most, and what takes longest is to begin first.
 Task find_task(const Attention& a, int64_t number) {
-  const int group = a.heads / a.kv_heads;
   for (int chunk = 0;; chunk++) {
-    const int queries = (a.chunks->firsts[chunk + 1] - a.chunks->firsts[chunk]) * group;
-    const int pieces = (queries + TILES * QUERIES - 1) / (TILES * QUERIES);
-    if (number < int64_t(pieces) * a.kv_heads) {
-      const int first = (pieces - 1 - int(number / a.kv_heads)) * TILES * QUERIES;
-      return {chunk, int(number % a.kv_heads), first, std::min(TILES * QUERIES, queries - first)};
+    const int count = tasks_of(a, chunk);
+    if (number < int64_t(count) * a.kv_heads) {
+      const int first = (count - 1 - int(number / a.kv_heads)) * TILES * QUERIES;
+      return {chunk, int(number % a.kv_heads), first, std::min(TILES * QUERIES, queries_of(a, chunk) - first)};
     }
-    number -= int64_t(pieces) * a.kv_heads;
+    number -= int64_t(count) * a.kv_heads;
   }
 }
 
 template <typename T>
 void attend(const Attention& a) {
   int64_t tasks = 0;
-  for (int chunk = 0; chunk < a.chunks->count; chunk++) {
-    const int64_t queries = int64_t(a.chunks->firsts[chunk + 1] - a.chunks->firsts[chunk]) * (a.heads / a.kv_heads);
-    tasks += (queries + TILES * QUERIES - 1) / (TILES * QUERIES) * a.kv_heads;
-  }
+  for (int chunk = 0; chunk < a.chunks->count; chunk++) tasks += int64_t(tasks_of(a, chunk)) * a.kv_heads;
 #pragma omp parallel for schedule(dynamic, 1) num_threads(a.threads) if (a.threads > 1)
   for (int64_t task = 0; task < tasks; task++) attend_task<T>(a, find_task(a, task));
 }

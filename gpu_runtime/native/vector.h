@@ -82,6 +82,29 @@ inline Vector sums(const float* vectors) {
   return v[0];
 }
 
+// Once loaded, it stays in its register: GCC would rather load it again at each use.
+inline void keep(Vector& v) {
+#if LANES == 8 || defined(__AVX512F__)
+  asm("" : "+v"(v));
+#else
+  (void)v;
+#endif
+}
+
+// R numbers that lie `apart`, each times the V vectors of one row: what a product keeps in registers.
+template <int R, int V, typename T>
+inline void add_products(const float* numbers, int64_t apart, const T* row, Vector (&sums)[R][V]) {
+  Vector across[V];
+#pragma GCC unroll 4
+  for (int v = 0; v < V; v++) across[v] = load(row + v * LANES);
+#pragma GCC unroll 12
+  for (int r = 0; r < R; r++) {
+    const Vector number = splat(numbers[r * apart]);
+#pragma GCC unroll 4
+    for (int v = 0; v < V; v++) sums[r][v] += across[v] * number;
+  }
+}
+
 // 2^x for x <= 126, to float32's precision; 2^-126 for what is less; NaN for NaN.
 inline Vector exp2(Vector x) {
   const float magic = 12582912.f;  // 1.5 * 2^23: adding it rounds to a whole number
