@@ -22,15 +22,13 @@ from thespis.protocol.config import EngineConfig
 
 from ..fakes.fake_runner import expected
 from ..fakes.faulty import Fault, How, faulty
-from ..helpers.engines import FAKES
-from ..helpers.facts import known_facts
+from ..helpers.torchless import TORCHLESS, played_by
 from ..spec.web import Site
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(120)]
 SEED = int(os.environ.get("CHAOS_SEED", "1"))
 STREAMS = 8
 PARAMS = SamplingParams(max_tokens=120, ignore_eos=True, temperature=0.0)
-FAKE = {"gpu-runner": "fake_runner", "encoder-cache": "fake_encoder_cache", "decode-worker": "plain"}
 SHOWING = {"gpu-runner": "fake_runner", "encoder-cache": "forgetful_encoder"}
 HARMLESS: tuple[How, ...] = ("twice", "late")
 HARMFUL: tuple[How, ...] = ("lost", "reordered")
@@ -74,13 +72,13 @@ def faulty_engine(monkeypatch: pytest.MonkeyPatch, edge: Edge, fault: Fault) -> 
     """Real actors around a runner without a model; what `sender` says to `receiver` meets the fault."""
     monkeypatch.setenv("FAULTY", msgspec.json.encode(fault).decode())
     monkeypatch.setenv("FAKE_STEP_SECONDS", "0.002")
-    modules = dict(SHOWING if edge.shows else FAKE)
+    modules = dict(SHOWING if edge.shows else TORCHLESS)
     if edge.sender == "client":
         monkeypatch.setattr(peers, "Outgoing", faulty(fault))
     else:
         modules[edge.sender] = "faulty"
     config = EngineConfig(allow_private_media=True)
-    with start_engine(config, modules=modules, facts=known_facts("", modules), python_path=[str(FAKES)]) as engine:
+    with start_engine(config, **played_by(modules)) as engine:
         yield engine
 
 

@@ -54,14 +54,16 @@ def test_there_are_pages() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_the_examples_of_a_page_run(page: str, server: Server, folder: Path) -> None:
+def test_the_examples_of_a_page_run(page: str, server: Server, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names: dict[str, Any] = {"__name__": "__main__"}
+    said: list[str] = []
     text = (ROOT / page).read_text()
     with asyncio.Runner() as runner:
         try:
             for found in BLOCK.finditer(text):
                 line = text[: found.start(1)].count("\n")
                 run_block("\n" * line + beside(found[1], server), page, names, runner)
+                said.append(capsys.readouterr().out)
         finally:
             for value in names.values():
                 if isinstance(value, LLM | openai.OpenAI):
@@ -70,6 +72,18 @@ def test_the_examples_of_a_page_run(page: str, server: Server, folder: Path) -> 
                 for client in names["litellm"].in_memory_llm_clients_cache.cache_dict.values():
                     if isinstance(client, openai.OpenAI):
                         client.close()
+    if page == "docs/structured_output.md":
+        assert_guided(*said)
+
+
+def assert_guided(in_python: str, over_http: str) -> None:
+    """S51 and S52: what is printed is what the page's schemas allow."""
+    sky = json.loads(in_python)
+    assert sky["colour"] in ("red", "green", "blue")
+    assert isinstance(sky["sure"], bool)
+    clouds, arguments = over_http.split("\n", 1)
+    assert 0 <= int(clouds) <= 9
+    assert json.loads(arguments)["what"] in ("rain", "sun")
 
 
 def test_the_readmes_request_is_answered(server: Server, folder: Path) -> None:

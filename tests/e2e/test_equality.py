@@ -65,8 +65,8 @@ def server(exam: Exam) -> Iterator[Server]:
         yield server
 
 
-def test_llm_equals_transformers(exam: Exam) -> None:
-    with LLM(exam.folder, **PRESSURE) as llm:
+def test_llm_equals_transformers(exam: Exam, server: Server) -> None:
+    with LLM(run_dir=server.run_dir) as llm:
         before = llm.status().stats
 
         def ask(place: int) -> list[int]:

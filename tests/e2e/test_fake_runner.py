@@ -12,9 +12,9 @@ from thespis.protocol.config import EngineConfig
 from ..fakes.fake_runner import expected
 from ..helpers.engines import FAKES
 from ..helpers.facts import DEMO
+from ..helpers.torchless import TORCHLESS
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(60)]
-TORCHLESS = {"gpu-runner": "fake_runner", "encoder-cache": "fake_encoder_cache", "decode-worker": "plain"}
 
 
 def maps(pid: int) -> str:

@@ -1,4 +1,7 @@
-"""However a program with an engine ends, nothing of the engine stays: no process, no run directory, no shared memory."""
+"""However a program with an engine ends, nothing of the engine stays: no process, no run directory, no shared memory.
+
+One that just ends: test_readme.py.
+"""
 
 import os
 import signal
@@ -6,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import IO
 
 import psutil
@@ -14,24 +16,34 @@ import pytest
 
 from ..helpers.checkpoints import Checkpoints
 from ..helpers.leaks import left_behind, settle
+from ..helpers.torchless import PRELUDE
 
 pytestmark = pytest.mark.process
 
 PROGRAM = """
-import sys, time
+import sys
 from PIL import Image
 from thespis import LLM, SamplingParams
+prompt = {"prompt": "<image> what?", "multi_modal_data": {"image": [Image.new("RGB", (56, 56), "red")]}}
+prompt = prompt if sys.argv[1] else "what?"
 llm = LLM(sys.argv[1], max_model_len=512)
-picture = {"prompt": "<image> what?", "multi_modal_data": {"image": [Image.new("RGB", (56, 56), "red")]}}
-llm.generate(picture, SamplingParams(max_tokens=2), use_tqdm=False)
+llm.generate(prompt, SamplingParams(max_tokens=2), use_tqdm=False)
 print("answered", flush=True)
 """
-GO_ON = "llm.generate([picture] * 2000, SamplingParams(max_tokens=400, ignore_eos=True), use_tqdm=False)\n"
+GO_ON = "llm.generate([prompt] * 2000, SamplingParams(max_tokens=400, ignore_eos=True), use_tqdm=False)\n"
 
 
 @pytest.fixture
 def program(checkpoints: Checkpoints) -> Iterator["Program"]:
-    running = Program(checkpoints("llava"))
+    running = Program(str(checkpoints("llava")))
+    yield running
+    running.end()
+
+
+@pytest.fixture
+def light_program() -> Iterator["Program"]:
+    """Its engine has no torch."""
+    running = Program("", PRELUDE)
     yield running
     running.end()
 
@@ -39,13 +51,13 @@ def program(checkpoints: Checkpoints) -> Iterator["Program"]:
 class Program:
     """A user's program in a process of its own, up to the line it prints when its engine has answered once."""
 
-    def __init__(self, model: Path) -> None:
-        self._model = model
+    def __init__(self, model: str, prelude: str = "") -> None:
+        self._model, self._prelude = model, prelude
         self.began = time.time()
         self._process: subprocess.Popen[str] | None = None
 
     def run(self, rest: str) -> "subprocess.Popen[str]":
-        command = [sys.executable, "-P", "-c", PROGRAM + rest, str(self._model)]
+        command = [sys.executable, "-P", "-c", self._prelude + PROGRAM + rest, self._model]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         if not self._process.stdout.readline():
@@ -67,17 +79,11 @@ def director_of(process: "subprocess.Popen[str]") -> psutil.Process:
     return director
 
 
-def test_a_program_that_just_ends(program: Program) -> None:
-    process = program.run("")
-    assert (process.wait(30), _text(process.stderr)) == (0, "")
-    program.assert_nothing_left()
-
-
-def test_a_program_that_raises(program: Program) -> None:
-    process = program.run("raise KeyError('its own fault')")
+def test_a_program_that_raises(light_program: Program) -> None:
+    process = light_program.run("raise KeyError('its own fault')")
     assert process.wait(30) == 1
     assert "its own fault" in _text(process.stderr)
-    program.assert_nothing_left()
+    light_program.assert_nothing_left()
 
 
 def test_ctrl_c_in_the_middle_of_the_work(program: Program) -> None:
@@ -104,10 +110,10 @@ def test_kill_9_of_the_director(program: Program) -> None:
     program.assert_nothing_left()
 
 
-def test_os_exit_of_the_program(program: Program) -> None:
-    process = program.run("import os; os._exit(7)")
+def test_os_exit_of_the_program(light_program: Program) -> None:
+    process = light_program.run("import os; os._exit(7)")
     assert process.wait(30) == 7
-    program.assert_nothing_left()
+    light_program.assert_nothing_left()
 
 
 def _text(stream: IO[str] | None) -> str:

@@ -5,12 +5,15 @@ import json
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import nbclient
 import nbformat
 import pytest
+
+from ..helpers.leaks import left_behind, settle
 
 pytestmark = pytest.mark.process
 
@@ -48,12 +51,14 @@ def test_pasted_into_a_repl(lines: str, answer: str) -> None:
     assert answer in done.stdout.splitlines(), done
 
 
-def test_in_a_script_without_a_main_guard(lines: str, answer: str, tmp_path: Path) -> None:
+def test_S11_in_a_script_without_a_main_guard_that_just_ends(lines: str, answer: str, tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(lines)
+    began = time.time()
     done = run([str(script)])
-    assert done.returncode == 0, done.stderr
+    assert (done.returncode, done.stderr.count("Error")) == (0, 0), done.stderr
     assert done.stdout.splitlines()[-1] == answer
+    assert not settle(lambda: left_behind(began, idle=True))
 
 
 @pytest.mark.filterwarnings("default")  # the notebook machinery's own

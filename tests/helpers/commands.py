@@ -8,9 +8,15 @@ import threading
 import time
 from collections.abc import Mapping
 
+from .torchless import PRELUDE
 
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-P", "-m", "thespis", *arguments]
+TORCHLESS_THESPIS = f"{PRELUDE}\nfrom thespis.frontends.cli.main import main\nmain()"
+
+
+def command(*arguments: str, torchless: bool = False) -> list[str]:
+    """`torchless`: with fakes in place of what needs torch, for tests of what has no use for it."""
+    program = ["-c", TORCHLESS_THESPIS] if torchless else ["-m", "thespis"]
+    return [sys.executable, "-P", *program, *arguments]
 
 
 def refused_start(*arguments: str) -> str:
@@ -26,8 +32,8 @@ def refused_start(*arguments: str) -> str:
 class ServeCommand:
     """A running `thespis serve` on a free port. Its log grows while it runs."""
 
-    def __init__(self, *arguments: str, environment: Mapping[str, str] | None = None) -> None:
-        started = command("serve", "--port", "0", *arguments)
+    def __init__(self, *arguments: str, environment: Mapping[str, str] | None = None, torchless: bool = False) -> None:
+        started = command("serve", "--port", "0", *arguments, torchless=torchless)
         self.process = subprocess.Popen(started, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
         assert self.process.stdout is not None
         self.log = ""

@@ -13,8 +13,7 @@ from typing import Any, Literal, NamedTuple
 from thespis.frontends.engine import EngineHandle, start_engine
 from thespis.protocol.config import EngineConfig, ServerConfig
 
-from .engines import FAKES
-from .facts import known_facts
+from .torchless import played_by
 
 
 class Reply(NamedTuple):
@@ -102,9 +101,7 @@ def served(
             ServerConfig(
                 host="127.0.0.1", port=port, tool_call_parser=tool_call_parser, api_key=api_key, listen_fd=listener.fileno()
             ),
-            modules=modules,
-            facts=known_facts(str(model), modules),
-            python_path=[str(FAKES)],
+            **played_by(modules, str(model)),
         )
     try:
         yield Server(f"http://127.0.0.1:{port}", engine, api_key[0] if api_key else None)

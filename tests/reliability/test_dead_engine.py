@@ -15,18 +15,17 @@ from thespis.frontends.engine import start_engine
 from thespis.protocol.config import EngineConfig
 from thespis.protocol.errors import EngineError, RequestError
 
-from ..helpers.engines import FAKES, assert_nothing_left
-from ..helpers.facts import DEMO
+from ..helpers.engines import assert_nothing_left
 from ..helpers.serving import served
+from ..helpers.torchless import TORCHLESS, played_by
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(60)]
-FAKE = {"gpu-runner": "fake_runner", "encoder-cache": "fake_encoder_cache", "decode-worker": "plain"}
 
 
 async def test_who_runs_and_who_queues_at_the_door_hear_of_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAKE_STEP_SECONDS", "0.05")
     config = EngineConfig(max_requests=1)
-    engine = await asyncio.to_thread(start_engine, config, modules=FAKE, python_path=[str(FAKES)], facts=DEMO)
+    engine = await asyncio.to_thread(start_engine, config, **played_by(TORCHLESS))
     with engine:
         async with AsyncLLM(run_dir=engine.run_dir) as llm:
             params = SamplingParams(max_tokens=1000, temperature=0.0, ignore_eos=True)
@@ -56,7 +55,7 @@ async def test_a_role_that_ends_again_and_again_ends_the_engine_for_all_who_wait
     monkeypatch.setenv("FAKE_STEP_SECONDS", "0.05")
     params = SamplingParams(max_tokens=3000, temperature=0.0, ignore_eos=True)
     body = {"messages": [{"role": "user", "content": "go on"}], "max_tokens": 3000, "ignore_eos": True, "stream": True}
-    with served(modules=FAKE) as server:
+    with served(modules=TORCHLESS) as server:
         process = server.engine.process
         async with AsyncLLM(run_dir=server.run_dir) as llm, aiohttp.ClientSession(server.url) as http:
             streams = [llm.stream({"prompt_token_ids": [70, 71, n]}, params) for n in range(70, 74)]

@@ -20,12 +20,11 @@ from thespis.frontends.engine import start_engine
 from thespis.protocol.config import EngineConfig, ServerConfig
 from thespis.protocol.errors import RequestError
 
-from ..helpers.engines import FAKES, assert_nothing_left, processes_of
-from ..helpers.facts import DEMO
+from ..helpers.engines import assert_nothing_left, processes_of
 from ..helpers.media import data_url, picture, png
+from ..helpers.torchless import TORCHLESS, played_by
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(120)]
-FAKE = {"gpu-runner": "fake_runner", "encoder-cache": "fake_encoder_cache", "decode-worker": "plain"}
 ENDLESS = {"prompt": [70, 71], "max_tokens": 4000, "ignore_eos": True, "stream": True, "return_token_ids": True}
 
 
@@ -44,9 +43,7 @@ async def engine_of_fakes(monkeypatch: pytest.MonkeyPatch, drain_timeout: float)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         server = ServerConfig(port=port, drain_timeout=drain_timeout, listen_fd=listener.fileno())
-        handle = await asyncio.to_thread(
-            start_engine, EngineConfig(), server, modules=FAKE, python_path=[str(FAKES)], facts=DEMO
-        )
+        handle = await asyncio.to_thread(start_engine, EngineConfig(), server, **played_by(TORCHLESS))
     try:
         yield Engine(f"http://127.0.0.1:{port}", handle.run_dir, handle.process.pid, handle.process.pid)
         assert await asyncio.to_thread(handle.process.wait, 20) == 0

@@ -10,8 +10,7 @@ from thespis.protocol.config import EngineConfig
 from thespis.protocol.errors import RequestError
 
 from ..fakes.fake_runner import expected
-from ..helpers.engines import FAKES
-from ..helpers.facts import DEMO
+from ..helpers.torchless import TORCHLESS, played_by
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(90)]
 HANGS_AT = 89
@@ -19,9 +18,9 @@ HANGS_AT = 89
 
 
 async def test_what_hangs_the_runner_each_time_is_refused_and_its_neighbour_goes_on() -> None:
-    modules = {"gpu-runner": "hanging_runner", "encoder-cache": "fake_encoder_cache", "decode-worker": "plain"}
+    modules = {**TORCHLESS, "gpu-runner": "hanging_runner"}
     config = EngineConfig(lease_seconds=1.0)
-    engine = await asyncio.to_thread(start_engine, config, modules=modules, python_path=[str(FAKES)], facts=DEMO)
+    engine = await asyncio.to_thread(start_engine, config, **played_by(modules))
     params = SamplingParams(max_tokens=200, temperature=0, ignore_eos=True)
     with engine:
         async with AsyncLLM(run_dir=engine.run_dir) as llm, asyncio.timeout(60):

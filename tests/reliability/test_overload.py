@@ -10,10 +10,10 @@ import pytest
 from thespis.scripts.overload_run.caller import Outcome, Tally, call
 
 from ..helpers.serving import Server, served
+from ..helpers.torchless import TORCHLESS
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(90)]
 PLACES = 4
-MODULES = {"gpu-runner": "fake_runner", "encoder-cache": "fake_encoder_cache", "decode-worker": "plain"}
 BODY = b'{"prompt": [70, 71], "max_tokens": 25, "ignore_eos": true, "stream": true}'
 
 
@@ -21,7 +21,7 @@ BODY = b'{"prompt": [70, 71], "max_tokens": 25, "ignore_eos": true, "stream": tr
 def server() -> Iterator[Server]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FAKE_STEP_SECONDS", "0.02")
-        with served(modules=MODULES, max_requests=PLACES, max_media_gb=1 / 64) as server:
+        with served(modules=TORCHLESS, max_requests=PLACES, max_media_gb=1 / 64) as server:
             yield server
 
 

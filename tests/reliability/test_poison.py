@@ -15,6 +15,7 @@ from thespis.protocol.errors import RequestError
 from ..fakes.fake_runner import expected
 from ..helpers.engines import FAKES
 from ..helpers.facts import DEMO
+from ..helpers.torchless import TORCHLESS, played_by
 
 pytestmark = pytest.mark.process
 POISON = [88, 87, 88, 87, 90]
@@ -22,9 +23,8 @@ LONG = SamplingParams(max_tokens=200, temperature=0, ignore_eos=True)
 
 
 async def test_a_request_that_ends_the_runner_each_time_is_refused_and_its_neighbours_go_on() -> None:
-    engine = await asyncio.to_thread(
-        start_engine, EngineConfig(), modules={"gpu-runner": "poisoned_runner"}, python_path=[str(FAKES)], facts=DEMO
-    )
+    modules = {**TORCHLESS, "gpu-runner": "poisoned_runner"}
+    engine = await asyncio.to_thread(start_engine, EngineConfig(), **played_by(modules))
     with engine:
         async with AsyncLLM(run_dir=engine.run_dir) as llm:
             prompts = [[70 + n, 71, 72] for n in range(6)]
@@ -45,8 +45,8 @@ async def test_a_request_that_ends_the_runner_each_time_is_refused_and_its_neigh
 
 async def test_several_poisons_at_once_do_not_use_up_the_restart_budget() -> None:
     """Each of the three costs two deaths of its own, which is one more than the budget."""
-    modules = {"gpu-runner": "poisoned_runner", "encoder-cache": "fake_encoder_cache", "decode-worker": "plain"}
-    engine = await asyncio.to_thread(start_engine, EngineConfig(), modules=modules, python_path=[str(FAKES)], facts=DEMO)
+    modules = {**TORCHLESS, "gpu-runner": "poisoned_runner"}
+    engine = await asyncio.to_thread(start_engine, EngineConfig(), **played_by(modules))
     with engine:
         async with AsyncLLM(run_dir=engine.run_dir) as llm:
             neighbour = asyncio.create_task(llm.generate({"prompt_token_ids": [70, 71]}, LONG))
@@ -60,13 +60,7 @@ async def test_several_poisons_at_once_do_not_use_up_the_restart_budget() -> Non
 
 async def test_kills_from_outside_refuse_nobody() -> None:
     """Nobody else is there, and the same request is in hand at each of them."""
-    engine = await asyncio.to_thread(
-        start_engine,
-        EngineConfig(),
-        modules={"gpu-runner": "fake_runner", "encoder-cache": "fake_encoder_cache", "decode-worker": "plain"},
-        python_path=[str(FAKES)],
-        facts=DEMO,
-    )
+    engine = await asyncio.to_thread(start_engine, EngineConfig(), **played_by(TORCHLESS))
     with engine:
         async with AsyncLLM(run_dir=engine.run_dir) as llm:
             params = LONG.replace(max_tokens=400)
@@ -89,8 +83,8 @@ async def test_a_picture_that_ends_the_encoder_each_time_is_refused_and_others_a
     engine = await asyncio.to_thread(
         start_engine,
         EngineConfig(),
-        modules={"encoder-cache": "poisoned_encoder"},
-        forked=("decode-worker", "encoder-cache", "gpu-runner"),
+        modules={"encoder-cache": "poisoned_encoder", "gpu-runner": "fake_runner"},
+        forked=("decode-worker", "encoder-cache"),
         python_path=[str(FAKES)],
         facts=DEMO,
     )
@@ -120,10 +114,8 @@ async def test_a_picture_that_ends_the_encoder_each_time_is_refused_and_others_a
 
 async def test_many_bad_pictures_in_a_row_do_not_end_the_engine() -> None:
     """Each costs two workers; more than the restart budget of a role allows without an explanation."""
-    modules = {"gpu-runner": "fake_runner", "encoder-cache": "fake_encoder_cache", "decode-worker": "poisoned_worker"}
-    engine = await asyncio.to_thread(
-        start_engine, EngineConfig(decode_workers=1), modules=modules, python_path=[str(FAKES)], facts=DEMO
-    )
+    modules = {**TORCHLESS, "decode-worker": "poisoned_worker"}
+    engine = await asyncio.to_thread(start_engine, EngineConfig(decode_workers=1), **played_by(modules))
     async with AsyncLLM(run_dir=engine.run_dir) as llm:
         for brightness in range(5):
             shown = {"type": "image_pil", "image_pil": Image.new("L", (56, 56), brightness)}

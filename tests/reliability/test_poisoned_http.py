@@ -12,8 +12,7 @@ from thespis.frontends.engine import start_engine
 from thespis.protocol.config import EngineConfig, ServerConfig
 
 from ..fakes.poisoned_http import INLINE, TAKEN
-from ..helpers.engines import FAKES
-from ..helpers.facts import DEMO
+from ..helpers.torchless import TORCHLESS, played_by
 
 pytestmark = pytest.mark.process
 BUDGET = 5
@@ -22,13 +21,11 @@ BUDGET = 5
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
-    modules = {"gpu-runner": "fake_runner", "encoder-cache": "fake_encoder_cache", "http": "poisoned_http"}
+    played = played_by(TORCHLESS) | {"modules": {**TORCHLESS, "http": "poisoned_http"}}
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         server = ServerConfig(port=port, listen_fd=listener.fileno(), api_key=("bad", "good"))
-        engine = start_engine(
-            EngineConfig(), server, modules=modules, forked=("decode-worker",), python_path=[str(FAKES)], facts=DEMO
-        )
+        engine = start_engine(EngineConfig(), server, **played)
         yield port
         assert engine.running
         engine.terminate()

@@ -15,9 +15,9 @@ from thespis.actors.director.run_dir import sweep_stale_runs
 from thespis.frontends.engine import start_engine
 from thespis.protocol.config import EngineConfig
 
-from ..helpers.engines import FAKES, assert_nothing_left, processes_of, segments_of
-from ..helpers.facts import DEMO
-from .test_drain import FAKE, begin, bodies, thespis_serve
+from ..helpers.engines import assert_nothing_left, processes_of, segments_of
+from ..helpers.torchless import TORCHLESS, played_by
+from .test_drain import begin, bodies, thespis_serve
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(120)]
 
@@ -47,7 +47,7 @@ async def test_a_signal_to_every_process_of_the_unit_drains() -> None:
 
 def test_what_a_kill_of_the_whole_unit_leaves_the_next_start_removes() -> None:
     """Nobody outlives TimeoutStopSec, not even the janitor: files stay, and no process."""
-    handle = start_engine(EngineConfig(), modules=FAKE, python_path=[str(FAKES)], facts=DEMO)
+    handle = start_engine(EngineConfig(), **played_by(TORCHLESS))
     director, run_dir = handle.process.pid, handle.run_dir
     left = Path(f"/dev/shm/thespis-{run_dir.name}-fetcher.1-1")
     left.write_bytes(b"an arena")

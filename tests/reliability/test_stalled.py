@@ -12,11 +12,9 @@ from thespis.protocol.config import EngineConfig
 from thespis.protocol.errors import RequestError
 from thespis.protocol.request import TextPrompt
 
-from ..helpers.engines import FAKES
-from ..helpers.facts import DEMO
+from ..helpers.torchless import TORCHLESS, played_by
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(90)]
-MODULES = {"gpu-runner": "fake_runner", "encoder-cache": "fake_encoder_cache", "decode-worker": "plain"}
 LEASE_SECONDS = 600.0
 MANY = 12_000
 """More than the edge's bound and what the sockets' buffers take."""
@@ -24,7 +22,7 @@ MANY = 12_000
 
 async def test_a_stopped_preprocessor_is_replaced_when_its_edge_is_full() -> None:
     config = EngineConfig(lease_seconds=LEASE_SECONDS)
-    engine = await asyncio.to_thread(start_engine, config, modules=MODULES, python_path=[str(FAKES)], facts=DEMO)
+    engine = await asyncio.to_thread(start_engine, config, **played_by(TORCHLESS))
     with engine:
         async with await Client.connect(engine.run_dir) as client:
             stopped = (await client.status()).pids["preprocessor"]

@@ -1,7 +1,8 @@
-"""The engine of all statements: one, with its HTTP face, which the Python faces join.
+"""The engines of all statements: one with its HTTP face, which the Python faces join; one whose operator has said much; and
+one started as a user of vLLM would.
 
-A tiny random Qwen2.5-Omni (pictures, clips and sounds). A test that needs other options starts an engine of its own; it
-shares that one with the tests of its module.
+A tiny random Qwen2.5-Omni (pictures, clips and sounds). A test that needs options which none of the three has starts an engine
+of its own: look first whether one of them can have the option without a harm to the others' tests.
 """
 
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from thespis import LLM, AsyncLLM
 from ..helpers.checkpoints import Checkpoints
 from ..helpers.serving import Server, served
 from .faces import ALICE, BOB, FACES, AsyncFace, Face, HttpFace, OfflineFace
+from .rules import RULES
 
 OPTIONS: dict[str, Any] = {
     "served_model_name": "tiny",
@@ -41,6 +43,19 @@ def llm(server: Server) -> Iterator[LLM]:
 
 
 @pytest.fixture(scope="session")
+def ruled(checkpoints: Checkpoints) -> Iterator[Server]:
+    """An engine whose operator has said how much is enough, and what is trusted. Embeddings are off, as shipped."""
+    with served(checkpoints("qwen_omni"), tool_call_parser="json", **RULES) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def ruled_llm(ruled: Server) -> Iterator[LLM]:
+    with LLM(run_dir=ruled.run_dir) as llm:
+        yield llm
+
+
+@pytest.fixture(scope="session")
 def async_face(server: Server) -> Iterator[AsyncFace]:
     face = AsyncFace(AsyncLLM(run_dir=server.run_dir))
     yield face
@@ -49,7 +64,7 @@ def async_face(server: Server) -> Iterator[AsyncFace]:
 
 @pytest.fixture(scope="session")
 def spare(checkpoints: Checkpoints, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LLM]:
-    """A second engine, started as a user of vLLM would: every option of S11, no caches, sha512, four pictures a
+    """An engine started as a user of vLLM would: every option of S11, no caches, sha512, four pictures a
     prompt, 1 MiB of media."""
     options: dict[str, Any] = {
         "limit_mm_per_prompt": {"image": 4},

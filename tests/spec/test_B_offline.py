@@ -1,13 +1,10 @@
 """S11 to S15: the offline `LLM` and its `generate`."""
 
 import asyncio
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 import torch
 from PIL import Image
@@ -17,7 +14,6 @@ from thespis.protocol.config import EngineConfig
 from thespis.protocol.edges.preprocessor_to_client import PreparedCopy
 from thespis.protocol.errors import RequestError
 
-from ..helpers.checkpoints import Checkpoints
 from ..helpers.media import RATE, clip_frames, data_url, picture, png, sound
 from ..helpers.media import clip as drawn_clip
 from ..helpers.serving import Server
@@ -58,35 +54,6 @@ def test_S11_an_option_that_there_is_not_is_answered_with_those_there_are() -> N
 def test_S11_a_value_that_is_none_is_refused_before_any_process_starts() -> None:
     with pytest.raises(ValueError, match="dtype"):
         LLM(dtype="int3")
-
-
-PROGRAM = """
-from thespis import LLM, SamplingParams
-with LLM({model!r}) as llm:
-    print(*llm.status().pids.values())
-llm = LLM({model!r})
-llm.generate("Hello", SamplingParams(max_tokens=2), use_tqdm=False)
-print(*llm.status().pids.values())
-"""
-
-
-def test_S11_a_with_block_and_a_plain_call_leave_no_process(checkpoints: Checkpoints) -> None:
-    program = PROGRAM.format(model=str(checkpoints("qwen_omni")))
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
-    assert (done.returncode, done.stderr) == (0, "")
-    first, second = (set(map(int, line.split())) for line in done.stdout.splitlines())
-    assert len(first) >= 7
-    assert first.isdisjoint(second)
-    processes = [psutil.Process(pid) for pid in first | second if psutil.pid_exists(pid) and _is_ours(pid)]
-    _, alive = psutil.wait_procs(processes, timeout=5)
-    assert not alive
-
-
-def _is_ours(pid: int) -> bool:
-    try:
-        return "thespis" in " ".join(psutil.Process(pid).cmdline())
-    except psutil.Error:
-        return False
 
 
 def test_S12_the_forms_of_a_prompt(llm: LLM) -> None:
@@ -264,14 +231,6 @@ def test_S14_a_modality_that_there_is_not(llm: LLM) -> None:
         LLM(limit_mm_per_prompt={"smell": 1})
     with pytest.raises(ValueError, match="limit_mm_per_prompt: image must be a count"):
         LLM(limit_mm_per_prompt={"image": "two"})
-
-
-def test_S14_a_modality_that_this_model_lacks(checkpoints: Checkpoints) -> None:
-    with (
-        LLM(checkpoints("llava")) as other,
-        pytest.raises(RequestError, match="This model takes no audio input"),
-    ):
-        generate(other, {"prompt": "x", "multi_modal_data": {"audio": (sound(1), RATE)}})
 
 
 @pytest.mark.parametrize(("places", "items"), [(1, 2), (3, 2), (0, 1), (2, 0)])

@@ -1,7 +1,7 @@
 """S25 to S27, and pictures in every format."""
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,13 +10,12 @@ from PIL import Image
 
 from thespis import LLM, SamplingParams
 
-from ..helpers.checkpoints import Checkpoints
 from ..helpers.media import data_url, picture
 from .containers import encoded
 from .faces import Face, ask, refusal
+from .rules import GREY
 
 pytestmark = pytest.mark.process
-GREY = (128, 128, 128)
 
 
 def part(content: bytes, kind: str = "image/png") -> dict[str, Any]:
@@ -91,23 +90,17 @@ def test_S26_what_is_no_colour(face: Face, colour: Any) -> None:
     assert "rgba_background_color must be a list or tuple of 3 integers in the range [0, 255]." in refused.text
 
 
-@pytest.fixture(scope="module")
-def grey_llm(checkpoints: Checkpoints) -> Iterator[LLM]:
-    with LLM(checkpoints("qwen_omni"), media_io_kwargs={"image": {"rgba_background_color": list(GREY)}}) as llm:
-        yield llm
-
-
-def test_S26_the_operators_background(grey_llm: LLM) -> None:
+def test_S26_the_operators_background(ruled_llm: LLM) -> None:
     layer = veiled("RGBA")
     flat = Image.alpha_composite(Image.new("RGBA", layer.size, (*GREY, 255)), layer).convert("RGB")
-    assert told(grey_llm, layer) == told(grey_llm, flat)
+    assert told(ruled_llm, layer) == told(ruled_llm, flat)
 
 
-def test_S36_embeddings_are_off_by_default(grey_llm: LLM) -> None:
+def test_S36_embeddings_are_off_by_default(ruled_llm: LLM) -> None:
     """Here, since this engine leaves them off."""
     prompt = {"prompt": "<|vision_bos|><|IMAGE|><|vision_eos|>", "multi_modal_data": {"image": np.full((1, 4, 64), -0.5, "f4")}}
     with pytest.raises(ValueError, match="You must set --enable-mm-embeds to input image_embeds"):
-        grey_llm.generate(prompt, use_tqdm=False)
+        ruled_llm.generate(prompt, use_tqdm=False)
 
 
 def test_S27_opaque_pictures_do_not_change(face: Face) -> None:

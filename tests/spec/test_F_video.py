@@ -330,13 +330,3 @@ def test_S33_a_silent_clip_is_itself(face: Face) -> None:
 def test_S33_frames_have_no_sound(face: Face) -> None:
     made = ask(face, frame_list(JPEGS), mm_processor_kwargs={"use_audio_in_video": True})
     assert made.token_ids == ask(face, frame_list(JPEGS)).token_ids
-
-
-def test_S33_only_where_the_model_hears(checkpoints: Checkpoints) -> None:
-    asked = {
-        "prompt": "<|vision_start|><|video_pad|><|vision_end|>",
-        "multi_modal_data": {"video": FRAMES},
-        "mm_processor_kwargs": {"use_audio_in_video": True},
-    }
-    with LLM(checkpoints("qwen_vl")) as llm, pytest.raises(ValueError, match="this model hears no clips"):
-        llm.generate(asked, use_tqdm=False)

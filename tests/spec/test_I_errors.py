@@ -1,6 +1,7 @@
 """S56's errors: OpenAI's shape, a stable code, a status of the right class; and S54's error inside a stream."""
 
 import json
+import os
 import re
 import signal
 import urllib.error
@@ -103,8 +104,13 @@ def test_S56_bad_media_are_4xx_and_named(server: Server) -> None:
 
 @pytest.fixture(scope="module")
 def small() -> Iterator[ServeCommand]:
-    """Room for two requests, and little patience at the end. The last test of this module ends it."""
-    started = ServeCommand("--max-requests", "2", "--max-body-mb", "1", "--drain-timeout", "3")
+    """Room for two requests, and little patience at the end. The last test of this module ends it.
+
+    Its runner is a fake that takes 20 ms a step: streams of 4000 tokens outlive every test.
+    """
+    slow = {**os.environ, "FAKE_STEP_SECONDS": "0.02"}
+    flags = ("--max-requests", "2", "--max-body-mb", "1", "--drain-timeout", "1")
+    started = ServeCommand(*flags, environment=slow, torchless=True)
     yield started
     if started.process.poll() is None:
         started.end()

@@ -11,11 +11,12 @@ import pytest
 from thespis import SamplingParams
 from thespis.frontends.embeds import encode_embeds
 from thespis.gpu_runtime.encoder import load_encoder
+from thespis.protocol.errors import RequestError
 from thespis.protocol.request import Modality
 
 from ..helpers.checkpoints import FAMILIES, Checkpoints
 from ..helpers.facts import facts_of
-from ..helpers.media import clip, clip_frames, data_url, picture, sound, wav
+from ..helpers.media import RATE, clip, clip_frames, data_url, picture, sound, wav
 from ..helpers.reference import Media
 from .faces import FACES, AsyncFace, Face, HttpFace, Refused, ask, refusal
 from .troupe import Troupe, image, on_tour, text
@@ -195,6 +196,25 @@ def test_S14_a_kind_that_this_model_lacks_is_said_so(troupe: Troupe, face: Face)
             refused = refusal(face, [text("x"), {f"{kind}_url": data_url(f"{kind}/x", b"whatever")}])
             assert (refused.status, refused.part) == (400, "messages[0].content[1]")
             assert f"This model takes no {kind} input." in refused.text
+
+
+def test_S14_so_are_raw_items(troupe: Troupe) -> None:
+    for kind, given in (("video", clip_frames(clip(1))), ("audio", (sound(1), RATE))):
+        if kind not in KINDS[troupe.family]:
+            with pytest.raises(RequestError, match=f"This model takes no {kind} input"):
+                troupe.llm.generate({"prompt": "x", "multi_modal_data": {kind: given}}, ONE, use_tqdm=False)
+
+
+def test_S33_a_clip_is_heard_only_where_the_model_hears(troupe: Troupe) -> None:
+    shown = {"qwen_omni": "<|vision_bos|><|VIDEO|><|vision_eos|>", "qwen_vl": "<|vision_start|><|video_pad|><|vision_end|>"}
+    if (prompt := shown.get(troupe.family)) is not None:
+        data = {"prompt": prompt, "multi_modal_data": {"video": clip_frames(clip(1))}}
+        asked = {**data, "mm_processor_kwargs": {"use_audio_in_video": True}}
+        if troupe.family == "qwen_omni":
+            assert troupe.llm.generate(asked, ONE, use_tqdm=False)[0].finished
+        else:
+            with pytest.raises(RequestError, match="this model hears no clips"):
+                troupe.llm.generate(asked, ONE, use_tqdm=False)
 
 
 def raw(troupe: Troupe, face: Face, prompt: str, *pictures: int) -> list[int]:

@@ -15,13 +15,11 @@ from thespis.protocol.errors import EngineError
 from ..helpers.checkpoints import Checkpoints
 from ..helpers.media import clip, data_url, picture, png
 from ..helpers.serving import Server, served
+from ..helpers.torchless import TORCHLESS
 from .faces import FACES, AsyncFace, Face, FaceName, HttpFace, OfflineFace, ask, refusal
 from .troupe import text
 
 pytestmark = pytest.mark.process
-
-MOST = 56 * 84
-"""Pixels that the strict operator allows; the tiny model's own range is 3136 to 9408 for pictures, to 4704 for frames."""
 
 
 def image(seed: int, width: int = 112, height: int = 84) -> dict[str, Any]:
@@ -33,17 +31,11 @@ def video(seed: int, frames: int = 12) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def strict(checkpoints: Checkpoints) -> Iterator[dict[FaceName, Face]]:
-    """The faces of an engine whose operator has said how much is enough."""
-    options: dict[str, Any] = {
-        "mm_processor_kwargs": {"max_pixels": MOST},
-        "media_io_kwargs": {"video": {"num_frames": 6, "fps": 1.0, "max_duration": 4}},
-        "limit_mm_per_prompt": {"image": {"count": 4, "width": 56, "height": 56}, "video": {"num_frames": 4}},
-    }
-    with served(checkpoints("qwen_omni"), dtype="float32", **options) as server, LLM(run_dir=server.run_dir) as llm:
-        running = AsyncFace(AsyncLLM(run_dir=server.run_dir))
-        yield {"llm": OfflineFace(llm), "async": running, "http": HttpFace(server)}
-        running.close()
+def strict(ruled: Server, ruled_llm: LLM) -> Iterator[dict[FaceName, Face]]:
+    """The faces of the engine whose operator has said how much is enough."""
+    running = AsyncFace(AsyncLLM(run_dir=ruled.run_dir))
+    yield {"llm": OfflineFace(ruled_llm), "async": running, "http": HttpFace(ruled)}
+    running.close()
 
 
 @pytest.fixture(params=FACES)
@@ -129,8 +121,11 @@ def test_S50_unknown_knobs_are_refused(face: Face, options: dict[str, Any], says
 
 
 def test_S50_an_operators_unknown_knob_stops_the_start(checkpoints: Checkpoints) -> None:
-    with pytest.raises(EngineError, match="Unknown option 'unheard_of'"):
-        LLM(checkpoints("qwen_omni"), mm_processor_kwargs={"unheard_of": 1})
+    with (
+        pytest.raises(EngineError, match="Unknown option 'unheard_of'"),
+        served(checkpoints("qwen_omni"), modules=TORCHLESS, mm_processor_kwargs={"unheard_of": 1}),
+    ):
+        pass
 
 
 def test_S50_a_stream_tells_them_with_its_usage(server: Server) -> None:

@@ -21,7 +21,7 @@ from thespis import LLM, SamplingParams, StructuredOutputsParams
 from ..helpers.bodies import SECRETS
 from ..helpers.checkpoints import Checkpoints
 from ..helpers.engines import Spectator
-from ..helpers.serving import Server, served
+from ..helpers.serving import Server
 from .faces import ALICE, Face, ask, refusal
 
 pytestmark = pytest.mark.process
@@ -307,13 +307,6 @@ def test_S52_with_a_format_the_answer_is_a_call_or_fits(api: openai.OpenAI) -> N
 # S43 and the json style: an engine with other options
 
 
-@pytest.fixture(scope="module")
-def trusting(checkpoints: Checkpoints) -> Iterator[Server]:
-    options: dict[str, Any] = {"trust_request_chat_template": True, "max_model_len": 1024, "served_model_name": "tiny"}
-    with served(checkpoints("qwen_omni"), tool_call_parser="json", **options) as server:
-        yield server
-
-
 ENDLESS = "{% for a in range(99999) %}{% for b in range(99999) %}{% set x = b %}{% endfor %}{% endfor %}"
 
 HUNGRY = "{% set n = namespace(x='x' * 999999) %}{% for i in range(99) %}{% set n.x = n.x ~ n.x %}{% endfor %}{{ n.x }}"
@@ -331,9 +324,9 @@ def test_S43_a_template_in_the_request_is_refused(server: Server) -> None:
         assert "--trust-request-chat-template" in reply.body["error"]["message"]
 
 
-def test_S43_a_trusted_template_renders_in_a_sandbox_with_a_time_limit(trusting: Server) -> None:
-    before = pids(trusting)
-    assert trusting.chat("abc", chat_template="{{ messages[0].content }}!").status == 200
+def test_S43_a_trusted_template_renders_in_a_sandbox_with_a_time_limit(ruled: Server) -> None:
+    before = pids(ruled)
+    assert ruled.chat("abc", chat_template="{{ messages[0].content }}!").status == 200
     for template, word in (
         (ENDLESS, "too long"),
         ("{{ 'x' * 10 ** 10 }}", "cannot render"),
@@ -345,33 +338,33 @@ def test_S43_a_trusted_template_renders_in_a_sandbox_with_a_time_limit(trusting:
         ("{{ ''.__class__.__mro__[1].__subclasses__() }}", "cannot render"),
         ("{% for %}", "no valid Jinja template"),
     ):
-        reply = trusting.chat("abc", chat_template=template)
-        assert (reply.status, word in reply.body["error"]["message"]) == (400, True), reply.body
+        reply = ruled.chat("abc", chat_template=template)
+        assert (reply.status, word in reply.body["error"]["message"]) == (400, True), (template[:80], reply.body)
     for number in range(3):
         hungry = {"messages": HELLO, "chat_template": f"{{{{ '%{10**9 + number}d'|format(1) }}}}"}
-        reply = trusting.ask("/tokenize", hungry)
+        reply = ruled.ask("/tokenize", hungry)
         assert (reply.status, "too much memory" in reply.body["error"]["message"]) == (400, True), reply.body
     mine = {"messages": HELLO, "chat_template": "{{ messages[0].content }}!"}
-    assert trusting.ask("/tokenize", mine).status == 200
-    assert trusting.chat("abc").status == 200
-    assert pids(trusting) == before
+    assert ruled.ask("/tokenize", mine).status == 200
+    assert ruled.chat("abc").status == 200
+    assert pids(ruled) == before
     most = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{before['preprocessor']}/status").read_text())
     assert most is not None
     assert int(most[1]) < 1 << 20, "KiB that the renderer's process has ever held"
 
 
-def test_S52_the_json_style_is_forced_and_parsed(trusting: Server) -> None:
-    reply = trusting.chat("x", tools=[WEATHER], tool_choice="required", parallel_tool_calls=False, **LONG)
+def test_S52_the_json_style_is_forced_and_parsed(ruled: Server) -> None:
+    reply = ruled.chat("x", tools=[WEATHER], tool_choice="required", parallel_tool_calls=False, **LONG)
     (call,) = reply.body["choices"][0]["message"]["tool_calls"]
     jsonschema.validate(json.loads(call["function"]["arguments"]), WEATHER["function"]["parameters"])
     assert reply.body["choices"][0]["finish_reason"] == "tool_calls"
 
 
-def test_S51_a_guide_survives_the_death_of_the_runner(trusting: Server) -> None:
+def test_S51_a_guide_survives_the_death_of_the_runner(ruled: Server) -> None:
     pattern = "[0-9]{3}(,[a-f]{3}){120}"
-    before = pids(trusting)["gpu-runner"]
+    before = pids(ruled)["gpu-runner"]
     text = ""
-    with openai.OpenAI(base_url=f"{trusting.url}/v1", api_key="none", max_retries=0, timeout=90) as api:
+    with openai.OpenAI(base_url=f"{ruled.url}/v1", api_key="none", max_retries=0, timeout=90) as api:
         stream = api.chat.completions.create(
             model="tiny", messages=HELLO, stream=True, seed=4, max_tokens=900, extra_body={"guided_regex": pattern}
         )

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -46,6 +46,15 @@ from ...helpers.engines import (
 StartEngine = Callable[..., EngineHandle]
 pytestmark = [pytest.mark.process, pytest.mark.timeout(90)]
 ACTORS = tuple("decode-worker-0" if role == "decode-worker" else role for role in ROLES)
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[EngineHandle]:
+    """For clients that harm no actor. Each has a name of its own: the one before may not have left yet."""
+    handle = fake_engine()
+    yield handle
+    handle.terminate()
+    assert_nothing_left(handle.process.pid, handle.run_dir)
 
 
 def test_every_role_is_a_process_with_its_name_and_answers_for_itself(start: StartEngine) -> None:
@@ -120,9 +129,8 @@ def test_who_cannot_be_replaced_for_want_of_files_is_replaced_later(start: Start
         assert spectator.status().ready
 
 
-def test_a_client_that_cannot_be_watched_for_want_of_files_is_refused(start: StartEngine) -> None:
-    engine = start()
-    with Spectator(engine.run_dir) as spectator:
+def test_a_client_that_cannot_be_watched_for_want_of_files_is_refused(engine: EngineHandle) -> None:
+    with Spectator(engine.run_dir, "watcher") as spectator:
         late = Hello("client-late", 0, os.getpid(), VERSION)
         with without_files(engine.process.pid):
             spectator.send(late)
@@ -142,9 +150,8 @@ def test_an_actor_that_does_not_read_is_replaced(start: StartEngine) -> None:
         assert spectator.status().roles["scheduler"] == "ready"
 
 
-def test_a_client_that_does_not_read_is_given_up_and_told(start: StartEngine) -> None:
-    engine = start()
-    with Spectator(engine.run_dir) as spectator, Spectator(engine.run_dir, "deaf") as deaf:
+def test_a_client_that_does_not_read_is_given_up_and_told(engine: EngineHandle) -> None:
+    with Spectator(engine.run_dir, "hearer") as spectator, Spectator(engine.run_dir, "deaf") as deaf:
         spectator.send(Stalled("client-deaf", 0))
         spectator.wait(lambda message: message == Gone("client-deaf", 0, True))
         refused = deaf.wait(lambda message: isinstance(message, Refused))
@@ -178,25 +185,22 @@ sys.stdin.read()
 """
 
 
-def test_a_name_is_taken_once(start: StartEngine) -> None:
-    engine = start()
+def test_a_name_is_taken_once(engine: EngineHandle) -> None:
     with Spectator(engine.run_dir, "twin"), Spectator(engine.run_dir, "twin") as second:
         assert isinstance(second.welcome, Refused)
 
 
-def test_whoever_is_refused_takes_nothing_from_the_first_of_its_name(start: StartEngine) -> None:
-    engine = start()
-    with Spectator(engine.run_dir, "twin") as first:
-        with Spectator(engine.run_dir, "twin") as second:
-            second.send(Leave("client-twin", 0))
+def test_whoever_is_refused_takes_nothing_from_the_first_of_its_name(engine: EngineHandle) -> None:
+    with Spectator(engine.run_dir, "double") as first:
+        with Spectator(engine.run_dir, "double") as second:
+            second.send(Leave("client-double", 0))
         assert first.status().ready
-        with Spectator(engine.run_dir, "twin") as third:
+        with Spectator(engine.run_dir, "double") as third:
             assert isinstance(third.welcome, Refused)
 
 
-def test_another_protocol_version_is_refused_with_both_versions_and_the_mend(start: StartEngine) -> None:
-    engine = start()
-    with Spectator(engine.run_dir) as spectator:
+def test_another_protocol_version_is_refused_with_both_versions_and_the_mend(engine: EngineHandle) -> None:
+    with Spectator(engine.run_dir, "newer") as spectator:
         spectator.send(Hello("client-old", 0, os.getpid(), 999))
         refused = spectator.wait(lambda message: isinstance(message, Refused))
     assert "version 999" in refused.text
@@ -204,9 +208,8 @@ def test_another_protocol_version_is_refused_with_both_versions_and_the_mend(sta
     assert "Install the same version" in refused.text
 
 
-def test_noise_is_refused_and_harms_nobody(start: StartEngine) -> None:
-    engine = start()
-    with Spectator(engine.run_dir) as spectator:
+def test_noise_is_refused_and_harms_nobody(engine: EngineHandle) -> None:
+    with Spectator(engine.run_dir, "noisy") as spectator:
         spectator.send_raw(b"\xc1 no message")
         assert "Install the same version" in spectator.wait(lambda message: isinstance(message, Refused)).text
         assert spectator.status().restarts == dict.fromkeys([*ACTORS, "zygote"], 0)

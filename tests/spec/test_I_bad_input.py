@@ -5,30 +5,26 @@ import io
 import json
 import shutil
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
-from thespis import LLM, SamplingParams
+from thespis import LLM
 from thespis.protocol.errors import EngineError
 
 from ..helpers.checkpoints import Checkpoints
 from ..helpers.engines import Spectator
+from ..helpers.facts import facts_of
 from ..helpers.media import clip, data_url, picture, png, sound, wav
-from ..helpers.serving import Reply, Server, served
+from ..helpers.serving import Reply, Server
 
 pytestmark = pytest.mark.process
 
-CONTEXT = 256
-
-
-@pytest.fixture(scope="module")
-def server(checkpoints: Checkpoints) -> Iterator[Server]:
-    with served(checkpoints("qwen_omni"), served_model_name="tiny", max_model_len=CONTEXT) as server:
-        yield server
+CONTEXT = 1024
+"""Of the shared engine."""
 
 
 def pids(server: Server) -> dict[str, int]:
@@ -134,21 +130,6 @@ def test_a_body_that_is_not_as_it_should_be(server: Server, body: dict[str, Any]
     assert refusal(server.ask("/v1/chat/completions", body), 400, 422)["message"]
 
 
-def test_a_modality_that_the_model_lacks(checkpoints: Checkpoints) -> None:
-    with LLM(str(checkpoints("llava"))) as llm:
-        before = llm.status().pids
-        asked = {"prompt": "USER: what? ASSISTANT:", "multi_modal_data": {"audio": [(sound(1), 16000)]}}
-        with pytest.raises(ValueError, match="audio"):
-            llm.generate(asked, use_tqdm=False)
-        with pytest.raises(ValueError, match=r"multi_modal_data\['image'\]\[0\]"):
-            llm.generate({"prompt": "<image>", "multi_modal_data": {"image": [b"no picture"]}}, use_tqdm=False)
-        with pytest.raises(ValueError, match="image"):  # one placeholder, two pictures
-            llm.generate({"prompt": "<image>", "multi_modal_data": {"image": [picture(1), picture(2)]}}, use_tqdm=False)
-        (good,) = llm.generate("hello", SamplingParams(temperature=0, max_tokens=2), use_tqdm=False)
-        assert good.finished
-        assert llm.status().pids == before
-
-
 # checkpoints
 
 
@@ -193,21 +174,26 @@ def _break_tokenizer(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "says"),
+    ("damage", "says", "load"),
     [
-        (_cut_weights, "model.safetensors"),
-        (_garble_weights, "safetensors"),
-        (_drop_a_tensor, "up_proj"),
-        (_break_config, "config.json"),
-        (_be_of_another_type, "telepathy"),
-        (_break_tokenizer, "tokenizer"),
+        # what anybody sees who looks at the folder: no process is started
+        (_cut_weights, "model.safetensors", LLM),
+        (_garble_weights, "safetensors", LLM),
+        (_break_config, "config.json", LLM),
+        # what a process of the engine finds, and the caller is told
+        (_drop_a_tensor, "up_proj", LLM),
+        # what that process finds in the same way
+        (_be_of_another_type, "telepathy", facts_of),
+        (_break_tokenizer, "tokenizer", facts_of),
     ],
 )
-def test_a_broken_checkpoint(damage: Any, says: str, checkpoints: Checkpoints, tmp_path: Path) -> None:
+def test_a_broken_checkpoint(
+    damage: Callable[[Path], None], says: str, load: Callable[[str], object], checkpoints: Checkpoints, tmp_path: Path
+) -> None:
     folder = shutil.copytree(checkpoints("llava"), tmp_path / "broken")
     damage(folder)
     with pytest.raises(EngineError, match=says) as caught:
-        LLM(str(folder))
+        load(str(folder))
     assert "Traceback" not in str(caught.value)
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,9 +9,7 @@ from aiohttp import web
 
 from thespis import LLM, AsyncLLM, SamplingParams
 
-from ..helpers.checkpoints import Checkpoints
-from ..helpers.media import RATE, clip_frames, data_url, picture, png, sound
-from .cases import Shown
+from ..helpers.media import RATE, clip, clip_frames, data_url, picture, png, sound
 
 pytestmark = pytest.mark.process
 
@@ -26,11 +23,10 @@ PLACEHOLDERS = {
 }
 
 
-@pytest.fixture(scope="module")
-def llm(checkpoints: Checkpoints) -> Iterator[LLM]:
-    options: dict[str, Any] = {"block_size": BLOCK, "allow_private_media": True, "max_model_len": 512}
-    with LLM(str(checkpoints("qwen_omni")), **options) as engine:
-        yield engine
+@pytest.fixture
+def llm(ruled_llm: LLM) -> LLM:
+    """Of the engine that fetches from this machine."""
+    return ruled_llm
 
 
 def counted(llm: LLM) -> dict[str, float]:
@@ -52,7 +48,7 @@ def content(kind: str) -> Any:
     """As `multi_modal_data` takes it; a new object each time, so that only the bytes can be recognised."""
     if kind == "image":
         return picture(31)
-    return clip_frames(Shown("video", 32).encoded) if kind == "video" else (sound(33), RATE)
+    return clip_frames(clip(32)) if kind == "video" else (sound(33), RATE)
 
 
 @pytest.mark.parametrize("kind", ["image", "video", "audio"])

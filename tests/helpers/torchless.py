@@ -1,0 +1,35 @@
+"""Engines without torch, for tests of what has no use for it: real actors around a fake runner and a fake encoder."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from thespis.actors.director.config import MODULES
+
+from .engines import FAKES
+from .facts import known_facts
+
+TORCHLESS = {"gpu-runner": "fake_runner", "encoder-cache": "fake_encoder_cache", "decode-worker": "plain"}
+"""Modules by role."""
+SHELLS = ("fetcher", "preprocessor", "scheduler", "detokenizer")
+"""Started by themselves as shipped, as the director's own tests do with fakes and every engine with torch."""
+
+
+def played_by(modules: Mapping[str, str] | None, model: str = "") -> dict[str, Any]:
+    """Of `start_engine`: these modules of `fakes/`. Where none needs torch, all are forked from one process that has imported
+    them, which halves what a start costs.
+    """
+    facts = known_facts(model, modules)
+    given: dict[str, Any] = {"modules": modules, "python_path": [str(FAKES)], "facts": facts}
+    if facts is None:
+        return given
+    played = {kind: MODULES[kind] for kind in SHELLS} | dict(modules or {})
+    return {**given, "forked": tuple(played), "preload": tuple(dict.fromkeys(played.values()))}
+
+
+PRELUDE = """
+from functools import partial
+from thespis.frontends import engine
+from thespis.tests.helpers.torchless import TORCHLESS, played_by
+engine.start_engine = partial(engine.start_engine, **played_by(TORCHLESS))
+"""
+"""Of a program in a process of its own: whatever engine it starts is such a one. Texts only."""
