@@ -1,7 +1,8 @@
 """How long the steps of this engine take, learnt from their results: streams wait for a prompt's chunk in time, not in tokens.
 Pure."""
 
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field
 
 from .costs import STEP_SECONDS
 
@@ -12,17 +13,26 @@ UNNOTICED_SECONDS = 0.016
 """That prompts may always take of one step: a small model's full one on a core of its own. Where others want the core, too, it
 takes twice as long."""
 NEWEST = 0.25
-"""The part that the newest step has in what is known. Other work on the machine can only add, so it counts twice at most."""
+"""The part that the newest step has in what is known of prompts. Other work on the machine can only add, so it counts twice at
+most."""
+RECENT = 9
+"""Plain steps of which the middle one counts: a client that makes pictures, or their decoding, holds up several in a row, and
+a process's first ones are slow. What they teach would stand for as long as every step has a prompt."""
 
 
 @dataclass
 class _Known:
     """Of steps with all cores, or beside the encoder. 0: none has been measured."""
 
-    plain: float = 0.0
-    """Seconds of a step that only decodes."""
+    steps: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
+    """Seconds of the newest steps that only decode."""
     prompts: float = 0.0
     """Seconds that all the prompts of a step may take which has nothing else: those of a share of 1."""
+
+    @property
+    def plain(self) -> float:
+        """Seconds of a step that only decodes; of two the shorter."""
+        return sorted(self.steps)[(len(self.steps) - 1) // 2] if self.steps else 0.0
 
 
 class Pace:
@@ -38,7 +48,8 @@ class Pace:
         encoder had its part of the cores."""
         known = self._now = self._beside if beside else self._alone
         if not prompts:
-            known.plain = _blend(known.plain, seconds) if decodes else known.plain
+            if decodes:
+                known.steps.append(seconds)
         elif not decodes:
             known.prompts = _blend(known.prompts, seconds / prompts)
         elif self._plain:

@@ -120,6 +120,28 @@ def test_what_is_not_known_bounds_nothing_and_is_measured() -> None:
     assert pace.beside_streams == pytest.approx((PLAIN_STEPS - 1) * 0.1 / 2.0)
 
 
+@pytest.mark.parametrize("slow", [1, 4])
+def test_plain_steps_that_the_machine_held_up_teach_nothing(slow: int) -> None:
+    """Whoever sends pictures makes them before, and each is decoded: then every step has a prompt, and no plain one follows."""
+    pace = Pace()
+    pace.learn(2.0, 1.0, False)
+    pace.learn(0.9, 0.0, True)
+    for _ in range(9 - slow):
+        pace.learn(0.1, 0.0, True)
+    before = pace.beside_streams
+    for _ in range(slow):
+        pace.learn(0.5, 0.0, True)
+    assert pace.beside_streams == before == pytest.approx((PLAIN_STEPS - 1) * 0.1 / 2.0)
+
+
+def test_more_streams_make_plain_steps_longer() -> None:
+    pace = Pace()
+    pace.learn(2.0, 1.0, False)
+    for seconds in (0.1,) * 20 + (0.2,) * 5:
+        pace.learn(seconds, 0.0, True)
+    assert pace.beside_streams == pytest.approx((PLAIN_STEPS - 1) * 0.2 / 2.0)
+
+
 def test_one_step_that_the_machine_held_up_counts_little() -> None:
     pace = Pace()
     pace.learn(2.0, 1.0, False)
