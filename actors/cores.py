@@ -16,7 +16,7 @@ from ..protocol.topology import ENCODER_CACHE, GPU_RUNNER
 
 PAUSE_SECONDS = 0.02
 """Who has been seen to compute goes on: between two steps of streams, or two pictures, nobody takes the other's part. A plan
-waits in the runner's socket for most of them; who waits longer leaves half of the cores idle, behind every prompt and picture."""
+waits in the runner's socket before most of them; who waits longer leaves half of the cores idle behind every picture."""
 _OTHER = {GPU_RUNNER: ENCODER_CACHE, ENCODER_CACHE: GPU_RUNNER}
 
 

@@ -7,7 +7,7 @@ from ...protocol.roles import SchedulerConfig
 from .batch import Batch
 from .books import Hit
 from .company import Company
-from .costs import LEAST, LEAST_BESIDE, Costs, joining
+from .costs import LEAST, LEAST_BESIDE, LEAST_CHUNK, Costs, joining
 from .decoding import Decoding
 from .draft import Draft
 from .media import Embeddings
@@ -142,10 +142,13 @@ class Planner:
         return self.only is None or seq.request is self.only
 
     def _goes_on(self, seq: Sequence, start: int, draft: Draft) -> bool:
-        """Whether a newcomer could compute anything in this step."""
-        if self._pieces.reach(seq, start, min(seq.known, start + draft.budget)) > start:
+        """Whether a newcomer has something to compute in this step. A few tokens before an item that is not there wait for it:
+        with its rows they cost little, and a step of their own would take the cores that encode it."""
+        end = min(seq.known, start + draft.budget)
+        reach = self._pieces.reach(seq, start, end)
+        if reach > start and (reach - start >= self._budget // LEAST_CHUNK or seq.has_items(start, min(end, reach + 1))):
             return True
-        seq.stalled = not self._reserve(seq, start)
+        seq.stalled = reach > start or not self._reserve(seq, start)
         return False
 
     def _chunk(self, seq: Sequence, draft: Draft) -> None:

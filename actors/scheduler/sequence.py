@@ -148,7 +148,7 @@ class Sequence:
     """Keys under `holder`; None: nothing was decided yet."""
     ready: dict[str, BlobRef] = field(default_factory=dict)
     stalled: bool = False
-    """It waits, and could compute nothing before an item that is not there."""
+    """It waits, and could compute nothing, or too little, before an item that is not there."""
     gave_way: int = -1
     """The step before which it let its embeddings go for an older one."""
 
@@ -201,6 +201,10 @@ class Sequence:
             if first <= start < last:
                 return last - start if self._there(start, last) == last else 0
         return 0
+
+    def has_items(self, start: int, end: int) -> bool:
+        """Whether all items of [start, end) are there."""
+        return self._there(start, end) == end
 
     def _there(self, start: int, end: int) -> int:
         """Up to where in [start, end) all items are there."""

@@ -240,6 +240,22 @@ def test_a_prompt_is_prefilled_up_to_the_first_item_that_is_not_ready() -> None:
     assert {timing.stage for timing in bench.closed["r"].timings} == {"queue", "encode wait", "prefill", "decode"}
 
 
+@pytest.mark.parametrize(("before", "begins"), [(3, False), (4, True)])
+def test_a_few_tokens_before_an_item_wait_for_it(before: int, begins: bool) -> None:
+    """A step of their own takes the cores that encode it; of 32 tokens, less than a least chunk."""
+    bench = Bench(config(max_batched_tokens=32), encoder=False)
+    request = prepared("r", [5] * before + [0, 0, 0, 8], (item("cat", before, 3),))
+    bench.submit(request)
+    plan = bench.plan()
+    assert (plan is not None) is begins
+    if begins:
+        bench.answer()
+    bench.give_all()
+    bench.run()
+    assert [work.count for plan in bench.log for work in plan.work if work.count > 1] == ([4, 4] if begins else [before + 4])
+    assert bench.tokens["r", 0] == oracle(request, 0)
+
+
 def test_text_passes_by_a_request_that_waits_for_its_picture() -> None:
     bench = Bench(encoder=False)
     bench.submit(prepared("picture", [0, 0, 5], (item("cat", 0, 2),)), prepared("text", TEXT, arrival=1.0))
