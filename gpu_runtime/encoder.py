@@ -12,6 +12,7 @@ from ..protocol.pixels import PixelForm
 from ..protocol.request import MODALITIES, Modality
 from .adapter.tower_attention import attend_in_pieces
 from .adapter.towers import Towers, find_towers
+from .attention.dense import usable_dense
 from .device import prepare
 from .hf import build_on_meta
 from .layers.activations import replace_activations
@@ -113,10 +114,11 @@ def load_encoder(
         with allow_kernels(native_kernels):
             replace_linears(tower)
             replace_patch_convolutions(tower)
+            dense = usable_dense()
         replace_activations(tower)
         if before_part is not None:
             _tell_parts(tower, before_part)
-            attend_in_pieces(tower, before_part)
+        attend_in_pieces(tower, before_part or (lambda: None), dense)
     return Encoder(towers, model.embed_width, kind, place, model.pixels)
 
 

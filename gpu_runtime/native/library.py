@@ -53,6 +53,22 @@ class FloatMultiplication(ctypes.Structure):
     )
 
 
+class Numbers(ctypes.Structure):
+    """The struct of that name in dense.cpp."""
+
+    _fields_ = (("at", ctypes.c_void_p), *((name, ctypes.c_int64) for name in ("item", "head", "row")))
+
+
+class DenseAttention(ctypes.Structure):
+    """The struct of that name in dense.cpp."""
+
+    _fields_ = (
+        *((name, Numbers) for name in ("query", "key", "value", "out")),
+        *((name, ctypes.c_int32) for name in ("items", "heads", "kv_heads", "queries", "keys", "width", "threads")),
+        ("scale", ctypes.c_float),
+    )
+
+
 Kernel = Callable[[Attention], None]
 
 
@@ -75,6 +91,8 @@ class Kernels:
         self.attend = _kernel(self._library.thespis_attend)
         """Of rows."""
         self.attend_chunks = _kernel(self._library.thespis_attend_chunks)
+        self.attend_dense = self._library.thespis_attend_dense
+        self.attend_dense.argtypes = (ctypes.POINTER(DenseAttention),)
         pointer, number, flag = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
         self.norm = self._library.thespis_norm
         self.norm.argtypes = (pointer, pointer, pointer, pointer, number, number, ctypes.c_float, flag, flag)
@@ -86,7 +104,7 @@ class Kernels:
         self.multiply_floats.argtypes = (pointer,)  # to a FloatMultiplication: one that ctypes makes costs time at each call
         self.multiply = self._library.thespis_multiply
         self.multiply.argtypes = (ctypes.POINTER(Multiplication),)
-        for function in (self.norm, self.gate, self.turn, self.multiply_floats, self.multiply):
+        for function in (self.norm, self.gate, self.turn, self.multiply_floats, self.multiply, self.attend_dense):
             function.restype = None
         self._chunk_floats = self._library.thespis_chunk_floats
         self._chunk_floats.argtypes = (ctypes.c_int64,)

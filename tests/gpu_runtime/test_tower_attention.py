@@ -10,7 +10,10 @@ from torch.nn import functional as F
 from transformers import PreTrainedConfig
 
 from thespis.gpu_runtime.adapter import tower_attention
-from thespis.gpu_runtime.adapter.tower_attention import NAME, ROWS, attend_in_pieces
+from thespis.gpu_runtime.adapter.tower_attention import NAME, NATIVE_ROWS, ROWS, attend_in_pieces
+from thespis.gpu_runtime.attention.dense import Dense
+
+from ..helpers.kernels import asks_the_compiler, kernels, needs_kernels
 
 
 class Tower(nn.Module):
@@ -29,10 +32,14 @@ def drawn(*shape: int) -> torch.Tensor:
 
 
 def attended(
-    tower: Tower, given: Sequence[torch.Tensor], mask: torch.Tensor | None = None, **more: Any
+    tower: Tower,
+    given: Sequence[torch.Tensor],
+    mask: torch.Tensor | None = None,
+    dense: Dense | None = None,
+    **more: Any,
 ) -> tuple[torch.Tensor, int]:
     asked: list[int] = []
-    attend_in_pieces(tower, lambda: asked.append(1))
+    attend_in_pieces(tower, lambda: asked.append(1), dense)
     assert tower.config._attn_implementation == NAME
     query, key, value = given
     made, _ = tower_attention._attention(tower, query, key, value, mask, **more)
@@ -52,6 +59,22 @@ def test_pieces_are_the_whole(
     made, asked = attended(Tower(heads // kv_heads), (query, key, value), scaling=0.3)
     assert asked == -(-count // ROWS)
     torch.testing.assert_close(made, whole, atol=1e-5, rtol=1e-5)
+
+
+@needs_kernels
+@asks_the_compiler
+def test_the_native_kernel_takes_what_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tower_attention, "PIECE", 1)
+    dense = Dense(kernels())
+    query, key, value = drawn(2, 4, NATIVE_ROWS + 9, 24), drawn(2, 2, 70, 24), drawn(2, 2, 70, 24)
+    made, asked = attended(Tower(2), (query, key, value), dense=dense)
+    assert asked == 2
+    whole = F.scaled_dot_product_attention(query, key, value, enable_gqa=True).transpose(1, 2)
+    torch.testing.assert_close(made, whole, atol=1e-5, rtol=1e-5)
+    half = [one.bfloat16() for one in (query, key, value)]
+    assert not dense.takes(half[0], half[1], half[2])
+    made, asked = attended(Tower(2), half, dense=dense)
+    assert asked == -(-query.shape[2] // ROWS), "torch's"
 
 
 def test_a_part_that_has_its_own_attention_keeps_it() -> None:
