@@ -17,6 +17,8 @@ from ..protocol.topology import ENCODER_CACHE, GPU_RUNNER
 PAUSE_SECONDS = 0.02
 """Who has been seen to compute goes on: between two steps of streams, or two pictures, nobody takes the other's part. A plan
 waits in the runner's socket before most of them; who waits longer leaves half of the cores idle behind every picture."""
+LOOK_SECONDS = 0.002
+"""From one look at who else computes to the next, within a step or a picture."""
 _OTHER = {GPU_RUNNER: ENCODER_CACHE, ENCODER_CACHE: GPU_RUNNER}
 
 
@@ -28,6 +30,8 @@ class Cores:
         self._clock = clock
         self._met = -math.inf
         """When the other was last seen to compute."""
+        self._look_at = -math.inf
+        """When to look again."""
         self._held = False
         self.shared = False
         """Whether the other computes, too, as was to be seen at the last look."""
@@ -44,12 +48,17 @@ class Cores:
             self.shared = False
             return alone
         now = self._clock()
+        self._look_at = now + LOOK_SECONDS
         if _lock(other, fcntl.LOCK_SH):
             fcntl.flock(other, fcntl.LOCK_UN)
         else:
             self._met = now
         self.shared = now - self._met < PAUSE_SECONDS
         return self._threads.beside if self.shared else alone
+
+    def again(self) -> int | None:
+        """Threads to go on with in the middle of it, as the other comes and goes; None: it is too early to look."""
+        return self.take() if self._clock() >= self._look_at else None
 
     def rest(self) -> None:
         """Nothing is to be computed now. Idempotent."""

@@ -48,8 +48,10 @@ CANNOT_RUN = "The sequence cannot be run"
 class Runner:
     """A language model, its KV cache and the sequences in it."""
 
-    def __init__(self, config: RunnerConfig, fused: bool = True) -> None:
+    def __init__(self, config: RunnerConfig, fused: bool = True, before_layer: Callable[[], None] | None = None) -> None:
         """Raises EngineError where the checkpoint cannot be read or the KV cache does not fit.
+
+        On a CPU `before_layer` is called by the attention of every layer, on the thread that computes.
 
         `fused=False` runs transformers' own modules also for the architectures that have a fused decoder.
         """
@@ -78,6 +80,8 @@ class Runner:
         self._at_once = self._pool.blocks_in(CPU_CACHE_BYTES if self._device.type == "cpu" else None)
         """By table: blocks that decode rows gather at once."""
         self._attention = PagedAttention(self._pool, self._facts.span_layers, self._facts.span_windows, kernels)
+        if self._device.type == "cpu":
+            self._attention.before_layer = before_layer
         self._guides = Guides(self._facts)
         # One step ahead, a sequence may be computed one token past its end.
         self._table = SequenceTable(config.max_num_seqs, config.max_model_len + 2, config.block_size, blocks)

@@ -37,8 +37,6 @@ from .store import Store
 FEATURES_BYTES = 2 << 30
 """Features that may wait here for a `Need`; they lie in the decode workers' arenas."""
 WATCH_SECONDS = 0.5
-LOOK_SECONDS = 0.002
-"""From one look at who else computes to the next."""
 
 
 class EncoderCache(Actor):
@@ -52,8 +50,6 @@ class EncoderCache(Actor):
         self.arena: Arena | None = None
         self.cores = Cores(launch.directory, ENCODER_CACHE, Threads(1, 1, 1))
         """Until it is known how many threads there are."""
-        self._look_at = 0.0
-        """When to look again who else computes."""
         self._work = asyncio.Event()
         """Set when the queue may have something to encode."""
         self._thread = anyio.CapacityLimiter(1)
@@ -71,10 +67,8 @@ class EncoderCache(Actor):
 
     def _share_cores(self) -> None:
         """On the thread that encodes, part by part: a large picture takes seconds, and streams go on meanwhile."""
-        now = time.monotonic()
-        if now >= self._look_at:
-            torch.set_num_threads(self.cores.take())
-            self._look_at = now + LOOK_SECONDS
+        if (threads := self.cores.again()) is not None:
+            torch.set_num_threads(threads)
 
     async def on_start(self, config: bytes) -> dict[str, int]:
         self.config = msgspec.json.decode(config, type=EncoderCacheConfig)

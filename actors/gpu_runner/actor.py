@@ -39,8 +39,9 @@ class GpuRunner(BlockingActor):
 
     def on_start(self, config: bytes) -> dict[str, int]:
         decoded = msgspec.json.decode(config, type=RunnerConfig)
-        self._runner = Runner(decoded)
-        self._cores = Cores(self.launch.directory, GPU_RUNNER, decoded.threads)
+        threads = decoded.threads
+        self._cores = Cores(self.launch.directory, GPU_RUNNER, threads)
+        self._runner = Runner(decoded, before_layer=None if threads.alone == threads.beside else self._share_cores)
         return self._runner.room.as_notes()
 
     def on_idle(self) -> None:
@@ -71,6 +72,11 @@ class GpuRunner(BlockingActor):
             "max_batch": self._max_batch,
             "sequences": self._runner.sequences if self._runner is not None else 0,
         }
+
+    def _share_cores(self) -> None:
+        """Before each layer: a prompt takes a second and more, in which the encoder begins or ends."""
+        if (threads := self._cores.again()) is not None:
+            torch.set_num_threads(threads)
 
     def _step(self, plan: StepPlan) -> None:
         assert self._runner is not None

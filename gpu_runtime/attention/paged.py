@@ -4,7 +4,7 @@ On a CPU native kernels read them in place, on a GPU Triton's. Without those dec
 group over whole gathered blocks, query heads folded into rows; chunks go one by one. That is plain torch and runs anywhere.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import torch
 
@@ -40,6 +40,8 @@ class PagedAttention:
         """Of each table: its steps are to be laid out for the device's kernels."""
         self.threads_of_long_chunks = 0
         """On a CPU; 0: as many as torch has."""
+        self.before_layer: Callable[[], None] | None = None
+        """Asked by every layer, so that a long step may be given more threads, or fewer."""
         self._span_layers = frozenset(span_layers)
         self._span_windows = span_windows
         self._layouts: Sequence[StepLayout] = ()
@@ -62,6 +64,8 @@ class PagedAttention:
 
     def __call__(self, layer: int, query: torch.Tensor, kv: torch.Tensor, how: How) -> torch.Tensor:
         """`query` [tokens, heads, width] and `kv` [tokens, 2, kv_heads, width] to [tokens, heads * width]."""
+        if self.before_layer is not None:
+            self.before_layer()
         layout = self._layouts[self._pool.table_of[layer]]
         if layer not in self._pool.readers:
             self._pool.slots[layer].index_copy_(0, layout.slots, kv)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from thespis.actors.cores import PAUSE_SECONDS, Cores
+from thespis.actors.cores import LOOK_SECONDS, PAUSE_SECONDS, Cores
 from thespis.protocol.roles import Threads
 from thespis.protocol.topology import ENCODER_CACHE, GPU_RUNNER
 
@@ -60,6 +60,18 @@ def test_all_of_them_are_for_one_that_computes_alone_and_parts_for_two(tmp_path:
         clock.pause()
         assert encoder.take() == ALL
         assert runner.take() == PART
+
+
+def test_who_is_in_the_middle_of_something_looks_now_and_then(tmp_path: Path, clock: Clock) -> None:
+    with cores(tmp_path, GPU_RUNNER, clock) as runner, cores(tmp_path, ENCODER_CACHE, clock) as encoder:
+        assert runner.again() == ALL
+        encoder.take()
+        assert runner.again() is None
+        clock.pause(LOOK_SECONDS)
+        assert runner.again() == PART
+        encoder.rest()
+        clock.pause(2 * PAUSE_SECONDS)
+        assert runner.again() == ALL
 
 
 def test_one_that_closes_has_given_its_own_back(tmp_path: Path, clock: Clock) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 
@@ -14,7 +15,7 @@ from thespis.protocol.blobs import Arena
 from thespis.protocol.edges.control import Gone, Peer
 from thespis.protocol.edges.gpu_runner_to_scheduler import StepResult
 from thespis.protocol.edges.scheduler_to_gpu_runner import Embed, NewSequence, Reset, StepPlan, Work
-from thespis.protocol.roles import encode_config
+from thespis.protocol.roles import RunnerConfig, Threads, encode_config
 from thespis.protocol.sampling import SamplingParams
 from thespis.protocol.wire import Message
 
@@ -28,13 +29,13 @@ PROMPT = (5, 6, 7, 8, 9)
 class Stage:
     """The actor, what it sent, and whether its scheduler can be written to."""
 
-    def __init__(self, run_dir: Path, folder: Path) -> None:
+    def __init__(self, run_dir: Path, config: RunnerConfig) -> None:
         self.run_dir = run_dir
         self.actor = GpuRunner(Launch("gpu-runner", 1, str(run_dir), "thespis.actors.gpu_runner.actor"))
         self.sent: list[Any] = []
         self.reachable = True
         self.actor.send = self._send  # type: ignore[method-assign]
-        self.notes = self.actor.on_start(encode_config(runner_config(folder)))
+        self.notes = self.actor.on_start(encode_config(config))
 
     def _send(self, role: str, message: Message, after: int = -1) -> bool:
         assert role == "scheduler"
@@ -53,7 +54,7 @@ class Stage:
 
 @pytest.fixture
 def stage(tmp_path: Path, checkpoints: Checkpoints) -> Iterator[Stage]:
-    made = Stage(tmp_path, checkpoints("llava"))
+    made = Stage(tmp_path, runner_config(checkpoints("llava")))
     yield made
     made.close()
 
@@ -78,6 +79,29 @@ def test_plans_are_answered_in_order_and_counted(stage: Stage) -> None:
     assert counters["step_seconds"] > 0
     assert counters["beside_steps_cpu_seconds"] > 0
     assert {name for name in counters if name.endswith("_seconds")} <= COUNTS
+
+
+def test_the_encoder_is_looked_for_within_a_step(
+    tmp_path: Path, checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A prompt of a large model takes a second and more, in which it begins or ends."""
+    config = runner_config(checkpoints("llava"))
+    config = msgspec.structs.replace(config, threads=Threads(2, 1, 2))
+    stage = Stage(tmp_path, config)
+    before, seen = torch.get_num_threads(), list[int]()
+
+    def again() -> int | None:
+        seen.append(torch.get_num_threads())
+        return 1 if len(seen) == 2 else None
+
+    monkeypatch.setattr(stage.actor._cores, "again", again)
+    try:
+        stage.say(prefill(0))
+        assert seen == [2, 2, 1], "by each layer"
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+        stage.close()
 
 
 def test_reset_forgets_sequences(stage: Stage) -> None:
