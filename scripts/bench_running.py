@@ -23,8 +23,8 @@ from thespis.scripts.make_random_checkpoint import make_bench_checkpoint
 RUNNER = "gpu-runner"
 PERIOD = 0.5
 """Seconds between two looks; each asks every process for its counters."""
-PATIENCE = 300.0
-"""Seconds until all streams run, and have been measured."""
+PATIENCE = 1200.0
+"""Seconds until all streams run and have been measured: they join beside those that speak, in steps that are bounded."""
 
 
 class Look(NamedTuple):

@@ -49,7 +49,7 @@ def main() -> int:
     whole = Row("all", *(sum(part) for part in zip(*(row[1:] for row in rows), strict=True)))
     print(f"{'process':20s} {'us/token':>9s} {'samples':>9s} {'of it for survival':>19s}")
     for row in (*rows, whole):
-        share = f"{row.surviving / row.cpu:.1%}" if row.samples else "-"
+        share = f"{row.surviving / row.cpu:.1%}" if row.cpu else "-"
         print(f"{row.role:20s} {row.cpu / tokens * 1e6:9.1f} {row.samples:9d} {share:>19s}")
     print(f"{tokens:.0f} tokens; the limit is {LIMIT:.0%}")
     return 0 if whole.surviving <= LIMIT * whole.cpu else 1
