@@ -111,7 +111,9 @@ class Director:
         if not self._over.is_set():
             log.info("asked to stop (%s)", number.name)
             self._end()
-        elif number in (signal.SIGTERM, signal.SIGINT) and self._loop.time() - self._over_since >= HASTEN_SECONDS:
+        elif number not in (signal.SIGTERM, signal.SIGINT) or self.now.is_set():
+            return
+        elif self._loop.time() - self._over_since >= HASTEN_SECONDS:
             log.info("asked again to stop (%s): nobody is waited for any more", number.name)
             self.now.set()
             self.supervisor.changed.set()

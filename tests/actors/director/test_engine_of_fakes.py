@@ -8,6 +8,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 
 import psutil
@@ -250,9 +251,9 @@ def test_an_ordered_stop_leaves_nothing_and_is_no_error(start: StartEngine, tmp_
         find_engine(engine.run_dir)
 
 
-def test_the_second_signal_waits_for_nobody(start: StartEngine) -> None:
-    engine = start({"scheduler": "stubborn"})
-    began = time.monotonic()
+def test_the_second_signal_waits_for_nobody(start: StartEngine, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    engine = start({"scheduler": "stubborn"}, log_path=log)
     with Spectator(engine.run_dir) as spectator:
         engine.process.terminate()
         assert spectator.wait(lambda message: isinstance(message, Status)).fatal == "The engine was stopped."
@@ -260,7 +261,16 @@ def test_the_second_signal_waits_for_nobody(start: StartEngine) -> None:
             engine.process.terminate()  # at any moment of its end
             time.sleep(0.001)
         assert engine.process.returncode == 0
-    assert 1.0 <= time.monotonic() - began < 4.0
+    said = log.read_text()
+    first, second = (_logged(said, "asked " + what) for what in ("to stop (SIGTERM)", "again to stop (SIGTERM)"))
+    assert second - first >= 1.0
+    assert _logged(said, "scheduler did not stop and is killed") - second < 1.0
+
+
+def _logged(log: str, event: str) -> float:
+    """Unix seconds of the line that tells of it."""
+    (line,) = (line for line in log.splitlines() if event in line)
+    return datetime.strptime(" ".join(line.split()[:2]), "%Y-%m-%d %H:%M:%S,%f").timestamp()
 
 
 def test_the_http_frontend_ends_first_while_the_others_work(start: StartEngine, tmp_path: Path) -> None:
