@@ -171,8 +171,8 @@ class Campaign:
             if ask.greedy or ask.name in self._oracle.wants:
                 continue
             record = await self._undisturbed(face, ask)
-            if ask.wants_stop:
-                self._pool[place] = ask = ask.with_stop(stop_string("".join(said.text for said in record.said)))
+            if ask.wants_stop and (stop := stop_string("".join(said.text for said in record.said))) is not None:
+                self._pool[place] = ask = ask.with_stop(stop)
                 record = await self._undisturbed(face, ask)
             self._oracle.learn(ask, record)
         self.say(f"oracle: an undisturbed run has answered the other {sum(not ask.greedy for ask in self._pool)}")

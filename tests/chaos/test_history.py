@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from thespis.scripts.chaos_run.history import Ended, Judgement, Leave, Record, Said, Want, describe, judge
+from thespis.scripts.chaos_run.oracle import stop_string
 
 TOKENS = tuple(range(10, 30))
 WANT = Want(TOKENS, "".join(map(chr, TOKENS)), "length", False)
@@ -144,3 +145,8 @@ def test_every_choice_is_judged() -> None:
 def test_the_simplest_words() -> None:
     assert describe((1, 2, 3), (1, 2, 3, 4)) == "1 tokens missing at the end"
     assert describe((7, 7, 7), (7, 7, 7, 7)) == "1 tokens missing at the end"
+
+
+def test_a_stop_string_comes_first_where_it_stops() -> None:
+    assert stop_string("one two three four") == "hr"
+    assert stop_string("ab" * 40) is None
