@@ -49,13 +49,14 @@ def decode_video(data: bytes, limits: MediaLimits, sampling: Sampling, recover: 
             stream = _stream(container)
             shown = Shown(chosen, limits)
             shown.take(_decoded(container, stream, recover))
-            if shown.over or shown.lost:
-                return _clip(shown.frames(recover), chosen, times, stream)
-            times, truth = shown.times, _choose(shown.times, stream, sampling)
+            truth = chosen
+            if not (shown.over or shown.lost):
+                times, truth = shown.times, _choose(shown.times, stream, sampling)
+            rate = _rate(times, stream)  # here: where the file has been closed, the stream's memory is another's
         if second or truth == chosen:
             break
         chosen = truth  # packets and frames are not the same: hidden frames, fields, lost references
-    return _clip(shown.frames(recover), chosen, times, stream)
+    return Clip(shown.frames(recover), rate, tuple(chosen), len(times))
 
 
 def frames_of_array(
@@ -204,10 +205,6 @@ def _rate(times: Sequence[int | None], stream: Any) -> float | None:
 
 def _rising(times: Sequence[int | None]) -> bool:
     return None not in times and all(a <= b for a, b in pairwise(time for time in times if time is not None))
-
-
-def _clip(frames: Frames, chosen: list[int], times: Sequence[int | None], stream: Any) -> Clip:
-    return Clip(frames, _rate(times, stream), tuple(chosen), len(times))
 
 
 def _decoded(container: Any, stream: Any, recover: bool) -> Iterator[Any]:

@@ -3,6 +3,8 @@
 import io
 import re
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -16,6 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import thespis
+from thespis.actors.preprocessor.decode import video
 from thespis.actors.preprocessor.decode.container import cut_off
 from thespis.actors.preprocessor.decode.sampling import Sampling, choose, rate_of
 from thespis.actors.preprocessor.decode.sniff import sniff
@@ -321,3 +324,25 @@ def test_A3_a_clip_that_is_too_much_work_is_refused_from_its_headers() -> None:
     for form in ("PNG", "WEBP"):
         with pytest.raises(RequestError, match=r"64 frames"):
             decode_video(animated(form), MediaLimits(video_pixels=8 * 8 * SIDE * SIDE - 1), FIVE)
+
+
+def test_nothing_is_asked_of_a_file_that_has_been_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """FFmpeg's memory may hold anything by then."""
+    opened, rate, open_files = video.open_container, video._rate, list[object]()
+
+    @contextmanager
+    def noted(*given: Any) -> Iterator[Any]:
+        with opened(*given) as container:
+            open_files.append(container)
+            try:
+                yield container
+            finally:
+                open_files.remove(container)
+
+    def asked(*given: Any) -> float | None:
+        assert open_files
+        return rate(*given)
+
+    monkeypatch.setattr(video, "open_container", noted)
+    monkeypatch.setattr(video, "_rate", asked)
+    assert indices(film(), FIVE) == [0, 9, 19, 29, 39]
