@@ -1,8 +1,8 @@
 // Products of float32 rows with a matrix that is held in the narrowest type which its numbers fit exactly. A product of few
 // rows takes the time of reading the matrix: what is stored in 16 bits is read in half of it, and widened in registers.
 //
-// Each output is summed input by input, in their order: a row's result is the same to the bit alone and in company, with any
-// number of threads.
+// Each output is summed input by input, in their order, and stretch by stretch: a row's result is the same to the bit alone and
+// in company, with any number of threads.
 //
 // The matrix lies in panels of 16 outputs, in each of them input by input.
 #include <immintrin.h>
@@ -31,6 +31,7 @@ enum Type { FLOAT32, BFLOAT16, FLOAT16 };  // in the order of float_product.py
 constexpr int SUMS = LANES == 16 ? 24 : 12;   // vectors that registers hold beside what is multiplied
 constexpr int FEW = SUMS / (ROWS * PARTS);    // panels beside so many rows
 constexpr int SIDE_BY_SIDE = 4;               // panels beside few rows: their sums do not wait for each other
+constexpr int64_t STRETCH = 256;              // inputs that have sums of their own: in a long sum each product is rounded to its size
 
 struct fp16 {
   uint16_t bits;
@@ -64,20 +65,27 @@ inline void multiply(const FloatProduct& p, int row, int panel) {
   const int64_t inputs = p.inputs, stride = p.row_stride;
   const W* weights = static_cast<const W*>(p.panels) + panel * inputs * PANEL;
   const float* x = p.x + row * stride;
-  Vector sums[R][P][PARTS] = {};
-  for (int64_t k = 0; k < inputs; k++)
+  Vector totals[R][P][PARTS] = {};
+  for (int64_t first = 0; first < inputs; first += STRETCH) {
+    const int64_t last = std::min(inputs, first + STRETCH);
+    Vector sums[R][P][PARTS] = {};
+    for (int64_t k = first; k < last; k++)
 #pragma GCC unroll 4
-    for (int side = 0; side < P; side++) {
-      Vector w[PARTS];
-      for (int part = 0; part < PARTS; part++) w[part] = load(weights + (side * inputs + k) * PANEL + part * LANES);
+      for (int side = 0; side < P; side++) {
+        Vector w[PARTS];
+        for (int part = 0; part < PARTS; part++) w[part] = load(weights + (side * inputs + k) * PANEL + part * LANES);
 #pragma GCC unroll 12
-      for (int r = 0; r < R; r++)
-        for (int part = 0; part < PARTS; part++) sums[r][side][part] += w[part] * splat(x[r * stride + k]);
-    }
+        for (int r = 0; r < R; r++)
+          for (int part = 0; part < PARTS; part++) sums[r][side][part] += w[part] * splat(x[r * stride + k]);
+      }
+    for (int r = 0; r < R; r++)
+      for (int side = 0; side < P; side++)
+        for (int part = 0; part < PARTS; part++) totals[r][side][part] += sums[r][side][part];
+  }
   for (int r = 0; r < R; r++)
     for (int side = 0; side < P; side++)
       for (int part = 0; part < PARTS; part++)
-        finish(p, row + r, (panel + side) * PANEL + part * LANES, sums[r][side][part]);
+        finish(p, row + r, (panel + side) * PANEL + part * LANES, totals[r][side][part]);
 }
 
 template <typename W, int R>
