@@ -70,7 +70,7 @@ def draw(model: Any, spread: float, tied_spread: float, seed: int = SEED) -> Non
             elif weight.ndim < 2:
                 gain = name.endswith("weight") and re.search(r"norm|ln_|\.ln", name)
                 mean, wide = (1.0, 0.1) if gain and weight.float().mean() > 0.5 else (0.0, 0.05)
-            elif "embed_tokens" in name:
+            elif re.search(r"(^|\.)embed_tokens", name):  # not what lies within Phi-3.5's `vision_embed_tokens`
                 mean, wide = 0.0, tied_spread if tied else 1.0
             else:
                 fan = weight.shape[-1] if weight.ndim <= 3 else weight[0].numel()
