@@ -206,7 +206,7 @@ def compose(length: int, runs: Sequence[tuple[int, int]], items: Sequence[Proces
 
 def check_features(items: Sequence[ProcessedItem], whole: Whole) -> None:
     """What a batch holds of each item, less the padding to its longest, is what the item has."""
-    for name in set[str]().union(*(item.parts[0].tensors for item in items)) - {"marks"}:  # of the tokens, not of the processor
+    for name in set[str]().union(*(item.parts[0].tensors for item in items)) - {"marks", "siblings"}:  # none of the processor's
         each = [tensors[name] for item in items if name in (tensors := item.parts[0].tensors)]
         together = np.asarray(
             whole.features[name].float() if whole.features[name].is_floating_point() else whole.features[name]
