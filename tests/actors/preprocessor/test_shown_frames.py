@@ -19,7 +19,7 @@ from PIL import Image
 
 import thespis
 from thespis.actors.preprocessor.decode import video
-from thespis.actors.preprocessor.decode.container import cut_off
+from thespis.actors.preprocessor.decode.container import cut_off, open_container
 from thespis.actors.preprocessor.decode.sampling import Sampling, choose, rate_of
 from thespis.actors.preprocessor.decode.sniff import sniff
 from thespis.actors.preprocessor.decode.video import decode_video
@@ -328,11 +328,11 @@ def test_A3_a_clip_that_is_too_much_work_is_refused_from_its_headers() -> None:
 
 def test_nothing_is_asked_of_a_file_that_has_been_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     """FFmpeg's memory may hold anything by then."""
-    opened, rate, open_files = video.open_container, video._rate, list[object]()
+    rate, open_files = video._rate, list[object]()
 
     @contextmanager
     def noted(*given: Any) -> Iterator[Any]:
-        with opened(*given) as container:
+        with open_container(*given) as container:
             open_files.append(container)
             try:
                 yield container
