@@ -22,6 +22,8 @@ SHOOTERS = "shooters"
 
 Whose = tuple[str, int]
 """A process: its title, for people, and its pid."""
+HOST: Whose = ("the host", 0)
+"""Of a virtual machine: what it gave to others of the processors' time. It counts as time that somebody here ran."""
 
 
 class Account(NamedTuple):
@@ -56,7 +58,8 @@ class Shares:
             if now - looked > 1.0:
                 watched, looked = self._to_watch(), now
             self._times.append(time.monotonic())
-            self._accounts.append({who: account for who in watched if (account := account_of(who[1])) is not None})
+            accounts = {who: account for who in watched if (account := account_of(who[1])) is not None}
+            self._accounts.append(accounts | {HOST: Account(stolen(), 0.0)})
             await asyncio.sleep(EVERY_SECONDS)
 
     def _to_watch(self) -> list[Whose]:
@@ -84,6 +87,12 @@ def account_of(pid: int) -> Account | None:
     except (OSError, ValueError):
         return None
     return Account(int(ran) / 1e9, int(queued) / 1e9)
+
+
+def stolen() -> float:
+    """Seconds of all processors that the host of this machine has given to others, in hundredths; 0 where it does not tell."""
+    fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()
+    return int(fields[8]) / os.sysconf("SC_CLK_TCK") if len(fields) > 8 else 0.0
 
 
 def told(shares: dict[str, Account]) -> str:
