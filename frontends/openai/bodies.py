@@ -4,9 +4,9 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from hashlib import blake2b
 
 from aiohttp import web
+from blake3 import blake3
 
 from ...protocol.errors import RequestError, refuse
 from ...protocol.shortage import shortage
@@ -127,7 +127,7 @@ class Received:
         self.scan = scan
         self.held = held
         """Bytes that count as held for it."""
-        self._digest = blake2b(digest_size=16)
+        self._digest = blake3()
         self._chunks: list[bytes] = []
         self._file: int | None = None
 

@@ -7,6 +7,7 @@ from io import BytesIO
 from unittest.mock import patch
 from urllib.parse import quote
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -93,18 +94,25 @@ def test_the_size_is_looked_at_before_decoding() -> None:
         decode_into(BytesIO(), "YWJjZGVm", 3)
 
 
-def test_a_quarter_gigabyte_is_decoded_in_short_steps() -> None:
+@pytest.mark.parametrize("before", ["", "\n"], ids=["plain", "careful"])
+def test_a_quarter_gigabyte_is_decoded_in_short_steps(before: str) -> None:
     """Each step is one slice: the work of all others in between is shown by a count of steps, not by a clock."""
     steps: list[int] = []
-    real = binascii.a2b_base64
+    careful, plain = binascii.a2b_base64, msgspec.convert
 
     def noted(digits: bytes) -> bytes:
         steps.append(len(digits))
-        return real(digits)
+        return careful(digits)
 
-    with patch("binascii.a2b_base64", noted):
-        assert len(decoded("QUJD" * (1 << 20))) == 3 << 20
+    def noted_too(digits: str, kind: type[bytes]) -> bytes:
+        steps.append(len(digits))
+        return plain(digits, kind)
+
+    text = "QUJD" * (1 << 20)
+    with patch("binascii.a2b_base64", noted), patch("msgspec.convert", noted_too):
+        assert len(decoded(before + text)) == 3 << 20
     assert max(steps) <= base64_text.SLICE + 3
+    assert sum(steps) >= len(text)
 
 
 # in URLs and parts
