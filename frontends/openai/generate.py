@@ -56,6 +56,7 @@ async def submit_all(
         raise refuse("invalid_request", text, "prompt", "too_many_prompts")
     streams: list[Stream] = []
     for generation in generations:
+        await asyncio.sleep(0)  # others get their turns: to send a long text takes long
         stream = await submit(
             client, generation, generation.sampling, wait=False, tenant=tenant, priority=generation.priority, streamed=streamed
         )

@@ -10,7 +10,11 @@ from thespis.protocol.request import ChatMessage, ChatPrompt, Prompt, Text, Text
 TERMS = msgspec.convert(
     {"model": "m", "context": 1 << 20, "vocabulary": 100, "folder": "", "tokenizer_parts": "", "style": "hermes"}, Terms
 )
-LETTERS = pytest.mark.parametrize("letter", ["a", "\u00e9", "\u4e2d", "\U0001f600"])
+LETTERS = pytest.mark.parametrize(
+    ("letter", "most"),
+    [("a", MAX_TEXT), ("\u00e9", MAX_TEXT // 4), ("\u4e2d", MAX_TEXT // 6), ("\U0001f600", MAX_TEXT // 8)],
+    ids=["ascii", "two bytes", "three bytes", "four bytes"],
+)
 
 
 def prompts(text: str) -> tuple[Prompt, Prompt]:
@@ -18,15 +22,15 @@ def prompts(text: str) -> tuple[Prompt, Prompt]:
 
 
 @LETTERS
-def test_as_many_bytes_as_are_taken(letter: str) -> None:
-    for prompt in prompts(letter * (MAX_TEXT // len(letter.encode()))):
+def test_as_many_letters_as_are_taken(letter: str, most: int) -> None:
+    for prompt in prompts(letter * most):
         _check_prompt(prompt, TERMS)
 
 
 @LETTERS
-def test_one_letter_more(letter: str) -> None:
-    for prompt in prompts(letter * (MAX_TEXT // len(letter.encode()) + 1)):
+def test_one_letter_more(letter: str, most: int) -> None:
+    for prompt in prompts(letter * (most + 1)):
         with pytest.raises(RequestError) as refused:
             _check_prompt(prompt, TERMS)
         assert refused.value.failure.code == "context_length_exceeded"
-        assert str(MAX_TEXT) in refused.value.failure.text
+        assert f"{MAX_TEXT >> 20} MiB" in refused.value.failure.text
