@@ -1,6 +1,7 @@
 """Limits for one piece of work that others have a say in: the memory that the process held before and a budget on top, and CPU
 time."""
 
+import gc
 import resource
 import signal
 import threading
@@ -17,16 +18,20 @@ AGAIN_SECONDS = 0.25
 """CPU time after which work that went on is told once more."""
 
 
+GARBAGE = 32 << 20
+"""Bytes by which a process may have grown before it looks for garbage."""
+
+
 class BudgetError(MemoryError):
     """The work wants more than its own budget; with less, the machine's limits would have been what failed."""
 
 
 @contextmanager
 def memory_budget(extra: int) -> Iterator[None]:
-    """Within the block, allocations beyond `extra` bytes more than now raise BudgetError. Where the process's own limit leaves
-    less than that, what fails for it stays a MemoryError (or torch's)."""
+    """Within the block, allocations beyond `extra` bytes more than now, garbage aside, raise BudgetError. Where the process's
+    own limit leaves less than that, what fails for it stays a MemoryError (or torch's)."""
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    own = _address_space() + extra
+    own = _ground.now() + extra
     limits = [limit for limit in (soft, hard) if limit != resource.RLIM_INFINITY]
     limit = min([own, *limits])
     resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
@@ -38,6 +43,26 @@ def memory_budget(extra: int) -> Iterator[None]:
         raise
     finally:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+class _Ground:
+    """What the process holds beside garbage. Work that has failed leaves its frames in cycles, with all that it had made; freed
+    in the middle of the next work, that would be room for it beyond its budget."""
+
+    def __init__(self) -> None:
+        self._least = 0
+
+    def now(self) -> int:
+        """Bytes of address space."""
+        held = _address_space()
+        if held > self._least + GARBAGE:
+            gc.collect()
+            self._least = held = _address_space()
+        self._least = min(self._least, held)
+        return held
+
+
+_ground = _Ground()
 
 
 class CpuSpent(BaseException):

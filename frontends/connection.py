@@ -58,6 +58,7 @@ class Connection:
     ) -> None:
         self.role = f"client-{name}"
         self._launch = Launch(role=self.role, epoch=0, run_dir=str(run_dir), module="")
+        self._director = _open_director(run_dir)  # first of all: where there is none, no socket is left open
         self._context: zmq.Context[Any] = zmq.Context()
         self._link = DirectorLink(self._context, str(run_dir), self.role, 0)
         self._peers = PeerTable(self._context, self.role, 0, self.ask)
@@ -73,7 +74,6 @@ class Connection:
         self._here = asyncio.Event()
         self._left = False
         """Its sockets belong to the thread that closes them."""
-        self._director = _open_director(run_dir)
 
     async def greet(self) -> tuple[ClientConfig, Share]:
         """Say Hello; what the director answers. Raises EngineError where it refuses, TimeoutError where none answers."""

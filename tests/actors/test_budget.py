@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from thespis.actors.budget import CpuSpent, within_cpu
+from thespis.actors.budget import BudgetError, CpuSpent, memory_budget, within_cpu
 from thespis.actors.preprocessor import template as templates
 from thespis.actors.preprocessor.template import ChatTemplate, TemplateTooSlow
 
@@ -96,3 +96,18 @@ def test_what_is_made_in_time_is_answered_and_what_it_raises_is_raised() -> None
     assert within_cpu(60.0, lambda: 3) == 3
     with pytest.raises(ZeroDivisionError):
         within_cpu(60.0, lambda: 1 // 0)
+
+
+def test_the_garbage_of_one_work_is_no_room_for_the_next() -> None:
+    """It may be freed at any moment; there is as little room as if it had never been."""
+    for _ in range(2):
+        cycle: list[Any] = [bytearray(96 << 20)]
+        cycle.append(cycle)
+        del cycle
+
+    def collected() -> bytearray:
+        gc.collect()
+        return bytearray(128 << 20)
+
+    with pytest.raises(BudgetError), memory_budget(64 << 20):
+        collected()

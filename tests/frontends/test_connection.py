@@ -1,5 +1,6 @@
 """A client's sockets: what is told to whom, and what is handled before what."""
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import zmq
 from thespis.frontends.connection import Connection
 from thespis.protocol.channel import Received, bind_inbox
 from thespis.protocol.edges.control import End, FromDirector, Gone, Peer, Peers
+from thespis.protocol.errors import EngineError
 from thespis.protocol.wire import Decoder
 
 from ..helpers.inbox import FakeInbox
@@ -59,6 +61,13 @@ class ControlSocket:
 
     def close(self) -> None:
         self._context.destroy(linger=0)
+
+
+def test_where_no_director_runs_nothing_stays_open(tmp_path: Path) -> None:
+    """It may have ended since somebody looked for it. A context that is left open warns when it is collected."""
+    with pytest.raises(EngineError, match="No engine runs"):
+        Connection(tmp_path, "a", *[lambda *_: None] * 5)
+    gc.collect()
 
 
 def test_who_comes_later_is_told_what_is_over(tmp_path: Path, recorder: Recorder) -> None:
