@@ -9,6 +9,8 @@ from ..helpers.reference import Answer, Media, Reference
 REQUESTS = 24
 LONG, SHORT = 128, 24
 """Tokens of an answer: the first twelve are long, whatever the model says, so that later requests meet them running."""
+FIRST_SEED = 100
+"""Of the media."""
 SYSTEM = "You see, you hear, you answer."
 SIZES = ((56, 56), (90, 60), (112, 84), (40, 70))
 """Width and height; most are not what the towers take, so they are resized."""
@@ -101,16 +103,16 @@ class Solved(NamedTuple):
         return {"prompt": self.prompt, "multi_modal_data": {kind: items for kind, items in data.items() if items}}
 
 
-def solve_all(family: Family, reference: Reference, first_seed: int) -> list[Solved]:
-    """The cases from `first_seed` on. The last four repeat earlier ones whole, so that whole prompts are found again."""
+def solve_all(family: Family, reference: Reference) -> list[Solved]:
+    """The last four repeat earlier ones whole, so that whole prompts are found again."""
     kinds = KINDS[family]
-    solved = [_solve(reference, kinds[index % len(kinds)], index, first_seed) for index in range(REQUESTS - 4)]
+    solved = [_solve(reference, kinds[index % len(kinds)], index) for index in range(REQUESTS - 4)]
     return solved + solved[1:5]
 
 
-def _solve(reference: Reference, kinds: tuple[str, ...], index: int, first_seed: int) -> Solved:
+def _solve(reference: Reference, kinds: tuple[str, ...], index: int) -> Solved:
     """The first wording under which no token is near a tie."""
-    shown = tuple(Shown(kind, first_seed + 2 * index + place) for place, kind in enumerate(kinds))  # type: ignore[arg-type]
+    shown = tuple(Shown(kind, FIRST_SEED + 2 * index + place) for place, kind in enumerate(kinds))  # type: ignore[arg-type]
     for again in range(20):
         case = Case(shown, f"What is it, number {index}{'?' * (again + 1)}", index % 2 == 1, LONG if index < 12 else SHORT)
         prompt = reference.prompt(case.messages(encoded=False))

@@ -5,7 +5,7 @@ from typing import Any
 
 from thespis.actors.director.config import MODULES
 
-from .engines import FAKES
+from .engines import FAKES, forked_together
 from .facts import known_facts
 
 TORCHLESS = {"gpu-runner": "fake_runner", "encoder-cache": "fake_encoder_cache", "decode-worker": "plain"}
@@ -15,15 +15,13 @@ SHELLS = ("fetcher", "preprocessor", "scheduler", "detokenizer")
 
 
 def played_by(modules: Mapping[str, str] | None, model: str = "") -> dict[str, Any]:
-    """Of `start_engine`: these modules of `fakes/`. Where none needs torch, all are forked from one process that has imported
-    them, which halves what a start costs.
-    """
+    """Of `start_engine`: these modules of `fakes/`. Where none needs torch, all are forked from one process."""
     facts = known_facts(model, modules)
     given: dict[str, Any] = {"modules": modules, "python_path": [str(FAKES)], "facts": facts}
     if facts is None:
         return given
     played = {kind: MODULES[kind] for kind in SHELLS} | dict(modules or {})
-    return {**given, "forked": tuple(played), "preload": tuple(dict.fromkeys(played.values()))}
+    return given | forked_together(played)
 
 
 PRELUDE = """

@@ -1,19 +1,14 @@
 """S28 to S33: clips from arrays, files and lists of frames, and their sound."""
 
 import io
-import json
-import shutil
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers.video_utils import VideoMetadata
 
 from thespis import LLM, SamplingParams
-from thespis.gpu_runtime.processing.stand_in import find_class
 
 from ..helpers.checkpoints import Checkpoints
 from ..helpers.media import RATE, data_url, picture, sound
@@ -142,26 +137,6 @@ def test_S30_thirty_two_frames_unless_told_otherwise(face: Face, llm: LLM) -> No
     content = film("mp4", 40, seed=4)
     wanted = generated(llm, shown(content)[[index * 39 // 31 for index in range(32)]])
     assert_seen(face, part(content), wanted)
-
-
-def test_S30_a_model_that_samples_by_rate_looks_twice_a_second(checkpoints: Checkpoints, tmp_path: Path) -> None:
-    """At the frames that transformers would choose, unless the request says otherwise: of 4 s at 4 a second, 8."""
-    folder = shutil.copytree(checkpoints("qwen_omni"), tmp_path / "by-rate")
-    for name in ("processor_config.json", "video_preprocessor_config.json"):
-        if (file := folder / name).exists():
-            known = json.loads(file.read_text())
-            own = known.get("video_processor", known)
-            own["do_sample_frames"] = True
-            file.write_text(json.dumps(known))
-    content = film("mp4", 16, seed=7, rate=4)
-    chooser = find_class("Qwen2VLVideoProcessor")
-    assert chooser is not None
-    source = VideoMetadata(total_num_frames=16, fps=4.0)
-    own = chooser.from_pretrained(folder).sample_frames(source, fps=2).tolist()
-    assert len(own) == 8
-    with LLM(folder) as llm:
-        for options, chosen in (({}, own), ({"num_frames": 3}, [0, 7, 15])):
-            assert generated(llm, content, media_io_kwargs={"video": options}) == generated(llm, shown(content)[chosen])
 
 
 def test_S30_a_variable_rate_is_sampled_by_time(face: Face, llm: LLM) -> None:

@@ -1,4 +1,4 @@
-"""Start, death and end of whole engines whose actors are fakes."""
+"""Start, death and end of whole engines whose actors are fakes: forked together, but where a test is about who starts alone."""
 
 import gc
 import os
@@ -36,6 +36,7 @@ from thespis.protocol.errors import EngineError
 from ...helpers.engines import (
     FAKES,
     ROLES,
+    STARTED_ALONE,
     Spectator,
     assert_nothing_left,
     fake_engine,
@@ -59,7 +60,7 @@ def engine() -> Iterator[EngineHandle]:
 
 
 def test_every_role_is_a_process_with_its_name_and_answers_for_itself(start: StartEngine) -> None:
-    engine = start()
+    engine = start(**STARTED_ALONE)
     assert find_engine(engine.run_dir) == engine.run_dir
     with Spectator(engine.run_dir) as spectator:
         status = spectator.status()
@@ -74,7 +75,7 @@ def test_every_role_is_a_process_with_its_name_and_answers_for_itself(start: Sta
 
 
 def test_a_killed_process_is_announced_cleaned_up_and_replaced(start: StartEngine) -> None:
-    engine = start()
+    engine = start(**STARTED_ALONE)
     with Spectator(engine.run_dir) as spectator:
         for role in ACTORS:
             before = spectator.status()
@@ -120,7 +121,7 @@ def test_a_kill_that_was_asked_for_costs_no_budget(start: StartEngine) -> None:
 
 
 def test_who_cannot_be_replaced_for_want_of_files_is_replaced_later(start: StartEngine) -> None:
-    engine = start()
+    engine = start(**STARTED_ALONE)
     with Spectator(engine.run_dir) as spectator:
         with without_files(engine.process.pid):
             os.kill(spectator.status().pids["scheduler"], signal.SIGKILL)
@@ -299,7 +300,7 @@ def test_a_server_does_not_end_with_its_clients(start: StartEngine) -> None:
 
 @pytest.mark.parametrize("killed", ["director", "janitor and director"])
 def test_a_killed_director_takes_everything_with_it(start: StartEngine, killed: str) -> None:
-    engine = start()
+    engine = start(**STARTED_ALONE)
     titles = processes_of(engine.process.pid)
     if killed == "director":
         engine.process.kill()
@@ -351,8 +352,9 @@ def test_a_process_that_dies_while_it_loads_ends_the_start_at_once_with_its_last
     module: str, forked: tuple[str, ...], reason: str, tmp_path: Path
 ) -> None:
     log = tmp_path / "engine.log"
+    others = tuple(role for role in ROLES if role != "detokenizer")
     with pytest.raises(EngineError) as refused:
-        fake_engine({"detokenizer": module}, forked=forked, preload=(), log_path=log)
+        fake_engine({"detokenizer": module}, forked=others + forked, preload=("plain",), log_path=log)
     assert str(refused.value) == f"The process detokenizer ended while it was loading ({reason})."
     assert log.read_text().count("detokenizer.1 has ended") == 1
     assert "detokenizer.2" not in log.read_text()

@@ -20,7 +20,7 @@ FORKED = {"gpu-runner": "forked", "encoder-cache": "forked"}
 
 @pytest.fixture
 def engine(start: StartEngine) -> EngineHandle:
-    return start(FORKED, forked=("gpu-runner", "encoder-cache"), preload=("no_such_module", "ahead"))
+    return start(FORKED, preload=("no_such_module", "ahead", "plain"))
 
 
 def parent_of(pid: int) -> int:
@@ -148,7 +148,7 @@ def test_a_standby_that_cannot_be_watched_for_want_of_files_is_made_again_later(
 
 
 def test_a_stopped_zygote_is_replaced_when_it_is_needed(start: StartEngine) -> None:
-    engine = start(FORKED, forked=("gpu-runner",), preload=("ahead",), lease_seconds=2.0)
+    engine = start(FORKED, preload=("ahead", "plain"), lease_seconds=2.0)
     with Spectator(engine.run_dir) as spectator:
         pids = spectator.status().pids
         standby = standby_of(engine)

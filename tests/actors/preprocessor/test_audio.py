@@ -5,7 +5,6 @@ import wave
 from typing import Any
 
 import av
-import librosa
 import numpy as np
 import pytest
 import soundfile
@@ -16,6 +15,7 @@ from thespis.protocol.errors import RequestError
 from thespis.protocol.roles import MediaLimits
 
 from ...helpers.media import RATE, sound, wav
+from ...helpers.uncompiled import uncompiled_librosa
 
 LIMITS = MediaLimits()
 
@@ -83,12 +83,12 @@ def test_S34_either_axis_may_be_the_channels() -> None:
     assert np.allclose(audio_of_samples(both.T, RATE, RATE, LIMITS), expected, atol=1e-7)
 
 
-@pytest.mark.timeout(180)  # where librosa is new, it compiles parts of itself on its first import
 def test_S34_resampling_is_librosas() -> None:
     samples = sound(3, 0.37)[:5001]
     made = resample(samples, 44100, RATE)
     assert len(made) == int(np.ceil(5001 * RATE / 44100))
-    assert np.array_equal(made, librosa.resample(samples, orig_sr=44100, target_sr=RATE))
+    with uncompiled_librosa() as librosa:
+        assert np.array_equal(made, librosa.resample(samples, orig_sr=44100, target_sr=RATE))
 
 
 def test_samples_without_a_rate_are_at_the_models() -> None:

@@ -25,6 +25,7 @@ from thespis.protocol.errors import RequestError
 from thespis.protocol.roles import MediaLimits
 
 from ...helpers.media import RATE
+from ...helpers.uncompiled import uncompiled_librosa
 
 LIMITS = MediaLimits()
 TIME = np.arange(RATE) / RATE
@@ -140,16 +141,15 @@ def test_C3_a_chain_that_cannot_be_one_sound_is_refused_not_cut() -> None:
 
 @pytest.mark.parametrize(("form", "subtype"), [("VOC", "PCM_16"), ("NIST", "PCM_16"), ("IRCAM", "PCM_16"), ("AVR", "PCM_16"),
                                                ("PAF", "PCM_16"), ("MAT5", "FLOAT"), ("SVX", "PCM_16")])  # fmt: skip
-@pytest.mark.timeout(180)  # where librosa is new, it compiles parts of itself on its first import
 def test_C3_what_ffmpeg_does_not_read_is_read_as_librosa_does(form: str, subtype: str, tmp_path: Path) -> None:
-    import librosa
-
     for channels in (1,) if form == "SVX" else (1, 2):
         data = written(form, subtype, None, channels)
         assert sniff(data) is None
         (tmp_path / "sound").write_bytes(data)
-        blocks = librosa.stream(tmp_path / "sound", block_length=1, frame_length=RATE, hop_length=RATE, dtype=np.float32)
-        theirs, ours = np.concatenate(list(blocks)), read_sound(data, LIMITS)
+        with uncompiled_librosa() as librosa:
+            blocks = librosa.stream(tmp_path / "sound", block_length=1, frame_length=RATE, hop_length=RATE, dtype=np.float32)
+            theirs = np.concatenate(list(blocks))
+        ours = read_sound(data, LIMITS)
         assert ours is not None
         assert ours[1] == RATE
         assert ours[0].dtype == theirs.dtype == np.float32

@@ -1,6 +1,8 @@
 """The decode worker: an item in, features in shared memory out, and a bad item harms nothing else."""
 
 import io
+import json
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,11 +11,13 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from transformers.video_utils import VideoMetadata
 
 from thespis.actors.launch import Launch
 from thespis.actors.preprocessor import template as templates
 from thespis.actors.preprocessor.identity import content_digest, item_key
 from thespis.actors.preprocessor.worker import DecodeWorker
+from thespis.gpu_runtime.processing.stand_in import find_class
 from thespis.protocol.blobs import Arena, BlobReader, BlobRef
 from thespis.protocol.edges.decode_worker_to_preprocessor import ChatRendered, Decoded, DecodeFailed
 from thespis.protocol.edges.preprocessor_to_decode_worker import Decode, FreeFeatures, RenderChat
@@ -24,7 +28,7 @@ from thespis.protocol.wire import Message
 
 from ...helpers.checkpoints import Checkpoints
 from ...helpers.media import RATE, clip, clip_frames, picture, png, sound, wav
-from ...spec.containers import film
+from ...spec.containers import film, shown
 from .parts import chat, config_of
 
 
@@ -148,6 +152,29 @@ def test_frames_are_sampled_only_when_that_is_asked_for(bench: Bench) -> None:
     ):
         made = bench.decoded("video", source, processor=options)
         assert bench.tensor(made, "video_grid_thw").tolist() == [[patches, 4, 4]]
+
+
+def test_S30_a_model_that_samples_by_rate_looks_twice_a_second(checkpoints: Checkpoints, tmp_path: Path) -> None:
+    """At the frames that transformers would choose, unless the request says otherwise: of 4 s at 4 a second, 8."""
+    folder = shutil.copytree(checkpoints("qwen_omni"), tmp_path / "by-rate")
+    for name in ("processor_config.json", "video_preprocessor_config.json"):
+        if (file := folder / name).exists():
+            known = json.loads(file.read_text())
+            known.get("video_processor", known)["do_sample_frames"] = True
+            file.write_text(json.dumps(known))
+    content = film("mp4", 16, seed=7, rate=4)
+    chooser = find_class("Qwen2VLVideoProcessor")
+    assert chooser is not None
+    own = chooser.from_pretrained(folder).sample_frames(VideoMetadata(total_num_frames=16, fps=4.0), fps=2).tolist()
+    assert len(own) == 8
+    bench = Bench(folder, tmp_path)
+    for options, chosen in (({}, own), ({"num_frames": 3}, [0, 7, 15])):
+        made = bench.decoded("video", Encoded(bench.blob(content)), io=options)
+        frames = Frames(bench.blob(shown(content)[chosen]), do_sample_frames=False)
+        truth = bench.decoded("video", frames)
+        assert made.counts == truth.counts
+        assert np.array_equal(*(bench.tensor(one, "pixel_values_videos") for one in (made, truth)))
+    bench.close()
 
 
 def test_the_same_sound_as_file_and_as_samples(bench: Bench) -> None:

@@ -25,7 +25,7 @@ from thespis.protocol.checkpoint import demo_model
 from thespis.protocol.hub_id import HubId
 
 from ...helpers.commands import ServeCommand, command
-from ...helpers.engines import FAKES, ROLES
+from ...helpers.engines import FAKES, ROLES, forked_together
 from ...helpers.facts import DEMO
 from ...helpers.hub import FakeHub
 from ...helpers.serving import Caller
@@ -173,7 +173,8 @@ def test_the_models_in_the_cache_and_whether_they_run(demo: FakeHub, cache: Path
 @pytest.mark.timeout(60)
 def test_LLM_takes_an_id(demo: FakeHub, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The roles of its engine are played by fakes."""
-    fakes = partial(start_engine, modules=dict.fromkeys(ROLES, "plain"), python_path=[str(FAKES)], facts=DEMO)
+    played = dict.fromkeys(ROLES, "plain")
+    fakes = partial(start_engine, modules=played, python_path=[str(FAKES)], facts=DEMO, **forked_together(played))
     monkeypatch.setattr(llm_module, "start_engine", fakes)
     commit = demo.repositories[NAME].branches["main"]
     with LLM(NAME, revision="main", download_dir=cache) as llm:
