@@ -3,12 +3,12 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .frontends.async_llm import AsyncLLM
-    from .frontends.embeds import encode_embeds
-    from .frontends.llm import LLM
-    from .frontends.outputs import RequestOutput
-    from .frontends.prompts import EmbedsPrompt, TextPrompt, TokensPrompt
-    from .frontends.vectors import EmbeddingRequestOutput, PoolingRequestOutput
+    from .frontends.inputs.embeds import encode_embeds
+    from .frontends.inputs.prompt_types import EmbedsPrompt, TextPrompt, TokensPrompt
+    from .frontends.python.async_llm import AsyncLLM
+    from .frontends.python.llm import LLM
+    from .frontends.python.outputs import RequestOutput
+    from .frontends.python.vectors import EmbeddingRequestOutput, PoolingRequestOutput
     from .protocol.errors import EngineError, RequestError
     from .protocol.guide import StructuredOutputsParams
     from .protocol.pooling import PoolingParams
@@ -35,20 +35,20 @@ __all__ = [
 ]
 
 _HOMES = {
-    "LLM": ".frontends.llm",
-    "AsyncLLM": ".frontends.async_llm",
-    "EmbeddingRequestOutput": ".frontends.vectors",
-    "EmbedsPrompt": ".frontends.prompts",
+    "LLM": ".frontends.python.llm",
+    "AsyncLLM": ".frontends.python.async_llm",
+    "EmbeddingRequestOutput": ".frontends.python.vectors",
+    "EmbedsPrompt": ".frontends.inputs.prompt_types",
     "EngineError": ".protocol.errors",
     "PoolingParams": ".protocol.pooling",
-    "PoolingRequestOutput": ".frontends.vectors",
+    "PoolingRequestOutput": ".frontends.python.vectors",
     "RequestError": ".protocol.errors",
-    "RequestOutput": ".frontends.outputs",
+    "RequestOutput": ".frontends.python.outputs",
     "SamplingParams": ".protocol.sampling",
     "StructuredOutputsParams": ".protocol.guide",
-    "TextPrompt": ".frontends.prompts",
-    "TokensPrompt": ".frontends.prompts",
-    "encode_embeds": ".frontends.embeds",
+    "TextPrompt": ".frontends.inputs.prompt_types",
+    "TokensPrompt": ".frontends.inputs.prompt_types",
+    "encode_embeds": ".frontends.inputs.embeds",
 }
 
 

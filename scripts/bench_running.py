@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from thespis.frontends.cli.server import serving
-from thespis.frontends.client import Client
+from thespis.frontends.client.client import Client
 from thespis.protocol.config import EngineConfig, ServerConfig
 from thespis.scripts.make_random_checkpoint import make_bench_checkpoint
 

@@ -19,7 +19,7 @@ import aiohttp
 
 from thespis.actors.actor import run
 from thespis.actors.launch import Launch
-from thespis.frontends.client import Client
+from thespis.frontends.client.client import Client
 from thespis.frontends.engine import start_engine
 from thespis.frontends.openai.main import Http
 from thespis.protocol.config import EngineConfig, ServerConfig

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import aiohttp
 
-from thespis.frontends.client import Client
+from thespis.frontends.client.client import Client
 from thespis.frontends.engine import start_engine
 from thespis.protocol.config import EngineConfig, ServerConfig
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import aiohttp
 
-from thespis.frontends.client import Client
+from thespis.frontends.client.client import Client
 from thespis.protocol.checkpoint import demo_model
 from thespis.scripts.chaos_run.blows import spinning
 from thespis.scripts.chaos_run.serve import KEYS, Served, served

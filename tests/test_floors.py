@@ -10,13 +10,13 @@ import thespis
 
 ROOT = Path(thespis.__file__).parent
 FLOORS = {"protocol": 1, "gpu_runtime": 2, "actors": 3, "frontends": 4}
-FACES = ("hub", "", "openai", "cli")
-"""The folders of frontends, lowest first; what is in none of them is shared by all faces, and stands on the hub's."""
+ROOMS = {"hub": 1, "validation": 1, "unbuilt": 1, "engine": 2, "client": 2, "inputs": 3, "python": 4, "openai": 4, "cli": 5}
+"""Those of frontends, and how high each stands."""
 WITH_TORCH = {("actors", "encoder_cache"), ("actors", "facts"), ("actors", "gpu_runner")}
 """The actors that may use gpu_runtime."""
 WITH_PROCESSORS = ("actors/preprocessor/worker.py", "actors/preprocessor/decode/item.py", "actors/preprocessor/decode/video.py")
 """What decode workers alone import, and may use `gpu_runtime.processing`."""
-ZMQ_AT_HOME = ("protocol/channel.py", "actors/", "frontends/connection.py")
+ZMQ_AT_HOME = ("protocol/channel.py", "actors/", "frontends/client/connection.py")
 FILES = sorted(path.relative_to(ROOT) for floor in FLOORS for path in (ROOT / floor).rglob("*.py"))
 
 
@@ -55,11 +55,11 @@ def test_imports_point_down(file: Path) -> None:
 
 
 @pytest.mark.parametrize("file", [file for file in FILES if file.parts[0] == "frontends"], ids=str)
-def test_what_all_faces_share_knows_none_of_them(file: Path) -> None:
-    floor = FACES.index(file.parts[1] if len(file.parts) > 2 else "")
+def test_a_room_of_frontends_imports_those_below_it(file: Path) -> None:
+    room = file.parts[1].removesuffix(".py")
     for name in imports(file):
-        if name[:2] in {("frontends", folder) for folder in FACES}:
-            assert FACES.index(name[1]) <= floor, f"{file} imports {'.'.join(name)}, which stands above it"
+        if name[0] == "frontends" and name[1] != room:
+            assert ROOMS[name[1]] < ROOMS[room], f"{file} imports {'.'.join(name)}, which does not stand below it"
 
 
 @pytest.mark.parametrize("file", [file for file in FILES if file.parts[0] == "protocol"], ids=str)

@@ -26,7 +26,7 @@ LIGHT = [
     "thespis.actors.scheduler.actor",
     "thespis.actors.detokenizer.actor",
     "thespis.actors.preprocessor.actor",
-    "thespis.frontends.client",
+    "thespis.frontends.client.client",
     "thespis.frontends.engine",
     "thespis.frontends.openai.main",
     "thespis.frontends.cli.main",

@@ -6,18 +6,18 @@ from collections.abc import Awaitable, Callable
 from aiohttp import hdrs, web
 
 from ...protocol.roles import HttpConfig
-from ..client import Client
-from .auth import OPEN_PATHS
+from ..client.client import Client
+from .app_state import SERVICE, TENANT, Service
 from .blame import Blame
-from .bodies import BODY_WANTED, expect
-from .connections import HttpConnection
-from .embeddings import embeddings
+from .bodies.receiving import BODY_WANTED, expect
+from .embeddings.handler import embeddings
 from .errors import NO_KEY, RETRY_AFTER_SECONDS, SERVER, Refusal, error_response, failure_of
+from .gate.auth import OPEN_PATHS
+from .gate.connections import HttpConnection
+from .gate.head import body_fault, framing_fault
+from .gate.origins import preflight
 from .handlers import chat_completions, completions
-from .head import body_fault, framing_fault
-from .origins import preflight
-from .service import SERVICE, TENANT, Service
-from .utility import detokenize, health, live, metrics, models, one_model, tokenize, version
+from .small_endpoints import detokenize, health, live, metrics, models, one_model, tokenize, version
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 METRICS_PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/tokenize", "/detokenize")

@@ -5,11 +5,11 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import msgspec
 from aiohttp import web
 
 from ...protocol.errors import STATUS, EngineError, Failure, RequestError
 from ...protocol.shortage import NO_FILES, shortage
-from .shape import encode_json
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ def error_body(failure: Failure) -> dict[str, Any]:
 
 
 def error_event(failure: Failure) -> bytes:
-    return b"event: error\ndata: " + encode_json(error_body(failure)) + b"\n\n"
+    return b"event: error\ndata: " + msgspec.json.encode(error_body(failure)) + b"\n\n"
 
 
 def failure_of(error: Exception) -> Refusal:
@@ -104,9 +104,8 @@ def failure_of(error: Exception) -> Refusal:
 
 def error_response(failure: Failure, status: int, more: Mapping[str, str] = {}) -> web.Response:
     headers = {"Retry-After": str(math.ceil(RETRY_AFTER_SECONDS[status]))} if status in RETRY_AFTER_SECONDS else {}
-    return web.Response(
-        body=encode_json(error_body(failure)), status=status, content_type="application/json", headers={**headers, **more}
-    )
+    body = msgspec.json.encode(error_body(failure))
+    return web.Response(body=body, status=status, content_type="application/json", headers={**headers, **more})
 
 
 def raw_answer(refusal: Refusal) -> bytes:

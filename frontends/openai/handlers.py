@@ -8,14 +8,14 @@ from typing import Any
 from aiohttp import web
 
 from ...protocol.request import TextPrompt, TokenPrompt
-from .chat_shape import ChatShape
-from .completion_shape import CompletionShape
-from .generate import Meter, answer_stream, answer_whole, submit_all
-from .parse import Generation, prompt_only
-from .reading import CHAT, COMPLETION, check_id
-from .schema import ChatRequest, Common
-from .service import SERVICE, TENANT, Service
-from .shape import Options, Shape
+from .answers.generate import Meter, answer_stream, answer_whole, submit_all
+from .answers.writer import Options, Shape
+from .app_state import SERVICE, TENANT, Service
+from .bodies.reading import CHAT, COMPLETION, check_id
+from .chat.writer import ChatShape
+from .completions.writer import CompletionShape
+from .requests.parse import Generation, prompt_only
+from .requests.schema import ChatRequest, Common
 
 
 async def chat_completions(request: web.Request) -> web.StreamResponse:

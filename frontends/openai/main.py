@@ -15,11 +15,11 @@ from ...protocol.config import ServerConfig
 from ...protocol.edges.control import Excuse
 from ...protocol.errors import EngineError
 from ...protocol.roles import HttpConfig
-from ..client import CUT, Client
+from ..client.client import CUT, Client
 from .app import make_app
+from .app_state import SERVICE
 from .blame import open_blame
-from .gate import BACKLOG, Limits, serve_on
-from .service import SERVICE
+from .gate.accepting import BACKLOG, Limits, serve_on
 
 log = logging.getLogger(__name__)
 

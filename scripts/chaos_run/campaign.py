@@ -16,7 +16,7 @@ from unittest.mock import patch
 import aiohttp
 
 from thespis import LLM, AsyncLLM
-from thespis.frontends.client import Client
+from thespis.frontends.client.client import Client
 from thespis.gpu_runtime.facts import model_facts
 
 from .faces import AsyncFace, Face, HttpFace, LlmFace, observe

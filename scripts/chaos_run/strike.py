@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import aiohttp
 
-from thespis.frontends.client import Client
+from thespis.frontends.client.client import Client
 from thespis.protocol.edges.control import Status
 
 from .blows import FULL_BYTES, OPEN_FILES, SPINNERS, hit, janitor_of, limited, run_out_of_memory, spinning

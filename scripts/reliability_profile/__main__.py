@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from thespis.actors.director.config import FORKED, MODULES
 from thespis.frontends.cli.server import bind
-from thespis.frontends.client import Client
+from thespis.frontends.client.client import Client
 from thespis.frontends.engine import start_engine
 from thespis.protocol.config import EngineConfig, ServerConfig
 from thespis.scripts.bench_overhead import ask

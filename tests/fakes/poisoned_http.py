@@ -4,8 +4,9 @@ import os
 from typing import Any
 
 from thespis.actors.launch import Launch
-from thespis.frontends.openai import handover, readers, reading, service
+from thespis.frontends.openai import app_state
 from thespis.frontends.openai import main as http
+from thespis.frontends.openai.bodies import handover, readers, reading
 
 INLINE, TAKEN = b"ends whoever parses it", b"ends whoever takes it up"
 
@@ -23,5 +24,5 @@ def main(launch: Launch) -> None:
             os.abort()
         return unpack(kind, data)
 
-    vars(service)["read"], vars(readers)["unpack_piece"] = deadly_read, deadly_unpack
+    vars(app_state)["read"], vars(readers)["unpack_piece"] = deadly_read, deadly_unpack
     http.main(launch)

@@ -8,8 +8,8 @@ from transformers import AutoTokenizer
 
 from thespis.actors.detokenizer.vocabulary import load
 from thespis.actors.preprocessor.tokens import read_tokenizer
-from thespis.frontends.openai.reading import detokenize
-from thespis.frontends.openai.service import terms_of
+from thespis.frontends.openai.app_state import terms_of
+from thespis.frontends.openai.bodies.reading import detokenize
 from thespis.gpu_runtime.tokenizer_parts import tokenizer_parts
 from thespis.protocol.config import EngineConfig, ServerConfig
 from thespis.protocol.roles import HttpConfig

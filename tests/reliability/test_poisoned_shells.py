@@ -10,9 +10,9 @@ import pytest
 import pytest_asyncio
 
 from thespis import AsyncLLM, SamplingParams
-from thespis.frontends.client import Client
+from thespis.frontends.client.client import Client
 from thespis.frontends.engine import start_engine
-from thespis.frontends.outputs import RequestOutput
+from thespis.frontends.python.outputs import RequestOutput
 from thespis.protocol.config import EngineConfig
 from thespis.protocol.errors import RequestError
 from thespis.protocol.request import TextPrompt

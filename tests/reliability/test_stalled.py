@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from thespis.frontends.client import Client
+from thespis.frontends.client.client import Client
 from thespis.frontends.engine import start_engine
 from thespis.protocol.config import EngineConfig
 from thespis.protocol.errors import RequestError

@@ -14,7 +14,7 @@ from collections.abc import Coroutine, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
 from thespis import LLM, AsyncLLM, SamplingParams
-from thespis.frontends.outputs import RequestOutput
+from thespis.frontends.python.outputs import RequestOutput
 from thespis.protocol.errors import RequestError
 
 from ..helpers.serving import Server

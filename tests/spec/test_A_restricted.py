@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from thespis.frontends.embeds import encode_embeds
+from thespis.frontends.inputs.embeds import encode_embeds
 
 from ..helpers.checkpoints import Checkpoints
 from ..helpers.media import data_url, picture, png, sound, wav

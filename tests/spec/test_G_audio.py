@@ -10,7 +10,7 @@ import soundfile
 import soxr
 
 from thespis import LLM, SamplingParams
-from thespis.frontends import raw
+from thespis.frontends.inputs import python_media
 
 from ..helpers.checkpoints import Checkpoints
 from ..helpers.media import RATE, data_url, picture, png, sound, wav
@@ -75,7 +75,7 @@ def test_S34_other_rates_are_resampled(llm: LLM, reference: Reference, rate: int
 
 
 def test_S34_a_sound_alone_says_so_in_the_log(llm: LLM, caplog: pytest.LogCaptureFixture) -> None:
-    raw._tell_of_rate.cache_clear()
+    python_media._tell_of_rate.cache_clear()
     with caplog.at_level(logging.WARNING, logger="thespis"):
         generated(llm, (SOUND, RATE))
         assert "rate" not in caplog.text

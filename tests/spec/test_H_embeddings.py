@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save
 
 from thespis import LLM, SamplingParams
-from thespis.frontends.embeds import encode_embeds
+from thespis.frontends.inputs.embeds import encode_embeds
 
 from ..helpers.checkpoints import Checkpoints
 from ..helpers.engines import Spectator

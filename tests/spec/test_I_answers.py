@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from thespis.frontends import parts as parts_module
+from thespis.frontends.inputs import parts as parts_module
 
 from ..helpers.media import clip, data_url, picture, png, sound, wav
 from ..helpers.serving import Server

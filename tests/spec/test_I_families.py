@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from thespis import SamplingParams
-from thespis.frontends.embeds import encode_embeds
+from thespis.frontends.inputs.embeds import encode_embeds
 from thespis.gpu_runtime.encoder import load_encoder
 from thespis.protocol.errors import RequestError
 from thespis.protocol.request import Modality

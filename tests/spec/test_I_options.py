@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from thespis import LLM, AsyncLLM
-from thespis.frontends.embeds import encode_embeds
+from thespis.frontends.inputs.embeds import encode_embeds
 from thespis.protocol.errors import EngineError
 
 from ..helpers.checkpoints import Checkpoints

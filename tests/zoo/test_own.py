@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from thespis.frontends.tokenizing import tokenizer_of
+from thespis.frontends.client.tokenizing import tokenizer_of
 from thespis.gpu_runtime.facts import model_facts
 
 from .catalog import NAMES, Zoo, animal, build

@@ -56,7 +56,7 @@ def measure(given: argparse.Namespace) -> list[Batch]:
         raise ValueError("--texts and --pictures are both 0: there is nothing to measure.")
     from PIL import Image
 
-    from ...llm import LLM
+    from ...python.llm import LLM
 
     options = msgspec.structs.asdict(build(EngineConfig, given))
     prompts = Prompts(None, 24, given.seed)

@@ -14,7 +14,7 @@ from ....protocol.errors import EngineError, RequestError
 from ....protocol.facts import ModelFacts
 from ....protocol.request import MediaItem, TextPrompt, Url
 from ....protocol.sampling import SamplingParams
-from ...client import Client
+from ...client.client import Client
 from ...engine import find_engine, start_engine
 
 CONTEXT = 64

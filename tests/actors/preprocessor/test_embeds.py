@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from thespis.actors.preprocessor.decode.embeds import check_embeds
 from thespis.actors.preprocessor.decode.item import ItemDecoder, Made
-from thespis.frontends.embeds import read_embeds
+from thespis.frontends.inputs.embeds import read_embeds
 from thespis.protocol.blobs import BlobRef
 from thespis.protocol.errors import RequestError
 from thespis.protocol.request import Embeds, Modality

@@ -19,7 +19,7 @@ from PIL import Image
 
 from thespis.frontends.cli.bench.serve import measure
 from thespis.frontends.cli.main import build_parser
-from thespis.frontends.openai.gate import serve_on
+from thespis.frontends.openai.gate.accepting import serve_on
 
 from ...helpers.commands import ServeCommand, refused_start
 

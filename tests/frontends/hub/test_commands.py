@@ -17,10 +17,10 @@ from pathlib import Path
 import pytest
 
 from thespis import LLM, AsyncLLM, EngineError
-from thespis.frontends import llm as llm_module
 from thespis.frontends.cli.main import main
 from thespis.frontends.engine import start_engine
 from thespis.frontends.hub.locate import fetched
+from thespis.frontends.python import llm as llm_module
 from thespis.protocol.checkpoint import demo_model
 from thespis.protocol.hub_id import HubId
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import aiohttp
 
-from thespis.frontends.admission import Admission, Cost
-from thespis.frontends.delivery import check_sendable
+from thespis.frontends.client.admission import Admission, Cost
+from thespis.frontends.client.delivery import check_sendable
+from thespis.frontends.client.stream import Stream
 from thespis.frontends.openai.app import make_app
-from thespis.frontends.openai.gate import serve_on
+from thespis.frontends.openai.gate.accepting import serve_on
 from thespis.frontends.openai.main import close, limits_of, open_listener
-from thespis.frontends.stream import Stream
 from thespis.protocol.blobs import BlobRef, Bytes
 from thespis.protocol.config import EngineConfig, ServerConfig
 from thespis.protocol.edges.control import Share, Status

@@ -12,8 +12,8 @@ import pytest
 from aiohttp import web
 
 from thespis.actors.scheduler.outbox import Tally
-from thespis.frontends.openai.auth import Keys, tenant_of
-from thespis.frontends.openai.gate import serve_on
+from thespis.frontends.openai.gate.accepting import serve_on
+from thespis.frontends.openai.gate.auth import Keys, tenant_of
 from thespis.frontends.openai.metrics import COUNTS, Metrics
 from thespis.protocol.edges.control import Status
 from thespis.protocol.errors import Failure

@@ -6,7 +6,7 @@ import time
 import aiohttp
 import pytest
 
-from thespis.frontends.admission import Admission, Cost
+from thespis.frontends.client.admission import Admission, Cost
 from thespis.protocol.edges.control import Share
 from thespis.protocol.errors import Failure
 
@@ -82,7 +82,7 @@ async def test_refusals_are_timed_and_what_was_read_first_is_none() -> None:
 
 
 async def test_a_body_that_never_comes_loses_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("thespis.frontends.openai.bodies.Bodies.__init__.__defaults__", (0.2,))
+    monkeypatch.setattr("thespis.frontends.openai.bodies.receiving.Bodies.__init__.__defaults__", (0.2,))
     client = FakeClient()
     client.admission = Admission(Share(1, 1000, 4 << 20))
     async with served(client) as url:

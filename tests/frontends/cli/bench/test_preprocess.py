@@ -8,7 +8,7 @@ import pytest
 from thespis.frontends.cli.bench import preprocess
 from thespis.frontends.cli.bench.preparing import _one
 from thespis.frontends.cli.main import build_parser
-from thespis.frontends.client import Client
+from thespis.frontends.client.client import Client
 from thespis.protocol.errors import EngineError
 
 from ...openai.fake import FakeClient

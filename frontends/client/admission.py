@@ -1,0 +1,174 @@
+"""The limit on what is in the whole pipeline, counted once, on entry: requests, tokens and media bytes."""
+
+import asyncio
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import msgspec
+
+from ...protocol.edges.control import Share
+from ...protocol.errors import Failure, RequestError, refuse
+from ...protocol.request import ChatPrompt, EmbedsPrompt, Prompt, Text, TextPrompt, TokenPrompt
+from ...protocol.sampling import SamplingParams
+
+OPEN_END_TOKENS = 1024
+"""Tokens that an answer without max_tokens counts for."""
+CHARACTERS_PER_TOKEN = 4
+"""Of usual text. A prompt is counted before it is tokenised."""
+TOKENS_PER_MESSAGE = 16
+"""That a chat template puts around a message, generously."""
+SMALL_BODY = 1 << 20
+"""Bytes up to which a request body may well be text alone."""
+
+
+class Cost(msgspec.Struct, frozen=True):
+    """What one request uses of the share until it ends."""
+
+    requests: int
+    tokens: int
+    media_bytes: int
+
+
+class Admission:
+    """The permits of one client. `try_take` refuses at once (a service), `take` queues (a batch)."""
+
+    def __init__(self, share: Share) -> None:
+        self.share = share
+        self._requests = self._tokens = self._media = 0
+        self._waiting: deque[tuple[Cost, asyncio.Future[None]]] = deque()
+        self._closed: Failure | None = None
+        self._expected_requests = self._expected_media = 0
+        """Of request bodies that are being read."""
+
+    @property
+    def requests(self) -> int:
+        return self._requests
+
+    @property
+    def taken(self) -> Cost:
+        return Cost(self._requests, self._tokens, self._media)
+
+    @property
+    def closed(self) -> bool:
+        return self._closed is not None
+
+    def close(self, why: Failure) -> None:
+        """For good: requests that wait, and all that come later, are refused for this reason."""
+        self._closed = why
+        waiting, self._waiting = self._waiting, deque()
+        for _, place in waiting:
+            if not place.done():
+                place.set_exception(RequestError(why))
+
+    @property
+    def expected(self) -> int:
+        """The number of request bodies that are being read."""
+        return self._expected_requests
+
+    def reshare(self, share: Share) -> None:
+        """Use a new share: other clients have come or gone."""
+        self.share = share
+        self._admit_waiting()
+
+    def _fits(self, cost: Cost) -> bool:
+        if self._requests == 0 and cost.requests == 1:
+            return True  # a request larger than the whole share runs alone, rather than never
+        return (
+            self._requests + cost.requests <= self.share.requests
+            and self._tokens + cost.tokens <= self.share.tokens
+            and self._media + cost.media_bytes <= self.share.media_bytes
+        )
+
+    def _add(self, cost: Cost) -> None:
+        self._requests += cost.requests
+        self._tokens += cost.tokens
+        self._media += cost.media_bytes
+
+    def try_take(self, cost: Cost) -> None:
+        """Raises RequestError("overloaded") if the share is used up."""
+        self.check_open()
+        if self._waiting or not self._fits(cost):
+            raise _full()
+        self._add(cost)
+
+    @contextmanager
+    def expecting(self, body_bytes: int) -> Iterator[None]:
+        """Hold a place while a request body of this announced size is read.
+
+        Raises RequestError("overloaded") if a request of that size could not be accepted now, together with those whose bodies
+        are already being read. Media in a body are base64, so up to three quarters of it are media; without any it is small.
+        """
+        self.check_open()
+        media = body_bytes // 4 * 3 if body_bytes > SMALL_BODY else 0
+        beside = self._expected_media if media else 0  # media that are still being read do not hold up a small body
+        if self._waiting or not self._fits(Cost(1 + self._expected_requests, 1, media + beside)):
+            raise _full()
+        self._expected_requests += 1
+        self._expected_media += media
+        try:
+            yield
+        finally:
+            self._expected_requests -= 1
+            self._expected_media -= media
+
+    def check_open(self) -> None:
+        """Raises RequestError after `close`."""
+        if self._closed is not None:
+            raise RequestError(self._closed)
+
+    async def take(self, cost: Cost) -> None:
+        """Wait in line until there is room. Raises RequestError if the door is closed before."""
+        self.check_open()
+        if not self._waiting and self._fits(cost):
+            self._add(cost)
+            return
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((cost, place))
+        try:
+            await place
+        except asyncio.CancelledError:
+            if place.done() and not place.cancelled() and place.exception() is None:
+                self.give(cost)  # admitted just as it was cancelled
+            raise
+
+    def give(self, cost: Cost) -> None:
+        """Give back what `take` or `try_take` took."""
+        self._requests -= cost.requests
+        self._tokens -= cost.tokens
+        self._media -= cost.media_bytes
+        self._admit_waiting()
+
+    def _admit_waiting(self) -> None:
+        while self._waiting:
+            cost, place = self._waiting[0]
+            if place.cancelled():
+                self._waiting.popleft()
+            elif self._fits(cost):
+                self._waiting.popleft()
+                self._add(cost)
+                place.set_result(None)
+            else:
+                return
+
+
+def _full() -> RequestError:
+    return refuse("overloaded", "The engine has as much work as it takes at once; try again later.", code="overloaded")
+
+
+def estimate_tokens(prompt: Prompt, sampling: SamplingParams) -> int:
+    """Tokens of a request with its answers, estimated: the prompt is not tokenised yet."""
+    return _prompt_tokens(prompt) + sampling.n * (sampling.max_tokens or OPEN_END_TOKENS)
+
+
+def _prompt_tokens(prompt: Prompt) -> int:
+    match prompt:
+        case TokenPrompt(token_ids):
+            return len(token_ids)
+        case TextPrompt(text):
+            return len(text) // CHARACTERS_PER_TOKEN + 1
+        case ChatPrompt(messages):
+            characters = sum(len(part.text) for message in messages for part in message.content if isinstance(part, Text))
+            return characters // CHARACTERS_PER_TOKEN + TOKENS_PER_MESSAGE * len(messages)
+        case EmbedsPrompt():  # counted by its bytes, as media are
+            return 0

@@ -1,0 +1,352 @@
+"""The client: every face submits here. It admits requests, keeps the ledger, and gives each caller its stream."""
+
+import asyncio
+import itertools
+import os
+import random
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from ...protocol.blobs import read_once
+from ...protocol.edges.control import AskReset, AskStatus, Cache, Drain, Excuse, Gone, Refused, ResetOver, Reshare, Status
+from ...protocol.edges.preprocessor_to_client import Tokenized
+from ...protocol.errors import EngineError, Failure, RequestError
+from ...protocol.facts import ModelFacts
+from ...protocol.pooling import PoolingParams
+from ...protocol.request import MediaItem, Prompt, Request
+from ...protocol.sampling import SamplingParams
+from .admission import Admission, Cost, estimate_tokens
+from .connection import ANSWER_SECONDS, Connection
+from .deadline import LATE, before
+from .delivery import Delivery, check_sendable
+from .dispatcher import Dispatcher
+from .ledger import Ledger, LedgerEntry, Progress, blobs_of, needs_fetch
+from .media_store import MediaStore
+from .stream import Stream
+from .suspects import Suspects, outline
+from .tokenizing import Tokenizing
+from .wanted import check_wanted
+
+GONE = Failure("restarted", "The engine has ended.", code="engine_dead")
+UNCONFIRMED = "A process of the engine did not confirm in time that its cache is empty; see the log, then try again."
+CLOSED = Failure("restarted", "The engine is shutting down; send the request again.", code="shutting_down")
+"""For requests that come while the engine drains."""
+COMPUTED = SamplingParams(max_tokens=1, temperature=0.0, seed=0)
+"""Of requests whose prompt is computed and nothing sampled."""
+CUT = Failure("restarted", "The engine shut down before this request was done; send it again.", code="shutting_down")
+"""For requests that took longer than draining may."""
+
+
+class Client:
+    """One connection to a running engine; one per process is enough. Not thread-safe: it belongs to its event loop."""
+
+    model: ModelFacts
+    model_name: str
+    max_model_len: int
+    admission: Admission
+    media: MediaStore
+    """Where the media of a request are put before it is submitted."""
+    _dispatcher: Dispatcher
+    _roles: tuple[str, ...]
+    _random: random.Random
+    """Draws the seeds of requests that have none."""
+    _loop: asyncio.AbstractEventLoop
+
+    def __init__(self, run_dir: Path, name: str) -> None:
+        self._connection = Connection(run_dir, name, self._hear, self._hear_director, self._meet, self._lose_engine, self._mend)
+        self._ledger = Ledger()
+        self._suspects = Suspects(partial(read_once, run_dir))
+        self._delivery = Delivery(self._connection, self._ledger, self._suspects)
+        self._tokenizing = Tokenizing(self._connection)
+        self._statuses: list[asyncio.Future[Status]] = []
+        self._resets: dict[int, asyncio.Future[bool]] = {}
+        """By number: who waits for a cache to be emptied."""
+        self._reset_numbers = itertools.count(1)
+        self._dead: EngineError | None = None
+        self._closed = False
+
+    @classmethod
+    async def connect(cls, run_dir: Path, name: str | None = None, patience: float | None = ANSWER_SECONDS) -> "Client":
+        """Join the engine that runs in `run_dir` and wait at most `patience` seconds until it is ready.
+
+        Raises EngineError where it refuses or does not answer. Without a limit (a server that is itself a part of the engine
+        waits for as long as the start takes) TimeoutError where the director does not answer: a restart may help.
+        """
+        client = cls(run_dir, name or f"{os.getpid()}-{secrets.token_hex(4)}")
+        try:
+            await client._join(run_dir, patience)
+        except TimeoutError:
+            if patience is None:
+                raise
+            raise client._connection.no_answer() from None
+        return client
+
+    async def _join(self, run_dir: Path, patience: float | None) -> None:
+        config, share = await self._connection.greet()
+        self.model, self.model_name, self.max_model_len = config.model, config.name, config.max_model_len
+        self._roles = config.roles
+        self._random = random.Random(config.seed)
+        self._loop = asyncio.get_running_loop()
+        self.admission = Admission(share)
+        self.media = MediaStore(run_dir, f"{self._connection.role}.0", self.admission, self._raise_if_closed)
+        self._dispatcher = Dispatcher(
+            self._connection, self._ledger, self._delivery, self._tokenizing, self.admission, self.media
+        )
+        await self._connection.join(patience)
+
+    # what callers use
+
+    @property
+    def ready(self) -> bool:
+        """Whether every actor of the engine is there."""
+        return self._dead is None and self._connection.present(self._roles)
+
+    @property
+    def draining(self) -> bool:
+        """Whether the engine is about to end: it finishes what it has accepted and accepts nothing new."""
+        return self.admission.closed
+
+    def drain(self) -> None:
+        """Accept nothing new from now on."""
+        self.admission.close(CLOSED)
+        self.media.wake()
+
+    @property
+    def inflight(self) -> int:
+        """The number of requests under way."""
+        return len(self._ledger)
+
+    async def submit(
+        self,
+        prompt: Prompt,
+        media: Sequence[MediaItem] = (),
+        wanted: SamplingParams | PoolingParams | None = None,
+        *,
+        tenant: str = "",
+        priority: int = 0,
+        deadline: float | None = None,
+        mm_processor_kwargs: Mapping[str, Any] | None = None,
+        media_io_kwargs: Mapping[str, dict[str, Any]] | None = None,
+        wait: bool = False,
+        streamed: bool = True,
+    ) -> Stream:
+        """Accept one request for tokens or for vectors. `wait`: queue for a place (a batch) instead of being refused (a
+        service). `deadline`: seconds by time.monotonic. `streamed`: its tokens are read as they come.
+
+        Raises RequestError if it is refused, EngineError if the engine is gone.
+        """
+        pooling, params = (wanted, COMPUTED) if isinstance(wanted, PoolingParams) else (None, wanted or SamplingParams())
+        if params.seed is None:
+            params = params.replace(seed=self._random.getrandbits(63))
+        request = Request(
+            id=secrets.token_hex(12),
+            client=self._connection.role,
+            tenant=tenant,
+            arrival=time.monotonic(),
+            deadline=deadline,
+            prompt=prompt,
+            media=tuple(media),
+            sampling=params,
+            pooling=pooling,
+            mm_processor_kwargs=dict(mm_processor_kwargs or {}),
+            media_io_kwargs=dict(media_io_kwargs or {}),
+            priority=priority,
+            streamed=streamed and pooling is None,  # vectors come whole
+        )
+        blobs = blobs_of(request)
+        cost = Cost(1, estimate_tokens(prompt, params), sum(blob.nbytes for blob in blobs))
+        try:
+            check_wanted(self.model, self.model_name, pooling)
+            check_sendable(request)
+            self._refuse_poison(request)
+            async with before(deadline):
+                await self._enter(cost, wait)
+        except BaseException:
+            self.media.drop_bytes(*blobs)
+            raise
+        stream = Stream(request.id, self.cancel)
+        entry = LedgerEntry(request, stream, cost, blobs, [Progress() for _ in range(params.n)])
+        self._ledger.add(entry)
+        self._delivery.start(entry)
+        if deadline is not None:
+            entry.expiry = self._loop.call_later(max(0.0, deadline - time.monotonic()), self._expire, request.id)
+        return stream
+
+    async def _enter(self, cost: Cost, wait: bool) -> None:
+        self._raise_if_dead()
+        if not wait:
+            self.admission.try_take(cost)
+            return
+        await self.admission.take(cost)
+        try:
+            self._raise_if_dead()  # the engine may have ended while this request queued
+        except EngineError:
+            self.admission.give(cost)
+            raise
+
+    async def tokenize(self, prompt: Prompt) -> Tokenized:
+        """Token ids and text of a prompt without media, as the preprocessor would make them."""
+        self._raise_if_dead()
+        request = self._tokenizing.request(prompt)
+        self._refuse_poison(request)
+        return await self._tokenizing.ask(request)
+
+    async def cancel(self, id: str) -> None:
+        """End a request wherever it is. Idempotent."""
+        entry = self._ledger.live(id)
+        if entry is not None:
+            self._dispatcher.end(entry, Failure("cancelled", "The request was cancelled."))
+
+    def _expire(self, id: str) -> None:
+        entry = self._ledger.live(id)
+        if entry is not None:
+            self._dispatcher.end(entry, LATE)
+
+    def counters(self) -> dict[str, float]:
+        """What this client's requests hold now."""
+        taken = self.admission.taken
+        return {
+            "open_requests": len(self._ledger.all()),
+            "admitted_requests": taken.requests,
+            "admitted_tokens": taken.tokens,
+            "admitted_media_bytes": taken.media_bytes,
+            "arena_bytes_used": self.media.used,
+        }
+
+    async def status(self) -> Status:
+        """What the director knows: readiness, pids, fresh counters of every role. EngineError where none answers."""
+        self._raise_if_dead()
+        future: asyncio.Future[Status] = self._loop.create_future()
+        self._statuses.append(future)
+        self._connection.ask(AskStatus(self._connection.role))
+        async with self._connection.answering():
+            return await future
+
+    async def reset(self, cache: Cache) -> bool:
+        """Have the engine's cache of media, or of prompts' beginnings, emptied. True: every actor that has a part of it has
+        done so, or died; requests submitted from now on find nothing of before. Raises EngineError where none answers."""
+        self._raise_if_dead()
+        number = next(self._reset_numbers)
+        future: asyncio.Future[bool] = self._loop.create_future()
+        self._resets[number] = future
+        self._connection.ask(AskReset(self._connection.role, number, cache))
+        try:
+            async with self._connection.answering():
+                return await future
+        finally:
+            del self._resets[number]
+
+    async def close(self) -> None:
+        """Leave the engine: requests in flight are cancelled, everything that this client held is freed."""
+        if self._closed:
+            return
+        self._closed = True
+        self._dispatcher.end_all(Failure("cancelled", "The client was closed."))
+        self._dispatcher.flush()
+        await self._connection.leave(in_order=self._dead is None)
+        self.media.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        await self.close()
+
+    def end_all(self, failure: Failure) -> None:
+        """End every request that is under way."""
+        self._dispatcher.end_all(failure)
+
+    # what is heard
+
+    def _hear(self, message: Any) -> None:
+        self._dispatcher.hear(message)
+
+    def _hear_director(self, message: Any) -> None:
+        match message:
+            case Gone(role, epoch, outside):
+                self._mourn(role, epoch, outside)
+            case Reshare(share):
+                self.admission.reshare(share)
+            case Drain():
+                self.drain()
+                self._dispatcher.tell_if_drained()
+            case Status() as status:
+                waiting, self._statuses = self._statuses, []
+                for future in waiting:
+                    if not future.done():
+                        future.set_result(status)
+                if status.fatal is not None:
+                    self._die(EngineError(status.fatal), gave_up=status.gave_up)
+            case ResetOver(number, done):
+                if (asked := self._resets.get(number)) is not None and not asked.done():
+                    asked.set_result(done)
+            case Refused(text):
+                self._die(EngineError(text))
+
+    def _meet(self) -> None:
+        self._suspects.met(self._connection.others)
+        self._delivery.do_due()
+
+    def _mourn(self, role: str, epoch: int, outside: bool) -> None:
+        asked = self._tokenizing.requests if role == "preprocessor" else []
+        # Questions have no entry in the ledger: they are repeated by their callers, and known again by what they ask.
+        names = {f"tokenize {outline(request)}": request for request in asked}
+        proof = self._delivery.take_up(role, epoch, outside, names)
+        self._suspects.born(role, self._connection.others)
+        if proof is not None:
+            self._connection.ask(Excuse(role, proof.epochs))
+            entry = self._ledger.live(proof.name)
+            self._convict(names[proof.name] if entry is None else entry.request)
+        if role == "preprocessor":
+            self._tokenizing.preprocessor_gone()
+            self._dispatcher.end_leases(self._ledger.all())
+        elif role == "fetcher":  # for requests that are over, no other process will say that the media are free
+            self._dispatcher.end_leases([entry for entry in self._ledger.all() if entry.over and needs_fetch(entry.request)])
+
+    def _convict(self, request: Request) -> None:
+        """Refuse this request and every other that is the same work."""
+        self._suspects.ban(request, time.monotonic())
+        for entry in self._ledger.live_ones():
+            refused = self._suspects.refusal(entry.request, time.monotonic())
+            if refused is not None:
+                self._dispatcher.end(entry, refused)
+
+    def _refuse_poison(self, request: Request) -> None:
+        refused = self._suspects.refusal(request, time.monotonic())
+        if refused is not None:
+            raise RequestError(refused)
+
+    def _mend(self) -> None:
+        """Messages are missing; some may have said that media are free."""
+        self._dispatcher.end_leases([entry for entry in self._ledger.all() if entry.over])
+        self._delivery.take_up_all()
+
+    def _lose_engine(self) -> None:
+        self._die(EngineError("The engine has ended."))
+
+    def _die(self, error: EngineError, gave_up: bool = False) -> None:
+        self._dead = error
+        for entry in self._ledger.all():
+            entry.leased = False
+        self._dispatcher.end_all(CUT if self.draining and not gave_up else GONE)
+        waiting: list[asyncio.Future[Any]] = [*self._statuses, *self._resets.values()]
+        for future in waiting:
+            if not future.done():
+                future.set_exception(error)
+        self._statuses = []
+        self.media.wake()
+
+    def _raise_if_closed(self) -> None:
+        self._raise_if_dead()
+        self.admission.check_open()
+
+    def _raise_if_dead(self) -> None:
+        if self._dead is not None:
+            raise self._dead
+        if self._closed:
+            raise EngineError("This client is closed.")

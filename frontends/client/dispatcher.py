@@ -1,0 +1,167 @@
+"""Takes what the actors say to the requests it is about; the one place where a request ends."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from ...protocol.edges.client_to_scheduler import Ack
+from ...protocol.edges.control import Drained
+from ...protocol.edges.detokenizer_to_client import Delta, Deltas, DetokenizeFailed, Finished, PromptText
+from ...protocol.edges.fetcher_to_client import Failed
+from ...protocol.edges.preprocessor_to_client import MediaDropped, PreparedCopy, PrepareFailed, Tokenized
+from ...protocol.edges.scheduler_to_client import MediaLost, Rejected
+from ...protocol.edges.scheduler_to_detokenizer import Vectors
+from ...protocol.errors import Failure
+from .admission import Admission
+from .connection import Connection
+from .delivery import Delivery
+from .ledger import Early, Hole, Ledger, LedgerEntry
+from .media_store import MediaStore
+from .tokenizing import RESTARTED, Tokenizing
+
+CHANGED = Failure(
+    "restarted", "The media of this request had to be read again and have changed; send it again.", code="media_changed"
+)
+
+
+class Dispatcher:
+    """Takes each message to its ledger entry. When a request is over, what it held is given back here."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        ledger: Ledger,
+        delivery: Delivery,
+        tokenizing: Tokenizing,
+        admission: Admission,
+        media: MediaStore,
+    ) -> None:
+        self._connection, self._ledger, self._delivery = connection, ledger, delivery
+        self._tokenizing, self._admission, self._media = tokenizing, admission, media
+        self._ending: list[str] = []
+        """Requests that are over, of which the actors have not been told yet."""
+
+    def hear(self, message: Any) -> None:
+        match message:
+            case Deltas(deltas):
+                for delta in deltas:
+                    self._hear_of(delta)
+            case Finished() | PromptText() | Vectors():
+                self._hear_of(message)
+            case PreparedCopy():
+                self._prepared(message)
+            case PrepareFailed(id, attempt, failure) | Failed(id, attempt, failure):
+                self.free(self._ledger.end_lease(id, attempt))
+                self._fail(id, attempt, failure)
+            case Rejected(id, attempt, failure) | DetokenizeFailed(id, attempt, failure):
+                self._fail(id, attempt, failure)
+            case MediaDropped(id, attempt):
+                self.free(self._ledger.end_lease(id, attempt))
+            case MediaLost(id, attempt):
+                entry = self._ledger.live(id, attempt)
+                if entry is not None and not self._delivery.media_lost(entry):
+                    self.end(entry, RESTARTED)
+            case Tokenized() as tokenized:
+                self._tokenizing.hear(tokenized)
+
+    def _prepared(self, copy: PreparedCopy) -> None:
+        prepared = copy.prepared
+        self._delivery.passed(prepared.id, copy.submitted_to)
+        self.free(self._ledger.end_lease(prepared.id, prepared.attempt))
+        entry = self._ledger.live(prepared.id, prepared.attempt)
+        if entry is None:
+            return
+        if not self._delivery.prepared(entry, prepared, copy.submitted_to):
+            self.end(entry, CHANGED)
+            return
+        entry.stream.prompt_text = copy.text
+        for early in entry.take_early():
+            self._hear_of(early)
+
+    def _hear_of(self, message: Early) -> None:
+        """From the detokenizer. What overtakes the prepared prompt, which comes over another edge, waits in the entry."""
+        entry = self._ledger.live(message.id, message.attempt)
+        if entry is None:
+            return
+        if entry.stream.prepared is None:
+            entry.early.append(message)
+            return
+        match message:
+            case Delta():
+                try:
+                    new = entry.accept(message)
+                except Hole:
+                    self._delivery.resume_anew(entry)
+                    return
+                if new is not None:
+                    entry.stream.push(new)
+            case PromptText(entries=entries):
+                entry.stream.push_prompt(entries)
+            case Vectors():
+                entry.heard = True
+                entry.stream.push_vectors(message)
+            case Finished():
+                self.end(entry, _whole_way(entry, message))
+
+    def _fail(self, id: str, attempt: int, failure: Failure) -> None:
+        self._tokenizing.fail(id, failure)
+        entry = self._ledger.live(id, attempt)
+        if entry is not None:
+            self.end(entry, failure)
+
+    # ends
+
+    def end(self, entry: LedgerEntry, outcome: Finished | Failure) -> None:
+        """Exactly one terminal message for the caller; an `End` for every actor."""
+        entry.over = True
+        if entry.expiry is not None:
+            entry.expiry.cancel()
+        if entry.due == "send":
+            entry.leased = False  # no actor knows of this attempt, and an earlier one is void
+        if isinstance(outcome, Finished):
+            entry.stream.finish(outcome)
+            self._connection.send("scheduler", Ack((entry.request.id,)))
+        else:
+            entry.stream.fail(outcome)
+        self._admission.give(entry.cost)
+        self.tell_if_drained()
+        if not self._ending:
+            asyncio.get_running_loop().call_soon(self.flush)
+        self._ending.append(entry.request.id)
+        self.free(entry)
+        self._delivery.ended(entry.request.id)
+
+    def end_all(self, failure: Failure) -> None:
+        """End every request that is under way."""
+        for entry in self._ledger.live_ones():
+            self.end(entry, failure)
+
+    def free(self, entry: LedgerEntry | None) -> None:
+        """Free its media if it is over and nothing reads them."""
+        if entry is not None:
+            self._media.drop_bytes(*self._ledger.sweep(entry))
+
+    def end_leases(self, entries: Iterable[LedgerEntry]) -> None:
+        """The process that might have read their media is gone."""
+        for entry in entries:
+            entry.leased = False
+            self.free(entry)
+
+    def flush(self) -> None:
+        """Tell the actors which requests are over."""
+        ids, self._ending = tuple(self._ending), []
+        if ids:
+            self._connection.end(ids)
+
+    def tell_if_drained(self) -> None:
+        """Tell the director if nothing new is accepted and nothing is under way."""
+        if self._admission.closed and not self._ledger.live_ones():
+            self._connection.ask(Drained(self._connection.role, 0))
+
+
+def _whole_way(entry: LedgerEntry, finished: Finished) -> Finished:
+    """With the timings of the way in, which came with the prepared prompt, before those of the way out."""
+    before = entry.stream.prepared.timings if entry.stream.prepared is not None else ()
+    return msgspec.structs.replace(finished, timings=before + finished.timings)

@@ -1,0 +1,141 @@
+"""The reply slot of one request. It merges what arrives until the caller reads, so a slow reader costs no memory."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Literal, Self
+
+import msgspec
+
+from ...protocol.edges.detokenizer_to_client import Delta, Finished, PositionLogprobs
+from ...protocol.edges.scheduler_to_detokenizer import Vectors
+from ...protocol.errors import Failure, RequestError
+from ...protocol.prepared import Prepared
+
+
+class ChoiceUpdate(msgspec.Struct):
+    """What has been added to one choice since the last update."""
+
+    index: int
+    text: str = ""
+    token_ids: list[int] = []
+    logprobs: list[PositionLogprobs] = []
+    finish_reason: Literal["stop", "length"] | None = None
+    stop_reason: str | int | None = None
+
+
+class Update(msgspec.Struct):
+    """Everything that came since the last update, merged."""
+
+    choices: list[ChoiceUpdate]
+    finished: Finished | None = None
+    """With usage and timings; only in the last update."""
+    prompt_logprobs: tuple[PositionLogprobs, ...] | None = None
+    vectors: Vectors | None = None
+    """In the last update of a request that wants them."""
+
+
+class Stream:
+    """An async iterator of `Update`. Raises RequestError when the request fails.
+
+    As an async context manager it cancels the request if it is left unfinished.
+    """
+
+    def __init__(self, id: str, cancel: Callable[[str], Awaitable[None]]) -> None:
+        self.id = id
+        self.prepared: Prepared | None = None
+        """The prepared prompt; there before the first update."""
+        self.prompt_text: str | None = None
+        """Of a conversation, as its template rendered it; there as early."""
+        self._cancel = cancel
+        self._news = False
+        """Something has come that the caller has not read."""
+        self._reader: asyncio.Future[None] | None = None
+        """Of the caller, while it waits: one at a time."""
+        self._pending: dict[int, ChoiceUpdate] = {}
+        self._prompt_logprobs: tuple[PositionLogprobs, ...] | None = None
+        self._vectors: Vectors | None = None
+        self._finished: Finished | None = None
+        self._failure: Failure | None = None
+        self._over = False
+
+    @property
+    def prompt_token_ids(self) -> tuple[int, ...]:
+        return self.prepared.prompt_token_ids if self.prepared is not None else ()
+
+    @property
+    def prompt_tokens(self) -> int:
+        """How many the prompt has, be they rows of embeddings."""
+        return len(self.prepared.token_ids) if self.prepared is not None else 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether the terminal message has come, read or not."""
+        return self._finished is not None or self._failure is not None
+
+    # the client writes
+
+    def push(self, delta: Delta) -> None:
+        """Merge a delta that the ledger has accepted as new."""
+        pending = self._pending.get(delta.choice)
+        if pending is None:
+            pending = self._pending[delta.choice] = ChoiceUpdate(delta.choice)
+        pending.text += delta.text
+        pending.token_ids.extend(delta.token_ids)
+        pending.logprobs.extend(delta.logprobs)
+        if delta.finish_reason is not None:
+            pending.finish_reason, pending.stop_reason = delta.finish_reason, delta.stop_reason
+        self._wake()
+
+    def push_prompt(self, entries: tuple[PositionLogprobs, ...]) -> None:
+        self._prompt_logprobs = entries
+
+    def push_vectors(self, vectors: Vectors) -> None:
+        """Another attempt brings the same again."""
+        self._vectors = vectors
+
+    def finish(self, finished: Finished) -> None:
+        self._finished = finished
+        self._wake()
+
+    def fail(self, failure: Failure) -> None:
+        self._failure = failure
+        self._wake()
+
+    def _wake(self) -> None:
+        self._news = True
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
+
+    # the caller reads
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Update:
+        if self._over:
+            raise StopAsyncIteration
+        if not self._news:
+            self._reader = asyncio.get_running_loop().create_future()
+            await self._reader
+        self._news = False
+        if self._failure is not None and not self._pending:
+            self._over = True
+            raise RequestError(self._failure)
+        update = Update(list(self._pending.values()), self._finished, self._prompt_logprobs, self._vectors)
+        self._pending, self._prompt_logprobs = {}, None
+        self._over = self._finished is not None
+        if self._failure is not None:  # the text that came before the failure is delivered first
+            self._news = True
+        return update
+
+    async def cancel(self) -> None:
+        """End the request wherever it is. Idempotent; does nothing to a finished request."""
+        if not self.ended:
+            await self._cancel(self.id)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        await self.cancel()

@@ -1,0 +1,100 @@
+"""Conversations in the OpenAI form, as the Python faces take them: plain dicts, read by the same code as the server's.
+
+In addition to the parts of the API, a Python caller may give objects: `image_pil`; `image`, `video` and `audio` with what
+`multi_modal_data` takes; and embeddings as arrays or tensors.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ...actors.preprocessor.template_source import operator_template
+from ...protocol.errors import EngineError, refuse
+from ...protocol.request import ChatPrompt, TextPrompt
+from .messages import read_messages
+from .parts import Rules
+from .prompts import PromptInput, read_options, read_prompt
+from .python_media import read_raw
+from .submission import Submission
+from .unread import Unread
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
+
+Conversation = Sequence[Mapping[str, Any]]
+"""Messages."""
+VectorInput = PromptInput | Conversation
+OPTIONS = (
+    "chat_template", "add_generation_prompt", "continue_final_message", "chat_template_kwargs", "mm_processor_kwargs",
+    "media_io_kwargs", "add_special_tokens",
+)  # fmt: skip
+"""Of `embed` and `encode`, by name."""
+_RULES = Rules(embeds=True, raw=read_raw)
+"""The engine decides whether embeddings are enabled: this process does not know its options."""
+
+
+def is_conversation(given: object) -> "TypeIs[Conversation]":
+    """One conversation, rather than a list of several, or a prompt."""
+    return isinstance(given, Sequence) and not isinstance(given, str) and bool(given) and isinstance(given[0], Mapping)
+
+
+def is_messages(given: object) -> "TypeIs[Conversation]":
+    """One conversation, where prompts that are dicts may be meant too."""
+    return is_conversation(given) and "role" in given[0]
+
+
+def read_for_vectors(given: VectorInput, options: Mapping[str, Any]) -> Submission:
+    """One prompt or conversation of which vectors are wanted. `options` of conversations say nothing of other prompts.
+
+    Raises RequestError that names the part, TypeError for an option that there is none of.
+    """
+    if unknown := [name for name in options if name not in OPTIONS]:
+        raise TypeError(f"There is no option {unknown[0]!r}; the options are: {', '.join(OPTIONS)}.")
+    if is_messages(given):
+        generation = {"add_generation_prompt": False} if options.get("add_generation_prompt") is None else {}
+        return read_chat(given, **{**options, **generation})
+    read = read_prompt(given, options.get("mm_processor_kwargs"))
+    framed = options.get("add_special_tokens")
+    if framed is None or not isinstance(read.prompt, TextPrompt):
+        return read
+    return msgspec.structs.replace(read, prompt=TextPrompt(read.prompt.text, bool(framed)))
+
+
+def read_chat(
+    conversation: Conversation,
+    *,
+    chat_template: str | Path | None = None,
+    add_generation_prompt: bool | None = None,
+    continue_final_message: bool = False,
+    tools: Sequence[Mapping[str, Any]] | None = None,
+    chat_template_kwargs: Mapping[str, Any] | None = None,
+    mm_processor_kwargs: Mapping[str, Any] | None = None,
+    media_io_kwargs: Mapping[str, Any] | None = None,
+    add_special_tokens: bool | None = None,
+) -> Submission:
+    """One conversation. `add_generation_prompt` defaults to the opposite of `continue_final_message`.
+
+    Raises RequestError that names the part.
+    """
+    try:
+        messages = [dict(message) for message in conversation]
+    except (TypeError, ValueError):
+        raise refuse("invalid_request", "A conversation is a list of dicts with 'role' and 'content'.", "messages") from None
+    chat, media = read_messages(messages, _RULES, Unread(strict=True))
+    try:
+        template = None if chat_template is None else operator_template(str(chat_template))
+    except EngineError as error:
+        raise refuse("invalid_request", str(error), "chat_template") from None
+    prompt = ChatPrompt(
+        chat,
+        add_generation_prompt=not continue_final_message if add_generation_prompt is None else add_generation_prompt,
+        continue_final_message=continue_final_message,
+        tools=tuple(read_options(tool, f"tools[{index}]") for index, tool in enumerate(tools or ())),
+        template=template,
+        template_kwargs=read_options(chat_template_kwargs, "chat_template_kwargs"),
+        framed=add_special_tokens,
+    )
+    processor = read_options(mm_processor_kwargs, "mm_processor_kwargs")
+    return Submission(prompt, tuple(media), processor, read_options(media_io_kwargs, "media_io_kwargs"))

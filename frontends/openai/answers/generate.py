@@ -1,0 +1,146 @@
+"""From the parsed prompts of a call to its answer on the wire: submit, read the streams, write. Each token passes here."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
+
+from aiohttp import web
+
+from ....protocol.errors import RequestError, refuse
+from ...client.answer import Answer
+from ...client.client import Client
+from ...client.stream import Stream, Update
+from ...inputs.submission import submit
+from ..errors import error_event, failure_of
+from ..metrics import Metrics
+from ..requests.parse import Generation
+from .sse import EventStream
+from .writer import DONE, Shape
+
+log = logging.getLogger(__name__)
+
+
+class Meter:
+    """Measures one call, from its arrival by time.monotonic: to the first token, between tokens, and to the end."""
+
+    def __init__(self, metrics: Metrics, arrival: float) -> None:
+        self._metrics = metrics
+        self._start = arrival
+        self._last = 0.0
+
+    def update(self, update: Update) -> None:
+        now = time.monotonic()
+        tokens = max([len(choice.token_ids) for choice in update.choices], default=0)
+        if not self._last:
+            self._metrics.first_token.observe(now - self._start)
+        elif tokens:
+            self._metrics.inter_token.observe((now - self._last) / tokens)
+        self._last = now
+
+    def end(self, answers: Sequence[Answer]) -> None:
+        self._metrics.whole.observe(time.monotonic() - self._start)
+        for answer in answers:
+            if answer.finished is not None:
+                self._metrics.prompt_tokens.inc(answer.finished.usage.prompt_tokens)
+                self._metrics.output_tokens.inc(answer.finished.completion_tokens)
+
+
+async def submit_all(
+    client: Client, generations: Sequence[Generation], tenant: str, stack: AsyncExitStack, streamed: bool
+) -> list[Stream]:
+    """All or none: if one is refused, `stack` cancels those before it. `streamed`: their tokens are read as they come."""
+    if len(generations) > (most := client.admission.share.requests):
+        text = f"At most {most} prompts in one call: the engine takes no more requests at once (--max-requests)."
+        raise refuse("invalid_request", text, "prompt", "too_many_prompts")
+    streams: list[Stream] = []
+    for generation in generations:
+        await asyncio.sleep(0)  # others get their turns: to send a long text takes long
+        stream = await submit(
+            client, generation, generation.sampling, wait=False, tenant=tenant, priority=generation.priority, streamed=streamed
+        )
+        streams.append(await stack.enter_async_context(stream))
+    return streams
+
+
+async def merged(streams: Sequence[Stream]) -> AsyncIterator[tuple[int, Update]]:
+    """The updates of several streams as they come, each with the number of its stream."""
+    if len(streams) == 1:
+        async for update in streams[0]:
+            yield 0, update
+        return
+    waiting = {asyncio.ensure_future(_next(stream)): index for index, stream in enumerate(streams)}
+    try:
+        while waiting:
+            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                index = waiting.pop(task)
+                came = task.result()
+                if came is not None:
+                    waiting[asyncio.ensure_future(_next(streams[index]))] = index
+                    yield index, came
+    finally:
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def _next(stream: Stream) -> Update | None:
+    return await anext(stream, None)
+
+
+async def answer_whole(streams: Sequence[Stream], shape: Shape, sizes: Sequence[int], meter: Meter) -> bytes:
+    """The body of an answer that is not streamed."""
+    answers = [Answer(n) for n in sizes]
+    async for source, update in merged(streams):
+        meter.update(update)
+        answers[source].add(update)
+    for answer, stream in zip(answers, streams, strict=True):
+        answer.prompt_token_ids = stream.prompt_token_ids
+    meter.end(answers)
+    return shape.whole(answers)
+
+
+async def answer_stream(
+    request: web.Request, streams: Sequence[Stream], shape: Shape, meter: Meter, headers: dict[str, str]
+) -> web.StreamResponse:
+    """Server-sent events. Nothing is sent before the first update, so that an early failure still has its HTTP status."""
+    answers = [Answer(0) for _ in streams]
+    updates = merged(streams)
+    seen: set[int] = set()
+    source, update = await anext(updates)
+    out = EventStream(request, headers)
+    await out.open()
+    try:
+        while True:
+            meter.update(update)
+            events = b""
+            if source not in seen:
+                seen.add(source)
+                events = shape.first(source, streams[source].prompt_token_ids, streams[source].prompt_tokens)
+            events += shape.events(source, update)
+            answers[source].note(update)
+            if events:
+                await out.write(events)
+            try:
+                source, update = await anext(updates)
+            except StopAsyncIteration:
+                break
+        meter.end(answers)
+        await out.write(shape.last(answers))
+    except ConnectionError:
+        log.info("a caller went away")
+    except Exception as error:
+        failure = failure_of(error).failure
+        if not isinstance(error, RequestError):
+            log.warning("a stream ended early")
+        await _write_if_there(out, error_event(failure) + DONE)
+    return out.response
+
+
+async def _write_if_there(out: EventStream, events: bytes) -> None:
+    try:
+        await out.write(events)
+    except ConnectionError:
+        log.info("a caller went away")

@@ -1,0 +1,111 @@
+"""What both answer shapes share: options, usage, timings. Pure: no sockets, no clock."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from ....protocol.prepared import EffectiveOptions
+from ...client.answer import Answer
+from ...client.stream import Update
+from ..tools.definitions import ToolUse
+
+_json = msgspec.json.Encoder()
+encode_json = _json.encode
+
+DONE = b"data: [DONE]\n\n"
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What a call asked its answer to contain."""
+
+    created: int
+    """Unix seconds."""
+    arrival: float
+    """Seconds by time.monotonic; timings are relative to it."""
+    model: str
+    n: int = 1
+    logprobs: int | None = None
+    prompt_logprobs: bool = False
+    return_token_ids: bool = False
+    include_usage: bool = False
+    continuous_usage: bool = False
+    """The usage so far in every chunk."""
+    tokens_as_ids: bool = False
+    """Log-probabilities name a token `token_id:7`, since several may have one text."""
+    prompt_only: bool = False
+    """Nothing of what was generated is shown or counted."""
+    return_timings: bool = False
+    tools: ToolUse | None = None
+    """The functions that the answer may call."""
+    echo: tuple[str, ...] | None = None
+    """Per prompt, the text that precedes each of its choices."""
+
+
+class Shape(Protocol):
+    """How one API writes an answer; `source` is the number of the prompt within the call."""
+
+    def first(self, source: int, prompt_token_ids: Sequence[int], prompt_tokens: int) -> bytes:
+        """The events before a prompt's first text; `prompt_tokens` are as many as it has, be they rows without ids."""
+
+    def events(self, source: int, update: Update) -> bytes:
+        """The events of one update; may be empty."""
+
+    def last(self, answers: Sequence[Answer]) -> bytes:
+        """The events after everything, [DONE] included."""
+
+    def whole(self, answers: Sequence[Answer]) -> bytes:
+        """The body of an answer that is not streamed."""
+
+
+class Counter:
+    """Tokens so far, for the chunks of a stream that say them."""
+
+    def __init__(self) -> None:
+        self._prompt = self._completion = 0
+
+    def add(self, prompt: int = 0, completion: int = 0) -> bytes:
+        """JSON of the usage after these."""
+        self._prompt += prompt
+        self._completion += completion
+        total = self._prompt + self._completion
+        return encode_json({"prompt_tokens": self._prompt, "completion_tokens": self._completion, "total_tokens": total})
+
+
+def usage(answers: Sequence[Answer], prompt_only: bool = False) -> dict[str, Any]:
+    prompt, cached, completion = 0, 0, 0
+    media: dict[str, int] = {}
+    options: EffectiveOptions = {}
+    for finished in (answer.finished for answer in answers):
+        if finished is not None:
+            prompt += finished.usage.prompt_tokens
+            cached += finished.usage.cached_tokens
+            completion += 0 if prompt_only else finished.completion_tokens
+            options = options or finished.usage.media_options
+            for modality, count in finished.usage.media_tokens.items():
+                media[f"{modality}_tokens"] = media.get(f"{modality}_tokens", 0) + count
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+        "prompt_tokens_details": {"cached_tokens": cached, **media},
+        **({"media_options": options} if options else {}),
+    }
+
+
+def timings(answers: Sequence[Answer], arrival: float) -> list[dict[str, Any]]:
+    """Where the time went: stages with their start and end in seconds after the arrival."""
+    return [
+        {"stage": t.stage, "start": round(t.start - arrival, 6), "end": round(t.end - arrival, 6), "detail": t.detail}
+        for answer in answers
+        if answer.finished is not None
+        for t in answer.finished.timings
+    ]
+
+
+def trailer(answers: Sequence[Answer], options: Options, asked: bool) -> dict[str, Any]:
+    """`usage` and, on request, `timings`, for the end of an answer."""
+    end: dict[str, Any] = {"usage": usage(answers, options.prompt_only)} if asked else {}
+    if options.return_timings:
+        end["timings"] = timings(answers, options.arrival)
+    return end

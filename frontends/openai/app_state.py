@@ -1,0 +1,166 @@
+"""What the handlers of one app share: client, keys, body limits, metrics, and the count of generations under way."""
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from functools import partial
+
+from aiohttp import web
+
+from ...actors.quarantine import POISON
+from ...protocol.errors import RequestError
+from ...protocol.roles import HttpConfig
+from ..client.client import CLOSED, Client
+from .blame import Blame
+from .bodies.readers import Readers
+from .bodies.reading import B, Call, Kind, P, Terms, check_model, detokenize, is_small, read
+from .bodies.receiving import Bodies, Received
+from .bodies.scan import allowed
+from .gate.auth import Keys
+from .gate.origins import Hosts, Origins
+from .metrics import Metrics
+from .tools.parsers import OPEN, Style
+
+log = logging.getLogger(__name__)
+
+IGNORED_HEADER = "X-Thespis-Ignored-Fields"
+MAX_WARNED = 256
+
+
+class Service:
+    def __init__(self, client: Client, config: HttpConfig, blame: Blame) -> None:
+        self.client, self.config, self._blame = client, config, blame
+        server = config.server
+        self.keys = Keys(server.api_key)
+        self.origins = Origins(server.allowed_origins)
+        self.hosts = Hosts(server.allowed_hosts, keyless_loopback=server.on_loopback and not server.api_key)
+        limit = int(config.server.max_body_mb * (1 << 20))
+        self.bodies = Bodies(limit, 2 * limit, allowed(config.engine.max_inflight_tokens))
+        self.terms = terms_of(config)
+        self.readers = Readers(client.media, self.terms)
+        self.metrics = Metrics()
+        self.started = int(time.time())
+        self._warned: set[str] = set()
+        self._busy = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @property
+    def draining(self) -> bool:
+        """Whether nothing new is accepted any more."""
+        return self.client.draining
+
+    @property
+    def busy(self) -> int:
+        """Generations under way."""
+        return self._busy
+
+    async def close(self, app: web.Application) -> None:
+        """With the app."""
+        self.readers.close()
+
+    async def idle(self) -> None:
+        """Wait until nothing is under way."""
+        await self._idle.wait()
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Counts one generation. Raises RequestError while the server shuts down."""
+        if self.draining:
+            raise RequestError(CLOSED)
+        self._busy += 1
+        self._idle.clear()
+        self.metrics.in_flight.inc()
+        try:
+            yield
+        finally:
+            self._busy -= 1
+            self.metrics.in_flight.dec()
+            if not self._busy:
+                self._idle.set()
+
+    async def read(self, request: web.Request, kind: Kind[B, P], generates: bool = False) -> tuple[B, list[P], dict[str, str]]:
+        """The body, what it asks for, and headers that name the ignored fields.
+
+        What is not small is read by another process, so that other streams go on meanwhile. With `generates` the headers alone
+        decide whether the engine has room for a request of this size; if not, raises RequestError 429. Call `forget` when the
+        request is over.
+        """
+        place = self.client.admission.expecting(request.content_length or 0) if generates else nullcontext()
+        with place:
+            async with self.bodies.receive(request) as body:
+                call = await self._read(kind, body, request[TENANT])
+        if call.draft is not None:
+            request[DRAFT] = call.draft
+        if not call.ignored:
+            return call.body, call.pieces, {}
+        self._warn(call.ignored)
+        return call.body, call.pieces, {IGNORED_HEADER: ", ".join(call.ignored)}
+
+    async def _read(self, kind: Kind[B, P], body: Received, tenant: str) -> Call[B, P]:
+        name = body.name
+        self._blame.refuse(name, time.monotonic())
+        in_hand = partial(self._blame.in_hand, name, tenant)
+        if is_small(body.scan) and not self._blame.suspects(tenant, time.monotonic()):
+            async with self.bodies.turn(body.scan.size):
+                with in_hand():
+                    return read(kind, body.raw, self.terms)
+        try:
+            return await self.readers.read(kind, body.file, body.scan.size, in_hand)
+        except RequestError as error:
+            if error.failure == POISON:
+                self._blame.convict(name, time.monotonic())
+            raise
+
+    def forget(self, request: web.Request) -> None:
+        """Remove the media that were read and not submitted."""
+        if (draft := request.get(DRAFT)) is not None:
+            self.client.media.discard(draft)
+
+    def _warn(self, fields: Sequence[str]) -> None:
+        """Once for each name: a caller that sends it sends it every time."""
+        new = {name: None for field in fields if (name := re.sub(r"\[\d+\]", "[]", field)) not in self._warned}
+        if new and len(self._warned) < MAX_WARNED:
+            self._warned.update(new)
+            log.warning("requests have fields that are ignored: %s", ", ".join(new))
+
+    def check_model(self, name: str | None) -> None:
+        """Raises RequestError 404 for a model that is not served here."""
+        check_model(name, self.terms)
+
+    def detokenize(self, token_ids: Sequence[int]) -> str:
+        """Raises RequestError 400 for an id outside the vocabulary."""
+        return detokenize(token_ids, self.terms)
+
+
+def terms_of(config: HttpConfig) -> Terms:
+    """What this server accepts."""
+    return Terms(
+        model=config.name,
+        context=config.max_model_len,
+        vocabulary=config.model.vocab,
+        folder=config.model.path,
+        tokenizer_parts=config.model.tokenizer_parts,
+        style=_tool_style(config),
+        embeds=config.engine.enable_mm_embeds,
+        prompt_embeds=config.engine.enable_prompt_embeds,
+        templates=config.engine.trust_request_chat_template,
+    )
+
+
+def _tool_style(config: HttpConfig) -> Style:
+    """How the served model writes tool calls: as configured, or as its chat template shows."""
+    told = config.server.tool_call_parser
+    if told != "auto":
+        return "hermes" if told == "hermes" else "json"
+    template = config.engine.chat_template or OPEN
+    return "hermes" if OPEN in template or "tools" not in template else "json"
+
+
+SERVICE: web.AppKey[Service] = web.AppKey("service", Service)
+DRAFT: web.RequestKey[str] = web.RequestKey("draft", str)
+"""Set on a request whose media a reader has written: the path."""
+TENANT: web.RequestKey[str] = web.RequestKey("tenant", str)

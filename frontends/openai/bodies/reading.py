@@ -1,0 +1,231 @@
+"""From the bytes of a body to what a call asks for, by the path's kind: the same in the server and in a reader. Pure."""
+
+import re
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+
+import msgspec
+
+from ....protocol.errors import refuse
+from ....protocol.request import ChatPrompt, EmbedsPrompt, Prompt, Text, TextPrompt, TokenPrompt, Url
+from ....protocol.tokenizer_file import tokenizer_text
+from ...inputs.media import Pending
+from ...inputs.unread import Unread
+from ..requests.parse import Embedding, Generation, parse_chat, parse_completion, parse_embedding, parse_tokenize
+from ..requests.schema import (
+    Body,
+    ChatRequest,
+    CompletionRequest,
+    DetokenizeRequest,
+    EmbeddingRequest,
+    TokenizeRequest,
+    decode,
+    note_unknown,
+)
+from ..tools.parsers import Style
+from .scan import Scan, Structure
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+B = TypeVar("B", bound=Body)
+P = TypeVar("P")
+
+MAX_TEXT = 8 << 20
+"""Bytes of a prompt's text, two million tokens of usual text; half as many of a text that is not all ASCII (a million tokens
+in any script), because the server's loop takes it over and sends it in one go, and of such it takes twenty times as long."""
+MAX_PIECES = 16_384
+"""Messages of a conversation and parts of their contents."""
+MAX_FREE = 50_000
+"""Values of free form in a request: in tools, in calls of them, and in options."""
+MAX_BIASES = 1 << 15
+MAX_URL = 1 << 16
+"""Characters of a URL that is to be fetched."""
+MAX_DETOKENIZED = 1 << 20
+OWN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+=~-]{0,127}")
+SMALL_BYTES = 1 << 20
+SMALL = Structure(depth=128, containers=4096, keys=16_384, strings=16_384, values=32_768)
+"""A body within this is read in less than 20 ms."""
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """What one server accepts."""
+
+    model: str
+    """The served name."""
+    context: int
+    """Tokens."""
+    vocabulary: int
+    folder: str
+    """Of the model."""
+    tokenizer_parts: str
+    """As `ModelFacts` has them."""
+    style: Style
+    """How the model writes tool calls."""
+    embeds: bool = False
+    prompt_embeds: bool = False
+    templates: bool = False
+    """Whether a request may bring a chat template: it is a program."""
+
+
+class Kind(NamedTuple, Generic[B, P]):
+    """One path that takes a body."""
+
+    name: str
+    schema: type[B]
+    parse: Callable[[B, Terms, Unread], list[P]]
+    """Raises RequestError. Each piece of the result can be handed over by itself."""
+    piece: Any
+    """Their type."""
+
+
+class Call(NamedTuple, Generic[B, P]):
+    """One body, read."""
+
+    body: B
+    pieces: list[P]
+    ignored: list[str]
+    """Names of fields that have no effect."""
+    draft: str | None = None
+    """Where its media are, until they are submitted."""
+
+
+def is_small(scan: Scan) -> bool:
+    """Whether the body can be read where others wait for it."""
+    return scan.size <= SMALL_BYTES and scan.found.within(SMALL)
+
+
+def read(kind: Kind[B, P], raw: "bytes | memoryview", terms: Terms) -> Call[B, P]:
+    """Raises RequestError that names what is wrong and where."""
+    body = decode(kind.schema, raw)
+    check_model(body.model, terms)
+    check_id("request_id", getattr(body, "request_id", None))  # here: a reader hands back no text of this length
+    if getattr(body, "chat_template", None) is not None and not terms.templates:
+        text = "A chat template in the request is refused; start with --trust-request-chat-template."
+        raise refuse("unsupported", text, "chat_template", "unsupported")
+    unread = Unread()
+    note_unknown(kind.schema, raw, unread)
+    pieces = kind.parse(body, terms, unread)
+    return Call(body, pieces, unread.told)
+
+
+def check_model(name: str | None, terms: Terms) -> None:
+    """Raises RequestError 404 for a model that is not served here. None stands for the one that is."""
+    if name is not None and name != terms.model:
+        raise refuse("not_found", f"The served model is `{terms.model}`.", "model", "model_not_found")
+
+
+def check_id(where: str, id: str | None) -> None:
+    """A caller's own name for a request. Raises RequestError 400."""
+    if id is not None and not OWN_ID.fullmatch(id):
+        text = "An id has 1 to 128 letters, digits and characters of ._:/@+=~- and begins with a letter or digit."
+        raise refuse("invalid_request", text, where, "invalid_request_id")
+
+
+def detokenize(token_ids: Sequence[int], terms: Terms) -> str:
+    """Raises RequestError 400 for an id outside the vocabulary."""
+    if any(id >= terms.vocabulary for id in token_ids):
+        raise refuse("invalid_request", "A token id is outside the vocabulary.", "tokens", "out_of_range")
+    text: str = _tokenizer(terms.folder, terms.tokenizer_parts).decode(list(token_ids), skip_special_tokens=False)
+    return text
+
+
+@cache
+def _tokenizer(folder: str, parts: str) -> "Tokenizer":
+    from tokenizers import Tokenizer
+
+    return Tokenizer.from_str(tokenizer_text(folder, parts))
+
+
+def check_size(piece: object, terms: Terms) -> None:
+    """Raises RequestError for more than any request needs of what the server itself takes up. No small body has it."""
+    if isinstance(piece, Generation | Embedding):
+        _check(piece, terms)
+    elif isinstance(piece, ChatPrompt | TextPrompt | TokenPrompt):
+        _check_prompt(piece, terms)
+
+
+def _read_chat(body: ChatRequest, terms: Terms, unread: Unread) -> list[Generation]:
+    return [parse_chat(body, unread, embeds=terms.embeds, style=terms.style)]
+
+
+def _read_completion(body: CompletionRequest, terms: Terms, unread: Unread) -> list[Generation]:
+    return parse_completion(body, unread, embeds=terms.prompt_embeds)
+
+
+def _read_embedding(body: EmbeddingRequest, terms: Terms, unread: Unread) -> list[Embedding]:
+    return parse_embedding(body, unread, embeds=terms.embeds)
+
+
+def _read_tokenize(body: TokenizeRequest, terms: Terms, unread: Unread) -> list[Prompt]:
+    return [parse_tokenize(body, unread)]
+
+
+def _read_detokenize(body: DetokenizeRequest, terms: Terms, _: Unread) -> list[str]:
+    if len(body.tokens) > MAX_DETOKENIZED:
+        raise refuse("invalid_request", f"At most {MAX_DETOKENIZED} tokens.", "tokens", "out_of_range")
+    return [detokenize(body.tokens, terms)]
+
+
+def _check(asked: Generation | Embedding, terms: Terms) -> None:
+    _check_prompt(asked.prompt, terms)
+    for item in asked.media:
+        if isinstance(item, Pending) and isinstance(item.content, Url) and len(item.content.url) > MAX_URL:
+            raise refuse("invalid_request", f"A URL has at most {MAX_URL} characters.", item.where, "invalid_url")
+    if isinstance(asked, Generation) and len(asked.sampling.logit_bias or ()) > MAX_BIASES:
+        raise refuse("invalid_request", f"At most {MAX_BIASES} tokens.", "logit_bias", "out_of_range")
+    _check_free("mm_processor_kwargs", asked.mm_processor_kwargs)
+    _check_free("media_io_kwargs", asked.media_io_kwargs)
+
+
+def _check_free(where: str, *values: Any) -> None:
+    waiting: list[Any] = list(values)
+    count = 0
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += value.values()
+            count += len(value)
+        elif isinstance(value, list | tuple):
+            waiting += value
+            count += len(value)
+        if count > MAX_FREE:
+            raise refuse("too_large", f"It has more than {MAX_FREE} values.", where, "body_too_complex")
+
+
+def _check_prompt(prompt: Prompt, terms: Terms) -> None:
+    """What no model reads need not be sent to its processes. Raises RequestError."""
+    match prompt:
+        case TextPrompt(text):
+            size = _weight(text)
+        case TokenPrompt(token_ids):
+            if len(token_ids) > terms.context:
+                text = f"The prompt has {len(token_ids)} tokens, the model's context is {terms.context}."
+                raise refuse("invalid_request", text, code="context_length_exceeded")
+            return
+        case ChatPrompt(messages):
+            if len(messages) + sum(len(message.content) for message in messages) > MAX_PIECES:
+                raise refuse("too_large", f"At most {MAX_PIECES} messages and parts.", "messages", "body_too_complex")
+            _check_free("messages", *(message.extra for message in messages))
+            _check_free("tools", prompt.tools)
+            _check_free("chat_template_kwargs", prompt.template_kwargs)
+            size = sum(_weight(part.text) for message in messages for part in message.content if isinstance(part, Text))
+        case EmbedsPrompt():
+            return
+    if size > MAX_TEXT:
+        text = f"The prompt's text is too long: at most {MAX_TEXT >> 20} MiB are taken, half as much where it is not all ASCII."
+        raise refuse("invalid_request", text, code="context_length_exceeded")
+
+
+def _weight(text: str) -> int:
+    """What counts against MAX_TEXT."""
+    return len(text) if text.isascii() else 2 * len(text.encode("utf-8", "surrogatepass"))
+
+
+CHAT: Kind[ChatRequest, Generation] = Kind("chat", ChatRequest, _read_chat, Generation)
+COMPLETION: Kind[CompletionRequest, Generation] = Kind("completion", CompletionRequest, _read_completion, Generation)
+EMBEDDING: Kind[EmbeddingRequest, Embedding] = Kind("embedding", EmbeddingRequest, _read_embedding, Embedding)
+TOKENIZE: Kind[TokenizeRequest, Prompt] = Kind("tokenize", TokenizeRequest, _read_tokenize, Prompt)
+DETOKENIZE: Kind[DetokenizeRequest, str] = Kind("detokenize", DetokenizeRequest, _read_detokenize, str)
+KINDS: dict[str, Kind[Any, Any]] = {kind.name: kind for kind in (CHAT, COMPLETION, EMBEDDING, TOKENIZE, DETOKENIZE)}

@@ -1,0 +1,176 @@
+"""Request bodies: read within limits on size, structure, memory and patience."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+from blake3 import blake3
+
+from ....protocol.errors import RequestError, refuse
+from ....protocol.shortage import shortage
+from .reading import is_small
+from .scan import STEP, Scan, Structure
+
+BODY_WANTED: web.RequestKey[bool] = web.RequestKey("body_wanted", bool)
+"""Set on a request whose body is being read, or has been."""
+PATIENCE_SECONDS = 20.0
+"""For the next piece of a body: one that never comes must not hold its place for ever."""
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+AT_ONCE = 1 << 13
+"""Bytes that may come between two turns of the loop without being felt."""
+LONG_TO_FREE = 8 << 20
+"""Bytes whose pages the kernel takes back in more than a millisecond."""
+
+
+async def expect(request: web.Request) -> None:
+    """Instead of aiohttp's `100 Continue`: `Bodies.read` sends it, after everything that can refuse the request."""
+
+
+class Bodies:
+    """Reads request bodies within limits on each body's bytes and structure, and on the bytes of all that are held together."""
+
+    def __init__(self, max_bytes: int, max_total: int, structure: Structure, patience: float = PATIENCE_SECONDS) -> None:
+        self._max, self._max_total, self._structure, self._patience = max_bytes, max_total, structure, patience
+        self._held = 0
+        self._taken = asyncio.Lock()
+        """This turn of the loop is one body's."""
+
+    @asynccontextmanager
+    async def receive(self, request: web.Request) -> AsyncIterator["Received"]:
+        """The body; its bytes count as held until the block ends.
+
+        Raises RequestError: 413 for a body that is too large, if possible by its Content-Length alone, or has more structure
+        than a request needs; 400 if it is not UTF-8; 429 if other bodies take up all the space.
+        """
+        announced = request.content_length or 0
+        if announced > self._max:
+            raise self._too_large()
+        if self._held and self._held + announced > self._max_total:
+            raise self._full()
+        body = Received(Scan(self._structure), announced)
+        self._held += announced
+        request[BODY_WANTED] = True
+        try:
+            await self._fill(body, request)
+            yield body
+        finally:
+            self._held -= body.held
+            body.close()
+
+    async def _fill(self, body: "Received", request: web.Request) -> None:
+        try:
+            if request.headers.get("Expect", "").lower() == "100-continue":
+                await request.writer.write(CONTINUE)
+                request.writer.output_size = 0  # of the answer, nothing has been sent
+            while chunk := await self._more(request):
+                await self._take_in(body, chunk)
+            body.scan.end()
+        except web.HTTPException:
+            raise
+        except (OSError, ValueError) as error:  # a broken transfer or content coding
+            if isinstance(error, RequestError):
+                raise
+            if (short := shortage(error)) is not None:
+                raise RequestError(short) from None
+            raise refuse("invalid_request", "The body could not be read.", code="invalid_body") from None
+
+    @asynccontextmanager
+    async def turn(self, size: int) -> AsyncIterator[None]:
+        """To do what takes as long as a body's piece of so many bytes. However many callers send how much, the loop does that
+        once, and then everybody else's work."""
+        if size <= AT_ONCE:
+            yield
+            return
+        async with self._taken:
+            yield
+            await asyncio.sleep(0)
+
+    async def _take_in(self, body: "Received", chunk: bytes) -> None:
+        for start in range(0, len(chunk), STEP):
+            piece = chunk[start : start + STEP]
+            async with self.turn(len(piece)):
+                self._add(body, piece)
+
+    def _add(self, body: "Received", piece: bytes) -> None:
+        body.scan.feed(piece)
+        if body.scan.size > self._max:
+            raise self._too_large()
+        if (more := body.scan.size - body.held) > 0:  # it announced less, or nothing: count what it sends as it comes
+            self._held += more
+            body.held += more
+            if self._held > self._max_total and self._held > body.held:
+                raise self._full()
+        body.add(piece)
+
+    async def _more(self, request: web.Request) -> bytes:
+        """The next piece of the body; nothing at its end."""
+        try:
+            async with asyncio.timeout(self._patience):
+                return await request.content.readany()
+        except TimeoutError:
+            text = f"Nothing more of the body came for {self._patience:g} s."
+            raise refuse("invalid_request", text, code="body_timeout") from None
+
+    def _full(self) -> RequestError:
+        return refuse("overloaded", "The server reads as much as it can hold; try again later.", code="overloaded")
+
+    def _too_large(self) -> RequestError:
+        return refuse("too_large", f"The body is larger than {self._max >> 20} MiB.", code="body_too_large")
+
+
+class Received:
+    """One body: in memory while it is small, then in a file of its own in memory, which a reader can be given."""
+
+    def __init__(self, scan: Scan, held: int) -> None:
+        self.scan = scan
+        self.held = held
+        """Bytes that count as held for it."""
+        self._digest = blake3()
+        self._chunks: list[bytes] = []
+        self._file: int | None = None
+
+    @property
+    def name(self) -> str:
+        """Its digest."""
+        return self._digest.hexdigest()
+
+    @property
+    def raw(self) -> bytes:
+        """Of a small body."""
+        return b"".join(self._chunks)
+
+    @property
+    def file(self) -> int:
+        """The descriptor of a file with the whole body."""
+        if self._file is None:
+            self._file = os.memfd_create("body", os.MFD_CLOEXEC)
+            chunks, self._chunks = self._chunks, []
+            for chunk in chunks:
+                _write(self._file, chunk)
+        return self._file
+
+    def add(self, chunk: bytes) -> None:
+        """Raises OSError where there is no memory for it."""
+        self._digest.update(chunk)
+        if self._file is None and is_small(self.scan):
+            self._chunks.append(chunk)
+        else:
+            _write(self.file, chunk)
+
+    def close(self) -> None:
+        self._chunks.clear()
+        if self._file is None:
+            return
+        file, self._file = self._file, None
+        if self.scan.size < LONG_TO_FREE:
+            os.close(file)
+        else:
+            asyncio.get_running_loop().run_in_executor(None, os.close, file)
+
+
+def _write(file: int, chunk: bytes) -> None:
+    view = memoryview(chunk)
+    while view:
+        view = view[os.write(file, view) :]

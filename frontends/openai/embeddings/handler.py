@@ -1,0 +1,117 @@
+"""/v1/embeddings: the inputs of one call go through the engine a few at a time, and come back in their order.
+
+Until all are there, so that any error still has its HTTP status, numbers are kept as the bytes that they came as. They become
+text, which is several times as long, as fast as the caller reads it.
+"""
+
+import asyncio
+import base64
+import logging
+import time
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from aiohttp import web
+
+from ....protocol.edges.scheduler_to_detokenizer import Vectors
+from ...client.answer import Answer
+from ...client.client import Client
+from ...client.stream import Stream
+from ...inputs.submission import submit
+from ..answers.generate import Meter
+from ..answers.writer import encode_json, usage
+from ..app_state import SERVICE, TENANT
+from ..bodies.reading import EMBEDDING, check_id
+from ..requests.parse import Embedding
+
+log = logging.getLogger(__name__)
+
+PIECE = 1 << 16
+"""Bytes: texts are written together up to about so many."""
+AT_ONCE = 64
+"""Inputs of one call that are in the engine together: others' requests get their places between them."""
+
+
+async def embeddings(request: web.Request) -> web.StreamResponse:
+    service, arrival = request.app[SERVICE], time.monotonic()
+    with service.working():
+        body, inputs, headers = await service.read(request, EMBEDDING, generates=True)
+        own_id = request.headers.get("X-Request-Id")
+        check_id("X-Request-Id", own_id)
+        meter = Meter(service.metrics, arrival)
+        calls = _Calls(service.client, request[TENANT])
+        answers = await calls.run(inputs)
+        meter.end(answers)
+        id = own_id or body.request_id or calls.first_id
+        head = {"id": f"embd-{id}", "object": "list", "created": int(time.time()), "model": service.config.name}
+        response = web.StreamResponse(headers={"Content-Type": "application/json", "X-Request-Id": id, **headers})
+        await response.prepare(request)
+        try:
+            for piece in pieces(head, answers, body.encoding_format or "float"):
+                await response.write(piece)
+                await asyncio.sleep(0)  # a caller who reads at once never has this wait, and others have their turns
+        except ConnectionError:
+            log.info("a caller went away")
+        return response
+
+
+def pieces(head: dict[str, object], answers: Sequence[Answer], form: str) -> Iterator[bytes]:
+    """The body: `head` with the vectors of all answers, of which each is made into text when its turn comes."""
+    gathered = encode_json(head)[:-1] + b',"data":['
+    for index, answer in enumerate(answers):
+        gathered += b"," * (index > 0) + _item(index, answer.pooled, form)
+        if len(gathered) >= PIECE:
+            yield gathered
+            gathered = b""
+    yield gathered + b'],"usage":' + encode_json(_usage(answers)) + b"}"
+
+
+class _Calls:
+    """The requests of one call."""
+
+    def __init__(self, client: Client, tenant: str) -> None:
+        self._client, self._tenant = client, tenant
+        self.first_id = ""
+
+    async def run(self, inputs: Sequence[Embedding]) -> list[Answer]:
+        """Only the first may be refused for want of room: the others wait for their places. Raises the first error."""
+        answers = [Answer(0) for _ in inputs]
+        places = asyncio.Semaphore(max(1, min(AT_ONCE, self._client.admission.share.requests // 4)))
+        begun: set[Stream] = set()
+
+        async def read(index: int, stream: Stream) -> None:
+            async for update in stream:
+                answers[index].note(update)
+            begun.remove(stream)
+            places.release()
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for index, given in enumerate(inputs):
+                    await places.acquire()
+                    wait, priority = index > 0, given.priority
+                    stream = await submit(self._client, given, given.pooling, wait=wait, tenant=self._tenant, priority=priority)
+                    begun.add(stream)
+                    self.first_id = self.first_id or stream.id
+                    group.create_task(read(index, stream))
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+        finally:
+            for stream in begun:  # here and not in the tasks: one that never ran its first line would cancel nothing
+                await stream.cancel()
+        return answers
+
+
+def _item(index: int, vectors: Vectors, form: str) -> bytes:
+    """The bytes of base64 are float32, little endian, as OpenAI's clients read them."""
+    if form == "base64":
+        return b'{"object":"embedding","index":%d,"embedding":"%b"}' % (index, base64.b64encode(vectors.data))
+    numbers = encode_json(np.frombuffer(vectors.data, "<f4").tolist())
+    return b'{"object":"embedding","index":%d,"embedding":%b}' % (index, numbers)
+
+
+def _usage(answers: Sequence[Answer]) -> dict[str, object]:
+    """OpenAI's has no completion here."""
+    told = usage(answers)
+    del told["completion_tokens"]
+    return told

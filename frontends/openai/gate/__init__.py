@@ -1,0 +1,1 @@
+"""Who may connect, and what is judged by the head of a request."""

@@ -1,0 +1,111 @@
+"""Which web pages may call. Pure.
+
+A browser sends requests of any page to any server that it can reach, this one on localhost among them. It names the page in
+`Origin`, which a page cannot forge, and asks first (preflight) before it sends JSON. A page whose own name has been pointed at
+this server (DNS rebinding) gives that name as `Host`.
+"""
+
+import ipaddress
+import re
+from collections.abc import Mapping, Sequence
+
+from aiohttp import hdrs
+
+from ....protocol.errors import Failure
+from ..errors import Refusal
+
+SAFE_METHODS = frozenset({"GET", "HEAD"})
+"""They change nothing, and without our consent a browser lets no page read the answers."""
+CONSENT_SECONDS = 600
+"""For which a browser need not ask again."""
+EXPOSED = "Retry-After, X-Request-Id, X-Thespis-Ignored-Fields"
+"""Headers of our answers that pages may read."""
+PRIVATE_NAMES = ("localhost", "internal")
+"""Ends of names that nobody can register: RFC 6761 and ICANN."""
+
+NOT_ALLOWED = Refusal(
+    Failure(
+        "invalid_request",
+        "Web pages of this origin may not use this server (--allowed-origins names those that may).",
+        code="origin_not_allowed",
+    ),
+    403,
+)
+UNKNOWN_HOST = Refusal(
+    Failure(
+        "invalid_request",
+        "This server is not known by that host name (--allowed-hosts names more).",
+        code="unknown_host",
+    ),
+    403,
+)
+_TOKENS = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+(?:[ \t]*,[ \t]*[A-Za-z0-9!#$%&'*+.^_`|~-]+)*")
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]*)(?::[0-9]*)?")
+
+
+class Origins:
+    """The origins whose pages the operator lets call; none, unless told."""
+
+    def __init__(self, allowed: Sequence[str] = ()) -> None:
+        self._all = "*" in allowed
+        self._allowed = frozenset(origin.lower() for origin in allowed)
+
+    def fault(self, method: str, origin: str | None) -> Refusal | None:
+        """A page that may not call changes nothing here; what it may read is for its browser to decide, by our consent."""
+        if origin is None or method in SAFE_METHODS or self._allows(origin):
+            return None
+        return NOT_ALLOWED
+
+    def consent(self, origin: str | None) -> Mapping[str, str]:
+        """Headers of every answer to a page that may call."""
+        if origin is None or not self._allows(origin):
+            return {} if self._all or not self._allowed else {hdrs.VARY: hdrs.ORIGIN}
+        allowed: dict[str, str] = {hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: "*" if self._all else origin}
+        if not self._all:
+            allowed[hdrs.VARY] = hdrs.ORIGIN
+        return {**allowed, hdrs.ACCESS_CONTROL_EXPOSE_HEADERS: EXPOSED}
+
+    def _allows(self, origin: str) -> bool:
+        return self._all or (origin.isascii() and origin.lower() in self._allowed)
+
+
+def preflight(asked: Mapping[str, str], methods: Sequence[str]) -> Mapping[str, str]:
+    """Headers of the answer to a browser that asks for its page, beside those of `Origins.consent`. Whichever headers the page
+    wants to send it may: clients have many of their own."""
+    given: dict[str, str] = {
+        hdrs.ACCESS_CONTROL_ALLOW_METHODS: ", ".join(methods),
+        hdrs.ACCESS_CONTROL_MAX_AGE: str(CONSENT_SECONDS),
+    }
+    wanted = asked.get(hdrs.ACCESS_CONTROL_REQUEST_HEADERS, "")
+    if _TOKENS.fullmatch(wanted):
+        given[hdrs.ACCESS_CONTROL_ALLOW_HEADERS] = wanted
+    if asked.get("Access-Control-Request-Private-Network") == "true":
+        given["Access-Control-Allow-Private-Network"] = "true"
+    return given
+
+
+class Hosts:
+    """The names that callers may know this server by. Told none, it minds them only while it listens on loopback without keys:
+    there nothing but the network keeps strangers out, and rebinding gets around that."""
+
+    def __init__(self, allowed: Sequence[str] = (), keyless_loopback: bool = False) -> None:
+        self._allowed = frozenset(host.lower().removesuffix(".") for host in allowed)
+        self._minds = bool(allowed) or keyless_loopback
+
+    def fault(self, host: str | None) -> Refusal | None:
+        if not self._minds or not host:
+            return None
+        found = _HOST.fullmatch(host)
+        name = found[1].lower().removesuffix(".") if found is not None and host.isascii() else None
+        return None if name is not None and (name in self._allowed or _cannot_be_rebound(name)) else UNKNOWN_HOST
+
+
+def _cannot_be_rebound(name: str) -> bool:
+    """An address, or a name that no stranger can own."""
+    if name.startswith("[") or "." not in name or name.rpartition(".")[2] in PRIVATE_NAMES:
+        return True
+    try:
+        ipaddress.IPv4Address(name)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""The bodies of all APIs as types, and from a body to what is submitted. Pure."""

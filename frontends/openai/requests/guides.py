@@ -1,0 +1,66 @@
+"""The fields of a request that constrain what its answer looks like; only one may be given. Pure."""
+
+from typing import Any
+
+from ....protocol.errors import RequestError, refuse
+from ....protocol.guide import Guide, StructuredOutputsParams, as_guide
+from ...inputs.unread import Unread
+from .schema import Common
+
+CODE = "invalid_grammar"
+GUIDED = {"guided_json": "json", "guided_regex": "regex", "guided_choice": "choice", "guided_grammar": "grammar"}
+"""vLLM's older names, and the field of `structured_outputs` that each stands for."""
+
+
+def read_guide(request: Common, unread: Unread) -> Guide | None:
+    """Raises RequestError 400 that names the field."""
+    given: dict[str, Any] = {
+        name: value
+        for name in ("response_format", "structured_outputs", *GUIDED)
+        if (value := getattr(request, name)) is not None
+    }
+    _check_format(given.get("response_format", {}), unread)
+    if given.get("response_format", {}).get("type") == "text":
+        del given["response_format"]
+    if len(given) > 1:
+        second = list(given)[1]
+        raise refuse("invalid_request", f"It excludes `{next(iter(given))}`.", second, "contradicting_fields")
+    for name, value in given.items():
+        if name == "response_format":
+            return _response_format(value)
+        try:
+            return StructuredOutputsParams(**{GUIDED[name]: value}) if name in GUIDED else as_guide(value)
+        except (ValueError, TypeError) as error:
+            raise _wrong(error, name) from None
+    return None
+
+
+def _check_format(value: dict[str, Any], unread: Unread) -> None:
+    """Only one type of response format has a schema."""
+    described = value.get("json_schema") if value.get("type") == "json_schema" else None
+    unread.check(value, ("type",) if described is None else ("type", "json_schema"), "response_format")
+    if isinstance(described, dict):
+        unread.check(described, ("name", "description", "schema", "strict"), "response_format.json_schema")
+
+
+def _response_format(value: dict[str, Any]) -> Guide:
+    match value.get("type"):
+        case "json_object":
+            return StructuredOutputsParams(json_object=True)
+        case "json_schema":
+            described = value.get("json_schema")
+            if not isinstance(described, dict) or not isinstance(described.get("schema"), dict | bool):
+                raise refuse("invalid_request", "It needs a `schema`.", "response_format.json_schema", "missing_field")
+            try:
+                return StructuredOutputsParams(json=described["schema"])
+            except ValueError as error:
+                raise _wrong(error, "response_format.json_schema.schema") from None
+        case _:
+            known = "text, json_object and json_schema"
+            raise refuse("invalid_request", f"The types are {known}.", "response_format.type", "unsupported")
+
+
+def _wrong(error: Exception, field: str) -> RequestError:
+    """The texts of a guide's errors are our own. They begin with the name that Python callers know, which is replaced."""
+    words = str(error).partition(" ")[2] if isinstance(error, ValueError) else ""
+    return refuse("invalid_request", f"It {words}" if words else "The value is not valid.", field, CODE)

@@ -1,0 +1,217 @@
+"""The bodies that callers send, as msgspec Structs: names and types of the OpenAI API and vLLM's additions to it.
+
+Unknown fields are ignored with a warning (`note_unknown`), as OpenAI clients expect. Two kinds are refused instead: fields
+whose names say that they limit what an answer costs or contains (`MATTERS`), and fields that would change the answer but are
+not supported yet (`NOT_YET`). Content parts stay plain JSON here:
+`frontends/inputs/messages.py` reads them, so that an error can name the part.
+"""
+
+import re
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
+
+import msgspec
+
+from ....protocol.errors import refuse
+from ...inputs.unread import Unread
+from ...validation import check_numbers, wrong_field
+
+D = TypeVar("D")
+R = TypeVar("R", bound="Body")
+
+Priority = Annotated[int, msgspec.Meta(ge=-(1 << 31), lt=1 << 31)]
+Ids = list[Annotated[int, msgspec.Meta(ge=0, lt=1 << 31)]]
+
+
+class StreamOptions(msgspec.Struct, kw_only=True):
+    include_usage: bool | None = None
+    continuous_usage_stats: bool | None = None
+
+
+class Body(msgspec.Struct, kw_only=True):
+    """What every body may contain."""
+
+    built: ClassVar[frozenset[str]] = frozenset()
+    """Names of NOT_YET that this kind of body takes all the same."""
+    model: str | None = None
+
+
+class Common(Body, kw_only=True):
+    """What chat and plain completions share. None always means "not given"."""
+
+    n: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    seed: int | None = None
+    max_tokens: int | None = None
+    min_tokens: int | None = None
+    stop: str | list[str] | None = None
+    stop_token_ids: Ids | None = None
+    include_stop_str_in_output: bool | None = None
+    ignore_eos: bool | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    repetition_penalty: float | None = None
+    logit_bias: dict[str, float] | None = None
+    allowed_token_ids: Ids | None = None
+    prompt_logprobs: int | None = None
+    skip_special_tokens: bool | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    return_token_ids: bool | None = None
+    return_tokens_as_token_ids: bool | None = None
+    request_id: str | None = None
+    return_timings: bool | None = None
+    priority: Priority | None = None
+    mm_processor_kwargs: dict[str, Any] | None = None
+    media_io_kwargs: dict[str, dict[str, Any]] | None = None
+    user: str | None = None
+    bad_words: str | list[str] | None = None
+    response_format: dict[str, Any] | None = None
+    structured_outputs: dict[str, Any] | None = None
+    guided_json: Any = None
+    guided_regex: str | None = None
+    guided_choice: list[str] | None = None
+    guided_grammar: str | None = None
+    # Not supported yet, see NOT_YET.
+    best_of: int | None = None
+    logits_processors: Any = None
+    truncate_prompt_tokens: int | None = None
+    use_beam_search: bool | None = None
+
+
+class ChatRequest(Common, kw_only=True):
+    messages: list[dict[str, Any]]
+    max_completion_tokens: int | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
+    chat_template: str | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+    add_generation_prompt: bool | None = None
+    continue_final_message: bool | None = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
+    functions: Any = None
+    function_call: Any = None
+    modalities: list[str] | None = None
+    audio: Any = None
+    echo: bool | None = None
+    prompt_embeds: Any = None
+    documents: Any = None
+
+
+class CompletionRequest(Common, kw_only=True):
+    prompt: str | list[str | int | Ids] | None = None
+    prompt_embeds: str | list[str] | None = None
+    logprobs: int | None = None
+    echo: bool | None = None
+    suffix: str | None = None
+
+
+class EmbeddingRequest(Body, kw_only=True):
+    """With `input`, or with `messages`, of which one vector is made."""
+
+    built: ClassVar[frozenset[str]] = frozenset({"truncate_prompt_tokens"})
+    input: str | list[str | int | Ids] | None = None
+    messages: list[dict[str, Any]] | None = None
+    encoding_format: Literal["float", "base64"] | None = None
+    dimensions: int | None = None
+    user: str | None = None
+    priority: Priority | None = None
+    request_id: str | None = None
+    use_activation: bool | None = None
+    prompt_name: str | None = None
+    truncate_prompt_tokens: int | None = None
+    add_special_tokens: bool | None = None
+    add_generation_prompt: bool | None = None
+    continue_final_message: bool | None = None
+    chat_template: str | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+    mm_processor_kwargs: dict[str, Any] | None = None
+    media_io_kwargs: dict[str, dict[str, Any]] | None = None
+    # Not supported yet, see NOT_YET.
+    embed_dtype: str | None = None
+    endianness: str | None = None
+    normalize: bool | None = None
+
+
+class TokenizeRequest(Body, kw_only=True):
+    prompt: str | None = None
+    messages: list[dict[str, Any]] | None = None
+    tools: list[dict[str, Any]] | None = None
+    add_generation_prompt: bool | None = None
+    continue_final_message: bool | None = None
+    chat_template: str | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+
+
+class DetokenizeRequest(Body, kw_only=True):
+    tokens: Ids
+
+
+NOT_YET: dict[str, tuple[Any, ...]] = {
+    "best_of": (1,),
+    "logits_processors": ([],),
+    "truncate_prompt_tokens": (),
+    "use_beam_search": (False,),
+    "functions": ([],),
+    "function_call": ("none", "auto"),
+    "modalities": (["text"],),
+    "audio": (),
+    "suffix": ("",),
+    "documents": ([],),
+    "embed_dtype": ("float32",),
+    "endianness": ("little", "native"),
+    "normalize": (),
+}
+"""Fields that are refused, each with the values that change nothing and are accepted."""
+
+MATTERS = re.compile(
+    r"(max|min|limit|stop|bad|banned|blocked|forbidden|allowed|guided|structured)_(?!decoding_backend$)\w+"
+    r"|(\w+_)?(limits?|budgets?|timeout|deadline)"
+    r"|moderation|guardrails?|grammar|regex|json_schema|structural_tag|cache_salt"
+)
+"""Unknown fields that are refused: a caller that limits length, time, cost or content with them, or keeps tenants apart, must
+learn that it would not happen. `max_new_tokens`, `stop_words`, `thinking_token_budget`, `guided_whitespace_pattern`,
+`cache_salt`."""
+
+FREE_FORM = ("mm_processor_kwargs", "media_io_kwargs", "chat_template_kwargs")
+
+
+def decode(schema: type[R], body: bytes | memoryview) -> R:
+    """Raises RequestError 400 that names the field: `messages[0].content`."""
+    request = _decoded(body, schema)
+    for name, harmless in NOT_YET.items():
+        value = getattr(request, name, None)
+        if value is not None and value not in harmless and name not in request.built:
+            raise refuse("unsupported", f"`{name}` is not supported yet.", name, "unsupported")
+    for name in FREE_FORM:
+        check_numbers(getattr(request, name, None), name)
+    return request
+
+
+def _decoded(body: bytes | memoryview | msgspec.Raw, schema: type[D]) -> D:
+    try:
+        return msgspec.json.decode(body, type=schema)
+    except msgspec.ValidationError as error:
+        raise wrong_field(str(error)) from None
+    except (msgspec.DecodeError, ValueError, RecursionError):  # ValueError: bytes that are not UTF-8
+        raise refuse("invalid_request", "The body is not valid JSON.", code="invalid_json") from None
+
+
+def note_unknown(schema: type[msgspec.Struct], body: bytes | memoryview, unread: Unread) -> None:
+    """Names in the body and in its `stream_options` that the schema does not know.
+
+    Raises RequestError 400 for one that could cost money or safety (`MATTERS`).
+    """
+    given = _decoded(body, dict[str, msgspec.Raw])
+    unknown = [name for name in given if name not in schema.__struct_fields__]
+    for name in unknown:
+        if len(name) <= 64 and MATTERS.fullmatch(name) and bytes(given[name]) != b"null":
+            text = "This field is not known here, and to ignore it could cost more, or allow more, than you mean."
+            raise refuse("unsupported", text, name, "unknown_field")
+        unread.tell(name)
+    if "stream_options" in given and bytes(given["stream_options"]) != b"null":
+        unread.check(_decoded(given["stream_options"], dict[str, Any]), StreamOptions.__struct_fields__, "stream_options")

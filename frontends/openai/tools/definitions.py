@@ -1,0 +1,131 @@
+"""`tools` and `tool_choice`: the functions, whether one must be called, and the grammar that enforces it. Pure."""
+
+import re
+from typing import Any
+
+import msgspec
+
+from ....protocol.errors import refuse
+from ....protocol.grammar import ANY_OBJECT, lark_text
+from ....protocol.guide import Calls, Guide, NamedSchema, checked
+from ...validation import check_numbers
+from .parsers import CLOSE, OPEN, Style
+
+MAX_TOOLS = 128
+MAX_CALLS = 64
+"""In one answer that must contain a call."""
+_DESCRIBE = frozenset({"properties", "additionalProperties", "patternProperties", "unevaluatedProperties", "propertyNames",
+    "required", "allOf", "anyOf", "oneOf", "$ref", "enum", "const", "minProperties"})  # fmt: skip
+"""Keywords that say which arguments a function takes."""
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+
+class ToolUse(msgspec.Struct, frozen=True):
+    """What one request's answer may call."""
+
+    definitions: tuple[dict[str, Any], ...]
+    """For the chat template."""
+    schemas: dict[str, Any]
+    """JSON schemas of the arguments by function name."""
+    style: Style
+    forced: tuple[str, ...] = ()
+    """One of these must be called. Empty: the model decides."""
+    parallel: bool = True
+
+
+def read_tools(tools: list[dict[str, Any]] | None, choice: Any, parallel: bool | None, style: Style) -> ToolUse | None:
+    """None: nothing may be called, and the model sees no functions. Raises RequestError 400 that names the part."""
+    if not tools:
+        if choice not in (None, "none", "auto"):
+            raise refuse("invalid_request", "It needs `tools`.", "tool_choice", "missing_field")
+        return None
+    if len(tools) > MAX_TOOLS:
+        raise refuse("invalid_request", f"At most {MAX_TOOLS} tools.", "tools", "too_many_tools")
+    check_numbers(tools, "tools")
+    schemas: dict[str, Any] = {}
+    for index, tool in enumerate(tools):
+        name, schema = _read_tool(tool, f"tools[{index}]")
+        if name in schemas:
+            raise refuse("invalid_request", "There are two functions of this name.", f"tools[{index}]", "invalid_tool")
+        schemas[name] = schema
+    forced = _forced(choice, tuple(schemas))
+    if forced is None:
+        return None
+    named = isinstance(choice, dict)  # it is called once
+    return ToolUse(tuple(tools), schemas, style, forced, parallel is not False and not named)
+
+
+def _read_tool(tool: dict[str, Any], where: str) -> tuple[str, Any]:
+    function = tool.get("function")
+    if tool.get("type", "function") != "function" or not isinstance(function, dict):
+        raise refuse("invalid_request", "A tool is of type `function` and has a `function`.", where, "invalid_tool")
+    name, schema = function.get("name"), function.get("parameters")
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        text = "A name has 1 to 64 letters, digits, underscores, dots and dashes."
+        raise refuse("invalid_request", text, f"{where}.function.name", "invalid_tool")
+    if schema is not None and not isinstance(schema, dict):
+        raise refuse("invalid_request", "Expected a JSON schema.", f"{where}.function.parameters", "invalid_tool")
+    return name, _arguments(schema or {})
+
+
+def _arguments(schema: dict[str, Any]) -> dict[str, Any]:
+    """An object, and an empty one where the tool says of no argument that it takes it."""
+    if schema.get("type", "object") == "object" and not schema.keys() & _DESCRIBE:
+        return {**schema, "type": "object", "properties": {}, "additionalProperties": False}
+    return {"type": "object", **schema}
+
+
+def _forced(choice: Any, names: tuple[str, ...]) -> tuple[str, ...] | None:
+    match choice:
+        case None | "auto":
+            return ()
+        case "none":
+            return None
+        case "required":
+            return names
+        case {"type": "function", "function": {"name": str(name)}}:
+            if name not in names:
+                raise refuse("invalid_request", "No tool has this name.", "tool_choice.function.name", "unknown_tool")
+            return (name,)
+    text = "It is none, auto, required, or names a function."
+    raise refuse("invalid_request", text, "tool_choice", "unsupported")
+
+
+def tool_guide(tools: ToolUse, wanted: Guide | None) -> Guide | None:
+    """What the answer must look like: calls if they are forced, otherwise calls or what `wanted` says."""
+    names, schemas = tools.forced or tuple(tools.schemas), []
+    if tools.forced:
+        start = "start: calls"
+    elif wanted is None:
+        return None
+    elif wanted.kind in ("json_object", "json_schema"):
+        start = "start: calls | answer"
+        schema = msgspec.json.decode(wanted.text) if wanted.text else ANY_OBJECT
+        schemas = [NamedSchema("answer", "the response format", schema)]
+    else:
+        text = "With tools that the model may call or not, an answer is guided by JSON only."
+        raise refuse("invalid_request", text, "tools", "contradicting_fields")
+    for index, name in enumerate(names):
+        schemas.append(NamedSchema(f"arguments_{index}", f"the tool `{name}`", tools.schemas[name]))
+    calls = Calls("\n".join([start, *_calls(tools, names)]), tuple(schemas))
+    try:
+        return checked(Guide("tool_calls", msgspec.json.encode(calls).decode()))
+    except ValueError:
+        raise refuse("invalid_request", "The tools' schemas are too large or too deep.", "tools", "invalid_grammar") from None
+
+
+def _calls(tools: ToolUse, names: tuple[str, ...]) -> list[str]:
+    """Lark rules for one call or several, as the style writes them; a tool's arguments are a rule that is its schema."""
+    more = f"{{0,{MAX_CALLS - 1}}}"
+    if tools.style == "hermes":
+        before, between, after, key = f"{OPEN}\n", lark_text("\n"), f"\n{CLOSE}", "arguments"
+        several = f"call ({between} call){more}"
+    else:
+        before, after, key = "", "", "parameters"
+        several = f'call | "[" call (", " call){more} "]"'
+    lines = [f"calls: {several if tools.parallel else 'call'}"]
+    lines.append("call: " + " | ".join(f"call_{index}" for index in range(len(names))))
+    for index, name in enumerate(names):
+        head = lark_text(f'{before}{{"name": "{name}", "{key}": ')
+        lines.append(f"call_{index}: {head} arguments_{index} {lark_text('}' + after)}")
+    return lines

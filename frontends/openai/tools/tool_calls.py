@@ -1,0 +1,65 @@
+"""The tool calls of one choice in OpenAI's form: as deltas while the text comes, or as the whole message."""
+
+import secrets
+from typing import Any
+
+import msgspec
+
+from ...client.stream import ChoiceUpdate
+from .definitions import ToolUse
+from .json_reader import Arguments, CallStart, Event, Words
+from .parsers import make_parser
+
+
+class Calls:
+    def __init__(self, tools: ToolUse) -> None:
+        self._parser = make_parser(tools.style, tools.schemas)
+        self._parallel = tools.parallel
+        self._count = 0
+
+    def split(self, choice: ChoiceUpdate) -> tuple[ChoiceUpdate, list[dict[str, Any]]]:
+        """The update without the calls in its text, and the deltas of those calls."""
+        over = choice.finish_reason is not None
+        text, deltas = self._told(self._events(choice.text, over))
+        return msgspec.structs.replace(choice, text=text), deltas
+
+    def reason(self, given: str | None) -> str | None:
+        """The finish reason: `tool_calls` for an answer that stopped by itself and has a call."""
+        return "tool_calls" if given == "stop" and self._count else given
+
+    def whole(self, text: str) -> dict[str, Any]:
+        """The `content` of a message and, if there are any, its `tool_calls`."""
+        content, deltas = self._told(self._events(text, True))
+        calls: list[dict[str, Any]] = []
+        for delta in deltas:
+            if "id" in delta:
+                calls.append({key: value for key, value in delta.items() if key != "index"})
+            else:
+                calls[-1]["function"]["arguments"] += delta["function"]["arguments"]
+        return {"content": content or None, "tool_calls": calls} if calls else {"content": content}
+
+    def _events(self, text: str, over: bool) -> list[Event]:
+        return [*self._parser.feed(text), *(self._parser.finish() if over else ())]
+
+    def _told(self, events: list[Event]) -> tuple[str, list[dict[str, Any]]]:
+        """Text and deltas. Where only one call is allowed, those after it are left out."""
+        text = ""
+        deltas: list[dict[str, Any]] = []
+        for event in events:
+            match event:
+                case Words(words):
+                    text += words
+                case CallStart(name):
+                    self._count += 1
+                    if self._shown:
+                        function = {"name": name, "arguments": ""}
+                        id = f"call_{secrets.token_hex(12)}"
+                        deltas.append({"index": self._count - 1, "id": id, "type": "function", "function": function})
+                case Arguments(piece):
+                    if self._shown:
+                        deltas.append({"index": self._count - 1, "function": {"arguments": piece}})
+        return text, deltas
+
+    @property
+    def _shown(self) -> bool:
+        return self._parallel or self._count == 1

@@ -1,0 +1,1 @@
+"""The faces for Python: `LLM` and `AsyncLLM`, and what they return."""

@@ -1,0 +1,138 @@
+"""What `LLM` and `AsyncLLM` return. Names and shapes are those that users of vLLM know."""
+
+import time
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+
+from ...protocol.edges.detokenizer_to_client import Finished, PositionLogprobs
+from ...protocol.prepared import EffectiveOptions, Timing
+from ..client.answer import Answer, Choice
+from ..client.stream import Stream
+from .moment import Moment
+
+
+class Logprob(msgspec.Struct):
+    logprob: float
+    rank: int
+    """1 is the most likely."""
+    decoded_token: str
+
+
+class CompletionOutput(msgspec.Struct):
+    """One choice."""
+
+    index: int
+    text: str = ""
+    token_ids: list[int] = []
+    cumulative_logprob: float | None = None
+    logprobs: list[dict[int, Logprob]] | None = None
+    """Per token: the log-probabilities of the chosen token and of the alternatives, by token id."""
+    finish_reason: Literal["stop", "length"] | None = None
+    stop_reason: str | int | None = None
+
+
+class RequestMetrics(msgspec.Struct):
+    """Where the time went; durations in seconds, moments, those of `timings` too, in unix seconds. A step of the wall clock
+    while the request is under way does not show."""
+
+    arrival: float
+    first_token: float | None = None
+    finished: float | None = None
+    timings: tuple[Timing, ...] = ()
+    cached_tokens: int = 0
+    preemptions: int = 0
+    media_tokens: dict[str, int] = {}
+    """By modality."""
+    media_options: EffectiveOptions = {}
+    """The media options that took effect under the operator's limits, by kind and modality."""
+
+    @property
+    def ttft(self) -> float | None:
+        """Seconds to the first token."""
+        return None if self.first_token is None else self.first_token - self.arrival
+
+
+class RequestOutput(msgspec.Struct):
+    """The answer to one prompt."""
+
+    request_id: str
+    prompt: str | None
+    prompt_token_ids: list[int]
+    outputs: list[CompletionOutput]
+    metrics: RequestMetrics
+    prompt_logprobs: list[dict[int, Logprob] | None] | None = None
+    """One entry per prompt token; the first has none."""
+    finished: bool = False
+
+    @property
+    def num_cached_tokens(self) -> int:
+        """Tokens of the prompt that were found in the prefix cache."""
+        return self.metrics.cached_tokens
+
+
+class StreamDelta(msgspec.Struct):
+    """What one choice grew by, as `AsyncLLM.stream` yields it."""
+
+    index: int
+    text: str
+    token_ids: list[int]
+    logprobs: list[dict[int, Logprob]] | None = None
+    finish_reason: Literal["stop", "length"] | None = None
+    stop_reason: str | int | None = None
+
+
+async def collect(stream: Stream, prompt: str | None, n: int, arrival: Moment) -> RequestOutput:
+    """Read the stream to its end. `prompt`: as the caller wrote it; `arrival`: of the call."""
+    answer, metrics = Answer(n), RequestMetrics(arrival.unix)
+    async for update in stream:
+        now = arrival.unix_at(time.monotonic())
+        answer.add(update)
+        if metrics.first_token is None:
+            metrics.first_token = now
+        if update.finished is not None:
+            metrics.finished = now
+    answer.prompt_token_ids = stream.prompt_token_ids
+    return _whole(stream.id, stream.prompt_text if prompt is None else prompt, answer, metrics, arrival)
+
+
+def _whole(request_id: str, prompt: str | None, answer: Answer, metrics: RequestMetrics, arrival: Moment) -> RequestOutput:
+    measure(metrics, answer.finished, arrival)
+    return RequestOutput(
+        request_id,
+        prompt,
+        list(answer.prompt_token_ids),
+        [_choice(index, choice) for index, choice in enumerate(answer.choices)],
+        metrics,
+        None if answer.prompt_logprobs is None else [None, *by_token(answer.prompt_logprobs)],
+        answer.finished is not None,
+    )
+
+
+def measure(metrics: RequestMetrics, finished: Finished | None, arrival: Moment) -> None:
+    """Note what the end of the request told; nothing where it did not end well."""
+    if finished is None:
+        return
+    metrics.timings = tuple(
+        Timing(t.stage, arrival.unix_at(t.start), arrival.unix_at(t.end), t.detail) for t in finished.timings
+    )
+    metrics.cached_tokens, metrics.preemptions = finished.usage.cached_tokens, finished.usage.preemptions
+    metrics.media_tokens, metrics.media_options = finished.usage.media_tokens, finished.usage.media_options
+
+
+def _choice(index: int, choice: Choice) -> CompletionOutput:
+    return CompletionOutput(
+        index,
+        choice.text,
+        choice.token_ids,
+        sum(position.chosen.logprob for position in choice.logprobs) if choice.logprobs else None,
+        by_token(choice.logprobs) if choice.logprobs else None,
+        choice.finish_reason,
+        choice.stop_reason,
+    )
+
+
+def by_token(positions: Sequence[PositionLogprobs]) -> list[dict[int, Logprob]]:
+    """Per position, the alternatives and the chosen token by id."""
+    return [{e.token_id: Logprob(e.logprob, e.rank, e.token) for e in (*p.top, p.chosen)} for p in positions]

@@ -1,0 +1,102 @@
+"""A client's sockets: what is told to whom, and what is handled before what."""
+
+import gc
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import zmq
+
+from thespis.frontends.client.connection import Connection
+from thespis.protocol.channel import Received, bind_inbox
+from thespis.protocol.edges.control import End, FromDirector, Gone, Peer, Peers
+from thespis.protocol.errors import EngineError
+from thespis.protocol.wire import Decoder
+
+from ...helpers.inbox import FakeInbox
+
+
+class Recorder:
+    """A connection of which everything that it hands on is written down."""
+
+    def __init__(self, run_dir: Path) -> None:
+        (run_dir / "lock").write_text(str(os.getpid()))
+        self.heard: list[Any] = []
+        self.connection = Connection(
+            run_dir, "a", self.heard.append, self.heard.append, self._nothing, self._nothing, self._nothing
+        )
+
+    def _nothing(self) -> None: ...
+
+    def close(self) -> None:
+        os.close(self.connection._director)
+        self.connection._context.destroy(linger=0)
+
+
+@pytest.fixture
+def recorder(tmp_path: Path) -> Iterator[Recorder]:
+    recorder = Recorder(tmp_path)
+    yield recorder
+    recorder.close()
+
+
+class ControlSocket:
+    """An actor's."""
+
+    def __init__(self, run_dir: Path, role: str, epoch: int) -> None:
+        self._context: zmq.Context[Any] = zmq.Context()
+        data, control = (f"ipc://{run_dir}/{role}.{epoch}.{suffix}" for suffix in ("sock", "ctl"))
+        self._socket = bind_inbox(self._context, control)
+        self.table = Peers({role: Peer(epoch, 1, data, control)})
+
+    def hear(self) -> list[Any]:
+        decoder: Decoder[Any] = Decoder(FromDirector)
+        heard = []
+        while self._socket.poll(100):
+            heard.append(decoder.decode(self._socket.recv_multipart()[-1]))
+        return heard
+
+    def close(self) -> None:
+        self._context.destroy(linger=0)
+
+
+def test_where_no_director_runs_nothing_stays_open(tmp_path: Path) -> None:
+    """It may have ended since somebody looked for it. A context that is left open warns when it is collected."""
+    with pytest.raises(EngineError, match="No engine runs"):
+        Connection(tmp_path, "a", *[lambda *_: None] * 5)
+    gc.collect()
+
+
+def test_who_comes_later_is_told_what_is_over(tmp_path: Path, recorder: Recorder) -> None:
+    """The scheduler, which has not heard of it yet, may give the new detokenizer a request that ended while there was none."""
+    recorder.connection.end(("a",))
+    recorder.connection.end(("b", "c"))
+    detokenizer = ControlSocket(tmp_path, "detokenizer", 2)
+    recorder.connection._meet(detokenizer.table)
+    recorder.connection.end(("d",))
+    recorder.connection._meet(detokenizer.table)
+    assert detokenizer.hear() == [End(("a", "b", "c")), End(("d",))]
+    detokenizer.close()
+
+
+def test_a_death_is_heard_before_what_was_told_because_of_it(recorder: Recorder) -> None:
+    """A preprocessor answers that the media of an attempt went with the fetcher: that attempt is over, and not its request."""
+    connection: Any = recorder.connection
+    news: list[Gone] = []
+    connection._link.receive = lambda: news.pop() if news else None
+    incoming = SimpleNamespace(fence=lambda role, epoch: None, accept=lambda frames: Received("preprocessor", 1, "lost"))
+    connection._doors = SimpleNamespace(inbox=FakeInbox(2, news, Gone("fetcher", 1)), incoming=incoming)
+    connection._drain_inbox()
+    assert recorder.heard == ["lost", Gone("fetcher", 1), "lost"]
+
+
+def test_of_clients_that_have_gone_nothing_is_kept(recorder: Recorder) -> None:
+    connection: Any = recorder.connection
+    connection._doors = SimpleNamespace(incoming=SimpleNamespace(fence=lambda role, epoch: None))
+    news = [Gone("client-b", 0), Gone("fetcher", 1)]
+    connection._link.receive = lambda: news.pop() if news else None
+    connection._drain_link()
+    assert connection._dead == {"fetcher": 1}
