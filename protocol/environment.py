@@ -1,7 +1,7 @@
 """The THESPIS_* variables: each field of `Environment` is one. Read in `divide` (protocol/division.py) and nowhere else.
 
 An unset variable gives way to its twin, VLLM_* of the same name, and that to the default. The page in the docs is printed
-from here (`scripts/environment_table`).
+from here (`scripts/dev environment`).
 """
 
 import os

@@ -57,7 +57,7 @@ def main() -> None:
         sys.exit("This machine shows no CUDA GPU: --device cpu tries the script.")
     device, dtype = torch.device(given.device), getattr(torch, given.dtype)
     figures: dict[str, Any] = {"device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu"}
-    figures["tests"] = run_tests() if device.type == "cuda" else "not run: scripts/test-kernels does, in the interpreter"
+    figures["tests"] = run_tests() if device.type == "cuda" else "not run: scripts/dev kernels does, in the interpreter"
     roofs = measure_roofs(device, dtype, given.rounds)
     figures["roofs"] = roofs
     kernels = usable_kernels(dtype, device)

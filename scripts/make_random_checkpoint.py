@@ -1,4 +1,4 @@
-"""Random checkpoints: the smallest models that are real. `python -m thespis.scripts.make_random_checkpoint NAME FOLDER`
+"""Random checkpoints: the smallest models that are real. `scripts/dev checkpoint NAME FOLDER`
 
 With `--published` NAME is one of the zoo (`tests/zoo`), written in its published form. The three families below are written by
 transformers in its form of today, with small pictures and short sounds: for measurements, and tests of other things than forms.

@@ -1,4 +1,4 @@
-"""The table statement -> tests: `scripts/spec [S16 ...]`. A statement is shown by tests named `test_S16_...`;
+"""The table statement -> tests: `scripts/dev spec [S16 ...]`. A statement is shown by tests named `test_S16_...`;
 `test_S16_S17_...` shows both.
 
 Those that drive real processes (marked `process`) count; others are listed beside them. Nothing is imported or run.
@@ -68,7 +68,7 @@ def missing(table: dict[int, list[Shown]]) -> list[int]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="scripts/spec", description=__doc__)
+    parser = argparse.ArgumentParser(prog="scripts/dev spec", description=__doc__)
     parser.add_argument("statement", nargs="*", help="only these: S16 S21; default: all")
     parser.add_argument("--short", action="store_true", help="how many tests each has, not which")
     arguments = parser.parse_args()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from thespis.scripts.chaos_run.blows import CGROUPS, hit, janitor_of, limited, run_out_of_memory, spinning
+from thespis.scripts.stress.chaos.blows import CGROUPS, hit, janitor_of, limited, run_out_of_memory, spinning
 
 GREEDY = "import time\nheld = []\nprint('thespis', flush=True)\nwhile True:\n    held.append(bytes(1 << 20)); time.sleep(0.01)"
 

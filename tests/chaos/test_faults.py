@@ -5,7 +5,7 @@ from collections import Counter
 from typing import get_args
 
 from thespis.actors.director.supervisor import RESTARTS, WINDOW
-from thespis.scripts.chaos_run.faults import HARMLESS, HUNGRY, ROLES, Fault, Kind, Pace, draw_round, short_round
+from thespis.scripts.stress.chaos.faults import HARMLESS, HUNGRY, ROLES, Fault, Kind, Pace, draw_round, short_round
 
 
 def test_the_seed_decides() -> None:

@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
-from thespis.scripts.chaos_run.history import Ended, Judgement, Leave, Record, Said, Want, describe, judge
-from thespis.scripts.chaos_run.oracle import stop_string
+from thespis.scripts.stress.chaos.oracle import stop_string
+from thespis.scripts.stress.history import Ended, Judgement, Leave, Record, Said, Want, describe, judge
 
 TOKENS = tuple(range(10, 30))
 WANT = Want(TOKENS, "".join(map(chr, TOKENS)), "length", False)

@@ -17,8 +17,8 @@ import pytest
 
 from thespis import AsyncLLM, SamplingParams
 from thespis.protocol.errors import RequestError
-from thespis.scripts.chaos_run.faults import Fault, Pace
-from thespis.scripts.chaos_run.holding import held
+from thespis.scripts.stress.chaos.faults import Fault, Pace
+from thespis.scripts.stress.holding import held
 
 from ..fakes.fake_runner import expected
 from ..helpers.media import data_url, picture, png

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 
-from thespis.scripts.chaos_run.pool import make_pool
+from thespis.scripts.stress.pool import make_pool
 
 
 def test_the_seed_decides() -> None:

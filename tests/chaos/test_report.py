@@ -4,10 +4,10 @@ from collections import Counter
 
 import pytest
 
-from thespis.scripts.chaos_run.faults import Fault, Kind
-from thespis.scripts.chaos_run.report import LATE, LEASE, Report
-from thespis.scripts.chaos_run.strike import Strike
-from thespis.scripts.chaos_run.watch import Seen
+from thespis.scripts.stress.chaos.faults import Fault, Kind
+from thespis.scripts.stress.chaos.report import LATE, LEASE, Report
+from thespis.scripts.stress.chaos.strike import Strike
+from thespis.scripts.stress.watch import Seen
 
 KILL, STOP = Fault("kill", ("scheduler",)), Fault("stop", ("scheduler",))
 ZYGOTE = Fault("kill", ("zygote",))

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from thespis.protocol.checkpoint import demo_model
-from thespis.scripts.chaos_run.campaign import Campaign, Options
-from thespis.scripts.chaos_run.faults import ROLES, short_round
-from thespis.scripts.chaos_run.report import BUSY_SHARE
+from thespis.scripts.stress.chaos.campaign import Campaign, Options
+from thespis.scripts.stress.chaos.faults import ROLES, short_round
+from thespis.scripts.stress.chaos.report import BUSY_SHARE
 
 from ..zoo.catalog import Zoo
 

@@ -1,4 +1,4 @@
-"""A server as a stranger starts one, for clients that know nothing of the engine. Run by scripts/test-clients alone."""
+"""A server as a stranger starts one, for clients that know nothing of the engine. Run by scripts/dev clients alone."""
 
 import importlib.util
 import socket

@@ -14,19 +14,19 @@ from pathlib import Path
 
 import pytest
 
-from thespis.scripts.hostile_run.calm import Calm, Gap
-from thespis.scripts.hostile_run.campaign import Options, _shoot, describe, uncollected
-from thespis.scripts.hostile_run.draw import KINDS, draw, kind_of
-from thespis.scripts.hostile_run.files import NAMES, real
-from thespis.scripts.hostile_run.judge import Outcome, error_of, judge
-from thespis.scripts.hostile_run.processes import Change, Processes
-from thespis.scripts.hostile_run.report import LARGE, Report
-from thespis.scripts.hostile_run.shares import Account, Shares, account_of, told
-from thespis.scripts.hostile_run.shooter import NICE
-from thespis.scripts.hostile_run.shooters import shooters
-from thespis.scripts.hostile_run.shot import CHAT, Shot, post, request
-from thespis.scripts.hostile_run.structures import MAKERS, value
-from thespis.scripts.hostile_run.wire import Exchange, answers_in
+from thespis.scripts.stress.hostile.calm import Calm, Gap
+from thespis.scripts.stress.hostile.campaign import Options, _shoot, describe, uncollected
+from thespis.scripts.stress.hostile.draw import KINDS, draw, kind_of
+from thespis.scripts.stress.hostile.files import NAMES, real
+from thespis.scripts.stress.hostile.judge import Outcome, error_of, judge
+from thespis.scripts.stress.hostile.processes import Change, Processes
+from thespis.scripts.stress.hostile.report import LARGE, Report
+from thespis.scripts.stress.hostile.shares import Account, Shares, account_of, told
+from thespis.scripts.stress.hostile.shooter import NICE
+from thespis.scripts.stress.hostile.shooters import shooters
+from thespis.scripts.stress.hostile.shot import CHAT, Shot, post, request
+from thespis.scripts.stress.hostile.structures import MAKERS, value
+from thespis.scripts.stress.hostile.wire import Exchange, answers_in
 
 SEED, BIGGEST = 3, 50_000
 CAP_SYS_NICE = 23
@@ -153,7 +153,7 @@ def test_every_missed_bound_is_told_with_its_replay() -> None:
     text = "\n".join(missed.failures)
     for words in ("status 500", "'thespis http' ended", "waited 200 ms without", "2 calm answers", "a pickle was loaded"):
         assert words in text
-    assert text.count("scripts/hostile --seed 5 --max-body-mb 1 --only 7") == 3
+    assert text.count("scripts/dev hostile --seed 5 --max-body-mb 1 --only 7") == 3
     assert not missed.good
 
 
@@ -195,11 +195,6 @@ async def test_calm_callers_see_another_answer_and_a_lost_server(unused_tcp_port
         await calm._put("text 0", {}, [])
     assert calm.wrongs == 1
     assert "ClientConnectorError" in calm.wrong[0]
-
-
-def test_the_command_is_there() -> None:
-    script = Path(__file__).parents[2] / "scripts/hostile"
-    assert script.stat().st_mode & 0o111
 
 
 async def test_the_kernels_account_tells_who_ran_while_a_stream_waited() -> None:
@@ -251,7 +246,7 @@ def test_the_longest_gaps_are_told_with_what_was_beside_them() -> None:
 
 def test_who_puts_cases_is_idle_work_of_a_session_of_its_own() -> None:
     code = (
-        "import os; from thespis.scripts.hostile_run.shooter import step_back; before = os.getsid(0); step_back();"
+        "import os; from thespis.scripts.stress.hostile.shooter import step_back; before = os.getsid(0); step_back();"
         "print(os.nice(0), os.getsid(0) != before, os.sched_getscheduler(0) == os.SCHED_IDLE)"
     )
     said = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True).stdout.split()
@@ -262,7 +257,7 @@ def test_who_puts_cases_is_idle_work_of_a_session_of_its_own() -> None:
 
 def test_who_reads_the_calm_streams_waits_for_no_processor_while_it_reads() -> None:
     code = (
-        "import os; from thespis.scripts.hostile_run.campaign import preferred\n"
+        "import os; from thespis.scripts.stress.hostile.campaign import preferred\n"
         "with preferred(): within, child = os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK, os.popen('chrt -p $$').read()\n"
         "print(within == os.SCHED_RR, 'SCHED_OTHER' in child, os.sched_getscheduler(0) == os.SCHED_OTHER)"
     )

@@ -1,4 +1,4 @@
-"""Triton's kernels for these tests: in its interpreter (`scripts/test-kernels`) or on a GPU (THESPIS_TEST_DEVICE=cuda). Without
+"""Triton's kernels for these tests: in its interpreter (`scripts/dev kernels`) or on a GPU (THESPIS_TEST_DEVICE=cuda). Without
 either a module that imports this is skipped."""
 
 import pytest
@@ -11,7 +11,7 @@ from ..helpers.environment import DEVICE
 triton = pytest.importorskip("triton")
 IN_INTERPRETER = bool(triton.knobs.runtime.interpret)
 if DEVICE == "cpu" and not IN_INTERPRETER:
-    pytest.skip("scripts/test-kernels runs these in Triton's interpreter", allow_module_level=True)
+    pytest.skip("scripts/dev kernels runs these in Triton's interpreter", allow_module_level=True)
 
 PLACE = torch.device(DEVICE)
 ALL = (*DTYPES, torch.float32) if IN_INTERPRETER else DTYPES

@@ -130,7 +130,7 @@ def test_S9_a_bound_of_the_cache_is_above_nothing(option: str) -> None:
 
 
 def test_the_page_in_the_docs_is_the_one_of_the_code() -> None:
-    assert (ROOT / "docs" / "environment.md").read_text() == page(), "run scripts/environment_table"
+    assert (ROOT / "docs" / "environment.md").read_text() == page(), "run scripts/dev environment"
 
 
 def test_the_environment_is_read_in_one_place() -> None:

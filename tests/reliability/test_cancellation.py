@@ -24,7 +24,7 @@ from thespis import AsyncLLM, SamplingParams
 from thespis.frontends.engine import start_engine
 from thespis.protocol.config import EngineConfig, ServerConfig
 from thespis.protocol.errors import RequestError
-from thespis.scripts.chaos_run.holding import held
+from thespis.scripts.stress.holding import held
 
 from ..helpers.engines import FAKES
 from ..helpers.facts import DEMO

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import aiohttp
 import pytest
 
-from thespis.scripts.overload_run.caller import Outcome, Tally, call
+from thespis.scripts.stress.overload.caller import Outcome, Tally, call
 
 from ..helpers.serving import Server, served
 from ..helpers.torchless import TORCHLESS

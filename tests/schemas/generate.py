@@ -1,6 +1,6 @@
 """Writes written.json: what generators of JSON schemas write, each by itself.
 
-`python generate.py ZOD.json >written.json` in the environment of scripts/test-clients; ZOD.json is what generate.mjs prints.
+`python generate.py ZOD.json >written.json` in the environment of scripts/dev clients; ZOD.json is what generate.mjs prints.
 """
 
 import dataclasses

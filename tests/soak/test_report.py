@@ -4,8 +4,8 @@ from collections import Counter
 
 import pytest
 
-from thespis.scripts.soak_run.report import Report, Series
-from thespis.scripts.soak_run.samples import Sample
+from thespis.scripts.stress.soak.report import Report, Series
+from thespis.scripts.stress.soak.samples import Sample
 
 CALM = Sample(memory=20.0, shared=1.0, rss=30.0, pss=25.0, files=40, threads=4, segments=2)
 HOURS = 2.0

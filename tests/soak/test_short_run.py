@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from thespis.protocol.checkpoint import demo_model
-from thespis.scripts.soak_run.report import Report
-from thespis.scripts.soak_run.soak import Options, soak
+from thespis.scripts.stress.soak.report import Report
+from thespis.scripts.stress.soak.soak import Options, soak
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(180)]
 

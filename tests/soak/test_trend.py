@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from thespis.scripts.soak_run.trend import trend
+from thespis.scripts.stress.soak.trend import trend
 
 HOURS = [index / 100 for index in range(120)]
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from thespis import LLM
-from thespis.scripts.chaos_run.holding import held
+from thespis.scripts.stress.holding import held
 
 from ..helpers.media import clip, data_url, picture, png
 from ..helpers.serving import Server

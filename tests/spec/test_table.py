@@ -25,4 +25,4 @@ def test_a_test_of_two_statements() -> None:
 def test_every_statement_is_shown_on_real_processes() -> None:
     table = all_tests()
     assert set(table) == set(STATEMENTS), "a test is named after a statement that there is not"
-    assert missing(table) == [], "run scripts/spec"
+    assert missing(table) == [], "run scripts/dev spec"

@@ -48,8 +48,8 @@ def test_marks_of_items_that_are_not_there(name: str, zoo: Zoo) -> None:
 
 
 def test_fresh_shapes_give_transformers_tokens(tmp_path: Path) -> None:
-    """A handful; `scripts/fresh_shapes` draws hundreds."""
+    """A handful; `scripts/dev fresh-shapes` draws hundreds."""
     seed = Random().randrange(10_000)
     for place in range(4):
         name, drawn = draw(Random(f"{seed} {place}"))
-        assert compare(drawn, tmp_path / str(place)) is None, f"{name}: scripts/fresh_shapes --seed {seed} --count 4"
+        assert compare(drawn, tmp_path / str(place)) is None, f"{name}: scripts/dev fresh-shapes --seed {seed} --count 4"

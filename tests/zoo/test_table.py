@@ -4,8 +4,8 @@ from pathlib import Path
 
 import msgspec
 
-from thespis.scripts.models_run.page import page
-from thespis.scripts.models_run.row import COLUMNS, EQUAL, NOT_ASKED, Row, Table
+from thespis.scripts.models_table.page import page
+from thespis.scripts.models_table.row import COLUMNS, EQUAL, NOT_ASKED, Row, Table
 
 from .catalog import NAMES
 

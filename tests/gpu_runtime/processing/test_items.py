@@ -19,7 +19,7 @@ from .families import FAMILIES, write
 
 _hf: Any = transformers
 SLOW = {"gemma3", "idefics3", "smolvlm", "granite_docling", "internvl", "aya_vision", "llava_next", "llava_onevision"}
-"""Of pictures as large as published: run by `scripts/check_processors`, with all the others at more sizes."""
+"""Of pictures as large as published: run by `scripts/dev processors`, with all the others at more sizes."""
 ONE_ONLY = {("molmo2", "video"), ("qwen3_asr", "audio"), ("qwen3_asr_thinker", "audio")}
 """What transformers takes one of in a prompt."""
 APART = {

@@ -1,1 +1,0 @@
-"""Hostile callers: cases drawn from a seed, beside calm streams that must not notice them. `scripts/hostile` runs it."""

@@ -1,1 +1,0 @@
-"""A soak: steady mixed load on one engine for a long time, and the growth of each process. `scripts/soak` runs it."""
