@@ -1,11 +1,12 @@
 """Whether items one by one are what transformers makes of whole conversations: every family, at many sizes.
 
-    .venv/bin/python -P -m thespis.scripts.check_processors [FAMILY ...]
+    scripts/dev processors [FAMILY ...]
 
 One line a family and modality: conversations that were equal in token ids, features and positions, and what differed first.
 Families whose processor needs a package that is not installed are named. Exits with 1 where anything differs.
 """
 
+import argparse
 import logging
 import sys
 import tempfile
@@ -34,7 +35,13 @@ SOUNDS = (16000, 41234, 5003, 16000 * 33)
 """Samples."""
 
 
-def main(names: Sequence[str]) -> int:
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="scripts/dev processors", description=__doc__)
+    parser.add_argument("families", nargs="*", metavar="FAMILY", choices=[[], *FAMILIES], help="all, if none is named")
+    return compare(parser.parse_args().families)
+
+
+def compare(names: Sequence[str]) -> int:
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     failures = 0
@@ -86,4 +93,4 @@ def prompts(name: str, modality: Modality) -> Iterator[tuple[Any, ...]]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -1,6 +1,6 @@
 """What is found of published checkpoints, and whether it is what their own files state.
 
-    .venv/bin/python -P -m thespis.scripts.check_published FOLDER ...
+    scripts/dev published FOLDER ...
 
 A folder needs nothing but its config.json: what depends on weights, tokenizers or processors is left out where these are not
 there. One line a folder; exits with 1 where something that is found contradicts what a file states.
@@ -31,7 +31,7 @@ from thespis.protocol.quantization import stated_quantization
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="scripts/dev published", description=__doc__)
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
     library_logging.set_verbosity(logging.ERROR)
     wrong = [folder.name for folder in parser.parse_args().folders if not report(folder)]

@@ -316,7 +316,9 @@ def _llava(folder: Path, shape: Shape) -> Any:
 def main() -> None:
     from thespis.tests.zoo.catalog import NAMES, build
 
-    parser = argparse.ArgumentParser(description="Write a random checkpoint for tests and measurements.")
+    parser = argparse.ArgumentParser(
+        prog="scripts/dev checkpoint", description="Write a random checkpoint for tests and measurements."
+    )
     parser.add_argument("name", choices=sorted({*FAMILIES, *NAMES}))
     parser.add_argument("folder", type=Path)
     parser.add_argument("--published", action="store_true", help="the checkpoint of tests/zoo")

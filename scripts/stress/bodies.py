@@ -1,6 +1,6 @@
 """How long the event loop of a real HTTP server stands still for bodies of every structure. A table on stdout.
 
-`python -P -m thespis.scripts.stress.bodies [--only WORD]`; the bundled model. The lag is told by the loop's own clock, in a
+`scripts/dev bodies [--only WORD]`; the bundled model. The lag is told by the loop's own clock, in a
 task that wants to wake every 2 ms; the memory is the growth of the server and its readers, sampled meanwhile.
 """
 
@@ -199,7 +199,7 @@ async def measure_all(only: str) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="scripts/dev bodies", description=__doc__)
     parser.add_argument("--only", default="", help="bodies whose names have this word")
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     asyncio.run(measure_all(parser.parse_args().only))

@@ -129,7 +129,7 @@ def cells(numbers: list[float]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="scripts/dev detection", description=__doc__)
     parser.add_argument("--kills", type=int, default=40)
     parser.add_argument("--streams", type=int, default=16)
     parser.add_argument("--every", type=float, default=1.0, help="seconds between the end of a recovery and the next kill")

@@ -106,7 +106,7 @@ async def measure(given: argparse.Namespace, log: Path) -> list[Phase]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="scripts/dev starve", description=__doc__)
     parser.add_argument("--spinners", type=int, default=40, help="processes that want a core each")
     parser.add_argument("--seconds", type=float, default=120.0, help="of each of the two phases")
     parser.add_argument("--streams", type=int, default=12)
