@@ -1,11 +1,12 @@
 """Patches of pictures cut out of bytes: transformers' processors make floats of them first, and each once for every frame."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from inspect import signature
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 Patches = tuple[NDArray[Any], int, int]
 """[patches, channels * size * size], and how many there are down and across."""
@@ -39,6 +40,21 @@ def cut(image: NDArray[np.uint8], size: int, merge: int) -> Patches:
     split = lines.reshape(channels, down // merge, merge, size, across // merge, merge)
     patches = np.ascontiguousarray(split.transpose(1, 4, 2, 5, 0, 3)).view(np.uint8)
     return patches.reshape(down * across, channels * size * size), down, across
+
+
+def cut_picture(picture: Image.Image, part: Any, options: Mapping[str, Any], grid: NDArray[Any]) -> NDArray[np.uint8]:
+    """Patches of an RGB `picture` that is asked for as bytes, [down * across, channels * size * size]; `grid` [1, 3] says how
+    many, as the picture processor `part` has it for pictures of this size with these `options`."""
+    size, merge, resample = (_option(part, options, name) for name in ("patch_size", "merge_size", "resample"))
+    _, down, across = (int(number) for number in grid[0])
+    if picture.size != (wanted := (across * size, down * size)):
+        picture = picture.resize(wanted, resample)
+    return cut(np.stack([np.asarray(band) for band in picture.split()]), size, merge)[0]
+
+
+def _option(part: Any, options: Mapping[str, Any], name: str) -> Any:
+    given = options.get(name)
+    return getattr(part, name) if given is None else given
 
 
 def _is_same(own: Callable[..., Patches], part: Any) -> bool:

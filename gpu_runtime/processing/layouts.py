@@ -1,15 +1,21 @@
-"""What of a picture's item depends on its size alone is kept from the first of that size: of others only pixels are made."""
+"""What of a picture's item depends on its size alone is kept from the first of that size: of others only pixels are made.
+
+Where the picture processor does no more than to resize a picture and to cut it into patches of bytes, that is done here: what
+it checks and converts on the way takes three times as long. Whether it does is seen on noise, for each set of options.
+"""
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from PIL.Image import Image
+from PIL.Image import Image, fromarray
 from transformers.processing_utils import ProcessorMixin
 
+from .byte_patches import cut_picture
 from .calls import image_options
 from .parts import features_of
 from .types import Options, ProcessedItem
@@ -17,6 +23,9 @@ from .types import Options, ProcessedItem
 MOST = 64
 """Sizes that are known at once; the positions of a large picture take 100 KB."""
 Key = tuple[str, tuple[int, int], bytes]
+_GRID = "image_grid_thw"
+_NOISE = ((90, 140), (300, 40))
+"""Height and width; of no round size, so that they are resized."""
 
 
 @dataclass(frozen=True)
@@ -26,14 +35,20 @@ class Layout:
     item: ProcessedItem
     options: Options
     """As the picture processor is called with them."""
+    cut: bool
+    """Its pixels are what `cut_picture` makes."""
 
 
 class Layouts:
     """Of a processor whose class takes pictures as transformers' own does: its text is made of what the picture processor
     answers. Of others, and of None, nothing is known."""
 
-    def __init__(self, processor: Any) -> None:
+    def __init__(self, processor: Any, cuts: bool = False) -> None:
+        """`cuts`: its picture processor cuts bytes as `byte_patches.cut` does."""
         kind = type(processor)
+        self._cuts = cuts
+        self._cutting: dict[bytes, bool] = {}
+        """By options: whether nothing else is done to a picture that is asked for as bytes."""
         self._processor = processor
         self._applies = (
             isinstance(processor, ProcessorMixin)
@@ -45,7 +60,9 @@ class Layouts:
     def learn(self, picture: Image, called: Options, item: ProcessedItem) -> None:
         if not self._applies or len(item.parts) != 1:
             return
-        self._known[_key(picture, called)] = Layout(_hollow(item), image_options(self._processor, called))
+        key = _key(picture, called)
+        options = image_options(self._processor, called)
+        self._known[key] = Layout(_hollow(item), options, self._is_cut(picture, key[2], options, item))
         if len(self._known) > MOST:
             self._known.popitem(last=False)
 
@@ -56,6 +73,11 @@ class Layouts:
             return None
         self._known.move_to_end(key)
         (part,) = layout.item.parts
+        if layout.cut:
+            part = replace(
+                part, tensors={**part.tensors, _pixels(part.tensors): self._cut(picture, layout.options, part.tensors)}
+            )
+            return replace(layout.item, parts=(part,))
         try:
             made = features_of(dict(self._processor.image_processor([[picture]], **layout.options)))
         except (ValueError, TypeError, IndexError, ArithmeticError, RuntimeError):  # the whole call says what it is
@@ -64,6 +86,33 @@ class Layouts:
         if not _alike(tensors, part.tensors):
             return None
         return replace(layout.item, parts=(replace(part, tensors=tensors),))
+
+    def _is_cut(self, picture: Image, name: bytes, options: Options, item: ProcessedItem) -> bool:
+        """Both as was seen on noise, and of the picture at hand. `name`: of the options."""
+        tensors = item.parts[0].tensors
+        if not self._cuts or picture.mode != "RGB" or tensors.keys() != {_pixels(tensors), _GRID}:
+            return False
+        if name not in self._cutting:
+            if len(self._cutting) == MOST:
+                self._cutting.clear()
+            self._cutting[name] = self._cuts_noise(options)
+        return self._cutting[name] and _same(self._cut(picture, options, tensors), tensors[_pixels(tensors)])
+
+    def _cuts_noise(self, options: Options) -> bool:
+        dice = np.random.default_rng(0)
+        for sides in _NOISE:
+            noise = fromarray(dice.integers(0, 256, (*sides, 3), dtype=np.uint8))
+            made = features_of(dict(self._processor.image_processor([[noise]], **options)))
+            if not _same(self._cut(noise, options, made), made[_pixels(made)]):
+                return False
+        return True
+
+    def _cut(self, picture: Image, options: Options, tensors: Mapping[str, NDArray[Any]]) -> NDArray[np.uint8]:
+        return cut_picture(picture, self._processor.image_processor, options, tensors[_GRID])
+
+
+def _same(ours: NDArray[Any], theirs: NDArray[Any]) -> bool:
+    return ours.dtype == theirs.dtype and np.array_equal(ours, theirs)
 
 
 def _key(picture: Image, called: Options) -> Key:
@@ -89,5 +138,5 @@ def _hollow(item: ProcessedItem) -> ProcessedItem:
     return replace(item, parts=(replace(part, tensors={**part.tensors, name: shape}),))
 
 
-def _pixels(tensors: dict[str, NDArray[Any]]) -> str:
+def _pixels(tensors: Mapping[str, NDArray[Any]]) -> str:
     return max(tensors, key=lambda name: tensors[name].nbytes)

@@ -21,7 +21,7 @@ from .. import hf
 from .byte_patches import cut_bytes
 from .calls import Answer, call, call_beside, call_in_pieces, small, sub_processor
 from .clips import choose_frames
-from .layouts import Layouts
+from .layouts import MOST, Layouts
 from .loading import SAFE, load_processor
 from .options import as_called, bounds_of, options_of
 from .parts import choose, features_of
@@ -65,10 +65,13 @@ class Processor:
         clips = sub_processor(self._processor, "video")
         if clips is not None and getattr(clips, "cap_pixels_per_frame", False) is None:
             clips.cap_pixels_per_frame = False  # what None comes to, without a warning
-        self._layouts = Layouts(None if self._rules.call or self._rules.pieces else self._processor)
         form = pixels.get("image")
-        if form is not None and form.repeats > 1 and cut_bytes(sub_processor(self._processor, "image")):
+        cuts = form is not None and form.repeats > 1 and cut_bytes(sub_processor(self._processor, "image"))
+        if form is not None and cuts:
             self._pixels = {**pixels, "image": msgspec.structs.replace(form, repeats=1)}
+        self._layouts = Layouts(None if self._rules.call or self._rules.pieces else self._processor, cuts)
+        self._sizes: dict[tuple[Modality, Extent, bytes], int | None] = {}
+        """What `size` has said."""
 
     @cached_property
     def tokenizer(self) -> Any:
@@ -208,8 +211,13 @@ class Processor:
         """At least so many tokens an item takes, known before any work on it; None: its class does not say."""
         if modality not in self._named or (siblings and modality in self.siblings):
             return None
-        frames = extent[0] if isinstance(extent, tuple) and len(extent) == 3 else 1
-        return preview(self._processor, modality, extent, self._called(modality, options, frames))
+        key = modality, extent, msgspec.json.encode(options, order="sorted")
+        if key not in self._sizes:
+            if len(self._sizes) == MOST:
+                self._sizes.clear()
+            frames = extent[0] if isinstance(extent, tuple) and len(extent) == 3 else 1
+            self._sizes[key] = preview(self._processor, modality, extent, self._called(modality, options, frames))
+        return self._sizes[key]
 
     def ready(self, modality: Modality, rows: int, grid: Grid | None, options: Options) -> ProcessedItem:
         """The run of an embedding of `rows` rows that the caller made: without tensors, and with the rows that it must have.

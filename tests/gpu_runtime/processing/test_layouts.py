@@ -44,6 +44,33 @@ def test_the_second_picture_of_a_size_is_what_it_is_alone(name: str, zoo: Zoo) -
         check_same(seen.item("image", other(shown), {}), fresh.item("image", other(shown), {}))
 
 
+@pytest.mark.parametrize("name", ["qwen2_vl", "qwen3_vl"])
+def test_pictures_that_are_only_resized_and_cut_go_past_the_processor(
+    name: str, zoo: Zoo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forms = load(zoo(name)).pixels()
+    seen, fresh = load(zoo(name), forms), load(zoo(name), forms)
+    few: dict[str, Any] = {"max_pixels": 64 * 64}
+    shown = picture(97, 131)
+    expected = [fresh.item("image", other(shown), options) for options in ({}, few)]
+    for options in ({}, few):
+        seen.item("image", shown, options)
+    monkeypatch.setattr(type(seen._processor.image_processor), "_preprocess", None)
+    for options, whole in zip(({}, few), expected, strict=True):
+        check_same(seen.item("image", other(shown), options), whole)
+
+
+def test_one_that_does_more_is_called_for_every_picture(zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = load(zoo("qwen2_vl"), load(zoo("qwen2_vl")).pixels())
+    part = seen._processor.image_processor
+    resize = part.resize
+    monkeypatch.setattr(part, "resize", lambda image, **how: np.minimum(resize(image, **how), 200))
+    dark = Image.new("RGB", (112, 84), (9, 9, 9))
+    for shown in (dark, other(dark)):
+        (made,) = seen.item("image", shown, {}).parts
+        assert int(made.tensors["pixel_values"].max()) == (9 if shown is dark else 200)
+
+
 def test_it_is_known_from_its_size_and_options_together(zoo: Zoo) -> None:
     seen = load(zoo("qwen2_vl"))
     few: dict[str, Any] = {"max_pixels": 56 * 56}
