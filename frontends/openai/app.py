@@ -7,16 +7,17 @@ from aiohttp import hdrs, web
 
 from ...protocol.roles import HttpConfig
 from ..client.client import Client
-from .app_state import SERVICE, TENANT, Service
+from .app_state import APP_STATE, TENANT, AppState
 from .blame import Blame
 from .bodies.receiving import BODY_WANTED, expect
+from .chat.handler import chat_completions
+from .completions.handler import completions
 from .embeddings.handler import embeddings
 from .errors import NO_KEY, RETRY_AFTER_SECONDS, SERVER, Refusal, error_response, failure_of
 from .gate.auth import OPEN_PATHS
 from .gate.connections import HttpConnection
 from .gate.head import body_fault, framing_fault
 from .gate.origins import preflight
-from .handlers import chat_completions, completions
 from .small_endpoints import detokenize, health, live, metrics, models, one_model, tokenize, version
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -27,9 +28,9 @@ def make_app(client: Client, config: HttpConfig, blame: Blame | None = None) -> 
     """The OpenAI-compatible server over `client`. Bodies have limits of our own, so aiohttp's is off. `blame`: None where
     nobody comes after this process."""
     app = web.Application(middlewares=[_door], client_max_size=0)
-    app[SERVICE] = service = Service(client, config, blame or Blame.alone())
+    app[APP_STATE] = state = AppState(client, config, blame or Blame.alone())
     app.on_response_prepare.append(_sign)
-    app.on_cleanup.append(service.close)
+    app.on_cleanup.append(state.close)
     app.add_routes(
         [
             web.post("/v1/chat/completions", chat_completions, expect_handler=expect),
@@ -50,39 +51,39 @@ def make_app(client: Client, config: HttpConfig, blame: Blame | None = None) -> 
 
 async def _sign(request: web.Request, response: web.StreamResponse) -> None:
     """What stands in the head of every answer: who we are, and which pages may read it."""
-    service = request.app[SERVICE]
+    state = request.app[APP_STATE]
     response.headers[hdrs.SERVER] = SERVER
-    response.headers.update(service.origins.consent(_origin(request)))
-    if service.draining or _turned_away(request) is not None:
+    response.headers.update(state.origins.consent(_origin(request)))
+    if state.draining or _turned_away(request) is not None:
         response.force_close()
         response.headers[hdrs.CONNECTION] = "close"
 
 
 @web.middleware
 async def _door(request: web.Request, handler: Handler) -> web.StreamResponse:
-    service = request.app[SERVICE]
-    response = await _answer(request, handler, service)
+    state = request.app[APP_STATE]
+    response = await _answer(request, handler, state)
     if request.path in METRICS_PATHS:
-        service.metrics.requests.labels(request.path, str(response.status)).inc()
+        state.metrics.requests.labels(request.path, str(response.status)).inc()
         if response.status in RETRY_AFTER_SECONDS and BODY_WANTED not in request and not response.prepared:
-            await _write_refusal(request, response, service)
+            await _write_refusal(request, response, state)
     return response
 
 
-async def _write_refusal(request: web.Request, response: web.StreamResponse, service: Service) -> None:
+async def _write_refusal(request: web.Request, response: web.StreamResponse, state: AppState) -> None:
     """Here rather than by aiohttp, so that the time it took is known."""
     await response.prepare(request)
     await response.write_eof()
     if isinstance(request.protocol, HttpConnection):
-        service.metrics.refusal.observe(time.perf_counter() - request.protocol.heard)
+        state.metrics.refusal.observe(time.perf_counter() - request.protocol.heard)
 
 
-async def _answer(request: web.Request, handler: Handler, service: Service) -> web.StreamResponse:
+async def _answer(request: web.Request, handler: Handler, state: AppState) -> web.StreamResponse:
     if (fault := framing_fault(request.version, request.headers)) is not None:
         response = error_response(*fault)
         response.force_close()  # where the next request begins is not known
         return response
-    if (fault := _not_let_in(request, service)) is not None:
+    if (fault := _not_let_in(request, state)) is not None:
         return error_response(*fault)
     if request.method == hdrs.METH_OPTIONS and (methods := _methods(request)):
         return web.Response(status=204, headers={hdrs.ALLOW: ", ".join(methods), **preflight(request.headers, methods)})
@@ -95,17 +96,17 @@ async def _answer(request: web.Request, handler: Handler, service: Service) -> w
     except Exception as error:
         return error_response(*failure_of(error))
     finally:
-        service.forget(request)
+        state.forget(request)
 
 
-def _not_let_in(request: web.Request, service: Service) -> Refusal | None:
+def _not_let_in(request: web.Request, state: AppState) -> Refusal | None:
     """The first reason, cheapest first, not to hear this caller; else its tenant is noted."""
     headers = request.headers
-    fault = service.hosts.fault(headers.get(hdrs.HOST)) or service.origins.fault(request.method, _origin(request))
+    fault = state.hosts.fault(headers.get(hdrs.HOST)) or state.origins.fault(request.method, _origin(request))
     if fault is not None or request.path in OPEN_PATHS or _asks_for_a_page(request):
         request[TENANT] = ""
         return fault
-    tenant = service.keys.tenant(headers.getall(hdrs.AUTHORIZATION, ()))
+    tenant = state.keys.tenant(headers.getall(hdrs.AUTHORIZATION, ()))
     if tenant is None:
         return NO_KEY
     request[TENANT] = tenant

@@ -30,7 +30,7 @@ IGNORED_HEADER = "X-Thespis-Ignored-Fields"
 MAX_WARNED = 256
 
 
-class Service:
+class AppState:
     def __init__(self, client: Client, config: HttpConfig, blame: Blame) -> None:
         self.client, self.config, self._blame = client, config, blame
         server = config.server
@@ -160,7 +160,7 @@ def _tool_style(config: HttpConfig) -> Style:
     return "hermes" if OPEN in template or "tools" not in template else "json"
 
 
-SERVICE: web.AppKey[Service] = web.AppKey("service", Service)
+APP_STATE: web.AppKey[AppState] = web.AppKey("state", AppState)
 DRAFT: web.RequestKey[str] = web.RequestKey("draft", str)
 """Set on a request whose media a reader has written: the path."""
 TENANT: web.RequestKey[str] = web.RequestKey("tenant", str)

@@ -17,7 +17,7 @@ from ...protocol.errors import EngineError
 from ...protocol.roles import HttpConfig
 from ..client.client import CUT, Client
 from .app import make_app
-from .app_state import SERVICE
+from .app_state import APP_STATE
 from .blame import open_blame
 from .gate.accepting import BACKLOG, Limits, serve_on
 
@@ -54,7 +54,7 @@ class Http(Actor):
     def counters(self) -> dict[str, float]:
         if self._app is None or self._client is None:
             return {}
-        return {"busy": float(self._app[SERVICE].busy), **self._client.counters()}
+        return {"busy": float(self._app[APP_STATE].busy), **self._client.counters()}
 
 
 def limits_of(server: ServerConfig) -> Limits:
@@ -76,14 +76,14 @@ def open_listener(server: ServerConfig) -> socket.socket:
 
 async def close(app: web.Application, runner: web.AppRunner, seconds: float | None = None) -> None:
     """Refuse what is new, wait at most `seconds` for what is under way, then stop listening."""
-    service = app[SERVICE]
-    service.client.drain()
+    state = app[APP_STATE]
+    state.client.drain()
     try:
         async with asyncio.timeout(seconds):
-            await service.idle()
+            await state.idle()
     except TimeoutError:
-        log.warning("%d requests were cut off at shutdown", service.busy)
-        service.client.end_all(CUT)  # each caller is told, in a stream by the last event
+        log.warning("%d requests were cut off at shutdown", state.busy)
+        state.client.end_all(CUT)  # each caller is told, in a stream by the last event
     await runner.cleanup()
 
 

@@ -8,7 +8,7 @@ from aiohttp import web
 from ...protocol.errors import EngineError
 from ...protocol.version import version as own_version
 from .answers.writer import encode_json
-from .app_state import SERVICE, Service
+from .app_state import APP_STATE, AppState
 from .bodies.reading import DETOKENIZE, TOKENIZE
 from .metrics import CONTENT_TYPE
 
@@ -19,12 +19,12 @@ def _json(body: object, status: int = 200, headers: dict[str, str] | None = None
     return web.Response(body=encode_json(body), status=status, content_type="application/json", headers=headers)
 
 
-def _card(service: Service) -> dict[str, Any]:
-    config = service.config
+def _card(state: AppState) -> dict[str, Any]:
+    config = state.config
     return {
         "id": config.name,
         "object": "model",
-        "created": service.started,
+        "created": state.started,
         "owned_by": "thespis",
         "max_model_len": config.max_model_len,
         "dtype": config.dtype,
@@ -32,19 +32,19 @@ def _card(service: Service) -> dict[str, Any]:
 
 
 async def models(request: web.Request) -> web.Response:
-    return _json({"object": "list", "data": [_card(request.app[SERVICE])]})
+    return _json({"object": "list", "data": [_card(request.app[APP_STATE])]})
 
 
 async def one_model(request: web.Request) -> web.Response:
-    service = request.app[SERVICE]
-    service.check_model(request.match_info["name"])
-    return _json(_card(service))
+    state = request.app[APP_STATE]
+    state.check_model(request.match_info["name"])
+    return _json(_card(state))
 
 
 async def health(request: web.Request) -> web.Response:
     """200 only while every actor is there and the server takes requests."""
-    service = request.app[SERVICE]
-    if service.client.ready and not service.draining:
+    state = request.app[APP_STATE]
+    if state.client.ready and not state.draining:
         return _json({"status": "ready"})
     return _json({"status": "not ready"}, 503, {"Retry-After": "1"})
 
@@ -59,25 +59,25 @@ async def version(request: web.Request) -> web.Response:
 
 
 async def metrics(request: web.Request) -> web.Response:
-    service = request.app[SERVICE]
+    state = request.app[APP_STATE]
     try:
-        status = await service.client.status()
+        status = await state.client.status()
     except EngineError:
         log.warning("no counters from the engine")
         status = None
-    return web.Response(body=service.metrics.text(status), headers={"Content-Type": CONTENT_TYPE})
+    return web.Response(body=state.metrics.text(status), headers={"Content-Type": CONTENT_TYPE})
 
 
 async def tokenize(request: web.Request) -> web.Response:
-    service = request.app[SERVICE]
-    _, (prompt,), headers = await service.read(request, TOKENIZE)
-    found = await service.client.tokenize(prompt)
+    state = request.app[APP_STATE]
+    _, (prompt,), headers = await state.read(request, TOKENIZE)
+    found = await state.client.tokenize(prompt)
     tokens = list(found.token_ids)
-    answer = {"count": len(tokens), "max_model_len": service.config.max_model_len, "tokens": tokens, "prompt": found.text}
+    answer = {"count": len(tokens), "max_model_len": state.config.max_model_len, "tokens": tokens, "prompt": found.text}
     return _json(answer, headers=headers)
 
 
 async def detokenize(request: web.Request) -> web.Response:
-    service = request.app[SERVICE]
-    _, (text,), headers = await service.read(request, DETOKENIZE)
+    state = request.app[APP_STATE]
+    _, (text,), headers = await state.read(request, DETOKENIZE)
     return _json({"prompt": text}, headers=headers)

@@ -17,12 +17,12 @@ from ..errors import error_event, failure_of
 from ..metrics import Metrics
 from ..requests.parse import Generation
 from .sse import EventStream
-from .writer import DONE, Shape
+from .writer import DONE, ResponseWriter
 
 log = logging.getLogger(__name__)
 
 
-class Meter:
+class CallMeter:
     """Measures one call, from its arrival by time.monotonic: to the first token, between tokens, and to the end."""
 
     def __init__(self, metrics: Metrics, arrival: float) -> None:
@@ -90,7 +90,7 @@ async def _next(stream: Stream) -> Update | None:
     return await anext(stream, None)
 
 
-async def answer_whole(streams: Sequence[Stream], shape: Shape, sizes: Sequence[int], meter: Meter) -> bytes:
+async def answer_whole(streams: Sequence[Stream], writer: ResponseWriter, sizes: Sequence[int], meter: CallMeter) -> bytes:
     """The body of an answer that is not streamed."""
     answers = [Answer(n) for n in sizes]
     async for source, update in merged(streams):
@@ -99,11 +99,11 @@ async def answer_whole(streams: Sequence[Stream], shape: Shape, sizes: Sequence[
     for answer, stream in zip(answers, streams, strict=True):
         answer.prompt_token_ids = stream.prompt_token_ids
     meter.end(answers)
-    return shape.whole(answers)
+    return writer.whole(answers)
 
 
 async def answer_stream(
-    request: web.Request, streams: Sequence[Stream], shape: Shape, meter: Meter, headers: dict[str, str]
+    request: web.Request, streams: Sequence[Stream], writer: ResponseWriter, meter: CallMeter, headers: dict[str, str]
 ) -> web.StreamResponse:
     """Server-sent events. Nothing is sent before the first update, so that an early failure still has its HTTP status."""
     answers = [Answer(0) for _ in streams]
@@ -118,8 +118,8 @@ async def answer_stream(
             events = b""
             if source not in seen:
                 seen.add(source)
-                events = shape.first(source, streams[source].prompt_token_ids, streams[source].prompt_tokens)
-            events += shape.events(source, update)
+                events = writer.first(source, streams[source].prompt_token_ids, streams[source].prompt_tokens)
+            events += writer.events(source, update)
             answers[source].note(update)
             if events:
                 await out.write(events)
@@ -128,7 +128,7 @@ async def answer_stream(
             except StopAsyncIteration:
                 break
         meter.end(answers)
-        await out.write(shape.last(answers))
+        await out.write(writer.last(answers))
     except ConnectionError:
         log.info("a caller went away")
     except Exception as error:

@@ -1,4 +1,4 @@
-"""What both answer shapes share: options, usage, timings. Pure: no sockets, no clock."""
+"""What the writers of generated answers share: options, the frame of chunks, usage, timings. Pure: no sockets, no clock."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -42,7 +42,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Per prompt, the text that precedes each of its choices."""
 
 
-class Shape(Protocol):
+class ResponseWriter(Protocol):
     """How one API writes an answer; `source` is the number of the prompt within the call."""
 
     def first(self, source: int, prompt_token_ids: Sequence[int], prompt_tokens: int) -> bytes:
@@ -58,18 +58,41 @@ class Shape(Protocol):
         """The body of an answer that is not streamed."""
 
 
-class Counter:
-    """Tokens so far, for the chunks of a stream that say them."""
+class Frame:
+    """What is the same in all chunks of one answer, encoded once, and what stands around its choices where it comes whole."""
 
-    def __init__(self) -> None:
+    def __init__(self, id: str, kind: str, options: Options) -> None:
+        """`kind`: the `object` of its chunks."""
+        self._id, self._options = id, options
+        fixed = {"id": id, "object": kind, "created": options.created, "model": options.model}
+        self.head = b"data: " + encode_json(fixed)[:-1]
+        """Of a chunk, up to where its choices begin."""
+        self.tail = b'],"usage":null}\n\n' if options.include_usage else b"]}\n\n"
+        """Of a chunk, from where its choices end."""
         self._prompt = self._completion = 0
 
-    def add(self, prompt: int = 0, completion: int = 0) -> bytes:
-        """JSON of the usage after these."""
-        self._prompt += prompt
-        self._completion += completion
-        total = self._prompt + self._completion
-        return encode_json({"prompt_tokens": self._prompt, "completion_tokens": self._completion, "total_tokens": total})
+    def count(self, prompt: int = 0, completion: int = 0) -> None:
+        """So many tokens more: the chunks from here on tell it, where every chunk does."""
+        if self._options.continuous_usage:
+            self._prompt += prompt
+            self._completion += completion
+            total = self._prompt + self._completion
+            usage = {"prompt_tokens": self._prompt, "completion_tokens": self._completion, "total_tokens": total}
+            self.tail = b'],"usage":' + encode_json(usage) + b"}\n\n"
+
+    def chunk(self, choice: object) -> bytes:
+        """The event of one choice."""
+        return self.head + b',"choices":[' + encode_json(choice) + self.tail
+
+    def last(self, answers: Sequence[Answer]) -> bytes:
+        """The events after everything."""
+        end = trailer(answers, self._options, self._options.include_usage)
+        return (self.head + b',"choices":[],' + encode_json(end)[1:] + b"\n\n" if end else b"") + DONE
+
+    def body(self, kind: str, choices: list[dict[str, Any]], answers: Sequence[Answer]) -> dict[str, Any]:
+        """Of an answer that is not streamed; `kind`: its `object`."""
+        head = {"id": self._id, "object": kind, "created": self._options.created, "model": self._options.model}
+        return {**head, "choices": choices, **trailer(answers, self._options, True)}
 
 
 def usage(answers: Sequence[Answer], prompt_only: bool = False) -> dict[str, Any]:

@@ -6,31 +6,23 @@ from typing import Any
 from ...client.answer import Answer, Choice
 from ...client.stream import ChoiceUpdate, Update
 from ..answers.logprobs import completion_logprobs, echoed_logprobs, prompt_logprobs
-from ..answers.writer import DONE, Counter, Options, encode_json, trailer
+from ..answers.writer import Frame, Options, encode_json
+
+PLAIN = b',"logprobs":null,"finish_reason":null}'
+"""What follows the text of a choice of which nothing else is told."""
 
 
-class CompletionShape:
+class CompletionWriter:
     """Choice `c` of prompt `p` has index p * n + c, as OpenAI counts them."""
 
     def __init__(self, id: str, options: Options, decode: Callable[[Sequence[int]], str]) -> None:
         """`decode`: text of token ids, for echoed log-probabilities."""
-        self._id, self._options, self._decode = f"cmpl-{id}", options, decode
-        fixed = {"id": self._id, "object": "text_completion", "created": options.created, "model": options.model}
-        self._head = b"data: " + encode_json(fixed)[:-1]
-        self._tail = b'],"usage":null}\n\n' if options.include_usage else b"]}\n\n"
-        self._plain_after = b',"logprobs":null,"finish_reason":null}' + self._tail
+        self._options, self._decode, self._frame = options, decode, Frame(f"cmpl-{id}", "text_completion", options)
         self._offsets: dict[int, int] = {}
-        self._counter = Counter() if options.continuous_usage else None
-
-    def _count(self, prompt: int = 0, completion: int = 0) -> None:
-        """Let the chunks from here on tell it, where every chunk does."""
-        if self._counter is not None:
-            self._tail = b'],"usage":' + self._counter.add(prompt, completion) + b"}\n\n"
-            self._plain_after = b',"logprobs":null,"finish_reason":null}' + self._tail
 
     def first(self, source: int, prompt_token_ids: Sequence[int], prompt_tokens: int) -> bytes:
         """The echoed prompt, and the prompt's token ids where they were asked for."""
-        self._count(prompt=prompt_tokens)
+        self._frame.count(prompt=prompt_tokens)
         options = self._options
         if options.echo is None and not options.return_token_ids:
             return b""
@@ -42,7 +34,7 @@ class CompletionShape:
             if options.return_token_ids:
                 entry |= {"prompt_token_ids": list(prompt_token_ids), "token_ids": []}
             self._offsets[index] = len(text)
-            out += self._head + b',"choices":[' + encode_json(entry) + self._tail
+            out += self._frame.chunk(entry)
         return out
 
     def events(self, source: int, update: Update) -> bytes:
@@ -52,11 +44,11 @@ class CompletionShape:
             index = source * self._options.n + choice.index
             if self._options.prompt_only:
                 choice = ChoiceUpdate(choice.index, finish_reason=choice.finish_reason and "length")
-            self._count(completion=len(choice.token_ids))
+            self._frame.count(completion=len(choice.token_ids))
             if plain and choice.finish_reason is None:
                 if choice.text:
                     before = b',"choices":[{"index":%d,"text":' % index
-                    out += self._head + before + encode_json(choice.text) + self._plain_after
+                    out += self._frame.head + before + encode_json(choice.text) + PLAIN + self._frame.tail
             else:
                 out += self._rich(index, choice)
         return out
@@ -72,26 +64,17 @@ class CompletionShape:
             entry["stop_reason"] = choice.stop_reason
         if options.return_token_ids:
             entry["token_ids"] = choice.token_ids
-        return self._head + b',"choices":[' + encode_json(entry) + self._tail
+        return self._frame.chunk(entry)
 
     def last(self, answers: Sequence[Answer]) -> bytes:
-        end = trailer(answers, self._options, self._options.include_usage)
-        if not end:
-            return DONE
-        return self._head + b',"choices":[],' + encode_json(end)[1:] + b"\n\n" + DONE
+        return self._frame.last(answers)
 
     def whole(self, answers: Sequence[Answer]) -> bytes:
         options = self._options
         if options.prompt_only:
             for answer in answers:
                 answer.choices = [Choice(finish_reason="length") for _ in answer.choices]
-        body: dict[str, Any] = {
-            "id": self._id,
-            "object": "text_completion",
-            "created": options.created,
-            "model": options.model,
-            "choices": [],
-        }
+        entries: list[dict[str, Any]] = []
         for source, answer in enumerate(answers):
             for index, choice in enumerate(answer.choices):
                 entry: dict[str, Any] = {
@@ -105,8 +88,8 @@ class CompletionShape:
                     entry |= {"token_ids": choice.token_ids, "prompt_token_ids": list(answer.prompt_token_ids)}
                 if options.prompt_logprobs:
                     entry["prompt_logprobs"] = prompt_logprobs(answer.prompt_logprobs or ())
-                body["choices"].append(entry)
-        return encode_json(body | trailer(answers, options, True))
+                entries.append(entry)
+        return encode_json(self._frame.body("text_completion", entries, answers))
 
     def _logprobs(self, source: int, answer: Answer, index: int) -> dict[str, Any] | None:
         options = self._options

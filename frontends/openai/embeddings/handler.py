@@ -18,10 +18,11 @@ from ...client.answer import Answer
 from ...client.client import Client
 from ...client.stream import Stream
 from ...inputs.submission import submit
-from ..answers.generate import Meter
+from ..answering import own_id_of
+from ..answers.generate import CallMeter
 from ..answers.writer import encode_json, usage
-from ..app_state import SERVICE, TENANT
-from ..bodies.reading import EMBEDDING, check_id
+from ..app_state import APP_STATE, TENANT
+from ..bodies.reading import EMBEDDING
 from ..requests.parse import Embedding
 
 log = logging.getLogger(__name__)
@@ -33,17 +34,16 @@ AT_ONCE = 64
 
 
 async def embeddings(request: web.Request) -> web.StreamResponse:
-    service, arrival = request.app[SERVICE], time.monotonic()
-    with service.working():
-        body, inputs, headers = await service.read(request, EMBEDDING, generates=True)
-        own_id = request.headers.get("X-Request-Id")
-        check_id("X-Request-Id", own_id)
-        meter = Meter(service.metrics, arrival)
-        calls = _Calls(service.client, request[TENANT])
+    state, arrival = request.app[APP_STATE], time.monotonic()
+    with state.working():
+        body, inputs, headers = await state.read(request, EMBEDDING, generates=True)
+        own_id = own_id_of(request, body.request_id)
+        meter = CallMeter(state.metrics, arrival)
+        calls = _Calls(state.client, request[TENANT])
         answers = await calls.run(inputs)
         meter.end(answers)
-        id = own_id or body.request_id or calls.first_id
-        head = {"id": f"embd-{id}", "object": "list", "created": int(time.time()), "model": service.config.name}
+        id = own_id or calls.first_id
+        head = {"id": f"embd-{id}", "object": "list", "created": int(time.time()), "model": state.config.name}
         response = web.StreamResponse(headers={"Content-Type": "application/json", "X-Request-Id": id, **headers})
         await response.prepare(request)
         try:

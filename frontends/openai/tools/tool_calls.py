@@ -11,7 +11,7 @@ from .json_reader import Arguments, CallStart, Event, Words
 from .parsers import make_parser
 
 
-class Calls:
+class ToolCalls:
     def __init__(self, tools: ToolUse) -> None:
         self._parser = make_parser(tools.style, tools.schemas)
         self._parallel = tools.parallel

@@ -13,7 +13,7 @@ from thespis.actors.scheduler.scheduler import Scheduler
 from thespis.frontends.client.client import Client
 from thespis.frontends.client.deadline import before, steady
 from thespis.frontends.client.stream import Stream
-from thespis.frontends.openai.answers.generate import Meter
+from thespis.frontends.openai.answers.generate import CallMeter
 from thespis.frontends.python.moment import Moment
 from thespis.frontends.python.outputs import collect
 from thespis.protocol.edges.detokenizer_to_client import Delta, Finished
@@ -33,7 +33,7 @@ WALL = {
     "gpu_runtime/native/build.py": "how old what killed builds left is",
     "frontends/python/moment.py": "the time that people read",
     "frontends/client/deadline.py": "what a caller gave in unix seconds",
-    "frontends/openai/handlers.py": "`created` of an answer",
+    "frontends/openai/answering.py": "`created` of an answer",
     "frontends/openai/embeddings/handler.py": "`created` of an answer",
     "frontends/openai/app_state.py": "`created` of the model",
 }
@@ -163,7 +163,7 @@ def test_the_servers_histograms_measure_what_passed(wall: WallClock, step: float
             seen.append(seconds)
 
     metrics: Any = type("Metrics", (), {"whole": Observed(), "first_token": Observed()})
-    meter = Meter(metrics, time.monotonic())
+    meter = CallMeter(metrics, time.monotonic())
     wall.set(step)
     meter.end([])
     assert 0 <= seen[0] < 60

@@ -8,8 +8,8 @@ import pytest
 from thespis.frontends.client.answer import Answer
 from thespis.frontends.client.stream import ChoiceUpdate, Update
 from thespis.frontends.openai.answers.writer import Options
-from thespis.frontends.openai.chat.writer import ChatShape
-from thespis.frontends.openai.completions.writer import CompletionShape
+from thespis.frontends.openai.chat.writer import ChatWriter
+from thespis.frontends.openai.completions.writer import CompletionWriter
 from thespis.frontends.openai.errors import error_event
 from thespis.protocol.edges.detokenizer_to_client import Finished
 from thespis.protocol.edges.scheduler_to_detokenizer import Usage
@@ -28,7 +28,7 @@ def no_tokens(ids: object) -> str:
 
 
 def test_S54_the_chunks_of_a_chat_byte_for_byte() -> None:
-    shape = ChatShape("r1", options())
+    shape = ChatWriter("r1", options())
     assert shape.first(0, (), 0) == HEAD + b',"choices":[{"index":0,"delta":{"role":"assistant","content":""},' + TAIL
     update = Update([ChoiceUpdate(0, 'say "é"\n', [1])])
     text = '{"index":0,"delta":{"content":"say \\"é\\"\\n"},'.encode()
@@ -39,7 +39,7 @@ def test_S54_the_chunks_of_a_chat_byte_for_byte() -> None:
 
 
 def test_usage_is_null_in_every_chunk_but_the_last() -> None:
-    shape = ChatShape("r1", options(include_usage=True))
+    shape = ChatWriter("r1", options(include_usage=True))
     answer = Answer(0)
     answer.note(Update([], Finished("r1", 0, Usage(4, 1, {}, 0), 2, ())))
     chunks = shape.first(0, (), 0) + shape.events(0, Update([ChoiceUpdate(0, "x", [1])])) + shape.last([answer])
@@ -53,19 +53,19 @@ def test_usage_is_null_in_every_chunk_but_the_last() -> None:
 
 def test_held_back_text_makes_no_event_and_token_ids_do_when_asked_for() -> None:
     held = Update([ChoiceUpdate(0, "", [9])])
-    assert ChatShape("r1", options()).events(0, held) == b""
-    assert b'"token_ids":[9]' in ChatShape("r1", options(return_token_ids=True)).events(0, held)
+    assert ChatWriter("r1", options()).events(0, held) == b""
+    assert b'"token_ids":[9]' in ChatWriter("r1", options(return_token_ids=True)).events(0, held)
 
 
 def test_text_and_reason_in_one_update_become_two_chunks_in_order() -> None:
-    out = ChatShape("r1", options(n=2)).events(0, Update([ChoiceUpdate(1, "x", [1], [], "stop", "END")]))
+    out = ChatWriter("r1", options(n=2)).events(0, Update([ChoiceUpdate(1, "x", [1], [], "stop", "END")]))
     first, second = [msgspec.json.decode(event[6:])["choices"][0] for event in out.split(b"\n\n")[:-1]]
     assert (first["index"], first["delta"], first["finish_reason"]) == (1, {"content": "x"}, None)
     assert (second["delta"], second["finish_reason"], second["stop_reason"]) == ({}, "stop", "END")
 
 
 def test_a_completion_chunk_byte_for_byte() -> None:
-    shape = CompletionShape("r1", options(n=2), no_tokens)
+    shape = CompletionWriter("r1", options(n=2), no_tokens)
     assert shape.first(0, (), 0) == b""
     assert shape.events(1, Update([ChoiceUpdate(0, "x", [1])])) == (
         b'data: {"id":"cmpl-r1","object":"text_completion","created":12,"model":"m","choices":['
@@ -74,7 +74,7 @@ def test_a_completion_chunk_byte_for_byte() -> None:
 
 
 def test_the_prompt_is_echoed_once_per_choice() -> None:
-    out = CompletionShape("r1", options(n=2, echo=("p", "q")), no_tokens).first(1, (), 0)
+    out = CompletionWriter("r1", options(n=2, echo=("p", "q")), no_tokens).first(1, (), 0)
     found = [msgspec.json.decode(event[6:])["choices"][0] for event in out.split(b"\n\n")[:-1]]
     assert [(choice["index"], choice["text"]) for choice in found] == [(2, "q"), (3, "q")]
 

@@ -1,0 +1,32 @@
+"""/v1/completions."""
+
+import time
+
+from aiohttp import web
+
+from ....protocol.request import TextPrompt, TokenPrompt
+from ..answering import answer, options_of
+from ..app_state import APP_STATE, AppState
+from ..bodies.reading import COMPLETION
+from ..requests.parse import Generation, prompt_only
+from .writer import CompletionWriter
+
+
+async def completions(request: web.Request) -> web.StreamResponse:
+    state, arrival = request.app[APP_STATE], time.monotonic()
+    with state.working():
+        body, generations, headers = await state.read(request, COMPLETION, generates=True)
+        echo = tuple(_prompt_text(state, generation) for generation in generations) if body.echo else None
+        options = options_of(state, body, arrival, generations[0], echo=echo, prompt_only=prompt_only(body))
+        return await answer(
+            request, body, generations, arrival, lambda id: CompletionWriter(id, options, state.detokenize), headers
+        )
+
+
+def _prompt_text(state: AppState, generation: Generation) -> str:
+    match generation.prompt:
+        case TextPrompt(text):
+            return text
+        case TokenPrompt(token_ids):
+            return state.detokenize(token_ids)
+    raise AssertionError("neither a chat nor embeddings have an echo")
