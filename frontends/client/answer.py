@@ -1,29 +1,15 @@
 """The whole answer to one prompt, gathered from the updates of its stream. Pure: no sockets, no clock."""
 
-from typing import Literal
-
-import msgspec
-
 from ...protocol.edges.detokenizer_to_client import Finished, PositionLogprobs
 from ...protocol.edges.scheduler_to_detokenizer import Vectors
-from .stream import Update
-
-
-class Choice(msgspec.Struct):
-    """One choice, whole."""
-
-    text: str = ""
-    token_ids: list[int] = []
-    logprobs: list[PositionLogprobs] = []
-    finish_reason: Literal["stop", "length"] | None = None
-    stop_reason: str | int | None = None
+from .stream import Choice, Update
 
 
 class Answer:
     """Everything that the updates of one prompt brought."""
 
     def __init__(self, n: int) -> None:
-        self.choices = [Choice() for _ in range(n)]
+        self.choices = [Choice(index) for index in range(n)]
         self.finished: Finished | None = None
         self.prompt_token_ids: tuple[int, ...] = ()
         self.prompt_logprobs: tuple[PositionLogprobs, ...] | None = None
@@ -37,12 +23,7 @@ class Answer:
 
     def add(self, update: Update) -> None:
         for grown in update.choices:
-            choice = self.choices[grown.index]
-            choice.text += grown.text
-            choice.token_ids.extend(grown.token_ids)
-            choice.logprobs.extend(grown.logprobs)
-            if grown.finish_reason is not None:
-                choice.finish_reason, choice.stop_reason = grown.finish_reason, grown.stop_reason
+            self.choices[grown.index].add(grown)
         self.note(update)
 
     def note(self, update: Update) -> None:

@@ -13,8 +13,8 @@ from ...protocol.errors import Failure, RequestError
 from ...protocol.prepared import Prepared
 
 
-class ChoiceUpdate(msgspec.Struct):
-    """What has been added to one choice since the last update."""
+class Choice(msgspec.Struct):
+    """What has come of one choice: since the last update, or, in an `Answer`, from its beginning."""
 
     index: int
     text: str = ""
@@ -23,11 +23,19 @@ class ChoiceUpdate(msgspec.Struct):
     finish_reason: Literal["stop", "length"] | None = None
     stop_reason: str | int | None = None
 
+    def add(self, news: "Delta | Choice") -> None:
+        """Merge what came after."""
+        self.text += news.text
+        self.token_ids.extend(news.token_ids)
+        self.logprobs.extend(news.logprobs)
+        if news.finish_reason is not None:
+            self.finish_reason, self.stop_reason = news.finish_reason, news.stop_reason
+
 
 class Update(msgspec.Struct):
     """Everything that came since the last update, merged."""
 
-    choices: list[ChoiceUpdate]
+    choices: list[Choice]
     finished: Finished | None = None
     """With usage and timings; only in the last update."""
     prompt_logprobs: tuple[PositionLogprobs, ...] | None = None
@@ -52,7 +60,7 @@ class Stream:
         """Something has come that the caller has not read."""
         self._reader: asyncio.Future[None] | None = None
         """Of the caller, while it waits: one at a time."""
-        self._pending: dict[int, ChoiceUpdate] = {}
+        self._pending: dict[int, Choice] = {}
         self._prompt_logprobs: tuple[PositionLogprobs, ...] | None = None
         self._vectors: Vectors | None = None
         self._finished: Finished | None = None
@@ -79,12 +87,8 @@ class Stream:
         """Merge a delta that the ledger has accepted as new."""
         pending = self._pending.get(delta.choice)
         if pending is None:
-            pending = self._pending[delta.choice] = ChoiceUpdate(delta.choice)
-        pending.text += delta.text
-        pending.token_ids.extend(delta.token_ids)
-        pending.logprobs.extend(delta.logprobs)
-        if delta.finish_reason is not None:
-            pending.finish_reason, pending.stop_reason = delta.finish_reason, delta.stop_reason
+            pending = self._pending[delta.choice] = Choice(delta.choice)
+        pending.add(delta)
         self._wake()
 
     def push_prompt(self, entries: tuple[PositionLogprobs, ...]) -> None:

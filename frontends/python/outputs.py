@@ -6,18 +6,11 @@ from typing import Literal
 
 import msgspec
 
-from ...protocol.edges.detokenizer_to_client import Finished, PositionLogprobs
+from ...protocol.edges.detokenizer_to_client import Finished, Logprob, PositionLogprobs
 from ...protocol.prepared import EffectiveOptions, Timing
-from ..client.answer import Answer, Choice
-from ..client.stream import Stream
+from ..client.answer import Answer
+from ..client.stream import Choice, Stream
 from .moment import Moment
-
-
-class Logprob(msgspec.Struct):
-    logprob: float
-    rank: int
-    """1 is the most likely."""
-    decoded_token: str
 
 
 class CompletionOutput(msgspec.Struct):
@@ -103,7 +96,7 @@ def _whole(request_id: str, prompt: str | None, answer: Answer, metrics: Request
         request_id,
         prompt,
         list(answer.prompt_token_ids),
-        [_choice(index, choice) for index, choice in enumerate(answer.choices)],
+        [_output(choice) for choice in answer.choices],
         metrics,
         None if answer.prompt_logprobs is None else [None, *by_token(answer.prompt_logprobs)],
         answer.finished is not None,
@@ -121,9 +114,9 @@ def measure(metrics: RequestMetrics, finished: Finished | None, arrival: Moment)
     metrics.media_tokens, metrics.media_options = finished.usage.media_tokens, finished.usage.media_options
 
 
-def _choice(index: int, choice: Choice) -> CompletionOutput:
+def _output(choice: Choice) -> CompletionOutput:
     return CompletionOutput(
-        index,
+        choice.index,
         choice.text,
         choice.token_ids,
         sum(position.chosen.logprob for position in choice.logprobs) if choice.logprobs else None,
@@ -135,4 +128,4 @@ def _choice(index: int, choice: Choice) -> CompletionOutput:
 
 def by_token(positions: Sequence[PositionLogprobs]) -> list[dict[int, Logprob]]:
     """Per position, the alternatives and the chosen token by id."""
-    return [{e.token_id: Logprob(e.logprob, e.rank, e.token) for e in (*p.top, p.chosen)} for p in positions]
+    return [{entry.token_id: entry for entry in (*position.top, position.chosen)} for position in positions]

@@ -11,10 +11,13 @@ from .scheduler_to_detokenizer import Usage, Vectors
 
 
 class Logprob(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    """Of one token at one position; Python callers get it as it is."""
+
     token_id: int
     logprob: float
     rank: int
-    token: str
+    """1 is the most likely."""
+    decoded_token: str
     """Decoded alone; a partial character is shown with U+FFFD."""
     raw: bytes
     """The token's own bytes."""

@@ -25,7 +25,7 @@ def _entry(logprob: Logprob, as_ids: bool) -> dict[str, Any]:
 
 
 def _name(logprob: Logprob, as_ids: bool) -> str:
-    return token_name(logprob.token_id) if as_ids else logprob.token
+    return token_name(logprob.token_id) if as_ids else logprob.decoded_token
 
 
 def token_name(token_id: int) -> str:
@@ -39,7 +39,7 @@ def completion_logprobs(positions: Sequence[PositionLogprobs], top: int, offset:
     for position in positions:
         offsets.append(offset)
         chosen = position.chosen
-        offset += len(chosen.token)
+        offset += len(chosen.decoded_token)
         tokens.append(_name(chosen, as_ids))
         values.append(_value(chosen))
         tops.append({_name(p, as_ids): _value(p) for p in (*position.top[:top], chosen)})
@@ -64,7 +64,7 @@ def prompt_logprobs(positions: Sequence[PositionLogprobs]) -> list[dict[str, Any
     for position in positions:
         table.append(
             {
-                str(p.token_id): {"logprob": _value(p), "rank": p.rank, "decoded_token": p.token}
+                str(p.token_id): {"logprob": _value(p), "rank": p.rank, "decoded_token": p.decoded_token}
                 for p in (position.chosen, *position.top)
             }
         )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...client.answer import Answer
-from ...client.stream import ChoiceUpdate, Update
+from ...client.stream import Choice, Update
 from ..answers.logprobs import chat_logprobs, prompt_logprobs
 from ..answers.writer import Frame, Options, encode_json
 from ..tools.tool_calls import ToolCalls
@@ -47,7 +47,7 @@ class ChatWriter:
                 out += self._finish(choice)
         return out
 
-    def _rich(self, choice: ChoiceUpdate) -> bytes:
+    def _rich(self, choice: Choice) -> bytes:
         body = self._before[choice.index] + encode_json(choice.text) + b'},"logprobs":'
         top = self._options.logprobs
         body += b"null" if top is None else encode_json(chat_logprobs(choice.logprobs, top, self._options.tokens_as_ids))
@@ -56,7 +56,7 @@ class ChatWriter:
             body += b',"token_ids":' + encode_json(choice.token_ids)
         return body + b"}" + self._frame.tail
 
-    def _finish(self, choice: ChoiceUpdate) -> bytes:
+    def _finish(self, choice: Choice) -> bytes:
         reason = self._calls[choice.index].reason(choice.finish_reason) if self._calls else choice.finish_reason
         end: dict[str, Any] = {"index": choice.index, "delta": {}, "logprobs": None, "finish_reason": reason}
         if choice.stop_reason is not None:

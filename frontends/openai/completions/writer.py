@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ...client.answer import Answer, Choice
-from ...client.stream import ChoiceUpdate, Update
+from ...client.answer import Answer
+from ...client.stream import Choice, Update
 from ..answers.logprobs import completion_logprobs, echoed_logprobs, prompt_logprobs
 from ..answers.writer import Frame, Options, encode_json
 
@@ -43,7 +43,7 @@ class CompletionWriter:
         for choice in update.choices:
             index = source * self._options.n + choice.index
             if self._options.prompt_only:
-                choice = ChoiceUpdate(choice.index, finish_reason=choice.finish_reason and "length")
+                choice = Choice(choice.index, finish_reason=choice.finish_reason and "length")
             self._frame.count(completion=len(choice.token_ids))
             if plain and choice.finish_reason is None:
                 if choice.text:
@@ -53,13 +53,13 @@ class CompletionWriter:
                 out += self._rich(index, choice)
         return out
 
-    def _rich(self, index: int, choice: ChoiceUpdate) -> bytes:
+    def _rich(self, index: int, choice: Choice) -> bytes:
         options = self._options
         entry: dict[str, Any] = {"index": index, "text": choice.text, "logprobs": None, "finish_reason": choice.finish_reason}
         if options.logprobs is not None:
             offset = self._offsets.get(index, 0)
             entry["logprobs"] = completion_logprobs(choice.logprobs, options.logprobs, offset, options.tokens_as_ids)
-            self._offsets[index] = offset + sum(len(p.chosen.token) for p in choice.logprobs)
+            self._offsets[index] = offset + sum(len(p.chosen.decoded_token) for p in choice.logprobs)
         if choice.stop_reason is not None:
             entry["stop_reason"] = choice.stop_reason
         if options.return_token_ids:
@@ -73,7 +73,7 @@ class CompletionWriter:
         options = self._options
         if options.prompt_only:
             for answer in answers:
-                answer.choices = [Choice(finish_reason="length") for _ in answer.choices]
+                answer.choices = [Choice(choice.index, finish_reason="length") for choice in answer.choices]
         entries: list[dict[str, Any]] = []
         for source, answer in enumerate(answers):
             for index, choice in enumerate(answer.choices):

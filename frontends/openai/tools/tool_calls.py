@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from ...client.stream import ChoiceUpdate
+from ...client.stream import Choice
 from .definitions import ToolUse
 from .json_reader import Arguments, CallStart, Event, Words
 from .parsers import make_parser
@@ -17,7 +17,7 @@ class ToolCalls:
         self._parallel = tools.parallel
         self._count = 0
 
-    def split(self, choice: ChoiceUpdate) -> tuple[ChoiceUpdate, list[dict[str, Any]]]:
+    def split(self, choice: Choice) -> tuple[Choice, list[dict[str, Any]]]:
         """The update without the calls in its text, and the deltas of those calls."""
         over = choice.finish_reason is not None
         text, deltas = self._told(self._events(choice.text, over))

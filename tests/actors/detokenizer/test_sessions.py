@@ -246,8 +246,8 @@ def test_logprobs_carry_text_and_bytes() -> None:
     [(_, message)] = books.outputs(Outputs((Output("r", 0, 0, 0, (0xE6,), (score,)),)))
     assert isinstance(message, Deltas)
     [entry] = message.deltas[0].logprobs
-    assert (entry.chosen.token, entry.chosen.raw, entry.chosen.rank) == ("\ufffd", b"\xe6", 2)
-    assert [(top.token, top.rank) for top in entry.top] == [("a", 1), ("\ufffd", 2)]
+    assert (entry.chosen.decoded_token, entry.chosen.raw, entry.chosen.rank) == ("\ufffd", b"\xe6", 2)
+    assert [(top.decoded_token, top.rank) for top in entry.top] == [("a", 1), ("\ufffd", 2)]
 
 
 def test_prompt_scores_go_to_the_client() -> None:
@@ -255,4 +255,4 @@ def test_prompt_scores_go_to_the_client() -> None:
     books.open(opened())
     [(role, message)] = books.prompt_scores(PromptScores("r", 0, (TokenLogprobs(0x61, -1.0, 1, ()),)))
     assert isinstance(message, PromptText)
-    assert (role, message.entries[0].chosen.token) == ("client-a", "a")
+    assert (role, message.entries[0].chosen.decoded_token) == ("client-a", "a")

@@ -4,8 +4,8 @@ import asyncio
 
 from thespis.frontends.client.stream import Stream
 from thespis.frontends.python.moment import Moment
-from thespis.frontends.python.outputs import Logprob, collect
-from thespis.protocol.edges.detokenizer_to_client import Delta, Finished
+from thespis.frontends.python.outputs import collect
+from thespis.protocol.edges.detokenizer_to_client import Delta, Finished, Logprob
 from thespis.protocol.edges.scheduler_to_detokenizer import Usage
 from thespis.protocol.prepared import Timing
 
@@ -35,7 +35,7 @@ async def test_every_choice_is_gathered_from_all_updates() -> None:
     assert second.cumulative_logprob is None
     assert first.logprobs is not None
     assert [sorted(at) for at in first.logprobs] == [[5], [6, 200]]
-    assert first.logprobs[0][5] == Logprob(-0.5, 1, "a")
+    assert first.logprobs[0][5] == Logprob(5, -0.5, 1, "a", b"a")
     assert (output.request_id, output.prompt, output.finished) == ("r", "as written", True)
     metrics = output.metrics
     assert (metrics.cached_tokens, metrics.preemptions, metrics.media_tokens, metrics.timings) == (

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from thespis.frontends.client.answer import Answer
-from thespis.frontends.client.stream import ChoiceUpdate, Update
+from thespis.frontends.client.stream import Choice, Update
 from thespis.frontends.openai.answers.writer import Options
 from thespis.frontends.openai.chat.writer import ChatWriter
 from thespis.frontends.openai.completions.writer import CompletionWriter
@@ -30,10 +30,10 @@ def no_tokens(ids: object) -> str:
 def test_S54_the_chunks_of_a_chat_byte_for_byte() -> None:
     shape = ChatWriter("r1", options())
     assert shape.first(0, (), 0) == HEAD + b',"choices":[{"index":0,"delta":{"role":"assistant","content":""},' + TAIL
-    update = Update([ChoiceUpdate(0, 'say "é"\n', [1])])
+    update = Update([Choice(0, 'say "é"\n', [1])])
     text = '{"index":0,"delta":{"content":"say \\"é\\"\\n"},'.encode()
     assert shape.events(0, update) == HEAD + b',"choices":[' + text + TAIL
-    end = shape.events(0, Update([ChoiceUpdate(0, "", [], [], "stop")]))
+    end = shape.events(0, Update([Choice(0, "", [], [], "stop")]))
     assert end == HEAD + b',"choices":[{"index":0,"delta":{},"logprobs":null,"finish_reason":"stop"}]}\n\n'
     assert shape.last([Answer(0)]) == b"data: [DONE]\n\n"
 
@@ -42,7 +42,7 @@ def test_usage_is_null_in_every_chunk_but_the_last() -> None:
     shape = ChatWriter("r1", options(include_usage=True))
     answer = Answer(0)
     answer.note(Update([], Finished("r1", 0, Usage(4, 1, {}, 0), 2, ())))
-    chunks = shape.first(0, (), 0) + shape.events(0, Update([ChoiceUpdate(0, "x", [1])])) + shape.last([answer])
+    chunks = shape.first(0, (), 0) + shape.events(0, Update([Choice(0, "x", [1])])) + shape.last([answer])
     *events, done = [event.removeprefix(b"data: ") for event in chunks.split(b"\n\n")[:-1]]
     assert done == b"[DONE]"
     usages = [msgspec.json.decode(event)["usage"] for event in events]
@@ -52,13 +52,13 @@ def test_usage_is_null_in_every_chunk_but_the_last() -> None:
 
 
 def test_held_back_text_makes_no_event_and_token_ids_do_when_asked_for() -> None:
-    held = Update([ChoiceUpdate(0, "", [9])])
+    held = Update([Choice(0, "", [9])])
     assert ChatWriter("r1", options()).events(0, held) == b""
     assert b'"token_ids":[9]' in ChatWriter("r1", options(return_token_ids=True)).events(0, held)
 
 
 def test_text_and_reason_in_one_update_become_two_chunks_in_order() -> None:
-    out = ChatWriter("r1", options(n=2)).events(0, Update([ChoiceUpdate(1, "x", [1], [], "stop", "END")]))
+    out = ChatWriter("r1", options(n=2)).events(0, Update([Choice(1, "x", [1], [], "stop", "END")]))
     first, second = [msgspec.json.decode(event[6:])["choices"][0] for event in out.split(b"\n\n")[:-1]]
     assert (first["index"], first["delta"], first["finish_reason"]) == (1, {"content": "x"}, None)
     assert (second["delta"], second["finish_reason"], second["stop_reason"]) == ({}, "stop", "END")
@@ -67,7 +67,7 @@ def test_text_and_reason_in_one_update_become_two_chunks_in_order() -> None:
 def test_a_completion_chunk_byte_for_byte() -> None:
     shape = CompletionWriter("r1", options(n=2), no_tokens)
     assert shape.first(0, (), 0) == b""
-    assert shape.events(1, Update([ChoiceUpdate(0, "x", [1])])) == (
+    assert shape.events(1, Update([Choice(0, "x", [1])])) == (
         b'data: {"id":"cmpl-r1","object":"text_completion","created":12,"model":"m","choices":['
         b'{"index":2,"text":"x","logprobs":null,"finish_reason":null}]}\n\n'
     )
