@@ -6,6 +6,8 @@ from typing import NamedTuple
 from ...protocol.blobs import BlobRef
 from ...protocol.edges.encoder_cache_to_preprocessor import FeaturesRead
 from ...protocol.edges.encoder_cache_to_scheduler import EmbeddingReady, EncodeFailed, Lost
+from ...protocol.errors import Failure
+from ...protocol.prepared import Timing
 
 
 class Free(NamedTuple):
@@ -29,7 +31,7 @@ class State(Enum):
 class EmbeddingEntry:
     """One embedding, or the space for it."""
 
-    __slots__ = ("blob", "holders", "key", "nbytes", "retired", "rows", "since", "state", "waiting")
+    __slots__ = ("blob", "failure", "holders", "key", "nbytes", "retired", "rows", "since", "state", "timing", "waiting")
 
     def __init__(self, key: str, rows: int, nbytes: int, since: float) -> None:
         self.key = key
@@ -39,6 +41,10 @@ class EmbeddingEntry:
         """When it was first asked for, seconds."""
         self.state = State.WANTED
         self.blob: BlobRef | None = None
+        self.failure: Failure | None = None
+        """Why it could not be encoded, for the first who asks, where that comes later."""
+        self.timing: Timing | None = None
+        """Of its encoding, for the first who asks, where that comes later."""
         self.holders: dict[str, None] = {}
         """Who pins it."""
         self.waiting: dict[str, None] = {}

@@ -6,7 +6,7 @@ The bytes themselves are the actor's: it does what the returned effects say.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 
 from ...protocol.blobs import BlobRef, block_bytes
 from ...protocol.edges.encoder_cache_to_preprocessor import FeaturesRead
@@ -29,8 +29,12 @@ ITEMS = 16384
 class Store:
     """Entries by key, claims in order of arrival, unpinned entries in order of their last use."""
 
-    def __init__(self, capacity: int, row_bytes: int, features_limit: int) -> None:
+    def __init__(self, capacity: int, row_bytes: int, features_limit: int, ahead: bool = True) -> None:
+        """`ahead`: an encoder that rests begins with features before anybody has asked for them."""
         self._capacity = capacity
+        self._ahead = ahead
+        self._begun: Features | None = None
+        """What was begun so, and has not been asked for: one item at a time, so that it is there when it is."""
         self._row_bytes = row_bytes
         self._entries: dict[str, EmbeddingEntry] = {}
         self._claims: deque[Claim] = deque()
@@ -107,11 +111,30 @@ class Store:
         self._features.put(message)
         if entry is not None and entry.state is State.WANTED:
             entry.state = State.QUEUED
+        elif entry is None:
+            self._begin_ahead(message)
         if self._features.over:
             asked = {key for claim in self._claims for key in claim.rows}
             if read := self._features.shrink(asked | self._entries.keys()):
                 self._out.append(FeaturesRead(read))
         return self._effects()
+
+    def _begin_ahead(self, features: Features) -> None:
+        """Who sends features has a request that will ask for them in a moment: nearly always, since only a prefix hit saves
+        the asking. Meanwhile the encoder would rest."""
+        if not self._ahead or self._begun is not None or self._open or self._claims:
+            return
+        if self._make_room({features.key: features.rows}):
+            self._begun = features
+            self._enter(features.key, features.rows, 0.0).state = State.QUEUED
+
+    def over(self, requests: Collection[str]) -> list[Effect]:
+        """These requests have ended: what was made for them is given back unread."""
+        if self._begun is not None and self._begun.request in requests:
+            key, self._begun = self._begun.key, None
+            if self._entries[key].failure is not None:
+                self._drop(self._entries[key])
+        return self.unlease(lambda features: features.request in requests)
 
     def source(self, alive: bool) -> list[Effect]:
         """The preprocessor came or went. Its leases end with it: features not yet read are void."""
@@ -188,6 +211,8 @@ class Store:
         if entry.waiting:
             self._out.append(EmbeddingReady(key, tuple(entry.waiting), blob, False, timing))
             entry.waiting.clear()
+        else:
+            entry.timing = timing
         self._settle(entry)
         self._admit()
         return self._effects()
@@ -198,6 +223,9 @@ class Store:
         if entry.waiting:
             self.failed_count += 1
             self._out.append(EncodeFailed(key, tuple(entry.waiting), failure))
+        elif self._begun is not None and self._begun.key == key:
+            entry.failure = failure  # for who is about to ask
+            return self._effects()
         self._drop(entry)
         self._admit()
         return self._effects()
@@ -228,26 +256,36 @@ class Store:
 
     def _admit(self) -> None:
         """Serve claims from the front while their space can be had."""
-        while self._claims and self._make_room(self._claims[0]):
+        while self._claims and self._make_room(self._claims[0].rows):
             claim = self._claims.popleft()
             for key, rows in claim.rows.items():
                 entry = self._entries.get(key)
                 if entry is None:
-                    entry = self._entries[key] = self._open[key] = EmbeddingEntry(key, rows, self._nbytes(rows), claim.since)
-                    self.bytes_used += entry.nbytes
+                    entry = self._enter(key, rows, claim.since)
                     entry.state = State.QUEUED if key in self._features else State.WANTED
+                elif entry.failure is not None:
+                    self.failed_count += 1
+                    self._out.append(EncodeFailed(key, (claim.holder,), entry.failure))
+                    self._drop(entry)
+                    continue
                 elif entry.state is State.HELD:
-                    self.hits += 1
-                elif claim.holder not in entry.holders:
+                    self.hits += entry.timing is None
+                elif entry.holders and claim.holder not in entry.holders:
                     self.joined += 1
                 self._pin(entry, claim.holder)
                 if entry.state is State.WANTED and not self._source:
                     self._lose(entry)
 
-    def _make_room(self, claim: Claim) -> bool:
-        """Evict what `claim` needs to be evicted; False, and nothing done, where that is not enough."""
-        missing = sum(self._nbytes(rows) for key, rows in claim.rows.items() if key not in self._entries)
-        own = sum(self._entries[key].nbytes for key in claim.rows if key in self._unpinned)
+    def _enter(self, key: str, rows: int, since: float) -> EmbeddingEntry:
+        """A new entry, for which there is room."""
+        entry = self._entries[key] = self._open[key] = EmbeddingEntry(key, rows, self._nbytes(rows), since)
+        self.bytes_used += entry.nbytes
+        return entry
+
+    def _make_room(self, wanted: Mapping[str, int]) -> bool:
+        """Evict what `wanted`, rows by key, needs to be evicted; False, and nothing done, where that is not enough."""
+        missing = sum(self._nbytes(rows) for key, rows in wanted.items() if key not in self._entries)
+        own = sum(self._entries[key].nbytes for key in wanted if key in self._unpinned)
         if self.bytes_used + missing - (self._spare_bytes - own) > self._capacity:
             return False
         victims: list[EmbeddingEntry] = []
@@ -255,7 +293,7 @@ class Store:
         for key in self._unpinned:
             if excess <= 0:
                 break
-            if key not in claim.rows:
+            if key not in wanted:
                 victims.append(self._entries[key])
                 excess -= victims[-1].nbytes
         self.evicted += len(victims)
@@ -265,10 +303,12 @@ class Store:
 
     def _pin(self, entry: EmbeddingEntry, holder: str) -> None:
         entry.holders[holder] = None
+        self._asked_for(entry.key)
         self._held_by.setdefault(holder, {})[entry.key] = None
         self._forget_spare(entry)
         if entry.blob is not None:
-            self._out.append(EmbeddingReady(entry.key, (holder,), entry.blob, True))
+            timing, entry.timing = entry.timing, None
+            self._out.append(EmbeddingReady(entry.key, (holder,), entry.blob, timing is None, timing))
         else:
             entry.waiting[holder] = None
 
@@ -305,11 +345,17 @@ class Store:
         for holder in entry.holders:
             self._held_by[holder].pop(entry.key, None)
         self._forget_spare(entry)
+        self._asked_for(entry.key)
         self._open.pop(entry.key, None)
         del self._entries[entry.key]
         self.bytes_used -= entry.nbytes
         if entry.blob is not None:
             self._out.append(Free(entry.blob))
+
+    def _asked_for(self, key: str) -> None:
+        """Or gone: another item may be begun ahead."""
+        if self._begun is not None and self._begun.key == key:
+            self._begun = None
 
     def _forget_spare(self, entry: EmbeddingEntry) -> None:
         if entry.key in self._unpinned:

@@ -252,13 +252,13 @@ class Preprocessor(Actor):
 
     def _submit(self, ticket: Ticket) -> None:
         request = ticket.request
+        self._send_features(ticket)  # before Submit, Need must not find nothing; before all else, an encoder that rests begins
         try:
             options = self._validator.options.in_effect(request)
             prepared = self._assembler.assemble(ticket, options)
         except Exception as error:
             self._fail(ticket, _failure(error))
             return
-        self._send_features(ticket)  # before Submit: Need must not find nothing
         submitted_to = 0
         if request.attempt == 0:  # a later attempt is resumed by its client, which knows what was delivered
             submitted_to = self.peers.epoch_of(topology.SCHEDULER)

@@ -156,8 +156,8 @@ async def test_a_bad_item_costs_itself_alone(tmp_path: Path, value: float, kind:
 
 async def test_an_embedding_of_the_wrong_size_fails(tmp_path: Path) -> None:
     async with stage(tmp_path) as here:
-        here.features("a", 1.0, rows=3)
         here.need("x", "a", rows=2)
+        here.features("a", 1.0, rows=3)
         [failed] = await here.sent.until(EncodeFailed)
         assert failed.failure.kind == "internal"
 

@@ -15,6 +15,7 @@ from thespis.protocol.edges.encoder_cache_to_scheduler import EmbeddingReady, En
 from thespis.protocol.edges.preprocessor_to_encoder_cache import Features
 from thespis.protocol.edges.scheduler_to_encoder_cache import Need
 from thespis.protocol.errors import Failure
+from thespis.protocol.prepared import Timing
 
 ROW = 64
 """Bytes of a row: the arena's alignment, so that books and rows agree."""
@@ -136,6 +137,10 @@ class StoreMachine(RuleBasedStateMachine):
         self.take(self.books.void(lambda segment: segment.startswith("v.")))
 
     @rule()
+    def request_ends(self) -> None:
+        self.take(self.books.over({"r"}))
+
+    @rule()
     def preprocessor_dies(self) -> None:
         self.take(self.books.source(False))
         self.leases.clear()
@@ -174,14 +179,10 @@ class StoreMachine(RuleBasedStateMachine):
         assert not any(self.open.values())
         for holder in "xyz":
             self.let_go(holder)
+        self.request_ends()
         while (free := self.books.evict_one()) is not None:
             self.take([free])
         assert (self.books.bytes_used, len(self.books), self.held) == (0, 0, {})
-        for key in "abcde":  # features that nobody asked for are still here; once used, every lease has come back
-            self.ask("x", [key])
-            while self.books.queue():
-                self.begin()
-                self.end(False)
         assert not any(self.leases.values())
 
 
@@ -219,6 +220,60 @@ def test_an_item_that_is_being_encoded_is_joined() -> None:
     books.read("a")
     assert books.encoded("a", blob("a"), None) == [EmbeddingReady("a", ("x", "y"), blob("a"), False)]
     assert books.joined == 1
+
+
+def test_an_encoder_that_rests_begins_before_it_is_asked() -> None:
+    books = store()
+    books.features(features("a"))
+    books.features(features("b"))
+    assert [job.key for job in books.queue()] == ["a"]
+    assert encode(books, "a") == [FeaturesRead(("a",))]
+    assert books.queue() == []  # of what nobody has asked for there is one item at most
+    timing = Timing("encode", 0.0, 1.0)
+    assert books.need(need("x", "a"), 0.0) == [EmbeddingReady("a", ("x",), blob("a"), True)]
+    books.features(features("c"))
+    books.begin("c")
+    books.read("c")
+    assert books.encoded("c", blob("c"), timing) == []
+    assert books.need(need("x", "c"), 0.0) == [EmbeddingReady("c", ("x",), blob("c"), False, timing)]
+    assert books.need(need("y", "c"), 0.0) == [EmbeddingReady("c", ("y",), blob("c"), True)]
+    assert (books.hits, books.joined) == (2, 0)
+
+
+def test_what_was_begun_ahead_and_failed_is_told_who_asks_for_it() -> None:
+    books = store()
+    books.features(features("a"))
+    books.begin("a")
+    books.read("a")
+    assert books.failed("a", FAULT) == []
+    assert books.need(need("x", "a"), 0.0) == [EncodeFailed("a", ("x",), FAULT)]
+    assert (books.failed_count, books.bytes_used, len(books)) == (1, 0, 0)
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_what_nobody_asks_for_makes_way_when_its_request_ends(fails: bool) -> None:
+    books = store()
+    books.features(features("a"))
+    books.begin("a")
+    books.read("a")
+    if fails:
+        books.failed("a", FAULT)
+    else:
+        books.encoded("a", blob("a"), None)
+    books.over({"r"})
+    assert len(books) == (not fails)
+    books.features(features("b", request="s"))
+    assert [job.key for job in books.queue()] == ["b"]
+
+
+def test_nothing_is_begun_ahead_of_others_or_by_who_may_not() -> None:
+    books = store()
+    books.need(need("x", "a"), 0.0)
+    books.features(features("b"))
+    assert books.queue() == []
+    books = Store(10 * ROW, ROW, 1 << 20, ahead=False)
+    books.features(features("a"))
+    assert books.queue() == []
 
 
 def test_features_sent_twice_are_two_leases() -> None:
