@@ -13,9 +13,9 @@ import signal
 import statistics
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from ....protocol.errors import EngineError
 from ..api import Api, ApiError
@@ -31,6 +31,9 @@ START_SECONDS = 900.0
 STOP_SECONDS = 60.0
 PROBE_SECONDS = 0.5
 SIDES = 2
+ENDED = 128 + signal.SIGTERM
+"""As a shell has it."""
+T = TypeVar("T")
 
 
 class Side(NamedTuple):
@@ -87,7 +90,10 @@ def run(given: argparse.Namespace) -> int:
     import uvloop
 
     sides = sides_of(given)
-    turns = uvloop.run(measure(given, sides))
+    try:
+        turns = uvloop.run(_in_order(measure(given, sides)))
+    except asyncio.CancelledError:
+        return ENDED
     found = rows(turns)
     if given.json:
         print(json.dumps(report(sides, turns, found), indent=2))
@@ -98,6 +104,15 @@ def run(given: argparse.Namespace) -> int:
     if given.plot:
         plot(Path(given.plot), {side.name: _medians(mine) for side, mine in zip(sides, turns, strict=True)})
     return 0
+
+
+async def _in_order(work: Coroutine[Any, Any, T]) -> T:
+    """What has started servers ends them, whichever signal ends it: nobody else knows of them."""
+    task, loop = asyncio.current_task(), asyncio.get_running_loop()
+    assert task is not None
+    for signum in (signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(signum, task.cancel)
+    return await work
 
 
 def sides_of(given: argparse.Namespace) -> tuple[Side, Side]:

@@ -3,9 +3,13 @@
 import argparse
 import asyncio
 import json
+import os
 import shlex
+import signal
+import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -149,3 +153,19 @@ async def test_a_command_that_ends_is_said(command: str, said: str, unused_tcp_p
     with pytest.raises(EngineError, match=said):
         async with compare._up(side, None):
             raise AssertionError("it never answered")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_server_ends_with_who_has_started_it(number: signal.Signals, tmp_path: Path, unused_tcp_port: int) -> None:
+    told = tmp_path / "pid"
+    os.mkfifo(told)
+    command = f"sh -c 'echo $$ >{told}; exec sleep 60'"
+    sides = [word for _ in range(2) for word in ("--base-url", f"http://127.0.0.1:{unused_tcp_port}/v1", "--command", command)]
+    program = [sys.executable, "-P", "-m", "thespis", "bench", "compare", *sides]
+    with subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        pid = int(told.read_text())
+        process.send_signal(number)
+        process.wait(30)
+    assert process.returncode == (130 if number == signal.SIGINT else compare.ENDED)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
