@@ -1,5 +1,19 @@
 """Stop strings in a growing text: found across any cuts, and nothing released that may be the beginning of one."""
 
+from bisect import bisect_right
+from functools import lru_cache
+from typing import NamedTuple
+
+
+class _Index(NamedTuple):
+    """Stop strings, so that a token costs about the same however many there are and whatever they share."""
+
+    known: frozenset[str]
+    ordered: tuple[str, ...]
+    """What begins alike stands together."""
+    lengths: tuple[int, ...]
+    """The longest first."""
+
 
 class StopFinder:
     """The earliest end of any stop string decides, and of those that end there the longest.
@@ -7,33 +21,28 @@ class StopFinder:
     `feed` takes text as it comes and returns what may be shown; after a match it takes no more.
     """
 
-    __slots__ = ("_blind", "_held", "_include", "_stops")
+    __slots__ = ("_held", "_include", "_index")
 
     def __init__(self, stops: tuple[str, ...], include: bool = False) -> None:
-        self._stops = stops
+        self._index = _index(stops) if stops else None
         self._include = include
         """Show the stop string itself (`include_stop_str_in_output`)."""
         self._held = ""
-        """Text that may be the beginning of a stop string."""
-        self._blind = 0
-        """Characters of `_held` in which no stop string may end (before `min_tokens`)."""
+        """Text that may be the beginning of a stop string; none ends in it."""
 
     def feed(self, new: str, armed: bool = True) -> tuple[str, str | None]:
         """The text to show now, and the stop string that ended it. Not `armed`: no stop string may end in `new`."""
-        if not self._stops:
+        if self._index is None:
             return new, None
         text = self._held + new
         if armed:
-            match = self._match(text)
+            match = _match(self._index, text, len(self._held))
             if match is not None:
                 start, end, stop = match
                 self._held = ""
                 return text[: end if self._include else start], stop
-        else:
-            self._blind = len(text)
-        keep = self._beginning(text)
+        keep = _beginning(self._index, text)
         self._held = text[keep:]
-        self._blind = max(0, self._blind - keep)
         return text[:keep], None
 
     def flush(self) -> str:
@@ -41,25 +50,30 @@ class StopFinder:
         held, self._held = self._held, ""
         return held
 
-    def _match(self, text: str) -> tuple[int, int, str] | None:
-        """(start, end, stop string) of the match that ends first."""
-        best: tuple[int, int, str] | None = None
-        for stop in self._stops:
-            start = text.find(stop, max(0, self._blind - len(stop) + 1))
-            if start >= 0:
-                end = start + len(stop)
-                if best is None or (end, start) < (best[1], best[0]):
-                    best = (start, end, stop)
-        return best
 
-    def _beginning(self, text: str) -> int:
-        """Where the longest tail of `text` that begins a stop string starts; len(text) where there is none."""
-        keep = len(text)
-        for stop in self._stops:
-            start = text.find(stop[0], max(0, len(text) - len(stop) + 1))
-            while 0 <= start < keep:
-                if stop.startswith(text[start:]):
-                    keep = start
-                    break
-                start = text.find(stop[0], start + 1)
-        return keep
+@lru_cache(maxsize=64)
+def _index(stops: tuple[str, ...]) -> _Index:
+    """The choices of a request share one."""
+    return _Index(frozenset(stops), tuple(sorted(stops)), tuple(sorted({len(stop) for stop in stops}, reverse=True)))
+
+
+def _match(index: _Index, text: str, behind: int) -> tuple[int, int, str] | None:
+    """(start, end, stop string) of the match that ends first, behind the first `behind` characters."""
+    for end in range(behind + 1, len(text) + 1):
+        for length in index.lengths:
+            if length <= end and text[end - length : end] in index.known:
+                return end - length, end, text[end - length : end]
+    return None
+
+
+def _beginning(index: _Index, text: str) -> int:
+    """Where the longest tail of `text` that begins a stop string and is none starts; len(text) where there is none.
+
+    What does not begin one is not held, so that no place in a text is looked at often.
+    """
+    for start in range(max(0, len(text) - index.lengths[0] + 1), len(text)):
+        tail = text[start:]
+        after = bisect_right(index.ordered, tail)
+        if after < len(index.ordered) and index.ordered[after].startswith(tail):
+            return start
+    return len(text)
