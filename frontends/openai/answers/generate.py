@@ -21,6 +21,11 @@ from .writer import DONE, ResponseWriter
 
 log = logging.getLogger(__name__)
 
+PIECE = 1 << 20
+"""Bytes of an answer that are written in one turn of the loop."""
+MOST_WHOLE = 256 << 20
+"""Bytes of an answer that is not streamed: as many as a body has by default."""
+
 
 class CallMeter:
     """Measures one call, from its arrival by time.monotonic: to the first token, between tokens, and to the end."""
@@ -91,15 +96,32 @@ async def _next(stream: Stream) -> Update | None:
 
 
 async def answer_whole(streams: Sequence[Stream], writer: ResponseWriter, sizes: Sequence[int], meter: CallMeter) -> bytes:
-    """The body of an answer that is not streamed."""
+    """The body of an answer that is not streamed. Raises RequestError for one that is too large to be held."""
     answers = [Answer(n) for n in sizes]
+    gathered = 0
     async for source, update in merged(streams):
         meter.update(update)
+        gathered += writer.gather(source, update)
+        _check_whole(gathered)
         answers[source].add(update)
     for answer, stream in zip(answers, streams, strict=True):
         answer.prompt_token_ids = stream.prompt_token_ids
     meter.end(answers)
-    return writer.whole(answers)
+    pieces, size, turned = [], 0, 0
+    for piece in writer.whole(answers):
+        pieces.append(piece)
+        size += len(piece)
+        _check_whole(size)
+        if size - turned > PIECE:
+            turned = size
+            await asyncio.sleep(0)  # others have their turns
+    return b"".join(pieces)
+
+
+def _check_whole(size: int) -> None:
+    if size > MOST_WHOLE:
+        text = f"The answer has more than {MOST_WHOLE >> 20} MiB: ask for fewer log-probabilities or choices, or for a stream."
+        raise refuse("invalid_request", text, code="answer_too_large")
 
 
 async def answer_stream(

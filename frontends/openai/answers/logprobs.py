@@ -1,23 +1,36 @@
-"""Log-probabilities in the shapes of the two APIs. Pure."""
+"""Log-probabilities in the shapes of the two APIs. Pure.
 
-from collections.abc import Sequence
+A position is written as soon as it comes: fifty alternatives for each token of 128 choices are millions of objects, which would
+take seconds to write when an answer is over, and all others' tokens would wait for that.
+"""
+
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from typing import Any
+
+import msgspec
 
 from ....protocol.edges.detokenizer_to_client import Logprob, PositionLogprobs
 
 LOWEST = -9999.0
 """In place of minus infinity, which JSON does not have."""
 
+NULL = msgspec.Raw(b"null")
+"""Of a prompt's first token, which has no probability."""
+_json = msgspec.json.Encoder()
+
 
 def chat_logprobs(positions: Sequence[PositionLogprobs], top: int, as_ids: bool = False) -> dict[str, Any]:
     """`choices[].logprobs` of a chat answer."""
-    return {
-        "content": [
-            {**_entry(p.chosen, as_ids), "top_logprobs": [_entry(alternative, as_ids) for alternative in p.top[:top]]}
-            for p in positions
-        ],
-        "refusal": None,
-    }
+    return {"content": chat_positions(positions, top, as_ids), "refusal": None}
+
+
+def chat_positions(positions: Iterable[PositionLogprobs], top: int, as_ids: bool = False) -> list[msgspec.Raw]:
+    """The entries of `content`."""
+    return [
+        _written({**_entry(p.chosen, as_ids), "top_logprobs": [_entry(alternative, as_ids) for alternative in p.top[:top]]})
+        for p in positions
+    ]
 
 
 def _entry(logprob: Logprob, as_ids: bool) -> dict[str, Any]:
@@ -33,43 +46,64 @@ def token_name(token_id: int) -> str:
     return f"token_id:{token_id}"
 
 
-def completion_logprobs(positions: Sequence[PositionLogprobs], top: int, offset: int, as_ids: bool = False) -> dict[str, Any]:
-    """`choices[].logprobs` of a plain completion. `offset`: characters of the text before the first position."""
-    tokens, values, tops, offsets = [], [], [], []
-    for position in positions:
-        offsets.append(offset)
-        chosen = position.chosen
-        offset += len(chosen.decoded_token)
-        tokens.append(_name(chosen, as_ids))
-        values.append(_value(chosen))
-        tops.append({_name(p, as_ids): _value(p) for p in (*position.top[:top], chosen)})
-    return {"tokens": tokens, "token_logprobs": values, "top_logprobs": tops, "text_offset": offsets}
+class CompletionScores:
+    """Consecutive positions of a text in the shape of plain completions."""
+
+    def __init__(self, top: int, as_ids: bool = False) -> None:
+        self._top, self._as_ids = top, as_ids
+        self._tokens: list[str] = []
+        self._values: list[float | None] = []
+        self._tops: list[msgspec.Raw | None] = []
+        self._lengths: list[int] = []
+
+    def begin(self, text: str, token_id: int) -> None:
+        """A prompt's first token, which has no probability."""
+        self._tokens.append(token_name(token_id) if self._as_ids else text)
+        self._values.append(None)
+        self._tops.append(None)
+        self._lengths.append(len(text))
+
+    def add(self, positions: Iterable[PositionLogprobs]) -> int:
+        """Returns the bytes of their alternatives."""
+        written = 0
+        for position in positions:
+            chosen = position.chosen
+            self._tokens.append(_name(chosen, self._as_ids))
+            self._values.append(_value(chosen))
+            names = {_name(p, self._as_ids): _value(p) for p in (*position.top[: self._top], chosen)}
+            self._tops.append(top := _written(names))
+            written += len(top)
+            self._lengths.append(len(chosen.decoded_token))
+        return written
+
+    @property
+    def characters(self) -> int:
+        return sum(self._lengths)
+
+    def shown(self, offset: int = 0) -> dict[str, list[Any]]:
+        """`choices[].logprobs`. `offset`: characters of the text before the first position."""
+        offsets = list(accumulate(self._lengths, initial=offset))[:-1]
+        return {
+            "tokens": self._tokens, "token_logprobs": self._values, "top_logprobs": self._tops, "text_offset": offsets
+        }  # fmt: skip
 
 
-def echoed_logprobs(first: str, positions: Sequence[PositionLogprobs], top: int, first_id: int | None = None) -> dict[str, Any]:
-    """The part for an echoed prompt. `first` is the text of its first token, which has no probability; with `first_id`, its
-    id, tokens are named by their ids."""
-    rest = completion_logprobs(positions, top, len(first), first_id is not None)
-    return {
-        "tokens": [first if first_id is None else token_name(first_id), *rest["tokens"]],
-        "token_logprobs": [None, *rest["token_logprobs"]],
-        "top_logprobs": [None, *rest["top_logprobs"]],
-        "text_offset": [0, *rest["text_offset"]],
-    }
-
-
-def prompt_logprobs(positions: Sequence[PositionLogprobs]) -> list[dict[str, Any] | None]:
-    """`prompt_logprobs` in vLLM's form: per token a table by id, None for the first."""
-    table: list[dict[str, Any] | None] = [None]
-    for position in positions:
-        table.append(
+def prompt_logprobs(positions: Iterable[PositionLogprobs]) -> list[msgspec.Raw]:
+    """Entries of `prompt_logprobs` in vLLM's form: per token behind the first a table by id."""
+    return [
+        _written(
             {
                 str(p.token_id): {"logprob": _value(p), "rank": p.rank, "decoded_token": p.decoded_token}
                 for p in (position.chosen, *position.top)
             }
         )
-    return table
+        for position in positions
+    ]
 
 
 def _value(logprob: Logprob) -> float:
     return max(logprob.logprob, LOWEST)
+
+
+def _written(value: Any) -> msgspec.Raw:
+    return msgspec.Raw(_json.encode(value))

@@ -1,6 +1,6 @@
 """What the writers of generated answers share: options, the frame of chunks, usage, timings. Pure: no sockets, no clock."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -54,8 +54,11 @@ class ResponseWriter(Protocol):
     def last(self, answers: Sequence[Answer]) -> bytes:
         """The events after everything, [DONE] included."""
 
-    def whole(self, answers: Sequence[Answer]) -> bytes:
-        """The body of an answer that is not streamed."""
+    def gather(self, source: int, update: Update) -> int:
+        """Of an answer that is not streamed: write the update's log-probabilities and take them out. Returns the bytes."""
+
+    def whole(self, answers: Sequence[Answer]) -> Iterator[bytes]:
+        """Its body, in pieces between which others may have their turns."""
 
 
 class Frame:
@@ -89,10 +92,16 @@ class Frame:
         end = trailer(answers, self._options, self._options.include_usage)
         return (self.head + b',"choices":[],' + encode_json(end)[1:] + b"\n\n" if end else b"") + DONE
 
-    def body(self, kind: str, choices: list[dict[str, Any]], answers: Sequence[Answer]) -> dict[str, Any]:
-        """Of an answer that is not streamed; `kind`: its `object`."""
+    def body(
+        self, kind: str, choices: Iterable[dict[str, Any]], answers: Sequence[Answer], more: dict[str, Any] | None = None
+    ) -> Iterator[bytes]:
+        """Of an answer that is not streamed, a choice at a time; `kind`: its `object`, `more`: what stands at its end."""
         head = {"id": self._id, "object": kind, "created": self._options.created, "model": self._options.model}
-        return {**head, "choices": choices, **trailer(answers, self._options, True)}
+        before = encode_json(head)[:-1] + b',"choices":['
+        for choice in choices:
+            yield before + encode_json(choice)
+            before = b","
+        yield b"]," + encode_json({**trailer(answers, self._options, True), **(more or {})})[1:]
 
 
 def usage(answers: Sequence[Answer], prompt_only: bool = False) -> dict[str, Any]:

@@ -1,11 +1,13 @@
 """Chat answers: `chat.completion` and its chunks. What is the same in all chunks is encoded once."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
+
+import msgspec
 
 from ...client.answer import Answer
 from ...client.stream import Choice, Update
-from ..answers.logprobs import chat_logprobs, prompt_logprobs
+from ..answers.logprobs import NULL, chat_logprobs, chat_positions, prompt_logprobs
 from ..answers.writer import Frame, Options, encode_json
 from ..tools.tool_calls import ToolCalls
 
@@ -19,6 +21,10 @@ class ChatWriter:
         self._before = [self._frame.head + b',"choices":[{"index":%d,"delta":{"content":' % i for i in range(options.n)]
         self._calls = [] if options.tools is None else [ToolCalls(options.tools) for _ in range(options.n)]
         """Per choice, if there are tools: finds the calls in its text."""
+        self._scores: list[list[msgspec.Raw]] = [[] for _ in range(options.n)]
+        """Of an answer that is not streamed, per choice."""
+        self._prompt = [NULL]
+        """Its `prompt_logprobs`."""
 
     def first(self, source: int, prompt_token_ids: Sequence[int], prompt_tokens: int) -> bytes:
         self._frame.count(prompt=prompt_tokens)
@@ -66,32 +72,45 @@ class ChatWriter:
     def last(self, answers: Sequence[Answer]) -> bytes:
         return self._frame.last(answers)
 
-    def whole(self, answers: Sequence[Answer]) -> bytes:
+    def gather(self, source: int, update: Update) -> int:
+        options, written = self._options, 0
+        for choice in update.choices:
+            if options.logprobs is not None:
+                positions = chat_positions(choice.logprobs, options.logprobs, options.tokens_as_ids)
+                self._scores[choice.index] += positions
+                written += sum(map(len, positions))
+            choice.logprobs = []
+        if update.prompt_logprobs is not None:
+            table = prompt_logprobs(update.prompt_logprobs)
+            self._prompt += table
+            written += sum(map(len, table))
+            update.prompt_logprobs = None
+        return written
+
+    def whole(self, answers: Sequence[Answer]) -> Iterator[bytes]:
         (answer,) = answers
+        more: dict[str, Any] = {}
+        if self._options.return_token_ids:
+            more["prompt_token_ids"] = list(answer.prompt_token_ids)
+        if self._options.prompt_logprobs:
+            more["prompt_logprobs"] = self._prompt
+        return self._frame.body("chat.completion", map(self._entry, answer.choices), answers, more)
+
+    def _entry(self, choice: Choice) -> dict[str, Any]:
         options = self._options
-        entries: list[dict[str, Any]] = []
-        for index, choice in enumerate(answer.choices):
-            message: dict[str, Any] = {"role": "assistant", "content": choice.text, "refusal": None}
-            reason: str | None = choice.finish_reason
-            if options.tools is not None:
-                calls = ToolCalls(options.tools)
-                message |= calls.whole(choice.text)
-                reason = calls.reason(reason)
-            entry: dict[str, Any] = {
-                "index": index,
-                "message": message,
-                "logprobs": None
-                if options.logprobs is None
-                else chat_logprobs(choice.logprobs, options.logprobs, options.tokens_as_ids),
-                "finish_reason": reason,
-                "stop_reason": choice.stop_reason,
-            }
-            if options.return_token_ids:
-                entry["token_ids"] = choice.token_ids
-            entries.append(entry)
-        body = self._frame.body("chat.completion", entries, answers)
+        message: dict[str, Any] = {"role": "assistant", "content": choice.text, "refusal": None}
+        reason: str | None = choice.finish_reason
+        if options.tools is not None:
+            calls = ToolCalls(options.tools)
+            message |= calls.whole(choice.text)
+            reason = calls.reason(reason)
+        entry: dict[str, Any] = {
+            "index": choice.index,
+            "message": message,
+            "logprobs": None if options.logprobs is None else {"content": self._scores[choice.index], "refusal": None},
+            "finish_reason": reason,
+            "stop_reason": choice.stop_reason,
+        }
         if options.return_token_ids:
-            body["prompt_token_ids"] = list(answer.prompt_token_ids)
-        if options.prompt_logprobs:
-            body["prompt_logprobs"] = prompt_logprobs(answer.prompt_logprobs or ())
-        return encode_json(body)
+            entry["token_ids"] = choice.token_ids
+        return entry

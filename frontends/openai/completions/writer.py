@@ -1,11 +1,13 @@
 """Plain completions: `text_completion`, whole and streamed, one or several prompts in one call."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
+
+import msgspec
 
 from ...client.answer import Answer
 from ...client.stream import Choice, Update
-from ..answers.logprobs import completion_logprobs, echoed_logprobs, prompt_logprobs
+from ..answers.logprobs import NULL, CompletionScores, prompt_logprobs
 from ..answers.writer import Frame, Options, encode_json
 
 PLAIN = b',"logprobs":null,"finish_reason":null}'
@@ -19,6 +21,10 @@ class CompletionWriter:
         """`decode`: text of token ids, for echoed log-probabilities."""
         self._options, self._decode, self._frame = options, decode, Frame(f"cmpl-{id}", "text_completion", options)
         self._offsets: dict[int, int] = {}
+        self._scores: dict[tuple[int, int | None], CompletionScores] = {}
+        """Of an answer that is not streamed: by prompt and choice, and by prompt and None of the echoed prompt itself."""
+        self._prompts: dict[int, list[msgspec.Raw]] = {}
+        """Its `prompt_logprobs`, by prompt."""
 
     def first(self, source: int, prompt_token_ids: Sequence[int], prompt_tokens: int) -> bytes:
         """The echoed prompt, and the prompt's token ids where they were asked for."""
@@ -58,8 +64,10 @@ class CompletionWriter:
         entry: dict[str, Any] = {"index": index, "text": choice.text, "logprobs": None, "finish_reason": choice.finish_reason}
         if options.logprobs is not None:
             offset = self._offsets.get(index, 0)
-            entry["logprobs"] = completion_logprobs(choice.logprobs, options.logprobs, offset, options.tokens_as_ids)
-            self._offsets[index] = offset + sum(len(p.chosen.decoded_token) for p in choice.logprobs)
+            scores = CompletionScores(options.logprobs, options.tokens_as_ids)
+            scores.add(choice.logprobs)
+            entry["logprobs"] = scores.shown(offset)
+            self._offsets[index] = offset + scores.characters
         if choice.stop_reason is not None:
             entry["stop_reason"] = choice.stop_reason
         if options.return_token_ids:
@@ -69,37 +77,67 @@ class CompletionWriter:
     def last(self, answers: Sequence[Answer]) -> bytes:
         return self._frame.last(answers)
 
-    def whole(self, answers: Sequence[Answer]) -> bytes:
+    def gather(self, source: int, update: Update) -> int:
+        options, written = self._options, 0
+        for choice in update.choices:
+            if options.logprobs is not None and not options.prompt_only:
+                written += self._scores_of(source, choice.index).add(choice.logprobs)
+            choice.logprobs = []
+        if update.prompt_logprobs is not None:
+            if options.prompt_logprobs:
+                table = prompt_logprobs(update.prompt_logprobs)
+                self._prompts.setdefault(source, [NULL]).extend(table)
+                written += sum(map(len, table))
+            if options.echo is not None and options.logprobs is not None:
+                written += self._scores_of(source).add(update.prompt_logprobs)
+            update.prompt_logprobs = None
+        return written
+
+    def _scores_of(self, source: int, choice: int | None = None) -> CompletionScores:
+        """Of a choice, or of the prompt."""
+        known = self._scores.get((source, choice))
+        if known is None:
+            known = self._scores[source, choice] = CompletionScores(self._options.logprobs or 0, self._options.tokens_as_ids)
+        return known
+
+    def whole(self, answers: Sequence[Answer]) -> Iterator[bytes]:
+        return self._frame.body("text_completion", self._entries(answers), answers)
+
+    def _entries(self, answers: Sequence[Answer]) -> Iterator[dict[str, Any]]:
         options = self._options
-        if options.prompt_only:
-            for answer in answers:
-                answer.choices = [Choice(choice.index, finish_reason="length") for choice in answer.choices]
-        entries: list[dict[str, Any]] = []
         for source, answer in enumerate(answers):
-            for index, choice in enumerate(answer.choices):
+            prompt = self._of_prompt(source, answer)
+            for choice in answer.choices:
+                if options.prompt_only:
+                    choice = Choice(choice.index, finish_reason="length")
                 entry: dict[str, Any] = {
-                    "index": source * options.n + index,
+                    "index": source * options.n + choice.index,
                     "text": ("" if options.echo is None else options.echo[source]) + choice.text,
-                    "logprobs": self._logprobs(source, answer, index),
+                    "logprobs": self._logprobs(source, choice.index, answer),
                     "finish_reason": choice.finish_reason,
                     "stop_reason": choice.stop_reason,
                 }
                 if options.return_token_ids:
-                    entry |= {"token_ids": choice.token_ids, "prompt_token_ids": list(answer.prompt_token_ids)}
-                if options.prompt_logprobs:
-                    entry["prompt_logprobs"] = prompt_logprobs(answer.prompt_logprobs or ())
-                entries.append(entry)
-        return encode_json(self._frame.body("text_completion", entries, answers))
+                    entry["token_ids"] = choice.token_ids
+                yield entry | prompt
 
-    def _logprobs(self, source: int, answer: Answer, index: int) -> dict[str, Any] | None:
+    def _of_prompt(self, source: int, answer: Answer) -> dict[str, msgspec.Raw]:
+        """What each choice says of it, written once."""
+        told: dict[str, Any] = {}
+        if self._options.return_token_ids:
+            told["prompt_token_ids"] = list(answer.prompt_token_ids)
+        if self._options.prompt_logprobs:
+            told["prompt_logprobs"] = self._prompts.get(source, [NULL])
+        return {name: msgspec.Raw(encode_json(value)) for name, value in told.items()}
+
+    def _logprobs(self, source: int, index: int, answer: Answer) -> dict[str, Any] | None:
         options = self._options
         if options.logprobs is None:
             return None
         if options.echo is None:
-            return completion_logprobs(answer.choices[index].logprobs, options.logprobs, 0, options.tokens_as_ids)
-        first = self._decode(answer.prompt_token_ids[:1])
-        first_id = answer.prompt_token_ids[0] if options.tokens_as_ids else None
-        prompt = echoed_logprobs(first, answer.prompt_logprobs or (), options.logprobs, first_id)
-        offset = len(options.echo[source])
-        new = completion_logprobs(answer.choices[index].logprobs, options.logprobs, offset, options.tokens_as_ids)
-        return {name: prompt[name] + new[name] for name in prompt}
+            return self._scores_of(source, index).shown()
+        prompt = CompletionScores(options.logprobs, options.tokens_as_ids)
+        prompt.begin(self._decode(answer.prompt_token_ids[:1]), answer.prompt_token_ids[0])
+        first, rest = prompt.shown(), self._scores_of(source).shown(prompt.characters)
+        new = self._scores_of(source, index).shown(len(options.echo[source]))
+        return {name: first[name] + rest[name] + new[name] for name in first}

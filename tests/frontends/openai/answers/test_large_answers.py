@@ -1,0 +1,71 @@
+"""Log-probabilities of many choices: written as they come, and not in one go when all are there and everybody waits."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from thespis.frontends.client.answer import Answer
+from thespis.frontends.client.stream import Choice, Update
+from thespis.frontends.openai.answers import generate
+from thespis.frontends.openai.answers.writer import Options, ResponseWriter
+from thespis.frontends.openai.chat.writer import ChatWriter
+from thespis.frontends.openai.completions.writer import CompletionWriter
+
+from ..fake import FakeClient, position, post, served
+
+CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
+HELLO = [{"role": "user", "content": "hi"}]
+CHOICES = 3
+OPTIONS = Options(created=1, arrival=0.0, model="m", n=CHOICES, logprobs=2, prompt_logprobs=True, return_token_ids=True)
+
+
+def writers() -> list[ResponseWriter]:
+    return [ChatWriter("r", OPTIONS), CompletionWriter("r", OPTIONS, lambda ids: "".join(f"<{id}>" for id in ids))]
+
+
+def update(token: int) -> Update:
+    choices = [Choice(at, "x", [token], [position(token, "x", 2)]) for at in range(CHOICES)]
+    return Update(choices, prompt_logprobs=(position(6, "p", 2),) * 2 if token == 0 else None)
+
+
+@pytest.mark.parametrize("writer", writers())
+def test_nothing_is_left_to_be_written_at_the_end(writer: ResponseWriter) -> None:
+    """128 choices of 1,000 tokens with 50 alternatives held the loop of every stream for 20 s."""
+    answer, written = Answer(CHOICES), 0
+    answer.prompt_token_ids = (5, 6, 6)
+    for token in range(10):
+        came = update(token)
+        written += writer.gather(0, came)
+        assert came.prompt_logprobs is None
+        assert not any(choice.logprobs for choice in came.choices)
+        answer.add(came)
+    pieces = list(writer.whole([answer]))
+    assert len(pieces) == CHOICES + 1  # others have their turns between them
+    body: dict[str, Any] = msgspec.json.decode(b"".join(pieces))
+    assert written < len(b"".join(pieces))
+    for choice in body["choices"]:
+        scores = choice["logprobs"]
+        assert len(scores.get("content") or scores["top_logprobs"]) == 10
+    table = (body if "prompt_logprobs" in body else body["choices"][2])["prompt_logprobs"]
+    assert table[0] is None
+    assert [sorted(entry) for entry in table[1:]] == [["200", "6"]] * 2
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (CHAT, {"messages": HELLO, "logprobs": True, "n": 9}),
+        (COMPLETIONS, {"prompt": "x", "logprobs": 3, "n": 9}),
+        (COMPLETIONS, {"prompt": "x", "prompt_logprobs": 1, "n": 100}),
+        (COMPLETIONS, {"prompt": "x" * 1000, "echo": True}),
+    ],
+)
+async def test_an_answer_too_large_to_be_held_is_refused(path: str, body: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generate, "MOST_WHOLE", 600)
+    client = FakeClient()
+    async with served(client) as url:
+        status, answer, _ = await post(url, path, body)
+        assert (status, answer["error"]["code"]) == (400, "answer_too_large")
+        assert "or for a stream" in answer["error"]["message"]
+        assert (await post(url, COMPLETIONS, {"prompt": "x"}))[0] == 200
