@@ -93,7 +93,7 @@ class Sessions:
         if session is None:
             return []
         entries = tuple(named(self._vocabulary, entry) for entry in message.entries)
-        return [(session.client, PromptText(session.id, session.attempt, entries))]
+        return [(session.client, PromptText(session.id, session.attempt, message.start, entries))]
 
     def vectors(self, message: Vectors) -> Outbox:
         """They are numbers for the client: nothing is made of them here."""

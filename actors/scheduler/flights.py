@@ -157,10 +157,11 @@ class Flights:
             self._register.fail(seq.request, failure_of(fault))
 
     def _score(self, seq: Sequence, part: PromptLogprobs | None) -> None:
-        """Collect the prompt's log-probabilities; after a preemption they come again from the start."""
-        request = seq.request
+        """Tell the prompt's log-probabilities as they come; after a preemption they come again from the start."""
+        request, known = seq.request, len(seq.request.scores)
         if part is not None:
-            request.scores.extend(part.entries[max(0, 1 + len(request.scores) - part.start) :])
+            request.scores.extend(part.entries[max(0, 1 + known - part.start) :])
         if seq.prefilled:
             request.scores_wanted = False
-            self._outbox.detokenizer.append(prompt_scores(request))
+        if len(request.scores) > known or (seq.prefilled and not known):
+            self._outbox.detokenizer += prompt_scores(request, known)

@@ -21,8 +21,17 @@ def opening(request: ScheduledRequest) -> Open:
     return Open(prepared.id, prepared.attempt, prepared.client, sampling, ids, request.released, want)
 
 
-def prompt_scores(request: ScheduledRequest) -> PromptScores:
-    return PromptScores(request.id, request.prepared.attempt, tuple(request.scores))
+SCORES_AT_ONCE = 256
+"""Positions of a prompt that one message tells of, each with up to fifty alternatives: others' tokens pass between messages."""
+
+
+def prompt_scores(request: ScheduledRequest, begin: int = 0) -> list[SchedulerToDetokenizer]:
+    """Of the positions from 1 + `begin` on that have been scored so far. The prompt's first has no score."""
+    id, attempt, scores = request.id, request.prepared.attempt, request.scores
+    return [
+        PromptScores(id, attempt, 1 + first, tuple(scores[first : first + SCORES_AT_ONCE]))
+        for first in range(begin, max(len(scores), begin + 1), SCORES_AT_ONCE)
+    ]
 
 
 def vectors(request: ScheduledRequest, pooled: Pooled) -> Vectors:
@@ -36,8 +45,8 @@ def closing(request: ScheduledRequest) -> Close:
 def replay(request: ScheduledRequest) -> list[SchedulerToDetokenizer]:
     """Everything that has been said of it so far."""
     said: list[SchedulerToDetokenizer] = [opening(request)]
-    if request.scores and not request.scores_wanted:
-        said.append(prompt_scores(request))
+    if request.scores:
+        said += prompt_scores(request)
     if outputs := tuple(output for seq in request.sequences for output in _outputs(seq)):
         said.append(Outputs(outputs))
     said += [vectors(request, seq.vectors) for seq in request.sequences if seq.vectors is not None]

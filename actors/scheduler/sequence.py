@@ -51,7 +51,7 @@ class ScheduledRequest:
     scores: list[TokenLogprobs] = field(default_factory=list)
     """Log-probabilities of the prompt's tokens from position 1 on, as far as they have come."""
     scores_wanted: bool = False
-    """True until they have been sent."""
+    """True until all have come."""
     cached_tokens: int = 0
     preemptions: int = 0
     asked: float | None = None

@@ -12,7 +12,7 @@ class Answer:
         self.choices = [Choice(index) for index in range(n)]
         self.finished: Finished | None = None
         self.prompt_token_ids: tuple[int, ...] = ()
-        self.prompt_logprobs: tuple[PositionLogprobs, ...] | None = None
+        self.prompt_logprobs: list[PositionLogprobs] | None = None
         self.vectors: Vectors | None = None
 
     @property
@@ -29,7 +29,7 @@ class Answer:
     def note(self, update: Update) -> None:
         """Only what is told at the end: for a stream, whose text has been sent already."""
         if update.prompt_logprobs is not None:
-            self.prompt_logprobs = update.prompt_logprobs
+            self.prompt_logprobs = [*(self.prompt_logprobs or ()), *update.prompt_logprobs]
         if update.vectors is not None:
             self.vectors = update.vectors
         if update.finished is not None:

@@ -97,8 +97,8 @@ class Dispatcher:
                     return
                 if new is not None:
                     entry.stream.push(new)
-            case PromptText(entries=entries):
-                entry.stream.push_prompt(entries)
+            case PromptText(start=start, entries=entries):
+                entry.stream.push_prompt(start, entries)
             case Vectors():
                 entry.heard = True
                 entry.stream.push_vectors(message)

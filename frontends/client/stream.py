@@ -1,7 +1,7 @@
 """The reply slot of one request. It merges what arrives until the caller reads, so a slow reader costs no memory."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Literal, Self
 
@@ -38,7 +38,8 @@ class Update(msgspec.Struct):
     choices: list[Choice]
     finished: Finished | None = None
     """With usage and timings; only in the last update."""
-    prompt_logprobs: tuple[PositionLogprobs, ...] | None = None
+    prompt_logprobs: list[PositionLogprobs] | None = None
+    """Of the prompt's next positions; the first is 1."""
     vectors: Vectors | None = None
     """In the last update of a request that wants them."""
 
@@ -61,7 +62,9 @@ class Stream:
         self._reader: asyncio.Future[None] | None = None
         """Of the caller, while it waits: one at a time."""
         self._pending: dict[int, Choice] = {}
-        self._prompt_logprobs: tuple[PositionLogprobs, ...] | None = None
+        self._prompt_logprobs: list[PositionLogprobs] | None = None
+        self._scored = 0
+        """Positions of the prompt whose log-probabilities have come."""
         self._vectors: Vectors | None = None
         self._finished: Finished | None = None
         self._failure: Failure | None = None
@@ -91,8 +94,12 @@ class Stream:
         pending.add(delta)
         self._wake()
 
-    def push_prompt(self, entries: tuple[PositionLogprobs, ...]) -> None:
-        self._prompt_logprobs = entries
+    def push_prompt(self, start: int, entries: Sequence[PositionLogprobs]) -> None:
+        """From position `start` on. A replay, or another attempt, brings them again from 1 on."""
+        fresh = entries[max(0, 1 + self._scored - start) :]
+        self._scored += len(fresh)
+        self._prompt_logprobs = [*(self._prompt_logprobs or ()), *fresh]
+        self._wake()
 
     def push_vectors(self, vectors: Vectors) -> None:
         """Another attempt brings the same again."""

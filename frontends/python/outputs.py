@@ -82,7 +82,7 @@ async def collect(stream: Stream, prompt: str | None, n: int, arrival: Moment) -
     async for update in stream:
         now = arrival.unix_at(time.monotonic())
         answer.add(update)
-        if metrics.first_token is None:
+        if metrics.first_token is None and (update.choices or update.finished):
             metrics.first_token = now
         if update.finished is not None:
             metrics.finished = now

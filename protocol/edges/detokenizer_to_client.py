@@ -51,10 +51,11 @@ class Deltas(Message, frozen=True):
 
 
 class PromptText(Message, frozen=True):
-    """The prompt's log-probabilities, one entry per token from position 1 on."""
+    """The prompt's log-probabilities, one entry per token from position `start` on; the first is 1. In pieces."""
 
     id: str
     attempt: int
+    start: int
     entries: tuple[PositionLogprobs, ...]
 
 

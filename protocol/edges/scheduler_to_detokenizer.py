@@ -57,10 +57,12 @@ class Outputs(Message, frozen=True):
 
 
 class PromptScores(Message, frozen=True):
-    """Log-probabilities of the prompt's tokens from position 1 on, sent once, before the first output."""
+    """Log-probabilities of the prompt's tokens at [start, start + len(entries)), as they are computed; all come before the
+    first output. A prompt of one token, which has none, gives one message without entries."""
 
     id: str
     attempt: int
+    start: int
     entries: tuple[TokenLogprobs, ...]
 
 

@@ -36,6 +36,8 @@ class CallMeter:
         self._last = 0.0
 
     def update(self, update: Update) -> None:
+        if not (update.choices or update.finished):  # the prompt's own scores
+            return
         now = time.monotonic()
         tokens = max([len(choice.token_ids) for choice in update.choices], default=0)
         if not self._last:

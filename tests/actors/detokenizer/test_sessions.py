@@ -253,6 +253,6 @@ def test_logprobs_carry_text_and_bytes() -> None:
 def test_prompt_scores_go_to_the_client() -> None:
     books = sessions()
     books.open(opened())
-    [(role, message)] = books.prompt_scores(PromptScores("r", 0, (TokenLogprobs(0x61, -1.0, 1, ()),)))
+    [(role, message)] = books.prompt_scores(PromptScores("r", 0, 5, (TokenLogprobs(0x61, -1.0, 1, ()),)))
     assert isinstance(message, PromptText)
-    assert (role, message.entries[0].chosen.decoded_token) == ("client-a", "a")
+    assert (role, message.start, message.entries[0].chosen.decoded_token) == ("client-a", 5, "a")

@@ -5,10 +5,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from thespis.actors.quarantine import OUTSIDE, PROOF
+from thespis.actors.scheduler.replay import SCORES_AT_ONCE
 from thespis.actors.scheduler.scheduler import IN_FLIGHT, Scheduler
 from thespis.protocol.blobs import BlobRef
 from thespis.protocol.edges.encoder_cache_to_scheduler import EmbeddingReady
-from thespis.protocol.edges.gpu_runner_to_scheduler import Sampled, StepResult
+from thespis.protocol.edges.gpu_runner_to_scheduler import Sampled, StepResult, TokenLogprobs
 from thespis.protocol.edges.scheduler_to_client import MediaLost, Rejected
 from thespis.protocol.edges.scheduler_to_detokenizer import Close, Open, Output, Outputs, PromptScores, Vectors
 from thespis.protocol.edges.scheduler_to_encoder_cache import Need, Release
@@ -129,7 +130,8 @@ class Bench:
         self.finishes: dict[tuple[str, int], Output] = {}
         self.opened: list[Open] = []
         self.closed: dict[str, Close] = {}
-        self.scores: dict[str, PromptScores] = {}
+        self.scores: dict[str, list[TokenLogprobs]] = {}
+        """What was told of prompts, from position 1 on."""
         self.vectors: dict[str, Vectors] = {}
         self.rejected: dict[str, Rejected] = {}
         self.lost: list[MediaLost] = []
@@ -267,9 +269,11 @@ class Bench:
                 case Outputs(outputs):
                     for output in outputs:
                         self._output(output)
-                case PromptScores():
-                    assert message.id not in self.scores
-                    self.scores[message.id] = message
+                case PromptScores(id, _, start, entries):
+                    told = self.scores.setdefault(id, [])
+                    assert start == 1 + len(told)
+                    assert len(entries) <= SCORES_AT_ONCE
+                    told += entries
                 case Vectors():
                     assert message.id not in self.vectors
                     self.vectors[message.id] = message

@@ -192,7 +192,7 @@ def test_every_request_gets_the_oracles_tokens(world: World, moves: list[str]) -
             assert (request.id, choice) in bench.finishes
         assert request.id in bench.closed
         if request.sampling.prompt_logprobs is not None:
-            entries = bench.scores[request.id].entries
+            entries = bench.scores[request.id]
             assert [entry.token_id for entry in entries] == list(request.token_ids[1:])
     assert not bench.rejected
     assert not bench.policy.tally.faults

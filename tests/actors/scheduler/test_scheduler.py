@@ -131,16 +131,33 @@ def test_prompt_scores_come_once_before_the_first_output_and_do_not_read_the_cac
     bench.run()
     bench.submit(endless("two", LONG, prompt_logprobs=0, n=2))
     bench.run()
-    assert [entry.token_id for entry in bench.scores["two"].entries] == LONG[1:]
+    assert [entry.token_id for entry in bench.scores["two"]] == LONG[1:]
     assert bench.closed["two"].usage.cached_tokens == 0
+
+
+def test_prompt_scores_are_told_as_they_come_and_to_a_new_detokenizer_again() -> None:
+    bench = Bench(config(max_batched_tokens=16))
+    bench.submit(endless("r", 3 * LONG, prompt_logprobs=0))
+    told = []
+    for _ in range(3):
+        bench.plan()
+        bench.answer()
+        told.append([entry.token_id for entry in bench.scores.get("r", ())])
+    assert 0 < len(told[0]) < len(told[1]) < len(told[2])
+    assert told[2] == (3 * LONG)[1 : 1 + len(told[2])]
+    bench.scores.clear()
+    bench.opened.clear()
+    bench.policy.detokenizer_joined()
+    bench.deliver()
+    assert [entry.token_id for entry in bench.scores["r"]] == told[-1]
 
 
 def test_prompt_scores_come_even_where_the_last_chunk_has_none() -> None:
     bench = Bench(config(max_batched_tokens=16))
     bench.submit(prepared("r", LONG, prompt_logprobs=0), prepared("one", [5], prompt_logprobs=0, arrival=1.0))
     bench.run()
-    assert len(bench.scores["r"].entries) == 16
-    assert bench.scores["one"].entries == ()
+    assert len(bench.scores["r"]) == 16
+    assert bench.scores["one"] == []
 
 
 def test_choices_share_the_prompt_of_the_first() -> None:
@@ -470,7 +487,7 @@ def test_a_resume_brings_the_prompt_scores_that_the_first_choice_still_owed() ->
     answer = tuple(oracle(request, 1)[:2])
     bench.policy.submit(request, 0.0, (ChoiceSoFar((), 0, False), ChoiceSoFar(answer, 2, False)))
     bench.run()
-    assert [entry.token_id for entry in bench.scores["r"].entries] == LONG[1:]
+    assert [entry.token_id for entry in bench.scores["r"]] == LONG[1:]
     told = Bench()
     told.policy.submit(request, 0.0, (ChoiceSoFar(tuple(oracle(request, 0)[:1]), 1, False), ChoiceSoFar((), 0, False)))
     told.run()

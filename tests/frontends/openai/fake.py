@@ -128,7 +128,7 @@ class FakeClient:
             items=(), positions=None, sampling=sampling, eos_token_ids=(0,),
         )  # fmt: skip
         if sampling.prompt_logprobs is not None:
-            stream.push_prompt(tuple(position(id, f"p{id}", sampling.prompt_logprobs) for id in PROMPT_IDS[1:]))
+            stream.push_prompt(1, tuple(position(id, f"p{id}", sampling.prompt_logprobs) for id in PROMPT_IDS[1:]))
         for index, word in enumerate(words):
             await asyncio.sleep(self.pace)
             if stream.ended:

@@ -52,6 +52,20 @@ async def test_every_choice_is_gathered_from_all_updates() -> None:
 
 async def test_a_prompt_of_one_token_has_no_logprob() -> None:
     stream = Stream("r", cancel)
-    stream.push_prompt(())
+    stream.push_prompt(1, ())
     stream.finish(Finished("r", 0, USAGE, 0, ()))
     assert (await collect(stream, None, 1, Moment(0.0, 0.0))).prompt_logprobs == [None]
+
+
+async def test_a_prompts_scores_come_in_pieces_and_again_from_the_start_after_a_replay() -> None:
+    """Pieces: fifty alternatives for each token of a long prompt in one message held every process on the way to its client."""
+    stream = Stream("r", cancel)
+    reading = asyncio.create_task(collect(stream, None, 1, Moment(0.0, 0.0)))
+    scores = [position(id, "p", 0) for id in range(5)]
+    for start, end in ((1, 3), (3, 4), (1, 4), (2, 6)):
+        stream.push_prompt(start, scores[start - 1 : end - 1])
+        await asyncio.sleep(0)
+    stream.finish(Finished("r", 0, USAGE, 0, ()))
+    output = await reading
+    assert output.prompt_logprobs is not None
+    assert [set(entry or ()) for entry in output.prompt_logprobs] == [set(), {0}, {1}, {2}, {3}, {4}]
