@@ -111,6 +111,10 @@ def image_of_pixels(pixels: NDArray[np.uint8], mode: str, limits: MediaLimits, b
 
 def flatten(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
     """To RGB; what is transparent shows the background."""
+    if image.mode.startswith("I;16") and (clear := image.info.get("transparency")) is not None:
+        values = np.asarray(image)
+        levels = [_of_deep(values, image.mode), np.where(values == clear, 0, 255).astype(np.uint8)]
+        image = Image.merge("LA", [Image.fromarray(level) for level in levels])
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         layer = image.convert("RGBA")
         canvas = Image.new("RGBA", layer.size, (*background, 255))

@@ -1,5 +1,6 @@
 """PNG files without what a picture does not need: text, colour profiles and private data, however damaged or large."""
 
+import struct
 import zlib
 from collections.abc import Iterator
 
@@ -20,13 +21,31 @@ def plain(data: bytes, animated: bool = False) -> bytes:
     What follows the end is left out; where chunks are cut off, so is the result. Raises RequestError for one of no size.
     """
     kept: list[bytes | memoryview] = [MAGIC]
-    view, dropped = memoryview(data), False
+    view, changed = memoryview(data), False
     for kind, start, end in chunks(data):
-        if _needed(kind, data, start, end, animated):
-            kept.append(view[start:end])
+        if not _needed(kind, data, start, end, animated):
+            changed = True
+        elif kind == b"tRNS" and (shown := _as_shown(data, data[start + 8 : end - 4])) is not None:
+            changed = True
+            kept.append(shown)
         else:
-            dropped = True
-    return b"".join(kept) if dropped else data
+            kept.append(view[start:end])
+    return b"".join(kept) if changed else data
+
+
+def _as_shown(data: bytes, clear: bytes) -> bytes | None:
+    """The transparency chunk of a picture whose pixels PIL brings to eight bits, and not the colour that is `clear`; None of
+    all others. Grey of 16 bits stays as it is."""
+    depth, colour = data[24:26].ljust(2, b"\0")
+    if (colour, depth) in ((0, 2), (0, 4)):
+        scale, numbers = 255 // ((1 << depth) - 1), struct.unpack(">H", clear[:2].ljust(2, b"\0"))
+        levels = [(number & ((1 << depth) - 1)) * scale for number in numbers]
+    elif (colour, depth) == (2, 16):
+        levels = [number >> 8 for number in struct.unpack(">HHH", clear[:6].ljust(6, b"\0"))]
+    else:
+        return None
+    body = b"tRNS" + struct.pack(f">{len(levels)}H", *levels)
+    return struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
 
 
 def chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:

@@ -173,6 +173,24 @@ def test_B15_pictures_of_more_than_eight_bits(form: str) -> None:
                 pixels(encode(form, Image.fromarray(values)))
 
 
+@pytest.mark.parametrize(("colour", "depth"), [(0, 1), (0, 2), (0, 4), (0, 8), (0, 16), (2, 8), (2, 16)])
+def test_S25_the_clear_colour_of_a_png_of_any_depth(colour: int, depth: int) -> None:
+    """By the PNG specification, 11.3.2.1: it is given as the pixels are. PIL compares it with what it has made of them."""
+    top, bands = (1 << depth) - 1, 3 if colour else 1
+    row = sorted({0, 1, top // 3, top // 2, top})
+    clear = row[1]
+    bits = "".join(f"{value:0{depth}b}" * bands for value in row)
+    bits = bits.ljust(-len(bits) % 8 + len(bits), "0")
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", len(row), 1, depth, colour, 0, 0, 0))
+    clears = chunk(b"tRNS", struct.pack(">H", clear) * bands)
+    lines = chunk(b"IDAT", zlib.compress(b"\0" + int(bits, 2).to_bytes(len(bits) // 8, "big")))
+    found = pixels(b"\x89PNG\r\n\x1a\n" + header + clears + lines + chunk(b"IEND", b""))
+    expected = [255 if value == clear else value * 255 // top if depth <= 8 else value >> 8 for value in row]
+    if (colour, depth) == (2, 16):
+        expected[0] = 255  # its upper half is that of the clear colour
+    assert found[0, :, 0].tolist() == expected
+
+
 # what a header promises
 
 
