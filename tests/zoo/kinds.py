@@ -45,6 +45,8 @@ class Animal:
     """How names of weights begin that lie in a folder of their own, under what follows, and that folder."""
     extra: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     """Shapes of tensors that the published folder stores and the model does not want, by name."""
+    twice: Mapping[str, str] = field(default_factory=dict)
+    """Names under which the published folder stores a tensor again, and the name of that."""
     shards: int = 1
     """Above one: with model.safetensors.index.json."""
     spread: float = 0.18

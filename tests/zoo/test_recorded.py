@@ -1,8 +1,9 @@
 """What vLLM 0.32 (its build for CPUs, float32, greedy) answered on the same checkpoints, as recorded in `recorded.json`.
 
 Code of a checkpoint stood in there for processors that it does not bring along: what turns pictures into slices and sounds into
-mel was that of `own`; prompts, towers, projectors and text models were vLLM's. (Phi-3.5-vision is not among them: vLLM has its
-tower's sizes built in.)
+mel was that of `own`; prompts, towers, projectors and text models were vLLM's. Phi-3.5-vision's sizes are constants of vLLM's
+`phi3v.py`: it ran in a copy with this checkpoint's, and with `max_model_len` at the length behind which rotary positions are
+scaled otherwise, as vLLM chooses that for all prompts alike.
 """
 
 import json
@@ -14,7 +15,7 @@ import pytest
 from ..helpers.media import picture, sound
 from ..helpers.reference import Media
 from .catalog import Zoo
-from .composing import Asked, prompt_of, run_all
+from .composing import CLOSE, Asked, prompt_of, run_all
 from .reference import reference_for
 
 CASES = json.loads(Path(__file__).with_name("recorded.json").read_text())
@@ -34,3 +35,6 @@ def test_the_answers_of_another_engine(case: dict[str, Any], zoo: Zoo) -> None:
     assert truth.token_ids == case["answer"]
     [said] = run_all(folder, [Asked(prompt, truth)], count)
     assert said.token_ids == case["answer"]
+    for token, logprob in case.get("first", {}).items():  # of the first token, where it was recorded
+        assert truth.first[int(token)] == pytest.approx(logprob, abs=CLOSE)
+        assert said.first[int(token)] == pytest.approx(logprob, abs=CLOSE)

@@ -94,6 +94,7 @@ def _published(animal: Animal, model: Any) -> dict[str, Any]:
     generator = torch.Generator().manual_seed(SEED)
     for name, shape in animal.extra.items():
         named[name] = torch.randn(shape, generator=generator).to(dtype)
+    named |= {again: named[name].clone() for again, name in animal.twice.items()}
     return named
 
 
