@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import transformers
 
+from thespis.gpu_runtime.kv_pool import KvPool
+from thespis.gpu_runtime.state_pool import StatePool
 from thespis.protocol.facts import ModelFacts
-from thespis.protocol.room import Room
+from thespis.protocol.room import Room, Shape, bytes_for, divide_room
 
 from ..actors.scheduler.bench import Bench, config, prepared
 from .driving import BLOCK
@@ -78,6 +81,19 @@ def test_in_company(world: World, budget: int) -> None:
     bench.run()
     world.check(bench, ALL)
     bench.assert_empty()
+
+
+def test_blocks_and_states_are_one_sum(world: World) -> None:
+    """What the runner keeps is counted to the byte, and of a given number of bytes never more is taken."""
+    facts, shape = world.facts, Shape(BLOCK, context=512, sequences=6, step=64)
+    given = bytes_for(facts, 4, shape) * 3 // 2
+    room = divide_room(given, facts, 4, shape)
+    cpu = torch.device("cpu")
+    layers = KvPool(facts.tables, room.blocks, BLOCK, torch.float32, cpu).blocks.values()
+    states = StatePool(facts.recurrent, room.states, torch.float32, cpu).nbytes
+    blocks = sum({layer.data_ptr(): layer.nbytes for layer in layers}.values())
+    assert bool(states) == bool(facts.recurrent)
+    assert blocks + states == room.nbytes(facts, 4, BLOCK) <= given
 
 
 def test_put_back_and_computed_again(world: World) -> None:
