@@ -7,6 +7,7 @@ decode step takes the time of reading them.
 import ctypes
 
 import torch
+from torch.nn import functional as F
 
 from ..native.belief import believed
 from ..native.library import FloatMultiplication, Kernels, load_kernels
@@ -47,7 +48,9 @@ class FloatMatrix:
 
     def unpacked(self) -> torch.Tensor:
         """float32 [out, in]"""
-        return self._panels.transpose(1, 2).reshape(-1, self._call.inputs)[: self._call.outputs].float()
+        panels, halves = self._panels, 2 if self.dtype == torch.bfloat16 else 1
+        by_output = panels.view(*panels.shape[:2], PANEL // halves, halves).permute(0, 3, 2, 1)
+        return by_output.reshape(-1, self._call.inputs)[: self._call.outputs].float()
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """float32 [..., in] to [..., out].
@@ -60,17 +63,28 @@ class FloatMatrix:
 
 
 def _panels(weight: torch.Tensor) -> torch.Tensor:
-    """[panels, in, PANEL]."""
+    """[panels, in, PANEL], as the kernel takes them."""
     outputs, inputs = weight.shape
     made = torch.zeros(panels_for(outputs), inputs, PANEL, dtype=narrowest(weight))
+    paired = made.dtype == torch.bfloat16
+    ordered = made.view(torch.int32) if paired else made
     whole = outputs // PANEL
     step = max(1, _AT_ONCE // (inputs * PANEL))
     for first in range(0, whole, step):
         part = weight[first * PANEL : min(whole, first + step) * PANEL]
-        made[first : first + step][: len(part) // PANEL].copy_(part.view(-1, PANEL, inputs).transpose(1, 2))
+        ordered[first : first + step][: len(part) // PANEL].copy_(_by_input(part, paired))
     if whole < len(made):
-        made[whole, :, : outputs - whole * PANEL].copy_(weight[whole * PANEL :].T)
+        ordered[whole:].copy_(_by_input(F.pad(weight[whole * PANEL :], (0, 0, 0, -outputs % PANEL)), paired))
     return made
+
+
+def _by_input(part: torch.Tensor, paired: bool) -> torch.Tensor:
+    """float32 [panels * PANEL, in] to [panels, in, PANEL]; `paired`, int32 [panels, in, PANEL / 2]: of floats with 16 bits, the
+    first half's in the lower part of each number and the second half's in the upper."""
+    if not paired:
+        return part.view(-1, PANEL, part.shape[1]).transpose(1, 2)
+    low, high = part.view(torch.int32).view(-1, 2, PANEL // 2, part.shape[1]).unbind(1)
+    return ((low >> 16) & 0xFFFF | high).transpose(1, 2)
 
 
 def narrowest(weight: torch.Tensor) -> torch.dtype:

@@ -7,7 +7,6 @@ namespace {
 constexpr int PANEL = 16;
 constexpr int PARTS = PANEL / LANES;        // vectors of a panel's outputs
 constexpr int ROWS = LANES == 16 ? 12 : 6;  // that share one load of a weight: their sums fill the registers
-constexpr int64_t BLOCK_BYTES = 192 << 10;  // of rows, which stay in a core's cache while panels pass
 constexpr int TASKS = 8;                    // for each thread: of one that is held up, the others take what is left
 
 }  // namespace

@@ -30,7 +30,8 @@ struct Product {  // Multiplication there
 
 namespace {
 
-constexpr float LEAST = 1e-30f;  // a row of smaller numbers is zero
+constexpr float LEAST = 1e-30f;             // a row of smaller numbers is zero
+constexpr int64_t BLOCK_BYTES = 192 << 10;  // of rows, which stay in a core's cache while panels pass
 
 typedef int16_t Shorts __attribute__((vector_size(4 * LANES)));
 typedef int8_t LooseBytes __attribute__((vector_size(2 * LANES), aligned(1), may_alias));

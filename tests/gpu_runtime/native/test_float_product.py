@@ -33,6 +33,7 @@ def test_products_are_those_of_float64_and_of_each_row_alone(
     weight = torch.randn(outputs, inputs).to(stored).float()
     bias = torch.randn(outputs) if has_bias else None
     matrix = FloatMatrix(kernels(wide), weight, bias)
+    assert torch.equal(matrix.unpacked(), weight)
     x = torch.randn(rows, inputs)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
