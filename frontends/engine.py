@@ -19,7 +19,7 @@ import msgspec
 from ..actors.director.config import Announcement, DirectorConfig
 from ..actors.director.machine import refuse_impossible, this_machine
 from ..actors.director.run_dir import is_running, make_run_dir, remove_run
-from ..actors.preprocessor.template_source import chat_template_of, no_template
+from ..protocol.chat_templates.source import chat_template_of, no_template
 from ..protocol.checkpoint import MODULES, CheckpointFolder, inspect
 from ..protocol.config import EngineConfig, ServerConfig
 from ..protocol.division import share_of, workers_of

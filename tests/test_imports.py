@@ -19,7 +19,7 @@ LIGHT = [
     "thespis",
     "thespis.protocol.topology",
     "thespis.protocol.config",
-    "thespis.actors.entry",
+    "thespis.actors.kernel.entry",
     "thespis.actors.director.life",
     "thespis.actors.director.zygote",
     "thespis.actors.fetcher.actor",

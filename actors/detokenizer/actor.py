@@ -8,8 +8,8 @@ from ...protocol.edges.control import Gone
 from ...protocol.edges.scheduler_to_detokenizer import Close, Open, Outputs, PromptScores, Vectors
 from ...protocol.roles import DetokenizerConfig
 from ...protocol.topology import CLIENT, SCHEDULER, kind_of
-from ..actor import Actor, run
-from ..launch import Launch
+from ..kernel.actor import Actor, run
+from ..kernel.launch import Launch
 from .sessions import Outbox, Sessions
 from .vocabulary import load
 

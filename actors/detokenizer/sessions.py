@@ -9,7 +9,7 @@ from ...protocol.edges.scheduler_to_detokenizer import Close, Open, Output, Outp
 from ...protocol.errors import Failure
 from ...protocol.topology import SCHEDULER
 from ...protocol.wire import Message
-from ..tombstones import Tombstones
+from ..kernel.tombstones import Tombstones
 from .choice import Choice, named
 from .vocabulary import Vocabulary
 

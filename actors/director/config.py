@@ -21,7 +21,7 @@ MODULES: dict[str, str] = {
     FACTS: "thespis.actors.facts.actor",
     FETCHER: "thespis.actors.fetcher.actor",
     PREPROCESSOR: "thespis.actors.preprocessor.actor",
-    DECODE_WORKER: "thespis.actors.preprocessor.worker",
+    DECODE_WORKER: "thespis.actors.decode_worker.actor",
     ENCODER_CACHE: "thespis.actors.encoder_cache.actor",
     SCHEDULER: "thespis.actors.scheduler.actor",
     GPU_RUNNER: "thespis.actors.gpu_runner.actor",

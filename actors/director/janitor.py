@@ -12,7 +12,7 @@ import signal
 import time
 from pathlib import Path
 
-from ..launch import group_signals_held, ignore_group_signals
+from ..kernel.launch import group_signals_held, ignore_group_signals
 from .run_dir import remove_run
 
 GRACE_SECONDS = 2.0

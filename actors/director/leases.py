@@ -9,7 +9,7 @@ it has had a lease's worth of CPU; one that is starved is left alone, since a su
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from ..link import HEART
+from ..kernel.link import HEART
 from .threads import Thread, Threads
 
 SUSPECT = 1 / 3

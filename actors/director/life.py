@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from ..launch import configure_logging, hold_group_signals
+from ..kernel.launch import configure_logging, hold_group_signals
 from .actor import Director
 from .config import Announcement, DirectorConfig
 from .janitor_keeper import JanitorKeeper

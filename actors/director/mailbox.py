@@ -12,7 +12,7 @@ from ...protocol import VERSION
 from ...protocol.channel import bind_inbox, take
 from ...protocol.edges.control import Refused, ToDirector
 from ...protocol.wire import Decoder, Message, WireError, encode
-from ..launch import director_endpoint
+from ..kernel.launch import director_endpoint
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 
 import msgspec
 
-from ..launch import Launch, group_signals_held
+from ..kernel.launch import Launch, group_signals_held
 from . import zygote
 from .leases import Lease
 
@@ -126,7 +126,7 @@ def spawn_actor(launch: Launch, inherit: int | None = None) -> int:
         if inherit is not None:
             os.set_inheritable(inherit, True)
         arguments = [msgspec.json.encode(launch).decode()]
-        return spawn("thespis.actors.entry", arguments, stdin=null, stdout=2, extra=ONE_TEXT_AT_A_TIME)
+        return spawn("thespis.actors.kernel.entry", arguments, stdin=null, stdout=2, extra=ONE_TEXT_AT_A_TIME)
     finally:
         os.close(null)
         if inherit is not None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from ...protocol.blobs import unlink_segments
 from ...protocol.topology import HTTP
-from .. import last_words
-from ..launch import Launch
+from ..kernel import last_words
+from ..kernel.launch import Launch
 from .config import DirectorConfig
 from .exit_cause import MemoryKills, how, is_outside
 from .janitor_keeper import JanitorKeeper

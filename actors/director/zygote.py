@@ -21,8 +21,8 @@ from functools import partial
 
 import msgspec
 
-from ..launch import Launch, configure_logging, die_with_parent, enter, ignore_group_signals
-from ..settling import settle
+from ..kernel.launch import Launch, configure_logging, die_with_parent, enter, ignore_group_signals
+from ..kernel.settling import settle
 
 log = logging.getLogger(__name__)
 

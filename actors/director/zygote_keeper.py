@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
-from ..launch import Launch
+from ..kernel.launch import Launch
 from .exit_cause import how, was_killed
 from .leases import Holder
 from .processes import RETRY_SECONDS, Ended, Zygote, kill

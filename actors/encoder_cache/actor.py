@@ -25,10 +25,10 @@ from ...protocol.prepared import Timing
 from ...protocol.roles import EncoderCacheConfig, Threads
 from ...protocol.shortage import NO_SPACE, SpaceError, shortage
 from ...protocol.topology import CLIENT, ENCODER_CACHE, PREPROCESSOR, SCHEDULER, kind_of
-from ..actor import Actor, run
-from ..cores import Cores
-from ..launch import Launch
-from ..tombstones import Tombstones
+from ..kernel.actor import Actor, run
+from ..kernel.cores import Cores
+from ..kernel.launch import Launch
+from ..kernel.tombstones import Tombstones
 from .batching import Job, RowPace, choose
 from .compute import Encoder, Tensors, Views, as_bytes, copy, encode
 from .entries import Effect, Free

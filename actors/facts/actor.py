@@ -17,9 +17,9 @@ from ...protocol.edges.control import Facts, Fatal, Refused
 from ...protocol.errors import EngineError
 from ...protocol.facts import ModelFacts
 from ...protocol.roles import FactsConfig
-from ..budget import BudgetError, CpuSpent, memory_budget, within_cpu
-from ..launch import Launch
-from ..link import START_SECONDS, DirectorLink
+from ..kernel.budget import BudgetError, CpuSpent, memory_budget, within_cpu
+from ..kernel.launch import Launch
+from ..kernel.link import START_SECONDS, DirectorLink
 
 log = logging.getLogger(__name__)
 

@@ -19,8 +19,8 @@ from ...protocol.errors import EngineError, Failure
 from ...protocol.roles import FetcherConfig
 from ...protocol.shortage import SpaceError, shortage
 from ...protocol.topology import CLIENT, PREPROCESSOR, kind_of
-from ..actor import Actor, run
-from ..launch import Launch
+from ..kernel.actor import Actor, run
+from ..kernel.launch import Launch
 from .connection import CheckedConnector, CheckedResolver
 from .download import Downloader
 from .download_table import Cancel, Download, DownloadTable, Effect, Free, Give, Linger, Start, Tell

@@ -10,7 +10,7 @@ from ...protocol.edges.fetcher_to_preprocessor import Fetched
 from ...protocol.errors import Failure
 from ...protocol.prepared import Timing
 from ...protocol.request import Encoded, MediaItem, Modality, Request, Url
-from ..tombstones import Tombstones
+from ..kernel.tombstones import Tombstones
 
 DROPPED = Failure("cancelled", "The request was cancelled.")
 

@@ -13,9 +13,9 @@ from ...protocol.edges.control import Gone
 from ...protocol.edges.scheduler_to_gpu_runner import Reset, StepPlan
 from ...protocol.roles import RunnerConfig, Threads
 from ...protocol.topology import GPU_RUNNER, SCHEDULER
-from ..blocking import BlockingActor
-from ..cores import Cores
-from ..launch import Launch
+from ..kernel.blocking import BlockingActor
+from ..kernel.cores import Cores
+from ..kernel.launch import Launch
 
 log = logging.getLogger(__name__)
 

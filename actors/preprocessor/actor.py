@@ -34,19 +34,19 @@ from ...protocol.request import ChatPrompt, Encoded, Request
 from ...protocol.roles import PreprocessorConfig
 from ...protocol.sampling import SamplingParams
 from ...protocol.shortage import shortage
-from ..actor import Actor, run
-from ..launch import Launch
-from ..tombstones import Tombstones
+from ..jobs.identity import item_key, key_salt
+from ..jobs.options import SIBLINGS, SOUND_TRACK
+from ..kernel.actor import Actor, run
+from ..kernel.launch import Launch
+from ..kernel.tombstones import Tombstones
+from ..prompting.prompt import PromptRenderer, Rendered
+from ..prompting.splice import Splicer
+from ..prompting.tokens import read_tokenizer
 from .assembly import Assembler, check_room
-from .decode.options import SIBLINGS, SOUND_TRACK
 from .decoding import Decoding, Shell
 from .effort import Effort, effort_of
 from .identities import Identities, cache_miss
-from .identity import item_key, key_salt
-from .prompt import PromptRenderer, Rendered
-from .splice import Splicer
 from .ticket import Ticket
-from .tokens import read_tokenizer
 from .validation import RequestValidator, without_ids
 from .vectors import cut, worded
 

@@ -13,9 +13,9 @@ from ...protocol.facts import ModelFacts
 from ...protocol.pooling import MAX_BYTES
 from ...protocol.prepared import EffectiveOptions, Item, Prepared, Span
 from ...protocol.request import EmbedsPrompt, Modality, Request
+from ..prompting.prompt import PromptRenderer
+from ..prompting.splice import Insert, Laid, Run, Splicer
 from .positions import Block, compose
-from .prompt import PromptRenderer
-from .splice import Insert, Laid, Run, Splicer
 from .ticket import Ticket
 
 

@@ -21,12 +21,12 @@ from ...protocol.guide import Guide
 from ...protocol.request import ChatPrompt, Embeds, PackedEmbeds
 from ...protocol.roles import PreprocessorConfig
 from ...protocol.wire import Message
-from ..quarantine import PROOF, Banned
+from ..jobs.guides import KnownGuides
+from ..jobs.limits import deadly, overrun, poison, wall_seconds
+from ..prompting.prompt import Rendered
+from ..quarantine.records import PROOF, Banned
 from .effort import Effort
-from .guides import KnownGuides
-from .jobs import deadly, overrun, poison, wall_seconds
 from .pool import DecodeTask, Pool
-from .prompt import Rendered
 from .store import NO_ROOM, FeatureEntry, FeatureStore
 from .ticket import Ticket, Waiter
 

@@ -6,7 +6,7 @@ from ...protocol.blobs import BlobError, BlobReader
 from ...protocol.errors import RequestError, refuse
 from ...protocol.request import MediaItem, Request
 from ...protocol.shortage import shortage
-from .identity import blob_of, content_digest
+from ..jobs.identity import blob_of, content_digest
 from .store import Bindings
 from .ticket import Ticket
 

@@ -9,7 +9,7 @@ from typing import Any
 from ...protocol.errors import EngineError, RequestError, refuse
 from ...protocol.request import CLIP_FACTS, MODALITIES, Encoded, MediaItem, Modality, Request
 from ...protocol.roles import PreprocessorConfig
-from .decode.options import MOST_FPS, MOST_FRAMES, background_of
+from ..jobs.options import MOST_FPS, MOST_FRAMES, background_of
 
 Options = dict[str, Any]
 

@@ -9,8 +9,8 @@ from typing import Generic, TypeVar
 
 from ...protocol.edges.preprocessor_to_decode_worker import Decode
 from ...protocol.request import Embeds, MediaItem, PackedEmbeds
-from ..quarantine import evidence
-from .jobs import Job
+from ..jobs.limits import Job
+from ..quarantine.records import evidence
 from .turns import Turns
 
 W = TypeVar("W")

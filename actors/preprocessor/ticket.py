@@ -7,8 +7,8 @@ from ...protocol.guide import Guide
 from ...protocol.prepared import Timing
 from ...protocol.request import MediaItem, Request
 from ...protocol.sampling import SamplingParams
-from .identity import blob_of
-from .prompt import Rendered
+from ..jobs.identity import blob_of
+from ..prompting.prompt import Rendered
 from .store import FeatureEntry
 
 

@@ -8,8 +8,8 @@ import msgspec
 from ...protocol.errors import refuse
 from ...protocol.pooling import Pooler, PoolingParams
 from ...protocol.request import Request, TextPrompt
-from .prompt import Rendered
-from .tokens import TextTokenizer
+from ..prompting.prompt import Rendered
+from ..prompting.tokens import TextTokenizer
 
 
 def worded(request: Request, pooler: Pooler | None, most_text: int) -> Request:

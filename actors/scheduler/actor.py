@@ -21,8 +21,8 @@ from ...protocol.edges.scheduler_to_gpu_runner import Reset
 from ...protocol.roles import SchedulerConfig
 from ...protocol.room import Room
 from ...protocol.topology import DETOKENIZER, ENCODER_CACHE, GPU_RUNNER, kind_of
-from ..actor import Actor, run
-from ..launch import Launch
+from ..kernel.actor import Actor, run
+from ..kernel.launch import Launch
 from .scheduler import Scheduler
 
 

@@ -16,7 +16,7 @@ from ...protocol.errors import Failure
 from ...protocol.guide import Guide
 from ...protocol.prepared import Prepared
 from ...protocol.topology import DETOKENIZER, ENCODER_CACHE, GPU_RUNNER
-from ..quarantine import POISON, Banned, Quarantine
+from ..quarantine.records import POISON, Banned, Quarantine
 from .outbox import Outbox
 from .sequence import ScheduledRequest, Sequence
 

@@ -7,7 +7,7 @@ from ...protocol.edges.scheduler_to_client import MediaLost, Rejected
 from ...protocol.errors import Failure
 from ...protocol.prepared import Prepared
 from ...protocol.roles import SchedulerConfig
-from ..tombstones import Tombstones
+from ..kernel.tombstones import Tombstones
 from .batch import Batch
 from .blame import Blame
 from .limits import refusal

@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 import zmq
 
-from ...actors.launch import Launch
-from ...actors.link import DirectorLink
-from ...actors.peers import Inboxes, PeerTable
-from ...actors.tombstones import Tombstones
+from ...actors.kernel.launch import Launch
+from ...actors.kernel.link import DirectorLink
+from ...actors.kernel.peers import Inboxes, PeerTable
+from ...actors.kernel.tombstones import Tombstones
 from ...protocol.channel import ChannelFull, Gap, Outgoing, take
 from ...protocol.edges.control import End, Gone, Leave, Peers, Ready, Refused, Share, Stalled
 from ...protocol.errors import EngineError

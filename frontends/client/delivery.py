@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from ...actors.quarantine import Proof
+from ...actors.quarantine.records import Proof
 from ...protocol.edges.client_to_fetcher import Fetch, Withdraw
 from ...protocol.edges.client_to_preprocessor import ClientToPreprocessor, Prepare
 from ...protocol.edges.client_to_scheduler import Resume

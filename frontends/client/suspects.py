@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from ...actors.quarantine import POISON, Banned, Proof, Quarantine
+from ...actors.quarantine.records import POISON, Banned, Proof, Quarantine
 from ...protocol.blobs import BlobRef, Bytes
 from ...protocol.errors import Failure
 from ...protocol.request import MediaItem, Request, Url

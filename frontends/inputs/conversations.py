@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ...actors.preprocessor.template_source import operator_template
+from ...protocol.chat_templates.source import operator_template
 from ...protocol.errors import EngineError, refuse
 from ...protocol.request import ChatPrompt, TextPrompt
 from .messages import read_messages

@@ -91,7 +91,7 @@ def _pixels(entry: Any, where: str) -> tuple[Array, str]:
 
 def _of_pil(image: Any, where: str) -> tuple[Array, str]:
     """Upright. A picture that may be transparent keeps its alpha for the decode worker, which knows the background."""
-    from ...actors.preprocessor.decode.orientation import upright
+    from ...actors.decode_worker.orientation import upright
 
     image = upright(image)
     transparent = image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info

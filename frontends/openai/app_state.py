@@ -10,7 +10,7 @@ from functools import partial
 
 from aiohttp import web
 
-from ...actors.quarantine import POISON
+from ...actors.quarantine.records import POISON
 from ...protocol.errors import RequestError
 from ...protocol.roles import HttpConfig
 from ..client.client import CLOSED, Client

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from ...actors.quarantine import KEPT_SECONDS, POISON, Banned, Quarantine
+from ...actors.quarantine.records import KEPT_SECONDS, POISON, Banned, Quarantine
 from ...protocol.errors import RequestError
 from ...protocol.topology import HTTP
 

@@ -9,8 +9,8 @@ import msgspec
 from aiohttp import web
 from prometheus_client import disable_created_metrics
 
-from ...actors.actor import Actor, run
-from ...actors.launch import Launch
+from ...actors.kernel.actor import Actor, run
+from ...actors.kernel.launch import Launch
 from ...protocol.config import ServerConfig
 from ...protocol.edges.control import Excuse
 from ...protocol.errors import EngineError

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import aiohttp
 
-from thespis.actors.actor import run
-from thespis.actors.launch import Launch
+from thespis.actors.kernel.actor import run
+from thespis.actors.kernel.launch import Launch
 from thespis.frontends.client.client import Client
 from thespis.frontends.engine import start_engine
 from thespis.frontends.openai.main import Http

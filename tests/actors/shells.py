@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import anyio
 import msgspec
 
-from thespis.actors.actor import Actor
+from thespis.actors.kernel.actor import Actor
 from thespis.protocol.roles import encode_config
 from thespis.protocol.wire import Decoder, Message, encode
 

@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 from thespis import AsyncLLM, SamplingParams
-from thespis.actors import peers
+from thespis.actors.kernel import peers
 from thespis.frontends.engine import EngineHandle, start_engine
 from thespis.protocol.config import EngineConfig
 

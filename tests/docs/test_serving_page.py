@@ -7,8 +7,8 @@ from pathlib import Path
 
 import msgspec
 
-from thespis.actors.preprocessor.template_source import built_in_names
 from thespis.frontends.openai.gate.auth import OPEN_PATHS
+from thespis.protocol.chat_templates.source import built_in_names
 from thespis.protocol.config import EngineConfig, ServerConfig
 from thespis.protocol.errors import STATUS
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from thespis.actors.launch import Launch
+from thespis.actors.kernel.launch import Launch
 
 
 def main(launch: Launch) -> None:

@@ -5,8 +5,8 @@ from typing import Any
 
 import msgspec
 
-from thespis.actors.blocking import BlockingActor
-from thespis.actors.launch import Launch
+from thespis.actors.kernel.blocking import BlockingActor
+from thespis.actors.kernel.launch import Launch
 from thespis.protocol.blobs import Arena
 from thespis.protocol.edges.encoder_cache_to_preprocessor import FeaturesRead
 from thespis.protocol.edges.encoder_cache_to_scheduler import EmbeddingReady

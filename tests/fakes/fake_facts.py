@@ -9,8 +9,8 @@ import time
 import msgspec
 import zmq
 
-from thespis.actors.launch import Launch
-from thespis.actors.link import DirectorLink
+from thespis.actors.kernel.launch import Launch
+from thespis.actors.kernel.link import DirectorLink
 from thespis.protocol.edges.control import Facts, Fatal, Welcome
 from thespis.protocol.roles import FactsConfig
 from thespis.tests.helpers.facts import DEMO

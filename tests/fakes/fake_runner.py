@@ -14,8 +14,8 @@ from typing import Any
 
 import msgspec
 
-from thespis.actors.blocking import BlockingActor
-from thespis.actors.launch import Launch
+from thespis.actors.kernel.blocking import BlockingActor
+from thespis.actors.kernel.launch import Launch
 from thespis.protocol.edges.gpu_runner_to_scheduler import PromptLogprobs, Sampled, SequenceFault, StepResult, TokenLogprobs
 from thespis.protocol.edges.scheduler_to_gpu_runner import NewSequence, Reset, StepPlan, Work
 from thespis.protocol.roles import RunnerConfig

@@ -9,7 +9,7 @@ import msgspec
 import zmq
 
 from thespis.actors.director.config import MODULES
-from thespis.actors.launch import Launch
+from thespis.actors.kernel.launch import Launch
 from thespis.protocol import channel
 from thespis.protocol.topology import kind_of
 from thespis.protocol.wire import Message, encode
@@ -66,6 +66,6 @@ def faulty(fault: Fault) -> type[channel.Outgoing]:
 
 
 def main(launch: Launch) -> None:
-    peers = importlib.import_module("thespis.actors.peers")
+    peers = importlib.import_module("thespis.actors.kernel.peers")
     peers.Outgoing = faulty(msgspec.json.decode(os.environ["FAULTY"], type=Fault))  # type: ignore[attr-defined]
     importlib.import_module(PLAYED[kind_of(launch.role)]).main(launch)

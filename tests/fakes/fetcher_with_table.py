@@ -15,7 +15,7 @@ from aiohttp.abc import AbstractResolver
 from thespis.actors.fetcher.actor import Fetcher
 from thespis.actors.fetcher.connection import CheckedConnector, CheckedResolver
 from thespis.actors.fetcher.policy import Policy
-from thespis.actors.launch import Launch
+from thespis.actors.kernel.launch import Launch
 
 PUBLIC, OTHER_PUBLIC, PUBLIC_SIX = "93.184.216.34", "151.101.1.69", "2606:2800:220:1:248:1893:25c8:1946"
 CHEAT = "93.184.216.99"

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from thespis.actors.launch import Launch
+from thespis.actors.kernel.launch import Launch
 from thespis.protocol.edges.encoder_cache_to_scheduler import Lost
 from thespis.protocol.edges.scheduler_to_encoder_cache import Need
 from thespis.tests.fakes.fake_encoder_cache import FakeEncoderCache

@@ -4,8 +4,8 @@ import os
 import random
 import sys
 
-from thespis.actors.blocking import BlockingActor
-from thespis.actors.launch import Launch
+from thespis.actors.kernel.blocking import BlockingActor
+from thespis.actors.kernel.launch import Launch
 
 
 class Forked(BlockingActor):

@@ -5,8 +5,8 @@ from typing import Any
 
 from fake_runner import FakeRunner  # beside this file, on the engine's path
 
-import thespis.actors.link
-from thespis.actors.launch import Launch
+import thespis.actors.kernel.link
+from thespis.actors.kernel.launch import Launch
 from thespis.protocol.edges.scheduler_to_gpu_runner import StepPlan
 
 HANGS_AT = 89
@@ -20,5 +20,5 @@ class HangingRunner(FakeRunner):  # type: ignore[misc]
 
 
 def main(launch: Launch) -> None:
-    thespis.actors.link.HANG_SECONDS = 0.5
+    thespis.actors.kernel.link.HANG_SECONDS = 0.5
     HangingRunner(launch).run()

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from thespis.actors.actor import run
 from thespis.actors.detokenizer.actor import Detokenizer
-from thespis.actors.launch import Launch
+from thespis.actors.kernel.actor import run
+from thespis.actors.kernel.launch import Launch
 from thespis.protocol.edges.scheduler_to_detokenizer import Close, Open
 
 TOKENS = 3

@@ -2,8 +2,8 @@
 
 import time
 
-from thespis.actors.launch import Launch
-from thespis.actors.preprocessor.worker import DecodeWorker
+from thespis.actors.decode_worker.actor import DecodeWorker
+from thespis.actors.kernel.launch import Launch
 from thespis.protocol.edges.decode_worker_to_preprocessor import Decoded, DecodeFailed
 from thespis.protocol.edges.preprocessor_to_decode_worker import Decode
 

@@ -5,7 +5,7 @@ import signal
 
 import plain  # beside this file, on the engine's path
 
-from thespis.actors.launch import Launch
+from thespis.actors.kernel.launch import Launch
 
 
 def main(launch: Launch) -> None:

@@ -2,8 +2,8 @@
 
 import time
 
-from thespis.actors.blocking import BlockingActor
-from thespis.actors.launch import Launch
+from thespis.actors.kernel.blocking import BlockingActor
+from thespis.actors.kernel.launch import Launch
 
 
 class Lingering(BlockingActor):

@@ -1,7 +1,7 @@
 """An actor that only lives, and holds some shared memory that it never gives back by itself."""
 
-from thespis.actors.actor import Actor, run
-from thespis.actors.launch import Launch
+from thespis.actors.kernel.actor import Actor, run
+from thespis.actors.kernel.launch import Launch
 from thespis.protocol.blobs import Arena
 
 

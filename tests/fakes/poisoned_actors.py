@@ -4,8 +4,8 @@ import importlib
 import os
 from typing import Any
 
-from thespis.actors.actor import run
-from thespis.actors.launch import Launch
+from thespis.actors.kernel.actor import run
+from thespis.actors.kernel.launch import Launch
 from thespis.protocol.edges.client_to_fetcher import Fetch
 from thespis.protocol.edges.client_to_preprocessor import Prepare, Tokenize
 from thespis.protocol.edges.client_to_scheduler import Resume

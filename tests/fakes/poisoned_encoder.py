@@ -4,10 +4,10 @@ import os
 
 import torch
 
-from thespis.actors.actor import run
 from thespis.actors.encoder_cache.actor import EncoderCache
 from thespis.actors.encoder_cache.compute import Encoder, Tensors
-from thespis.actors.launch import Launch
+from thespis.actors.kernel.actor import run
+from thespis.actors.kernel.launch import Launch
 from thespis.protocol.roles import EncoderCacheConfig
 
 

@@ -3,7 +3,7 @@
 import os
 from typing import Any
 
-from thespis.actors.launch import Launch
+from thespis.actors.kernel.launch import Launch
 from thespis.frontends.openai import app_state
 from thespis.frontends.openai import main as http
 from thespis.frontends.openai.bodies import handover, readers, reading

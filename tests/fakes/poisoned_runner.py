@@ -5,7 +5,7 @@ from typing import Any
 
 from fake_runner import FakeRunner  # beside this file, on the engine's path
 
-from thespis.actors.launch import Launch
+from thespis.actors.kernel.launch import Launch
 from thespis.protocol.edges.scheduler_to_gpu_runner import StepPlan
 
 POISON = (88, 87, 88, 87)

@@ -3,8 +3,8 @@
 import os
 from typing import Any
 
-from thespis.actors.blocking import BlockingActor
-from thespis.actors.launch import Launch
+from thespis.actors.kernel.blocking import BlockingActor
+from thespis.actors.kernel.launch import Launch
 from thespis.protocol.edges.preprocessor_to_decode_worker import Decode
 
 

@@ -1,7 +1,7 @@
 """An actor that cannot start, and says why."""
 
-from thespis.actors.blocking import BlockingActor
-from thespis.actors.launch import Launch
+from thespis.actors.kernel.blocking import BlockingActor
+from thespis.actors.kernel.launch import Launch
 from thespis.protocol.errors import EngineError
 
 

@@ -10,7 +10,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 from torch.nn.functional import cosine_similarity, normalize
 
-from thespis.actors.preprocessor.tokens import read_tokenizer
+from thespis.actors.prompting.tokens import read_tokenizer
 from thespis.gpu_runtime.facts import model_facts
 from thespis.gpu_runtime.layers.int8 import can_hold, quantised
 from thespis.gpu_runtime.runner import Runner

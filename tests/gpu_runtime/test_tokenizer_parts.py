@@ -7,7 +7,7 @@ import msgspec
 from transformers import AutoTokenizer
 
 from thespis.actors.detokenizer.vocabulary import load
-from thespis.actors.preprocessor.tokens import read_tokenizer
+from thespis.actors.prompting.tokens import read_tokenizer
 from thespis.frontends.openai.app_state import terms_of
 from thespis.frontends.openai.bodies.reading import detokenize
 from thespis.gpu_runtime.tokenizer_parts import tokenizer_parts

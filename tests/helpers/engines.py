@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import zmq
 
-from thespis.actors.link import DirectorLink
+from thespis.actors.kernel.link import DirectorLink
 from thespis.frontends.engine import EngineHandle, start_engine
 from thespis.protocol.channel import socket_path
 from thespis.protocol.config import EngineConfig

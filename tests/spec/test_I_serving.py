@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from thespis import LLM
-from thespis.actors.preprocessor import template_source
 from thespis.frontends.engine import start_engine
+from thespis.protocol.chat_templates import source as template_source
 from thespis.protocol.config import EngineConfig
 from thespis.protocol.errors import EngineError
 
@@ -153,7 +153,7 @@ LIGHT = {role: "plain" for role in (*ROLES, "decode-worker-0") if role != "prepr
 def test_S42_a_model_without_a_template_of_its_own_is_served_with_the_built_in_one(
     checkpoints: Checkpoints, tmp_path: Path
 ) -> None:
-    """All the places of a template, in their order: actors/preprocessor/test_template_source.py."""
+    """All the places of a template, in their order: protocol/chat_templates/test_source.py."""
     with served(without_template(checkpoints, tmp_path), modules=LIGHT) as server:
         assert server.ask("/tokenize", {"messages": HELLO}).body["prompt"] == (
             "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\nhello<|im_end|>\n"

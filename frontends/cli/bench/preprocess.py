@@ -103,7 +103,7 @@ def _prepare(model: ModelFacts) -> None:
 
 
 def _item(data: bytes) -> Item:
-    from ....actors.preprocessor.decode.image import decode_image
+    from ....actors.decode_worker.image import decode_image
 
     limits, processor = _state
     begin = time.perf_counter()

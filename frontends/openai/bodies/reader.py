@@ -13,8 +13,8 @@ import sys
 
 import msgspec
 
-from ....actors.budget import BudgetError, memory_budget
-from ....actors.launch import configure_logging, die_with_parent, give_way
+from ....actors.kernel.budget import BudgetError, memory_budget
+from ....actors.kernel.launch import configure_logging, die_with_parent, give_way
 from ....protocol.blobs import Draft
 from ....protocol.errors import Failure, RequestError
 from ....protocol.mapping import map_file

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import msgspec
 
-from ....actors.quarantine import POISON
+from ....actors.quarantine.records import POISON
 from ....protocol.errors import RequestError
 from ....protocol.shortage import NO_MEMORY, NO_SPACE, shortage
 from .handover import Head, Job, unpack_body, unpack_piece

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 from thespis.actors.director.config import MODULES
-from thespis.actors.launch import Launch
+from thespis.actors.kernel.launch import Launch
 from thespis.protocol.topology import kind_of
 
 FOLDER = "THESPIS_PROFILE_FOLDER"
@@ -20,8 +20,8 @@ PERIOD = 0.002
 WHOLE = (
     "frontends/client/ledger.py",
     "frontends/client/delivery.py",
-    "actors/tombstones.py",
-    "actors/link.py",
+    "actors/kernel/tombstones.py",
+    "actors/kernel/link.py",
     "actors/scheduler/blame.py",
 )
 """Files that exist for the sake of surviving: every sample below one of their functions counts."""

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from thespis.actors.detokenizer.actor import Detokenizer
-from thespis.actors.launch import Launch
+from thespis.actors.kernel.launch import Launch
 from thespis.protocol.edges.control import Gone
 from thespis.protocol.edges.detokenizer_to_client import Deltas, Finished
 from thespis.protocol.edges.detokenizer_to_scheduler import Stopped

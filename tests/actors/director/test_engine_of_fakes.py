@@ -180,7 +180,7 @@ def test_clients_divide_the_admission_and_their_death_is_told(start: StartEngine
 
 OTHER_CLIENT = """
 import sys, zmq
-from thespis.actors.link import DirectorLink
+from thespis.actors.kernel.link import DirectorLink
 link = DirectorLink(zmq.Context(), sys.argv[1], "client-other", 0)
 print(link.hello().share.requests, flush=True)
 sys.stdin.read()

@@ -6,7 +6,7 @@ import pytest
 
 from thespis.actors.director.leases import Holder, Lease, LeaseCourt, withheld
 from thespis.actors.director.threads import Thread, Threads
-from thespis.actors.link import HEART
+from thespis.actors.kernel.link import HEART
 
 OWN = 1
 PERIOD = 0.375

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from thespis.actors.director.threads import children_of, is_stopped, threads_of
-from thespis.actors.link import HEART
+from thespis.actors.kernel.link import HEART
 
 
 @contextmanager
@@ -57,7 +57,7 @@ def test_a_thread_whose_name_has_brackets_and_blanks_is_read_all_the_same() -> N
 
 def test_the_thread_that_speaks_is_known_by_its_name() -> None:
     code = (
-        "import zmq\nfrom thespis.actors.link import DirectorLink\n"
+        "import zmq\nfrom thespis.actors.kernel.link import DirectorLink\n"
         "DirectorLink(zmq.Context(), '/tmp', 'fetcher', 1).start_heartbeats()\n"
         "tasks = '/proc/self/task'\n"
         "while 'heartbeat\\n' not in [open(f'{tasks}/{tid}/comm').read() for tid in os.listdir(tasks)]: time.sleep(0.001)"

@@ -12,7 +12,7 @@ import torch
 from thespis.actors.encoder_cache import batching
 from thespis.actors.encoder_cache.actor import EncoderCache
 from thespis.actors.encoder_cache.compute import Encoder, Tensors
-from thespis.actors.launch import Launch
+from thespis.actors.kernel.launch import Launch
 from thespis.protocol.blobs import Arena, BlobReader, BlobRef
 from thespis.protocol.edges.control import Gone
 from thespis.protocol.edges.encoder_cache_to_preprocessor import FeaturesRead

@@ -13,7 +13,7 @@ from aiohttp.test_utils import TestServer
 from thespis.actors.fetcher import actor as shell
 from thespis.actors.fetcher.actor import Fetcher
 from thespis.actors.fetcher.download_table import DROPPED
-from thespis.actors.launch import Launch
+from thespis.actors.kernel.launch import Launch
 from thespis.protocol.blobs import BlobReader
 from thespis.protocol.edges.client_to_fetcher import Fetch
 from thespis.protocol.edges.fetcher_to_client import Failed

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from thespis.actors.gpu_runner.actor import GpuRunner
-from thespis.actors.launch import Launch
+from thespis.actors.kernel.launch import Launch
 from thespis.frontends.openai.metrics import COUNTS
 from thespis.protocol.blobs import Arena
 from thespis.protocol.edges.control import Gone, Peer

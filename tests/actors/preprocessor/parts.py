@@ -4,16 +4,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from thespis.actors.jobs.identity import part_keys
 from thespis.actors.preprocessor.assembly import Assembler
-from thespis.actors.preprocessor.identity import part_keys
-from thespis.actors.preprocessor.prompt import PromptRenderer
-from thespis.actors.preprocessor.splice import Splicer
 from thespis.actors.preprocessor.store import FeatureEntry
-from thespis.actors.preprocessor.template_source import chat_template_of
 from thespis.actors.preprocessor.ticket import Ticket
-from thespis.actors.preprocessor.tokens import TextTokenizer, read_tokenizer
+from thespis.actors.prompting.prompt import PromptRenderer
+from thespis.actors.prompting.splice import Splicer
+from thespis.actors.prompting.tokens import TextTokenizer, read_tokenizer
 from thespis.gpu_runtime import processing
 from thespis.protocol.blobs import BlobRef
+from thespis.protocol.chat_templates.source import chat_template_of
 from thespis.protocol.config import EngineConfig
 from thespis.protocol.division import divide
 from thespis.protocol.edges.decode_worker_to_preprocessor import Decoded, Part

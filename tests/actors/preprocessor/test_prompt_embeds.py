@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from thespis.actors.preprocessor.decode.item import ItemDecoder
+from thespis.actors.decode_worker.item import ItemDecoder
 from thespis.actors.preprocessor.validation import RequestValidator
 from thespis.gpu_runtime.processing import Part, ProcessedItem
 from thespis.protocol.blobs import BlobRef

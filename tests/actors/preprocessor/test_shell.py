@@ -11,11 +11,11 @@ import msgspec
 import numpy as np
 import pytest
 
-from thespis.actors.launch import Launch
-from thespis.actors.preprocessor import jobs
+from thespis.actors.jobs import limits as jobs
+from thespis.actors.jobs.identity import content_digest, item_key
+from thespis.actors.kernel.launch import Launch
 from thespis.actors.preprocessor.actor import Preprocessor
 from thespis.actors.preprocessor.effort import Effort
-from thespis.actors.preprocessor.identity import content_digest, item_key
 from thespis.gpu_runtime import processing
 from thespis.protocol.blobs import Arena, BlobRef
 from thespis.protocol.edges.client_to_preprocessor import Prepare, Tokenize

@@ -6,9 +6,9 @@ import pytest
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
-from thespis.actors.preprocessor.prompt import Rendered
-from thespis.actors.preprocessor.tokens import TextTokenizer
 from thespis.actors.preprocessor.vectors import cut, worded
+from thespis.actors.prompting.prompt import Rendered
+from thespis.actors.prompting.tokens import TextTokenizer
 from thespis.protocol.errors import RequestError
 from thespis.protocol.pooling import Pooler, PoolingParams
 from thespis.protocol.request import MediaItem, Prompt, Request, TextPrompt, TokenPrompt

@@ -8,10 +8,10 @@ import msgspec
 import numpy as np
 import pytest
 
-from thespis.actors.preprocessor.template_source import operator_template
 from thespis.gpu_runtime import hf
 from thespis.gpu_runtime.processing import Clip
 from thespis.gpu_runtime.processing.loading import load_processor
+from thespis.protocol.chat_templates.source import operator_template
 from thespis.protocol.prepared import Prepared
 from thespis.protocol.request import ChatMessage, ChatPrompt, Modality, Slot, Text, TextPrompt
 

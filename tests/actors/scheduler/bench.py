@@ -4,7 +4,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from thespis.actors.quarantine import OUTSIDE, PROOF
+from thespis.actors.quarantine.records import OUTSIDE, PROOF
 from thespis.actors.scheduler.replay import SCORES_AT_ONCE
 from thespis.actors.scheduler.scheduler import IN_FLIGHT, Scheduler
 from thespis.protocol.blobs import BlobRef

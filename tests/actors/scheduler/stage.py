@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import zmq
 
-from thespis.actors.launch import Launch, director_endpoint
+from thespis.actors.kernel.launch import Launch, director_endpoint
 from thespis.actors.scheduler import actor as scheduler_actor
 from thespis.protocol.channel import Incoming, Outgoing, bind_inbox, socket_path
 from thespis.protocol.edges.control import AskStats, Gone, Hello, Peer, Peers, Ready, Stats, Stop, ToDirector, Welcome

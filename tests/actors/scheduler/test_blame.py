@@ -6,7 +6,7 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from thespis.actors.quarantine import KEPT_SECONDS
+from thespis.actors.quarantine.records import KEPT_SECONDS
 from thespis.actors.scheduler.blame import fingerprint
 from thespis.protocol.edges.control import Excuse
 from thespis.protocol.edges.encoder_cache_to_scheduler import Lost

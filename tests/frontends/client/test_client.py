@@ -15,7 +15,7 @@ import pytest
 import zmq
 
 from thespis import LLM, AsyncLLM
-from thespis.actors.launch import director_endpoint
+from thespis.actors.kernel.launch import director_endpoint
 from thespis.frontends.client import connection
 from thespis.frontends.client.client import Client
 from thespis.frontends.client.connection import NEEDED
@@ -87,7 +87,7 @@ def director(run_dir: Path, *answers: tuple[type[Message], Message]) -> Iterator
 @pytest.fixture(autouse=True)
 def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "ANSWER_SECONDS", 0.5)
-    monkeypatch.setattr("thespis.actors.link.HELLO_SECONDS", 0.5)
+    monkeypatch.setattr("thespis.actors.kernel.link.HELLO_SECONDS", 0.5)
 
 
 PREPARED = Prepared(

@@ -29,7 +29,7 @@ HOUR = 3600.0
 STEPS = pytest.mark.parametrize("step", [-HOUR, HOUR, -40 * 365 * 24 * HOUR])
 WALL = {
     "actors/fetcher/disk.py": "how old files of earlier runs are",
-    "actors/preprocessor/template.py": "the date that a template may write",
+    "actors/prompting/template.py": "the date that a template may write",
     "gpu_runtime/native/build.py": "how old what killed builds left is",
     "frontends/python/moment.py": "the time that people read",
     "frontends/client/deadline.py": "what a caller gave in unix seconds",

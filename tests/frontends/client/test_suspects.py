@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from thespis.actors.quarantine import KEPT_SECONDS, Proof
+from thespis.actors.quarantine.records import KEPT_SECONDS, Proof
 from thespis.frontends.client.suspects import PLACES, Suspects, fingerprint, outline
 from thespis.protocol.blobs import BlobRef
 from thespis.protocol.pooling import PoolingParams

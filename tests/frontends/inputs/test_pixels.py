@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from thespis.actors.preprocessor.decode.image import decode_image
+from thespis.actors.decode_worker.image import decode_image
 from thespis.frontends.inputs.media import Raw
 from thespis.frontends.inputs.prompts import read_media
 from thespis.frontends.inputs.python_media import read_raw

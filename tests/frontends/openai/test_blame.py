@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from thespis.actors.quarantine import KEPT_SECONDS
+from thespis.actors.quarantine.records import KEPT_SECONDS
 from thespis.frontends.openai.blame import Blame, Record, open_blame
 from thespis.protocol.errors import RequestError
 

@@ -1,0 +1,200 @@
+"""The decode worker: one media item at a time, under limits, in a process that may be killed in the middle of it."""
+
+import logging
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from ...gpu_runtime.processing import load
+from ...protocol.blobs import Arena, BlobError, BlobReader, BlobRef
+from ...protocol.edges.control import Gone
+from ...protocol.edges.decode_worker_to_preprocessor import ChatRendered, Decoded, DecodeFailed, GuideChecked, Part
+from ...protocol.edges.preprocessor_to_decode_worker import CheckGuide, Decode, FreeFeatures, RenderChat
+from ...protocol.errors import Failure, RequestError
+from ...protocol.prepared import Timing
+from ...protocol.request import MediaItem
+from ...protocol.roles import PreprocessorConfig
+from ...protocol.shortage import NO_SPACE, SpaceError, shortage
+from ..jobs.guides import GUIDE_MEMORY, TOO_LARGE, GuideChecker
+from ..jobs.identity import blob_of, content_digest, item_key, part_keys
+from ..jobs.limits import too_slow
+from ..kernel.blocking import BlockingActor
+from ..kernel.budget import BudgetError, CpuSpent, memory_budget, within_cpu
+from ..kernel.launch import Launch, give_way
+from ..prompting.prompt import TEMPLATE_TOO_LARGE, PromptRenderer
+from ..prompting.splice import Splicer
+from ..prompting.tokens import read_tokenizer
+from .item import ItemDecoder, Made
+
+T = TypeVar("T")
+
+TEMPLATE_MEMORY = 512 << 20
+"""Bytes that a request's own template may add to the process while it renders."""
+log = logging.getLogger(__name__)
+
+
+class DecodeWorker(BlockingActor):
+    """Copies the bytes, decodes, makes features, keeps them in its arena until it is told that nobody reads them."""
+
+    config: PreprocessorConfig
+
+    def __init__(self, launch: Launch) -> None:
+        super().__init__(launch)
+        self._reader = BlobReader(launch.directory)
+        self._arena: Arena | None = None
+        self._held: dict[int, list[BlobRef]] = {}
+        self._count = {"decoded": 0, "failed": 0}
+
+    def on_start(self, config: bytes) -> dict[str, int]:
+        import torch
+
+        torch.set_num_threads(1)  # a pool of workers shares the cores with the runner
+        self.config = msgspec.json.decode(config, type=PreprocessorConfig)
+        model, context = self.config.model, self.config.max_model_len
+        tokenizer = read_tokenizer(model)
+        self._renderer = PromptRenderer(model, tokenizer, Splicer(model.placeholders, tokenizer, model.frame), None, context)
+        self._decoder = ItemDecoder(load(model.path, model.pixels), model.embed_width, self.config.media, context, model.hidden)
+        self._guides = GuideChecker(model)
+        # Room for what is kept, and for what is made while all that is kept is being read.
+        limit = self.config.cache_bytes // self.config.workers + self.config.media.memory
+        self._arena = Arena(self.launch.directory, f"{self.launch.role}.{self.launch.epoch}", limit)
+        return {}
+
+    def on_stop(self) -> None:
+        if self._arena is not None:
+            self._arena.close()
+        self._reader.close()
+
+    def on_gone(self, gone: Gone) -> None:
+        self._reader.forget(f"{gone.role}.{gone.epoch}")
+
+    def on_message(self, sender: str, message: Any) -> None:
+        match message:
+            case Decode():
+                self.send(sender, self._decode(message))
+            case CheckGuide():
+                self.send(sender, self._check(message))
+            case RenderChat():
+                self.send(sender, self._render(message))
+            case FreeFeatures(jobs):
+                for job in jobs:
+                    self._free(job)
+
+    def counters(self) -> dict[str, float]:
+        assert self._arena is not None
+        return {**self._count, "arena_bytes_used": self._arena.used, "arena_bytes_held": self._arena.held}
+
+    def _check(self, job: CheckGuide) -> GuideChecked | DecodeFailed:
+        def check() -> GuideChecked:
+            self._guides.load()  # the vocabulary is not of one guide's memory
+            with memory_budget(GUIDE_MEMORY):
+                return GuideChecked(job.job, self._guides.check(job.guide))
+
+        return _answer(job.job, check, TOO_LARGE, "The grammar could not be checked.")
+
+    def _render(self, job: RenderChat) -> ChatRendered | DecodeFailed:
+        def render() -> ChatRendered:
+            media = tuple(MediaItem(modality, None, "") for modality in job.modalities)
+            with memory_budget(TEMPLATE_MEMORY):
+                rendered = self._renderer.render(job.prompt, media)
+            return ChatRendered(job.job, rendered.token_ids, rendered.text, rendered.order, rendered.framed)
+
+        return _answer(job.job, render, TEMPLATE_TOO_LARGE, "The conversation could not be rendered.")
+
+    def _decode(self, job: Decode) -> Decoded | DecodeFailed:
+        try:
+            with memory_budget(self.config.media.memory):
+                decoded = self._features(job)
+        except RequestError as error:
+            failure = error.failure
+        except BudgetError:
+            failure = Failure("too_large", "The item takes more memory than one item may.")
+        except CpuSpent:
+            failure = too_slow(job.item.modality, self.config.media.cpu_seconds(job.item.modality))
+        except Exception as error:  # whatever a decoder raises on hostile bytes belongs to this item alone
+            failure = shortage(error) or self._undecodable(job, error)
+        else:
+            self._count["decoded"] += 1
+            return decoded
+        self._count["failed"] += 1
+        self._free(job.job)
+        return DecodeFailed(job.job, msgspec.structs.replace(failure, part=failure.part or job.item.where))
+
+    def _undecodable(self, job: Decode, error: Exception) -> Failure:
+        if isinstance(error, BlobError):
+            return Failure("restarted", "The item's bytes went with a process that was restarted; send the request again.")
+        log.warning("job %d: %s", job.job, type(error).__name__)
+        return Failure("unprocessable_media", f"The {job.item.modality} cannot be decoded.")
+
+    def _features(self, job: Decode) -> Decoded:
+        start = time.monotonic()
+        item = job.item
+        assert item.source is not None
+        with self._reader.view(blob_of(item.source)) as view:
+            data = bytes(view)
+        digest = content_digest(self.config.hasher, item.source, data)
+        work = partial(self._decoder.features, item.modality, item.source, data, job.processor_kwargs, job.io_kwargs)
+        made = within_cpu(self.config.media.cpu_seconds(item.modality), work)
+        key = item_key(digest, item.modality, job.processor_kwargs, job.io_kwargs, job.key_salt)
+        return Decoded(
+            job=job.job,
+            digest=digest,
+            key=key,
+            parts=self._keep(job, key, made),
+            text=made.item.text,
+            counts=made.item.counts,
+            number=made.item.number,
+            planes=None if made.item.planes is None else made.item.planes.astype("<i4").tobytes(),
+            anchors=None if made.item.anchors is None else made.item.anchors.astype(np.uint8).tobytes(),
+            advance=made.item.advance,
+            timings=(Timing("decode", start, time.monotonic(), item.modality),),
+        )
+
+    def _keep(self, job: Decode, key: str, made: Made) -> tuple[Part, ...]:
+        found = []
+        for part_key, part in zip(part_keys(key, len(made.item.parts)), made.item.parts, strict=True):
+            tensors = {name: self._put(job.job, array, made.dtype) for name, array in part.tensors.items()}
+            kind = "prompt" if job.item.modality == "prompt" else part.kind
+            found.append(Part(part_key, kind, part.rows, tensors, part.embed_token_id))
+        return tuple(found)
+
+    def _put(self, job: int, array: NDArray[Any], dtype: str | None) -> BlobRef:
+        assert self._arena is not None
+        try:
+            ref, view = self._arena.allocate(dtype or array.dtype.name, array.shape)
+        except SpaceError as error:
+            raise RequestError(shortage(error) or NO_SPACE) from error
+        self._held.setdefault(job, []).append(ref)
+        target: NDArray[Any] = np.frombuffer(view, array.dtype).reshape(array.shape)
+        target[...] = array
+        return ref
+
+    def _free(self, job: int) -> None:
+        assert self._arena is not None
+        for ref in self._held.pop(job, ()):
+            self._arena.free(ref)
+
+
+def _answer(job: int, work: Callable[[], T], too_large: Failure, otherwise: str) -> T | DecodeFailed:
+    """What `work` makes of a caller's text, or why there is nothing: the one request ends, and nothing else."""
+    try:
+        return work()
+    except RequestError as error:
+        failure = error.failure
+    except BudgetError:
+        failure = too_large
+    except Exception as error:
+        if (short := shortage(error)) is None:
+            log.exception("job %d: %s", job, otherwise)
+        failure = short or Failure("internal", otherwise)
+    return DecodeFailed(job, failure)
+
+
+def main(launch: Launch) -> None:
+    give_way()
+    DecodeWorker(launch).run()

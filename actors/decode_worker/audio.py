@@ -1,0 +1,142 @@
+"""Sounds: from any container or from samples to one channel at the model's rate."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import av
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+from ...protocol.errors import RequestError, refuse
+from ...protocol.roles import MediaLimits
+from .animation import is_animation
+from .container import open_container, seconds_of
+from .second_reader import read_sound
+from .sniff import AUDIO_FORMATS, VIDEO_FORMATS, behind_junk, is_chained, sniff
+
+NOT_DECODABLE = (
+    "The sound cannot be decoded: it is no WAV, FLAC, OGG, Opus, MP3, AAC, M4A, WebM, AIFF, AU, CAF, W64, WMA, AC3 or AMR, "
+    "or its data is damaged."
+)
+CHAINED = "The file is a chain of sounds of different rates or channels; send each as a sound of its own."
+NO_SOUND = "The file holds no sound."
+FREE_CHANNELS = 8
+FEW = 2
+"""Packets of a sound that may be no sound, beside one in a hundred."""
+
+Wave = NDArray[np.float32]
+NOTHING: Wave = np.zeros(0, np.float32)
+
+
+def decode_audio(data: bytes, rate: int, limits: MediaLimits, of_clip: bool = False) -> Wave:
+    """float32 [n] at `rate` samples per second. `of_clip`: the file is a clip, and one without sound gives no samples.
+
+    What FFmpeg cannot read is tried with libsndfile. Raises RequestError.
+    """
+    if of_clip and is_animation(data):
+        return NOTHING
+    try:
+        mono, own_rate = _by_ffmpeg(data, limits, of_clip)
+    except RequestError as refused:
+        if of_clip or refused.failure.kind != "unprocessable_media":
+            raise
+        if is_chained(data):  # libsndfile would read the first and drop the rest in silence
+            raise refuse("unprocessable_media", CHAINED) from None
+        if (read := read_sound(data, limits)) is None:
+            raise
+        mono, own_rate = read
+    if not np.isfinite(mono).all():
+        raise refuse("unprocessable_media", "The sound holds values that are no finite numbers.")
+    return resample(mono, own_rate, rate) if len(mono) else NOTHING
+
+
+def _by_ffmpeg(data: bytes, limits: MediaLimits, of_clip: bool) -> tuple[Wave, int]:
+    """One channel, and its rate. Without sound: nothing of a clip, else RequestError."""
+    if sniff(data) is None:
+        data = data[behind_junk(data) :]
+    with open_container(data, AUDIO_FORMATS | VIDEO_FORMATS if of_clip else AUDIO_FORMATS, NOT_DECODABLE) as container:
+        if not container.streams.audio and of_clip:
+            return NOTHING, 1
+        if not container.streams.audio:
+            raise refuse("unprocessable_media", NO_SOUND)
+        stream = container.streams.audio[0]
+        own_rate = int(stream.rate or 0) if stream.codec_context is not None else 0
+        if own_rate < 1:
+            raise refuse("unprocessable_media", NOT_DECODABLE)
+        seconds = seconds_of(container, stream)
+        if seconds is not None:
+            check_length(seconds, seconds * own_rate, limits, stream.channels)
+        pieces: list[Wave] = []
+        count = 0
+        for mono in _mono(_frames(container, stream), own_rate):
+            count += len(mono)
+            check_length(count / own_rate, count, limits, stream.channels)
+            pieces.append(mono)
+    if not count and not of_clip:
+        raise refuse("unprocessable_media", NO_SOUND)
+    return np.concatenate(pieces) if pieces else NOTHING, own_rate
+
+
+def _mono(frames: Iterator[Any], own_rate: int) -> Iterator[Wave]:
+    """Only the sample format is converted here: packed, for PyAV reads past the end of eight planes and knows no more. The
+    rate stays, except in a broadcast that changes it, as it may its channels."""
+    convert, before = None, None
+    for frame in frames:
+        channels, kind = frame.layout.nb_channels, (frame.layout.name, frame.format.name, frame.sample_rate)
+        if convert is None or kind != before:
+            convert = av.AudioResampler("flt", rate=None if frame.sample_rate == own_rate else own_rate)
+            before = kind
+        for out in convert.resample(frame):
+            samples = out.to_ndarray().reshape(-1, channels)
+            with np.errstate(all="ignore"):
+                yield samples.mean(axis=1, dtype=np.float32)
+
+
+def _frames(container: Any, stream: Any) -> Iterator[Any]:
+    """As players do, it passes over a few packets that are no sound: tags and the ends of a cut."""
+    good = bad = 0
+    for packet in container.demux(stream):
+        try:
+            frames = packet.decode()
+        except av.error.InvalidDataError:
+            bad += 1
+            if bad > FEW + good // 100:
+                raise
+            continue
+        good += 1
+        yield from frames
+
+
+def audio_of_samples(samples: Wave, own_rate: int | None, rate: int, limits: MediaLimits) -> Wave:
+    """From float [n], [channels, n] or [n, channels]; `own_rate` None: they are at the model's rate."""
+    if samples.ndim not in (1, 2) or not samples.size:
+        raise refuse("invalid_request", f"A sound must be samples [n] or [channels, n], got shape {list(samples.shape)}.")
+    if own_rate is not None and not 1000 <= own_rate <= 768_000:
+        raise refuse("invalid_request", f"A sampling rate of {own_rate} Hz is not taken; give 1,000 to 768,000.")
+    mono = samples if samples.ndim == 1 else samples.mean(axis=int(np.argmin(samples.shape)), dtype=np.float32)
+    check_length(len(mono) / (own_rate or rate), len(mono), limits)
+    if not np.isfinite(mono).all():
+        raise refuse("invalid_request", "The samples hold values that are no finite numbers.")
+    return resample(np.ascontiguousarray(mono, np.float32), own_rate or rate, rate)
+
+
+def resample(wave: Wave, own_rate: int, rate: int) -> Wave:
+    """As librosa does by default: soxr's high quality, then exactly ceil(n * rate / own_rate) samples."""
+    if own_rate == rate:
+        return wave
+    length = math.ceil(len(wave) * rate / own_rate)
+    made = soxr.resample(wave, own_rate, rate, quality="HQ")[:length]
+    out = np.zeros(length, np.float32)
+    out[: len(made)] = made
+    return out
+
+
+def check_length(seconds: float, samples: float, limits: MediaLimits, channels: int = 1) -> None:
+    """`samples` of one channel, for they are mixed to one; beyond eight, channels count as work."""
+    if seconds > limits.audio_seconds:
+        raise refuse("too_large", f"The sound lasts {round(seconds, 1):g} s; at most {limits.audio_seconds:g} s are taken.")
+    if samples * 4 * max(1, channels / FREE_CHANNELS) > limits.audio_bytes:
+        text = f"The sound takes {int(samples * 4)} bytes decoded; at most {limits.audio_bytes} are taken"
+        raise refuse("too_large", f"{text}." if channels <= FREE_CHANNELS else f"{text}, and less of {channels} channels.")

@@ -1,0 +1,96 @@
+"""Containers of sound and moving pictures: opened from memory only, by content, with one demuxer from a short list."""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import av
+
+from ...protocol.errors import refuse
+from .sniff import sniff
+
+av.logging.set_level(None)  # FFmpeg's lines about damaged media belong to a request, not to the log
+
+_NEEDED = (b"moov", b"mdat", b"moof")
+"""Boxes that must be whole; what is cut off of any other is not missed."""
+
+_MOST_BOXES = 1 << 20
+"""At the top of a file; a fragment is two."""
+
+
+@contextmanager
+def open_container(data: bytes, allowed: frozenset[str], refusal: str) -> Iterator[Any]:
+    """An open input container. FFmpeg's errors, here and within the block, end as RequestError `refusal`."""
+    name = sniff(data)
+    if name not in allowed:
+        raise refuse("unprocessable_media", refusal)
+    try:
+        whole = _without_trailer(data) if name == "mp4" else data
+        with av.open(io.BytesIO(whole), mode="r", format=name) as container:
+            yield container
+    except (av.error.FFmpegError, UnicodeDecodeError, IndexError) as error:  # the last: a stream that begins in the middle
+        if isinstance(error, MemoryError):
+            raise
+        raise refuse("unprocessable_media", refusal) from error
+
+
+def seconds_of(container: Any, stream: Any) -> float | None:
+    """What the headers say of the length; they may lie."""
+    if stream.duration is not None and stream.time_base is not None:
+        return float(stream.duration * stream.time_base)
+    return container.duration / av.time_base if container.duration is not None else None
+
+
+def cut_off(data: bytes) -> bool:
+    """Whether the container says that it is longer than what has come. One that does not state its length counts as whole."""
+    match sniff(data):
+        case "mp4":
+            return any(kind in _NEEDED and end > len(data) for kind, end in _boxes(data))
+        case "avi":
+            size = int.from_bytes(data[4:8], "little")
+            return 0 < size < 0x7FFFF000 and size + 8 > len(data) + 1  # a writer that cannot go back leaves all ones
+        case "matroska":
+            return _ends_behind(data, _ends_behind(data, 0)) > len(data)  # the header, then the one segment
+        case "gif":
+            return b"\x3b" not in data[-64:]
+        case _:
+            return False
+
+
+def _boxes(data: bytes) -> Iterator[tuple[bytes, int]]:
+    """Kind and end of each box at the top of an MP4, up to what is none: a camera's own trailer, say."""
+    at = 0
+    for _ in range(_MOST_BOXES):
+        size, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
+        if size == 1:
+            size = int.from_bytes(data[at + 8 : at + 16], "big")
+        if not kind.isalnum() or 0 < size < 8:
+            return
+        at = at + size if size else len(data)  # without a size it goes to the end of the file
+        yield kind, at
+
+
+def _without_trailer(data: bytes) -> bytes:
+    """The boxes of an MP4 alone. One that is cut off and needed is kept, for its damage to be found."""
+    end = 0
+    for kind, after in _boxes(data):
+        if after > len(data):
+            return data if kind in _NEEDED else data[:end]
+        end = after
+    return data[:end] if end else data
+
+
+def _ends_behind(data: bytes, at: int) -> int:
+    """Where the EBML element at `at` ends; 0 where it does not say."""
+    at += _width(data, at)
+    wide = _width(data, at)
+    if not wide or at + wide > len(data):
+        return 0
+    size = int.from_bytes(data[at : at + wide], "big") & ((1 << 7 * wide) - 1)
+    return 0 if size == (1 << 7 * wide) - 1 else at + wide + size
+
+
+def _width(data: bytes, at: int) -> int:
+    """Bytes of the number at `at`, told by its leading zeros."""
+    return 9 - data[at].bit_length() if at < len(data) and data[at] else 0

@@ -1,0 +1,144 @@
+"""Pictures: from encoded bytes or from pixels to RGB, by content, under limits."""
+
+import io
+import re
+import warnings
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import AvifImagePlugin, Image, UnidentifiedImageError
+
+from ...protocol.errors import RequestError, refuse
+from ...protocol.roles import MediaLimits
+from ..jobs.options import WHITE
+from . import png
+from .orientation import upright
+from .picture_cost import check_cost
+
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+"""Decoders that may run. No formats that start programs, follow references or have a history of faults."""
+NOT_DECODABLE = "The picture cannot be decoded: it is no PNG, JPEG, WebP, GIF, BMP, TIFF, AVIF or HEIC."
+DAMAGED = "The picture cannot be decoded: its data is damaged or cut off."
+NO_HEIF = "The picture is HEIC, which this server does not read; install thespis[heif] there, or send JPEG, PNG or AVIF."
+OTHERS = (
+    (b"\xff\x0a", "JPEG XL"),
+    (b"\0\0\0\x0cJXL ", "JPEG XL"),
+    (b"\0\0\0\x0cjP  ", "JPEG 2000"),
+    (b"\xff\x4f\xff\x51", "JPEG 2000"),
+    (b"%PDF", "a PDF"),
+    (b"<svg", "an SVG"),
+    (b"8BPS", "a Photoshop file"),
+    (b"\0\0\1\0", "an icon"),
+)
+"""What people send that is not read, by its first bytes."""
+_HEIF = re.compile(rb"....ftyp(?:hei[cmsx]|hev[cmsx]|mif1|msf1)", re.DOTALL)
+
+Image.MAX_IMAGE_PIXELS = None  # our own limit is checked first, from the header
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # a pool of workers shares the cores with the runner
+
+
+def decode_image(data: bytes, limits: MediaLimits, background: tuple[int, int, int] = WHITE) -> Image.Image:
+    """RGB, upright. Raises RequestError."""
+    with warnings.catch_warnings(action="ignore"):  # PIL's, about damage that does not matter
+        return _decode(data, limits, background)
+
+
+def _decode(data: bytes, limits: MediaLimits, background: tuple[int, int, int]) -> Image.Image:
+    image = _open(data)
+    check_pixels(image.width, image.height, limits)
+    check_cost(image.format, data, image.width * image.height, limits)
+    try:
+        image.load()
+        return flatten(upright(image), background)
+    except (MemoryError, RequestError):
+        raise
+    except Exception as error:  # each of PIL's decoders raises its own
+        raise refuse("unprocessable_media", DAMAGED) from error
+
+
+def _open(data: bytes) -> Image.Image:
+    """With its header read and nothing decoded."""
+    formats: tuple[str, ...] = FORMATS
+    if _HEIF.match(data) and b"avif" not in data[8:64]:
+        formats = (_register_heif(),)
+    try:
+        return Image.open(io.BytesIO(png.plain(data) if data.startswith(png.MAGIC) else data), formats=formats)
+    except UnidentifiedImageError as error:
+        raise refuse("unprocessable_media", _not_decodable(data)) from error
+    except (MemoryError, RequestError):
+        raise
+    except Exception as error:  # of a header that is right so far
+        raise refuse("unprocessable_media", DAMAGED) from error
+
+
+def _register_heif() -> str:
+    """The name of the reader, which is an extra. Raises RequestError where it is not installed."""
+    if find_spec("pillow_heif") is None:
+        raise refuse("unprocessable_media", NO_HEIF, code="heif_not_installed")
+    import pillow_heif
+
+    pillow_heif.options.DECODE_THREADS = 1
+    pillow_heif.register_heif_opener(thumbnails=False)
+    return "HEIF"
+
+
+def _not_decodable(data: bytes) -> str:
+    if data[4:11] == b"ftypavi":
+        return DAMAGED
+    start = data[:64].lstrip()
+    name = next((name for magic, name in OTHERS if start.startswith(magic)), None)
+    return NOT_DECODABLE if name is None else f"The picture is {name}, which is not read; save it as PNG, JPEG, WebP or AVIF."
+
+
+def image_of_pixels(pixels: NDArray[np.uint8], mode: str, limits: MediaLimits, background: tuple[int, int, int]) -> Image.Image:
+    """From [H, W] or [H, W, C] uint8 of PIL mode `mode`."""
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[:, :, 0]
+    channels = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4}.get(mode)
+    if (
+        channels is None
+        or pixels.ndim not in (2, 3)
+        or (pixels.shape[2] if pixels.ndim == 3 else 1) != channels
+        or not pixels.size
+    ):
+        raise refuse("invalid_request", f"An image of shape {list(pixels.shape)} has not the layout of mode {mode}.")
+    check_pixels(pixels.shape[1], pixels.shape[0], limits)
+    size = (pixels.shape[1], pixels.shape[0])
+    return flatten(Image.frombytes(mode, size, np.ascontiguousarray(pixels).tobytes()), background)
+
+
+def flatten(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
+    """To RGB; what is transparent shows the background."""
+    if image.mode.startswith("I;16") and (clear := image.info.get("transparency")) is not None:
+        values = np.asarray(image)
+        levels = [_of_deep(values, image.mode), np.where(values == clear, 0, 255).astype(np.uint8)]
+        image = Image.merge("LA", [Image.fromarray(level) for level in levels])
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        layer = image.convert("RGBA")
+        canvas = Image.new("RGBA", layer.size, (*background, 255))
+        canvas.alpha_composite(layer)
+        return canvas.convert("RGB")
+    if image.mode[0] in "IF":  # PIL would clip at 255
+        image = Image.fromarray(_of_deep(np.asarray(image), image.mode))
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _of_deep(values: NDArray[Any], mode: str) -> NDArray[np.uint8]:
+    """uint8 of one channel of more bits: 16 by their upper half; wider ones are 8 or 16 bits, floats 0 to 1 or 0 to 255."""
+    if mode.startswith("I;16"):
+        return (values >> 8).astype(np.uint8)
+    top = float(values.max(initial=0))
+    if not np.isfinite(values).all() or top >= 1 << 16 or (mode == "F" and top > 256):
+        raise refuse("unprocessable_media", "The picture's values have no known range; save it with 8 or 16 bits a channel.")
+    scale = 255.0 if mode == "F" and top <= 1 else 1 / 256 if top > 255 else 1.0
+    pixels: NDArray[np.uint8] = np.clip(values * scale + (0.5 if mode == "F" else 0.0), 0, 255).astype(np.uint8)
+    return pixels
+
+
+def check_pixels(width: int, height: int, limits: MediaLimits) -> None:
+    if width * height > limits.pixels:
+        raise refuse("too_large", f"The picture has {width}x{height} pixels; at most {limits.pixels} are taken.")
+    if width < 1 or height < 1:
+        raise refuse("unprocessable_media", "The picture has no pixels.")

@@ -1,0 +1,238 @@
+"""One item from its source to features: the decode worker's work without its sockets."""
+
+import warnings
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...gpu_runtime.processing import SAMPLING, Clip, Part, ProcessedItem, Processor
+from ...protocol.blobs import ITEM_SIZE
+from ...protocol.errors import refuse
+from ...protocol.request import CLIP_FACTS, Embeds, Encoded, FrameList, Frames, Modality, PackedEmbeds, Pixels, Samples, Source
+from ...protocol.roles import MediaLimits
+from ..jobs.options import MOST_FPS, SIBLINGS, SOUND_TRACK, background_of
+from .audio import audio_of_samples, decode_audio
+from .embeds import check_embeds
+from .image import decode_image, image_of_pixels
+from .sampling import Sampling, sampling_of
+from .unpack import grid_of, unpack
+from .video import decode_video, frames_of_array, frames_of_pictures
+
+Options = dict[str, Any]
+Array = NDArray[Any]
+
+DEFAULT_FRAMES = 32
+"""Frames of a clip that are looked at where neither caller nor model says how many."""
+SHORTEST_TRACK_SECONDS = 1 / 20
+"""A clip's sound that is shorter holds less than the smallest piece that an audio tower takes."""
+GRID_FILE_BYTES = 1 << 20
+"""Of a file that holds a grid, three numbers; this leaves room for every format's header."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """What became of one item."""
+
+    item: ProcessedItem
+    dtype: str | None = None
+    """Of the tensors where numpy has no such type: bfloat16, as its bits."""
+
+
+class ItemDecoder:
+    """Decodes what one model takes, under one set of limits. Raises RequestError for an item that is refused."""
+
+    def __init__(self, processor: Processor, width: int, limits: MediaLimits, max_rows: int, hidden: int | None = None) -> None:
+        """`width`: columns of an item's embedding; `hidden`: of a token's, where they are fewer."""
+        self._processor = processor
+        self._width = width
+        self._hidden = hidden or width
+        self._limits = limits
+        self._max_rows = max_rows
+
+    def features(self, modality: Modality, source: Source, data: bytes, options: Options, io: Options) -> Made:
+        """`data` is the source's blob, copied: nobody can change it any more. `options`: of the model's processor."""
+        if isinstance(source, Embeds):
+            kind = np.uint16 if source.blob.dtype == "bfloat16" else source.blob.dtype  # numpy has no bfloat16: its bits
+            given = np.frombuffer(data, kind).reshape(source.blob.shape)
+            return self._embeds(modality, source.blob.dtype, given, source.grid, options)
+        if isinstance(source, PackedEmbeds):
+            return self._packed(modality, source, data, options)
+        sound: Array | None = None
+        match modality:
+            case "image":
+                media: Any = self._image(source, data, io)
+            case "video":
+                media = self._video(source, data, options, io)
+                sound = self._track(source, data) if SOUND_TRACK in io else None
+            case "audio":
+                media = self._audio(source, data)
+            case "prompt":
+                raise refuse("invalid_request", "A prompt of embeddings must be an array, a tensor, or a file of one.")
+        effective = _of_time(source, options, io) if modality == "video" else options
+        self._check_rows(self._processor.size(modality, _extent(media), effective) or 0)
+        with warnings.catch_warnings():  # frames may lie in `data` itself
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+            made = self._processor.item(modality, media, effective, SIBLINGS in io, sound)
+        if any(part.rows < 1 for part in made.parts):
+            raise refuse(
+                "unprocessable_media", f"The {modality} is too {'small' if modality == 'image' else 'short'} to hold anything."
+            )
+        self._check_rows(made.rows)
+        return Made(made)
+
+    def _image(self, source: Source, data: bytes, io: Options) -> Any:
+        background = background_of(io)
+        match source:
+            case Encoded():
+                return decode_image(data, self._limits, background)
+            case Pixels(blob, mode):
+                return image_of_pixels(
+                    np.frombuffer(data, _numeric(blob.dtype, "uint8")).reshape(blob.shape), mode, self._limits, background
+                )
+            case _:
+                raise refuse("invalid_request", "An image must be an encoded picture or pixels.")
+
+    def _video(self, source: Source, data: bytes, options: Options, io: Options) -> Clip:
+        match source:
+            case Encoded():
+                return decode_video(
+                    data, self._limits, self._sampling(options, io, DEFAULT_FRAMES), bool(io.get("frame_recovery"))
+                )
+            case FrameList(sizes=sizes):
+                return self._frame_list(data, sizes, {**io, **_facts(source)}, options)
+            case Frames(blob, rate):
+                frames = np.frombuffer(data, _numeric(blob.dtype, "uint8")).reshape(blob.shape)
+                asked = options.keys() & {"num_frames", "fps"} or io.keys() & {"num_frames", "fps"}
+                wanted = asked and source.do_sample_frames and options.get("do_sample_frames", True)
+                sampling = self._sampling(options, io, None) if wanted else None
+                _check_facts(len(frames), source.frames_indices, source.total_num_frames)
+                return _of_facts(*frames_of_array(frames, rate, self._limits, sampling), _facts(source), len(frames))
+            case _:
+                raise refuse("invalid_request", "A video must be an encoded clip or frames.")
+
+    def _frame_list(self, data: bytes, sizes: tuple[int, ...], io: Options, options: Options) -> Clip:
+        """`fps` among `io` says how far apart the frames are; they are sampled only where `do_sample_frames` says so."""
+        ends = np.cumsum(sizes).tolist()
+        pictures = [data[end - size : end] for size, end in zip(sizes, ends, strict=True)]
+        _check_facts(len(pictures), io.get("frames_indices"), io.get("total_num_frames"))
+        if options.get("do_sample_frames", io.get("do_sample_frames", False)):
+            asked = {name: value for name, value in io.items() if name != "fps"}
+            sampling = self._sampling(options, asked, DEFAULT_FRAMES)
+        else:
+            sampling = Sampling(None, None, None, self._limits.video_seconds)
+        return _of_facts(*frames_of_pictures(pictures, self._limits, sampling, io.get("fps")), io, len(pictures))
+
+    def _sampling(self, options: Options, io: Options, default: int | None) -> Sampling:
+        named = {name: value for name, value in options.items() if name != "do_sample_frames"}
+
+        def choice(total: int, rate: float) -> list[int] | None:
+            return self._processor.frames(total, rate, named)
+
+        return sampling_of(options, io, default, choice, self._limits.video_seconds)
+
+    def _track(self, source: Source, data: bytes) -> Array | None:
+        """A clip's own sound; None where it has none, or next to none."""
+        assert isinstance(source, Encoded)
+        rate = self._processor.sampling_rate
+        samples = decode_audio(data, rate, self._limits, True)
+        return samples if len(samples) >= int(rate * SHORTEST_TRACK_SECONDS) else None
+
+    def _audio(self, source: Source, data: bytes) -> Array:
+        rate = self._processor.sampling_rate
+        match source:
+            case Encoded():
+                return decode_audio(data, rate, self._limits, False)
+            case Samples(blob, own_rate):
+                samples = np.frombuffer(data, _numeric(blob.dtype, "float32")).reshape(blob.shape)
+                return audio_of_samples(samples, own_rate, rate, self._limits)
+            case _:
+                raise refuse("invalid_request", "A sound must be an encoded file or samples.")
+
+    def _packed(self, modality: Modality, source: PackedEmbeds, data: bytes, options: Options) -> Made:
+        split = len(data) - source.grid_bytes
+        packed = unpack(data[:split], self._limits.embeds_bytes)
+        grid = source.grid or packed.grid
+        if source.grid_bytes:
+            grid = grid_of(unpack(data[split:], GRID_FILE_BYTES).values)
+        values = packed.values
+        if values.ndim == 3 and len(values) == 1:
+            values = values[0]
+        return self._embeds(modality, packed.dtype, values, grid, options)
+
+    def _embeds(
+        self, modality: Modality, dtype: str, given: Array, grid: tuple[int, int, int] | None, options: Options
+    ) -> Made:
+        """`dtype` is that of the values; bfloat16 comes as its bits."""
+        shape = tuple(given.shape)
+        columns = self._hidden if modality == "prompt" else self._width
+        what = "the model's hidden size" if columns == self._hidden else f"the width of this model's {modality} items,"
+        rows = check_embeds(dtype, shape, given.data, columns, self._limits, what)
+        self._check_rows(rows)  # before anything of their size is made
+        if modality == "prompt":
+            if grid is not None:
+                raise refuse("invalid_request", "Embeddings of prompt items have no grid with this model; leave it out.")
+            given = np.pad(given, ((0, 0), (0, self._width - columns)))  # text adds nothing in deeper layers
+            made = ProcessedItem("", (), (Part("image", {}, rows, 0),))
+        else:
+            made = self._processor.ready(modality, rows, grid, options)
+            if made.rows != rows:
+                raise refuse("invalid_request", f"Embeddings must have {made.rows} rows, got {rows}.")
+        part = replace(made.parts[0], tensors={"embeds": given})
+        return Made(replace(made, parts=(part,)), dtype)
+
+    def _check_rows(self, rows: int) -> None:
+        if rows > self._max_rows:
+            raise refuse(
+                "invalid_request",
+                f"The item takes {rows} tokens, the model's context is {self._max_rows}.",
+                code="context_length_exceeded",
+            )
+
+
+def _extent(media: Any) -> Any:
+    """(height, width), (frames, height, width) or samples."""
+    match media:
+        case Clip(frames=frames):
+            return frames.shape[:3]
+        case np.ndarray():
+            return len(media)
+        case _:
+            return media.height, media.width
+
+
+def _of_time(source: Source, options: Options, io: Options) -> Options:
+    """The options of a clip's processor, whose frames are chosen already. A rate that decoding was asked for says how time
+    runs in it, as one that the processor was asked for does, and so does the distance of a caller's own frames."""
+    left = {name: value for name, value in options.items() if name not in SAMPLING}
+    told = {**io, **_facts(source)} if isinstance(source, FrameList) else io
+    rate = options.get("fps", told.get("fps"))
+    if rate is None:
+        return left
+    return {**left, "fps": min(rate, io.get(MOST_FPS, rate)) if isinstance(source, Encoded) else rate}
+
+
+def _facts(source: Frames | FrameList) -> Options:
+    """What a caller says of the frames of a clip."""
+    return {name: value for name in CLIP_FACTS if (value := getattr(source, name)) is not None}
+
+
+def _of_facts(frames: Array, chosen: list[int], facts: Options, given: int) -> Clip:
+    """`chosen` of the `given` frames, with the places that they had in their source."""
+    places = facts.get("frames_indices") or range(given)
+    return Clip(frames, facts.get("fps"), tuple(places[at] for at in chosen), facts.get("total_num_frames") or max(places) + 1)
+
+
+def _check_facts(frames: int, indices: Any, total: Any) -> None:
+    """What a caller says of the frames must fit them."""
+    if indices is not None and len(indices) != frames:
+        raise refuse("invalid_request", f"frames_indices must name each of the {frames} frames, got {len(indices)}.")
+    if total is not None and total < frames:
+        raise refuse("invalid_request", f"total_num_frames must be at least the {frames} frames given, got {total}.")
+
+
+def _numeric(dtype: str, expected: str) -> str:
+    if dtype != expected or dtype not in ITEM_SIZE:
+        raise refuse("invalid_request", f"Values must be {expected}, got {dtype}.")
+    return dtype

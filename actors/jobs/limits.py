@@ -1,0 +1,64 @@
+"""The kinds of work that a decode worker is given: how long each may take, and what is said of one that ends it. Pure."""
+
+from typing import TypeAlias
+
+from ...protocol.edges.preprocessor_to_decode_worker import CheckGuide, Decode, RenderChat
+from ...protocol.errors import Failure
+from ...protocol.request import Modality
+from ...protocol.roles import MediaLimits
+from ..prompting.prompt import TEMPLATE_TOO_LARGE, TEMPLATE_TOO_SLOW
+from .guides import TOO_LARGE, TOO_SLOW
+
+Job: TypeAlias = Decode | CheckGuide | RenderChat
+
+WALL = 1.5
+"""Seconds of wall clock for each of CPU time that an item may take. The worker ends it itself, where its decoder lets it;
+after these it is killed."""
+GUIDE_SECONDS = 15.0
+"""Wall clock for one guide in a worker, which may have to read the vocabulary first; beyond it the worker is killed."""
+RENDER_SECONDS = 8.0
+"""Wall clock for one conversation by its caller's template. A worker ends one itself after its CPU time, unless a single
+operation holds it."""
+
+
+def too_slow(modality: Modality, seconds: float) -> Failure:
+    what = {"image": "picture", "video": "video", "audio": "sound"}[modality]
+    text = f"The {what} takes longer than {seconds:g} s to decode; send a smaller or simpler one."
+    return Failure("unprocessable_media", text, code="decode_timeout")
+
+
+def wall_seconds(job: Job, limits: MediaLimits) -> float:
+    """After which the worker is killed."""
+    match job:
+        case RenderChat():
+            return RENDER_SECONDS
+        case CheckGuide():
+            return GUIDE_SECONDS
+        case Decode(item=item):
+            return WALL * limits.cpu_seconds(item.modality)
+
+
+def overrun(job: Job, limits: MediaLimits) -> Failure:
+    """What is said when its worker had to be killed for the time that it took."""
+    match job:
+        case RenderChat():
+            return TEMPLATE_TOO_SLOW
+        case CheckGuide():
+            return TOO_SLOW
+        case Decode(item=item):
+            return too_slow(item.modality, limits.cpu_seconds(item.modality))
+
+
+def deadly(job: Job) -> Failure:
+    """What killed two workers is not tried on a third."""
+    match job:
+        case RenderChat():
+            return TEMPLATE_TOO_LARGE
+        case CheckGuide():
+            return TOO_LARGE
+        case Decode(item=item):
+            return poison(item.modality)
+
+
+def poison(modality: Modality) -> Failure:
+    return Failure("unprocessable_media", f"The {modality} cannot be decoded: it ended the decoder twice.", code="poison")

@@ -1,0 +1,99 @@
+"""Limits for one piece of work that others have a say in: the memory that the process held before and a budget on top, and CPU
+time."""
+
+import gc
+import resource
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ...protocol.shortage import is_memory
+
+T = TypeVar("T")
+
+AGAIN_SECONDS = 0.25
+"""CPU time after which work that went on is told once more."""
+
+
+GARBAGE = 32 << 20
+"""Bytes by which a process may have grown before it looks for garbage."""
+
+
+class BudgetError(MemoryError):
+    """The work wants more than its own budget; with less, the machine's limits would have been what failed."""
+
+
+@contextmanager
+def memory_budget(extra: int) -> Iterator[None]:
+    """Within the block, allocations beyond `extra` bytes more than now, garbage aside, raise BudgetError. Where the process's
+    own limit leaves less than that, what fails for it stays a MemoryError (or torch's)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    own = _ground.now() + extra
+    limits = [limit for limit in (soft, hard) if limit != resource.RLIM_INFINITY]
+    limit = min([own, *limits])
+    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+    try:
+        yield
+    except Exception as error:
+        if is_memory(error) and limit == own:
+            raise BudgetError from error
+        raise
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+class _Ground:
+    """What the process holds beside garbage. Work that has failed leaves its frames in cycles, with all that it had made; freed
+    in the middle of the next work, that would be room for it beyond its budget."""
+
+    def __init__(self) -> None:
+        self._least = 0
+
+    def now(self) -> int:
+        """Bytes of address space."""
+        held = _address_space()
+        if held > self._least + GARBAGE:
+            gc.collect()
+            self._least = held = _address_space()
+        self._least = min(self._least, held)
+        return held
+
+
+_ground = _Ground()
+
+
+class CpuSpent(BaseException):
+    """The work has used up its CPU time. No Exception: decoders take those for damage, and go on or say so."""
+
+
+def within_cpu(seconds: float, work: Callable[[], T]) -> T:
+    """What `work` makes. More than `seconds` of CPU time, of all threads together, raise CpuSpent as soon as it comes back to
+    Python; what does not come back is killed from outside. Only in the main thread, where actors do such work and which alone
+    has signals; elsewhere nothing is limited.
+
+    No context manager: leaving one is a call, and time that is over just then would leave the timer running, which would end
+    the process in the middle of something else.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return work()
+    before = signal.signal(signal.SIGPROF, _spent)
+    try:
+        try:
+            signal.setitimer(signal.ITIMER_PROF, seconds, AGAIN_SECONDS)
+            return work()
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0.0)
+    finally:  # also where the time was over just now
+        signal.signal(signal.SIGPROF, before)
+
+
+def _spent(*_: Any) -> None:
+    raise CpuSpent
+
+
+def _address_space() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    return pages * resource.getpagesize()

@@ -1,0 +1,184 @@
+"""The outgoing edges of one process, kept in step with the director's table."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import zmq
+
+from ...protocol.channel import ChannelFull, Incoming, Outgoing, Received, bind_inbox, socket_path
+from ...protocol.edges.control import Gone, Peer, Peers, Stalled
+from ...protocol.topology import CLIENT, edges_from, kind_of
+from ...protocol.wire import Message
+from .launch import Launch
+from .tombstones import Tombstones
+
+log = logging.getLogger(__name__)
+LINGER_MS = 500
+"""How long messages sent just before the end of this process may take to leave."""
+MAX_EARLY = 4096
+"""Messages kept for one client that is not known yet."""
+
+
+class PeerTable:
+    """Who can be written to. `update` connects new incarnations, `gone` closes dead ones.
+
+    A full edge is its reader's fault: it is closed at once, `report` tells the director, and what follows is what follows a
+    death. Admission keeps far below every bound, so only a process that hangs, or is stopped, lets its edge fill.
+    """
+
+    def __init__(self, context: "zmq.Context[Any]", role: str, epoch: int, report: Callable[[Stalled], None]) -> None:
+        self._context = context
+        self._role, self._epoch = role, epoch
+        self._edges = edges_from(role)
+        self._open: dict[str, tuple[Peer, Outgoing]] = {}
+        self._early: dict[str, list[Message]] = {}
+        """For clients whose request overtook their introduction."""
+        self._departed = Tombstones()
+        """Clients."""
+        self._missed: set[str] = set()
+        """Roles that are gone and for which something was meant since: the log says so once."""
+        self._report = report
+        self._stalled: dict[str, int] = {}
+        """Epochs of those whose edge was full."""
+
+    def update(self, table: Peers) -> list[tuple[str, Peer]]:
+        """Connect to every peer that this process writes to; returns the new incarnations."""
+        fresh: list[tuple[str, Peer]] = []
+        for role, peer in table.peers.items():
+            if not self._is_stalled(role, peer.epoch):
+                self._departed.discard(role)  # another one under its name
+            edge = self._edges.get(kind_of(role))
+            known = self._open.get(role)
+            if edge is None or (known is not None and known[0].epoch >= peer.epoch) or self._is_stalled(role, peer.epoch):
+                continue
+            if known is not None:
+                known[1].close()
+            self._missed.discard(role)
+            self._open[role] = (peer, Outgoing(self._context, self._role, self._epoch, peer.inbox, edge.bound))
+            for message in self._early.pop(role, ()):
+                self.send(role, message)
+            fresh.append((role, peer))
+        return fresh
+
+    def gone(self, message: Gone) -> bool:
+        """Close the edge to a dead incarnation; False where a newer one is known already."""
+        if kind_of(message.role) == CLIENT:
+            self._missed.discard(message.role)
+            self._departed.add((message.role,))
+            self._early.pop(message.role, None)
+        if self._is_stalled(message.role, message.epoch):
+            del self._stalled[message.role]
+        known = self._open.get(message.role)
+        if known is None or known[0].epoch > message.epoch:
+            return False
+        known[1].close()
+        del self._open[message.role]
+        return True
+
+    def send(self, role: str, message: Message, after: int = -1) -> bool:
+        """False where `role` is not there now: whoever waits is told by `Gone` and sends again from its own state.
+
+        `after`: an epoch of `role` that is dead, though the news of it may not have come here yet.
+        """
+        known = self._open.get(role)
+        if known is not None and known[0].epoch <= after:
+            return False
+        if known is None and kind_of(role) == CLIENT and role not in self._departed:
+            early = self._early.setdefault(role, [])
+            if len(early) < MAX_EARLY:
+                early.append(message)
+                return True
+        if known is None:
+            self._miss(role, message)
+            return False
+        try:
+            known[1].send(message)
+        except ChannelFull:
+            self._give_up(role)
+            return False
+        return True
+
+    def _miss(self, role: str, message: Message) -> None:
+        if role not in self._missed and role not in self._departed:
+            self._missed.add(role)
+            log.info("no %s to send %s to, nor what follows until there is one", role, type(message).__name__)
+
+    def departed(self, role: str) -> bool:
+        """Whether this client is gone, and not only unknown: what others still send for it is for nobody."""
+        return role in self._departed
+
+    def _give_up(self, role: str) -> None:
+        peer, outgoing = self._open.pop(role)
+        log.error("%s.%d does not take its messages: the edge to it is full", role, peer.epoch)
+        outgoing.close()
+        self._stalled[role] = peer.epoch
+        if kind_of(role) == CLIENT:
+            self._departed.add((role,))
+        self._report(Stalled(role, peer.epoch))
+
+    def _is_stalled(self, role: str, epoch: int) -> bool:
+        return self._stalled.get(role, -1) >= epoch
+
+    def epoch_of(self, role: str) -> int:
+        """0: it is not there."""
+        known = self._open.get(role)
+        return 0 if known is None else known[0].epoch
+
+    def could_answer(self, role: str, epoch: int) -> bool:
+        """Whether this incarnation can be written to, or never is."""
+        known = self._open.get(role)
+        there = known is not None and known[0].epoch >= epoch
+        return there or kind_of(role) not in self._edges or self._is_stalled(role, epoch)
+
+    def __contains__(self, role: str) -> bool:
+        return role in self._open
+
+    def close(self, linger_ms: int = LINGER_MS) -> None:
+        for _, outgoing in self._open.values():
+            outgoing.flush(linger_ms)
+        self._open.clear()
+
+
+class UnknownSenders:
+    """Messages that overtook the director's introduction of their sender. They wait for it: an answer that cannot be sent would
+    leave a request hanging."""
+
+    def __init__(self, peers: PeerTable) -> None:
+        self._peers = peers
+        self._waiting: list[Received] = []
+
+    def keep(self, received: Received) -> bool:
+        """True: its sender is not known yet, and it waits here. False: handle it now."""
+        if self._peers.could_answer(received.sender, received.epoch):
+            return False
+        self._waiting.append(received)
+        return True
+
+    def introduced(self) -> list[Received]:
+        """What can be handled now, in the order in which it came."""
+        waiting, self._waiting = self._waiting, []
+        return [received for received in waiting if not self.keep(received)]
+
+    def gone(self, role: str, epoch: int) -> None:
+        """It died before it was introduced."""
+        self._waiting = [r for r in self._waiting if r.sender != role or r.epoch > epoch]
+
+
+class Inboxes:
+    """The two ROUTERs a process binds: data, and control (`End`), which never waits behind data."""
+
+    def __init__(self, context: "zmq.Context[Any]", launch: Launch) -> None:
+        self.inbox_endpoint = socket_path(launch.directory, launch.role, launch.epoch)
+        self.control_endpoint = socket_path(launch.directory, launch.role, launch.epoch, "ctl")
+        self.inbox = bind_inbox(context, self.inbox_endpoint)
+        try:
+            self.control = bind_inbox(context, self.control_endpoint)
+        except (OSError, zmq.ZMQError):
+            self.inbox.close(linger=0)
+            raise
+        self.incoming = Incoming(launch.role)
+
+    def close(self) -> None:
+        self.inbox.close(linger=0)
+        self.control.close(linger=0)

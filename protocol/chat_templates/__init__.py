@@ -1,0 +1,1 @@
+"""The chat templates that are built in, and where a model's own is found."""

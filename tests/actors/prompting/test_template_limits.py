@@ -1,0 +1,41 @@
+"""A template that never ends, or takes the machine with it, is cut off; nothing else notices."""
+
+import signal
+
+import pytest
+
+from thespis.actors.prompting import template
+from thespis.actors.prompting.template import TemplateTooSlow, compile_template, is_template_error
+
+LOOP = "{% for a in range(99999) %}{% for b in range(99999) %}{% set x = b %}{% endfor %}{% endfor %}"
+
+
+def test_S43_a_template_that_does_not_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(template, "CPU_SECONDS", 0.1)
+    before = signal.getsignal(signal.SIGPROF)
+    with pytest.raises(TemplateTooSlow):
+        compile_template(LOOP).render()
+    assert signal.getsignal(signal.SIGPROF) is before
+    assert signal.getitimer(signal.ITIMER_PROF) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ 'x' * 10 ** 10 }}",
+        "{{ ([1] * 999999999)|length }}",
+        "{{ 9 ** 99999999 }}",
+        "{{ '%999999999d' % 1 }}",
+        "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
+        "{{ ''.__class__.__mro__ }}",
+        "{{ [][3] }}{{ {}.a.b }}",
+    ],
+)
+def test_S43_what_no_time_limit_reaches_is_refused(source: str) -> None:
+    with pytest.raises(Exception) as raised:  # noqa: PT011 — of several kinds, all of them known
+        compile_template(source).render()
+    assert is_template_error(raised.value)
+
+
+def test_ordinary_sums_are_as_ever() -> None:
+    assert compile_template("{{ '-' * 3 }} {{ 6 * 7 }} {{ 2 ** 5 }} {{ '%02d' % 4 }}").render() == "--- 42 32 04"

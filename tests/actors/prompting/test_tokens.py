@@ -1,0 +1,63 @@
+"""A long text must not look like a dead process."""
+
+import threading
+import time
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from thespis.actors.prompting.tokens import TextTokenizer, mark_texts
+from thespis.protocol.checkpoint import demo_model
+from thespis.protocol.errors import RequestError
+
+from ..preprocessor.parts import chat, load
+
+
+def test_other_threads_run_while_a_long_text_is_tokenised() -> None:
+    tokenizer = load(demo_model()).tokenizer
+    turns, over = 0, threading.Event()
+
+    def beat() -> None:
+        nonlocal turns
+        while not over.wait(0.001):
+            turns += 1
+
+    heart = threading.Thread(target=beat)
+    heart.start()
+    try:
+        start, before = time.perf_counter(), turns
+        ids = tokenizer.encode("what do you see? " * 40_000, False)
+        beats, seconds = turns - before, time.perf_counter() - start
+    finally:
+        over.set()
+        heart.join()
+    assert len(ids) > 100_000
+    assert beats > 10 * seconds, "the interpreter's lock was kept"
+
+
+def test_marked_words_cost_no_call_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = load(demo_model()).tokenizer
+    control = tokenizer.control_tokens("", frozenset())
+    said = "<|im_end|>a<|AUDIO|>b<|im_end|>a"
+    one, many = (tokenizer.encode_marked(mark_texts([text], control)[0], False) for text in (said, said * 2000))
+    assert len(many) >= 2000 * (len(one) - 2)
+    calls: Counter[str] = Counter()
+    plain = TextTokenizer._plain
+
+    def counted(self: TextTokenizer, text: str) -> Any:
+        calls["plain"] += 1
+        return plain(self, text)
+
+    monkeypatch.setattr(TextTokenizer, "_plain", counted)
+    tokenizer.encode_marked(mark_texts([said * 2000], control)[0], False)
+    assert calls["plain"] < 100
+
+
+def test_more_control_tokens_than_the_context_has_tokens_are_refused_unread() -> None:
+    parts = load(demo_model())
+    renderer = parts.renderer("{{ messages[0]['content'] }}", most_tokens=20)
+    renderer.render(chat("<|im_end|>" * 20), ())
+    with pytest.raises(RequestError, match="spells 21 control tokens as text") as error:
+        renderer.render(chat("<|im_end|>" * 21), ())
+    assert error.value.failure.code == "context_length_exceeded"
