@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from thespis.gpu_runtime.attention.how import How
 from thespis.gpu_runtime.attention.paged import PagedAttention
 from thespis.gpu_runtime.attention.step import CPU_CACHE_BYTES, lay_out
-from thespis.gpu_runtime.kv_pool import KvPool
+from thespis.gpu_runtime.layers.how import How
+from thespis.gpu_runtime.memory.kv_pool import KvPool
 from thespis.gpu_runtime.native.library import Kernels, load_kernels
 from thespis.protocol.facts import KvGroup, KvTable
 

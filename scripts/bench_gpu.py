@@ -24,12 +24,12 @@ import torch
 
 from thespis import LLM, SamplingParams
 from thespis.gpu_runtime.attention.choice import Kernels, usable_kernels
-from thespis.gpu_runtime.attention.how import How
 from thespis.gpu_runtime.attention.paged import PagedAttention
 from thespis.gpu_runtime.attention.step import lay_out
-from thespis.gpu_runtime.facts import model_facts
-from thespis.gpu_runtime.kv_pool import KvPool
-from thespis.gpu_runtime.runner import Runner
+from thespis.gpu_runtime.facts.model import model_facts
+from thespis.gpu_runtime.layers.how import How
+from thespis.gpu_runtime.memory.kv_pool import KvPool
+from thespis.gpu_runtime.runner.runner import Runner
 from thespis.protocol.config import EngineConfig
 from thespis.protocol.division import divide
 from thespis.protocol.facts import KvGroup, KvTable

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from thespis.frontends.cli.server import serving
-from thespis.gpu_runtime.facts import model_facts
-from thespis.gpu_runtime.runner import Runner
+from thespis.gpu_runtime.facts.model import model_facts
+from thespis.gpu_runtime.runner.runner import Runner
 from thespis.protocol.blobs import BlobError, BlobRef
 from thespis.protocol.config import EngineConfig, ServerConfig
 from thespis.protocol.division import divide

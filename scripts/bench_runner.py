@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from thespis.gpu_runtime.facts import model_facts
-from thespis.gpu_runtime.runner import Runner
+from thespis.gpu_runtime.facts.model import model_facts
+from thespis.gpu_runtime.runner.runner import Runner
 from thespis.protocol.blobs import BlobError, BlobRef
 from thespis.protocol.config import EngineConfig
 from thespis.protocol.division import divide

@@ -15,16 +15,16 @@ from typing import Any
 
 from transformers.utils import logging as library_logging
 
-from thespis.gpu_runtime.facts import end_ids, stated_dtype
-from thespis.gpu_runtime.hf import build_on_meta, load_config, read_config, text_config, text_part, unwrap
-from thespis.gpu_runtime.measure import (
+from thespis.gpu_runtime.facts.model import end_ids, stated_dtype
+from thespis.gpu_runtime.inspection.hf import build_on_meta, load_config, read_config, text_config, text_part, unwrap
+from thespis.gpu_runtime.inspection.measure import (
     Layers,
     deepstack_levels,
     measure_layers,
     per_layer_width,
     position_planes,
 )
-from thespis.gpu_runtime.spans import measure_spans
+from thespis.gpu_runtime.inspection.spans import measure_spans
 from thespis.protocol.errors import EngineError
 from thespis.protocol.json_files import Json
 from thespis.protocol.quantization import stated_quantization

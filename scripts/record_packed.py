@@ -1,5 +1,5 @@
 """Records what AutoAWQ and AutoGPTQ make of small matrices, and what they read of that again, for
-`tests/gpu_runtime/test_packed_by_libraries.py`:
+`tests/gpu_runtime/weights/test_packed_by_libraries.py`:
 
     PYTHONPATH=FOLDER_OF_ACCELERATE python scripts/record_packed.py FOLDER_OF_AUTOAWQ FOLDER_OF_AUTO_GPTQ
 

@@ -14,7 +14,7 @@ import anyio.to_thread
 import msgspec
 import torch
 
-from ...gpu_runtime.encoder import load_encoder
+from ...gpu_runtime.models.encoder import load_encoder
 from ...protocol.blobs import Arena, BlobError, BlobReader, BlobRef, arena_limit
 from ...protocol.edges.control import Cache, Gone, Peer
 from ...protocol.edges.encoder_cache_to_preprocessor import FeaturesRead

@@ -9,8 +9,8 @@ import msgspec
 import zmq
 from transformers import conversion_mapping
 
-from ...gpu_runtime.facts import measured, with_items
-from ...gpu_runtime.hf import load_config, model_class
+from ...gpu_runtime.facts.model import measured, with_items
+from ...gpu_runtime.inspection.hf import load_config, model_class
 from ...gpu_runtime.processing import load
 from ...protocol.config import RunnerKind
 from ...protocol.edges.control import Facts, Fatal, Refused

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import torch
 
-from ...gpu_runtime.runner import Runner
+from ...gpu_runtime.runner.runner import Runner
 from ...protocol.blobs import BlobReader
 from ...protocol.edges.control import Gone
 from ...protocol.edges.scheduler_to_gpu_runner import Reset, StepPlan

@@ -66,7 +66,7 @@ def _alone(wanted: HubId, download_dir: str | None, stop: threading.Event | None
 
 def _fetch_companions(folder: Path, download_dir: str | None, stop: threading.Event | None) -> None:
     """The models of a hub that `folder` takes parts from; what these name themselves is of no use here. Where they lie is
-    `gpu_runtime/companions.py`'s business."""
+    `gpu_runtime/weights/companions.py`'s business."""
     try:
         config = read_object(folder, "config.json")
     except (EngineError, ValueError):  # the engine will say what it is

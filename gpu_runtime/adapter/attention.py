@@ -8,8 +8,8 @@ from torch import nn
 from torch.nn import functional as F
 from transformers.modeling_utils import AttentionInterface
 
-from ..attention.how import How
 from ..attention.paged import PagedAttention
+from ..layers.how import How
 
 NAME = "thespis_paged"
 _BOUND = "thespis_attention"

@@ -4,8 +4,8 @@ from typing import Any
 
 import torch
 
-from ..hearing import first_call
-from ..measure import decoder_layers
+from ..inspection.hearing import first_call
+from ..inspection.measure import decoder_layers
 from .parts import ModelParts
 
 TOKENS = 2

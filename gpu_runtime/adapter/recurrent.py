@@ -13,8 +13,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from ...protocol.facts import RecurrentGroup
-from ..measure import UNLIMITED, cache_name, step_limits
-from ..state_pool import RecurrentStep, StatePool
+from ..inspection.measure import UNLIMITED, cache_name, step_limits
+from ..memory.state_pool import RecurrentStep, StatePool
 from .attention import Unsupported
 from .scan import SCAN, UPDATE, called, replace, selective_scan
 

@@ -17,11 +17,11 @@ from ...protocol.errors import EngineError
 from ...protocol.facts import ModelFacts
 from ...protocol.request import MODALITIES
 from ..attention.choice import Kernels
-from ..attention.how import How
 from ..attention.paged import PagedAttention
 from ..attention.step import Ints, lay_out
-from ..kv_pool import KvPool
-from ..state_pool import RecurrentStep, StatePool
+from ..layers.how import How
+from ..memory.kv_pool import KvPool
+from ..memory.state_pool import RecurrentStep, StatePool
 from . import masks
 from .attention import Unsupported
 from .parts import ModelParts

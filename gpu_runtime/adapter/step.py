@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 
 from ..attention.paged import PagedAttention
-from ..overlay import Items
-from ..state_pool import RecurrentStep
+from ..memory.state_pool import RecurrentStep
+from ..steps.overlay import Items
 
 
 @dataclass

@@ -3,9 +3,8 @@
 import torch
 
 from ..native import library as native
-from ..triton import trial
 from ..triton.attention import TritonKernels
-from . import tried
+from . import tried, tried_on_device
 
 Kernels = native.Kernels | TritonKernels
 
@@ -14,4 +13,4 @@ def usable_kernels(dtype: torch.dtype, device: torch.device) -> Kernels | None:
     """On a CPU those of its compiler, on a GPU Triton's; None: torch's own operations are used, as where none are allowed."""
     if not native.kernels_are_allowed():
         return None
-    return tried.usable_kernels(dtype) if device.type == "cpu" else trial.usable_kernels(dtype, device)
+    return tried.usable_kernels(dtype) if device.type == "cpu" else tried_on_device.usable_kernels(dtype, device)

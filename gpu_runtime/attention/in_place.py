@@ -4,9 +4,9 @@ import ctypes
 
 import torch
 
-from ..kv_pool import KvPool
+from ..layers.how import How
+from ..memory.kv_pool import KvPool
 from ..native.library import Attention, Kernel, Kernels
-from .how import How
 from .seen import InPlaceRows, SeenByChunks
 
 KNOWN = (torch.float32, torch.bfloat16)

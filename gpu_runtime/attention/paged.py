@@ -9,10 +9,10 @@ from collections.abc import Callable, Collection, Sequence
 import torch
 
 from ...protocol.facts import SpanWindows
-from ..kv_pool import KvPool
+from ..layers.how import How
+from ..memory.kv_pool import KvPool
 from ..native.library import Kernels
 from ..triton.attention import OnDevice, TritonKernels
-from .how import How
 from .in_place import InPlace
 from .scores import attend
 from .seen import InPlaceRows

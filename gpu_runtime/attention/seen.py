@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...protocol.facts import SpanWindows
+from ..memory.pieces import pieces_read
 from ..native.library import Chunks, Rows
 
 Ints = NDArray[np.int64]
@@ -11,13 +12,6 @@ PIECE = 256
 """Tokens of a context that one task reads. Cuts lie at fixed positions, so a row's result is the same in every company."""
 WORTH_THREADS = 1024
 """Tokens that all rows see together; fewer are read before other threads have woken."""
-
-
-def pieces_read(lengths: Ints, window: int | None, size: int) -> tuple[Ints, Ints]:
-    """Of contexts of `lengths` tokens, of which the last `window` are seen: the first piece of `size` tokens that is read of
-    each, and how many are."""
-    firsts = np.zeros_like(lengths) if window is None else np.maximum(lengths - window, 0) // size
-    return firsts, (lengths - 1) // size + 1 - firsts
 
 
 class InPlaceRows:

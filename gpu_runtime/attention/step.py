@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from ...protocol.facts import SpanWindows
-from ..kv_pool import PADDING
+from ..memory.kv_pool import PADDING
 from ..triton.step import DeviceStep, lay_out_on_device
 from .seen import InPlaceChunks, InPlaceRows
 

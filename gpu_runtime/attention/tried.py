@@ -4,10 +4,10 @@ import numpy as np
 import torch
 
 from ...protocol.facts import KvGroup, KvTable
-from ..kv_pool import KvPool
+from ..layers.how import How
+from ..memory.kv_pool import KvPool
 from ..native.belief import believed
 from ..native.library import Kernels, load_kernels
-from .how import How
 from .in_place import KNOWN, InPlace
 from .scores import attend
 from .seen import PIECE, InPlaceChunks, InPlaceRows

@@ -16,7 +16,7 @@ from transformers.video_processing_utils import VideoProcessorMixin
 from ...protocol.errors import EngineError
 from ...protocol.json_files import Json, read_object
 from ...protocol.request import MODALITIES, Modality
-from .. import hf
+from ..inspection import hf
 from .calls import sub_processor
 from .options import size_of, value_of
 from .rules import rules_of

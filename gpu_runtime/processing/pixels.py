@@ -10,7 +10,7 @@ from PIL import Image
 
 from ...protocol.pixels import PixelForm
 from ...protocol.request import Modality
-from ..pixels import expand
+from ..layers.pixels import expand
 from .calls import sub_processor
 from .types import Clip, Options
 

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 
 from ...protocol.facts import SpanWindows
-from ..attention.how import How
-from ..kv_pool import KvPool
+from ..layers.how import How
+from ..memory.kv_pool import KvPool
 from .configurations import WIDEST, decode_form, merge_form, prefill_form
 from .step import DeviceStep
 

@@ -7,7 +7,7 @@ fits the smallest processors from compute capability 8.0 on. Speed was not measu
 from typing import Any
 
 from ...protocol.facts import SpanWindows
-from ..attention.how import How
+from ..layers.how import How
 
 PIECE = 256
 """Tokens of a context that one program of the decode kernel reads. Cuts lie at fixed positions, so a row's result is the same

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..attention.seen import pieces_read
+from ..memory.pieces import pieces_read
 from .configurations import PIECE
 
 Ints = NDArray[np.int64]

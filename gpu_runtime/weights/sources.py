@@ -8,7 +8,7 @@ from transformers import PreTrainedModel
 from ...protocol.errors import EngineError
 from ...protocol.json_files import Json, read_object
 from ...protocol.quantization import quantization_of, stated_quantization
-from ..companions import companions_of
+from .companions import companions_of
 from .files import StoredTensors
 from .gguf import GgufTensors
 from .joined import JoinedTensors

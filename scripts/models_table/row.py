@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from thespis import LLM, RequestOutput, SamplingParams
-from thespis.gpu_runtime.facts import model_facts
+from thespis.gpu_runtime.facts.model import model_facts
 from thespis.protocol.errors import EngineError, RequestError
 from thespis.protocol.facts import ModelFacts
 from thespis.tests.zoo.reference import Reference

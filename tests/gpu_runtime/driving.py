@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from thespis.gpu_runtime.encoder import Encoder, load_encoder
-from thespis.gpu_runtime.runner import Runner
+from thespis.gpu_runtime.models.encoder import Encoder, load_encoder
+from thespis.gpu_runtime.runner.runner import Runner
 from thespis.protocol.blobs import BlobError, BlobRef
 from thespis.protocol.config import EngineConfig, configure
 from thespis.protocol.division import divide

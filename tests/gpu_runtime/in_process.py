@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from thespis.gpu_runtime.runner import Runner
+from thespis.gpu_runtime.runner.runner import Runner
 from thespis.protocol.blobs import BlobError, BlobRef
 from thespis.protocol.edges.encoder_cache_to_scheduler import EmbeddingReady
 from thespis.protocol.edges.gpu_runner_to_scheduler import StepResult

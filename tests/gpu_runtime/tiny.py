@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from thespis.gpu_runtime.hf import build_on_meta, load_config, text_config
-from thespis.gpu_runtime.measure import (
+from thespis.gpu_runtime.inspection.hf import build_on_meta, load_config, text_config
+from thespis.gpu_runtime.inspection.measure import (
     adds_rows,
     answers_apart,
     deepstack_levels,
@@ -16,8 +16,8 @@ from thespis.gpu_runtime.measure import (
     per_layer_width,
     position_planes,
 )
-from thespis.gpu_runtime.runner import Runner
-from thespis.gpu_runtime.spans import measure_spans
+from thespis.gpu_runtime.inspection.spans import measure_spans
+from thespis.gpu_runtime.runner.runner import Runner
 from thespis.protocol.config import Quantization
 from thespis.protocol.facts import ModelFacts
 from thespis.protocol.roles import RunnerConfig, Threads

@@ -54,7 +54,7 @@ DEMO = ModelFacts(
 
 @lru_cache(maxsize=64)
 def _found(folder: str, fingerprint: str) -> ModelFacts:
-    from thespis.gpu_runtime.facts import model_facts
+    from thespis.gpu_runtime.facts.model import model_facts
 
     return model_facts(folder)
 

@@ -15,7 +15,7 @@ import torch
 import transformers
 from PIL import Image
 
-from thespis.gpu_runtime import hf
+from thespis.gpu_runtime.inspection import hf
 from thespis.gpu_runtime.processing.loading import load_processor
 
 from .media import RATE, Pixels, Sound

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from thespis.actors.jobs.guides import GuideChecker
-from thespis.gpu_runtime.guiding import Guides
+from thespis.gpu_runtime.sampling.guiding import Guides
 from thespis.protocol.guide import Guide, StructuredOutputsParams
 
 from .facts import DEMO

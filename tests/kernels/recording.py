@@ -10,7 +10,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_leaves
 
-from thespis.gpu_runtime.repeated import Work
+from thespis.gpu_runtime.steps.repeated import Work
 
 READS = {"aten::_local_scalar_dense", "aten::item", "aten::nonzero", "aten::equal", "aten::is_nonzero"}
 """By which the host waits for the device; no graph can hold them."""

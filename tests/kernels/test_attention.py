@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from thespis.gpu_runtime.attention.tried_on_device import are_right
 from thespis.gpu_runtime.triton.configurations import PIECE
-from thespis.gpu_runtime.triton.trial import are_right
 from thespis.protocol.facts import SpanWindows
 
 from .loaded import ALL, PLACE, kernels

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from thespis.gpu_runtime.attention.how import How
+from thespis.gpu_runtime.layers.how import How
 from thespis.gpu_runtime.native.build import Unavailable
 from thespis.gpu_runtime.triton.configurations import SHARED_BYTES, decode_form, merge_form, prefill_form
 from thespis.gpu_runtime.triton.library import load_kernels

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from thespis.gpu_runtime import runner
+from thespis.gpu_runtime.runner import runner
 from thespis.gpu_runtime.triton.attention import OnDevice
 
-from ..gpu_runtime import test_adapter, test_spans
+from ..gpu_runtime.adapter import test_adapter
+from ..gpu_runtime.inspection import test_spans
 from ..gpu_runtime.tiny import assert_equal, make
 from .loaded import IN_INTERPRETER, kernels
 

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import torch
 
-from thespis.gpu_runtime import runner
-from thespis.gpu_runtime.repeated import RepeatedDecode
+from thespis.gpu_runtime.runner import runner
+from thespis.gpu_runtime.steps.repeated import RepeatedDecode
 from thespis.gpu_runtime.triton.attention import TritonKernels
 
-from ..gpu_runtime import test_adapter
+from ..gpu_runtime.adapter import test_adapter
 from ..gpu_runtime.driving import Prompt
 from ..gpu_runtime.tiny import answers, assert_equal, facts_of, generated, make, prompt_of, runner_for
 from .loaded import ALL, IN_INTERPRETER, kernels

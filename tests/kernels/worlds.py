@@ -8,10 +8,10 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from thespis.gpu_runtime.attention.how import How
 from thespis.gpu_runtime.attention.paged import PagedAttention
 from thespis.gpu_runtime.attention.step import lay_out
-from thespis.gpu_runtime.kv_pool import PADDING, KvPool
+from thespis.gpu_runtime.layers.how import How
+from thespis.gpu_runtime.memory.kv_pool import PADDING, KvPool
 from thespis.gpu_runtime.triton.attention import TritonKernels
 from thespis.protocol.facts import KvGroup, KvTable, SpanWindows
 

@@ -10,7 +10,7 @@ import pytest
 
 from thespis import SamplingParams
 from thespis.frontends.inputs.embeds import encode_embeds
-from thespis.gpu_runtime.encoder import load_encoder
+from thespis.gpu_runtime.models.encoder import load_encoder
 from thespis.protocol.errors import RequestError
 from thespis.protocol.request import Modality
 

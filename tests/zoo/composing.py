@@ -11,10 +11,10 @@ import numpy as np
 import torch
 
 from thespis.actors.preprocessor.assembly import unbroken
-from thespis.gpu_runtime.encoder import Encoder, load_encoder
-from thespis.gpu_runtime.facts import model_facts
+from thespis.gpu_runtime.facts.model import model_facts
+from thespis.gpu_runtime.models.encoder import Encoder, load_encoder
 from thespis.gpu_runtime.processing import Clip, ProcessedItem, Processor, load
-from thespis.gpu_runtime.runner import Runner
+from thespis.gpu_runtime.runner.runner import Runner
 from thespis.protocol.facts import ModelFacts
 from thespis.protocol.request import Modality
 from thespis.protocol.sampling import SamplingParams

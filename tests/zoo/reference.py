@@ -18,7 +18,7 @@ import numpy as np
 import torch
 import transformers
 
-from thespis.gpu_runtime import hf
+from thespis.gpu_runtime.inspection import hf
 from thespis.gpu_runtime.processing.loading import load_processor
 
 from ..helpers.media import CLIP_FPS, RATE

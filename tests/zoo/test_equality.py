@@ -7,7 +7,7 @@ from random import Random
 import pytest
 import torch
 
-from thespis.gpu_runtime.facts import model_facts
+from thespis.gpu_runtime.facts.model import model_facts
 
 from ..gpu_runtime.driving import Prompt
 from .catalog import NAMES, Zoo, animal

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from thespis.gpu_runtime.encoder import load_encoder
+from thespis.gpu_runtime.models.encoder import load_encoder
 from thespis.gpu_runtime.processing import ProcessedItem, load
 from thespis.protocol.request import Modality, TextPrompt
 

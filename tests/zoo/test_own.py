@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from thespis.frontends.client.tokenizing import tokenizer_of
-from thespis.gpu_runtime.facts import model_facts
+from thespis.gpu_runtime.facts.model import model_facts
 
 from .catalog import NAMES, Zoo, animal, build
 

@@ -16,8 +16,8 @@ import msgspec
 import pytest
 import torch
 
-from thespis.gpu_runtime.facts import model_facts
-from thespis.gpu_runtime.runner import Runner
+from thespis.gpu_runtime.facts.model import model_facts
+from thespis.gpu_runtime.runner.runner import Runner
 from thespis.protocol.prepared import Prepared
 from thespis.protocol.room import Room
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 import transformers
 
-from thespis.gpu_runtime.facts import model_facts
+from thespis.gpu_runtime.facts.model import model_facts
 
 from .catalog import NAMES, Zoo, animal, build
 from .writing import true_class, true_config

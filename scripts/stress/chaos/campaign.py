@@ -17,7 +17,7 @@ import aiohttp
 
 from thespis import LLM, AsyncLLM
 from thespis.frontends.client.client import Client
-from thespis.gpu_runtime.facts import model_facts
+from thespis.gpu_runtime.facts.model import model_facts
 
 from ..faces import AsyncFace, Face, HttpFace, LlmFace, observe
 from ..history import Record

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from thespis.gpu_runtime.sampling import SamplerState, choose
+from thespis.gpu_runtime.sampling.sampler import SamplerState, choose
 from thespis.tests.helpers.reference import Reference
 
 from ..history import Record, Want, first_difference

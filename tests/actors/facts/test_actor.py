@@ -11,7 +11,7 @@ import pytest
 
 from thespis.actors.facts import actor
 from thespis.actors.facts.actor import found, preload
-from thespis.gpu_runtime.facts import model_facts
+from thespis.gpu_runtime.facts.model import model_facts
 from thespis.protocol.errors import EngineError
 from thespis.tests.zoo.catalog import Zoo, build
 

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from thespis.gpu_runtime import hf
+from thespis.gpu_runtime.inspection import hf
 from thespis.gpu_runtime.processing import Clip
 from thespis.gpu_runtime.processing.loading import load_processor
 from thespis.protocol.chat_templates.source import operator_template

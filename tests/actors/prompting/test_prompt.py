@@ -10,7 +10,7 @@ import transformers
 
 from thespis.actors.prompting.template import compile_template
 from thespis.actors.prompting.tokens import Control, mark
-from thespis.gpu_runtime import hf
+from thespis.gpu_runtime.inspection import hf
 from thespis.gpu_runtime.processing.loading import load_processor
 from thespis.protocol.errors import EngineError, RequestError
 from thespis.protocol.request import ChatMessage, ChatPrompt, Slot, Text, TextPrompt, TokenPrompt

@@ -7,8 +7,8 @@ import pytest
 from huggingface_hub import constants
 
 from thespis.frontends.hub.locate import fetched, located
-from thespis.gpu_runtime.companions import companions_of
-from thespis.gpu_runtime.facts import model_facts
+from thespis.gpu_runtime.facts.model import model_facts
+from thespis.gpu_runtime.weights.companions import companions_of
 from thespis.protocol.config import EngineConfig
 from thespis.protocol.errors import EngineError
 from thespis.protocol.hub_id import HubId

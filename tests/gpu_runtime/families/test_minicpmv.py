@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 from transformers.video_utils import VideoMetadata
 
-from thespis.gpu_runtime.facts import model_facts
+from thespis.gpu_runtime.facts.model import model_facts
 from thespis.gpu_runtime.families.minicpmv import MiniCPMVVideoProcessor
-from thespis.gpu_runtime.hf import build_on_meta, load_config
+from thespis.gpu_runtime.inspection.hf import build_on_meta, load_config
 from thespis.gpu_runtime.processing import load
 from thespis.protocol.errors import EngineError, RequestError
 from thespis.tests.zoo.catalog import Zoo, build

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from thespis.gpu_runtime.hf import build_on_meta
+from thespis.gpu_runtime.inspection.hf import build_on_meta
 from thespis.gpu_runtime.processing import load
 from thespis.protocol.errors import EngineError, RequestError
 from thespis.tests.zoo.catalog import Zoo, build

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from thespis.gpu_runtime.encoder import load_encoder
-from thespis.gpu_runtime.facts import model_facts
-from thespis.gpu_runtime.hf import build_on_meta
+from thespis.gpu_runtime.facts.model import model_facts
+from thespis.gpu_runtime.inspection.hf import build_on_meta
+from thespis.gpu_runtime.models.encoder import load_encoder
 from thespis.gpu_runtime.processing import load
 from thespis.gpu_runtime.weights.checkpoint import Checkpoint
 from thespis.protocol.errors import EngineError

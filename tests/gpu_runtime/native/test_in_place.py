@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thespis.gpu_runtime.attention import tried
-from thespis.gpu_runtime.attention.how import How
 from thespis.gpu_runtime.attention.in_place import InPlace
 from thespis.gpu_runtime.attention.seen import PIECE, InPlaceRows
 from thespis.gpu_runtime.attention.tried import are_right, usable_kernels
-from thespis.gpu_runtime.kv_pool import PADDING, KvPool
+from thespis.gpu_runtime.layers.how import How
+from thespis.gpu_runtime.memory.kv_pool import PADDING, KvPool
 from thespis.gpu_runtime.native.build import best_level, library_path
 from thespis.gpu_runtime.native.library import Kernels
 from thespis.protocol.facts import KvGroup, KvTable

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from thespis.gpu_runtime import hf
+from thespis.gpu_runtime.inspection import hf
 from thespis.gpu_runtime.processing import Clip, ProcessedItem, Processor
 from thespis.gpu_runtime.processing.calls import metadata_of
 from thespis.gpu_runtime.processing.loading import load_processor

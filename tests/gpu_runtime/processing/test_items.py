@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import transformers
 
-from thespis.gpu_runtime import hf
+from thespis.gpu_runtime.inspection import hf
 from thespis.gpu_runtime.processing import Processor, load
 from thespis.protocol.request import Modality
 from thespis.tests.zoo.catalog import NAMES, Zoo, animal

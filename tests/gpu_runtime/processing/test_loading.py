@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from thespis.gpu_runtime import hf
+from thespis.gpu_runtime.inspection import hf
 from thespis.gpu_runtime.processing import load
 from thespis.gpu_runtime.processing.loading import load_processor
 from thespis.protocol.errors import EngineError, RequestError

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from thespis.gpu_runtime.pixels import expand
+from thespis.gpu_runtime.layers.pixels import expand
 from thespis.gpu_runtime.processing import Clip, load
 from thespis.protocol.pixels import PixelForm
 from thespis.tests.zoo.catalog import Zoo
@@ -107,6 +107,6 @@ def test_a_clip_keeps_all_its_frames(zoo: Zoo) -> None:
 
 
 def test_facts_say_it(zoo: Zoo) -> None:
-    from thespis.gpu_runtime.facts import model_facts
+    from thespis.gpu_runtime.facts.model import model_facts
 
     assert model_facts(zoo("llava")).pixels == {"image": load(zoo("llava")).pixels()["image"]}

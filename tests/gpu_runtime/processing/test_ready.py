@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from thespis.gpu_runtime import hf
+from thespis.gpu_runtime.inspection import hf
 from thespis.gpu_runtime.processing import Clip, Processor, load
 from thespis.gpu_runtime.processing.loading import load_processor
 from thespis.protocol.errors import RequestError

@@ -1,0 +1,63 @@
+"""The memory of the KV cache. Who holds which block is the scheduler's business; here are only the bytes."""
+
+import math
+import mmap
+from collections.abc import Sequence
+
+import torch
+
+from ...protocol.facts import KvTable
+
+PADDING = 0
+"""The block of every table that is never written: short rows of a padded gather point at it, and so do the places of blocks
+that were given back."""
+
+
+class KvPool:
+    """Per layer [blocks, block_size, 2 (key, value), kv_heads, width]; layers of one table have equally many blocks.
+
+    The pool never holds a non-finite number after a step, because a masked position still multiplies: weight 0 times NaN is
+    NaN.
+    """
+
+    def __init__(
+        self, tables: Sequence[KvTable], blocks: Sequence[int], block_size: int, dtype: torch.dtype, device: torch.device
+    ) -> None:
+        """`blocks`: of each table, the padding block among them."""
+        self.block_size = block_size
+        self.tables = tuple(tables)
+        self.table_of: dict[int, int] = {}
+        """By layer: which table its blocks are counted in."""
+        self.blocks: dict[int, torch.Tensor] = {}
+        """By layer, then by block."""
+        self.readers: frozenset[int] = frozenset(layer for table in tables for group in table.groups for layer in group.readers)
+        """Layers that write nothing: what `blocks` has for them is another's, which has written it before them."""
+        for number, table in enumerate(tables):
+            for group in table.groups:
+                shape = (len(group.layers), blocks[number], block_size, 2, group.kv_heads, group.width)
+                whole = _zero_pages(shape, dtype) if device.type == "cpu" else torch.zeros(shape, dtype=dtype, device=device)
+                self.blocks |= zip(group.layers, whole.unbind(0), strict=True)
+                self.blocks |= {layer: self.blocks[owner] for layer, owner in group.readers.items()}
+                self.table_of |= dict.fromkeys((*group.layers, *group.readers), number)
+        self.slots: dict[int, torch.Tensor] = {layer: whole.flatten(0, 1) for layer, whole in self.blocks.items()}
+        """By layer, then by slot = block * block_size + offset: [slots, 2, kv_heads, width]."""
+
+    def blocks_in(self, nbytes: int | None) -> list[int | None]:
+        """By table: how many blocks of its layer with the largest ones fit into so many bytes; None: any number."""
+        largest = [
+            max(self.blocks[layer][0].nbytes for group in table.groups for layer in group.layers) for table in self.tables
+        ]
+        return [None if nbytes is None else nbytes // each for each in largest]
+
+    def clear(self, table: int, slots: torch.Tensor) -> None:
+        """Zero what a faulty sequence wrote: its blocks go to others, who mask what they have not written yet."""
+        for layer, number in self.table_of.items():
+            if number == table:
+                self.slots[layer].index_fill_(0, slots, 0)
+
+
+def _zero_pages(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+    """Zeros whose pages cost nothing until they are first written."""
+    nbytes = math.prod(shape) * dtype.itemsize
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
+    return torch.frombuffer(mmap.mmap(-1, nbytes, flags=flags), dtype=dtype).view(shape)

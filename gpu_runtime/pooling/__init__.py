@@ -1,0 +1,1 @@
+"""From hidden states to vectors, as the checkpoint's files say."""

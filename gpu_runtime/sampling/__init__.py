@@ -1,0 +1,1 @@
+"""From scores to tokens: penalties, constraints, grammars, draws, guesses and log-probabilities."""

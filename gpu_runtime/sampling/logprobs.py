@@ -1,0 +1,21 @@
+"""Log-probabilities as callers see them: of the raw logits, before penalties, temperature and filters."""
+
+import torch
+
+from ...protocol.edges.gpu_runner_to_scheduler import TokenLogprobs
+
+AT_ONCE = 64
+"""Prompt positions whose logits are in memory together."""
+
+
+def token_logprobs(logits: torch.Tensor, tokens: torch.Tensor, top: int) -> list[TokenLogprobs]:
+    """For each row of `logits` [rows, vocab]: the given token's log-probability and rank, and the `top` likeliest."""
+    table = logits.log_softmax(-1)
+    own = table.gather(-1, tokens[:, None])
+    ranks = (table > own).sum(-1) + 1
+    best = table.topk(min(top, table.shape[-1]), dim=-1)
+    rows = zip(tokens.tolist(), own[:, 0].tolist(), ranks.tolist(), best.indices.tolist(), best.values.tolist(), strict=True)
+    return [
+        TokenLogprobs(token, value, rank, tuple(zip(indices, values, strict=True)))
+        for token, value, rank, indices, values in rows
+    ]
