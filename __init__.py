@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from .frontends.python.outputs import RequestOutput
     from .frontends.python.vectors import EmbeddingRequestOutput, PoolingRequestOutput
     from .protocol.errors import EngineError, RequestError
-    from .protocol.guide import StructuredOutputsParams
-    from .protocol.pooling import PoolingParams
-    from .protocol.sampling import SamplingParams
+    from .protocol.requests.guide import StructuredOutputsParams
+    from .protocol.requests.pooling import PoolingParams
+    from .protocol.requests.sampling import SamplingParams
 
     __version__: str
 
@@ -40,12 +40,12 @@ _HOMES = {
     "EmbeddingRequestOutput": ".frontends.python.vectors",
     "EmbedsPrompt": ".frontends.inputs.prompt_types",
     "EngineError": ".protocol.errors",
-    "PoolingParams": ".protocol.pooling",
+    "PoolingParams": ".protocol.requests.pooling",
     "PoolingRequestOutput": ".frontends.python.vectors",
     "RequestError": ".protocol.errors",
     "RequestOutput": ".frontends.python.outputs",
-    "SamplingParams": ".protocol.sampling",
-    "StructuredOutputsParams": ".protocol.guide",
+    "SamplingParams": ".protocol.requests.sampling",
+    "StructuredOutputsParams": ".protocol.requests.guide",
     "TextPrompt": ".frontends.inputs.prompt_types",
     "TokensPrompt": ".frontends.inputs.prompt_types",
     "encode_embeds": ".frontends.inputs.embeds",

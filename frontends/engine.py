@@ -20,14 +20,14 @@ from ..actors.director.config import Announcement, DirectorConfig
 from ..actors.director.machine import refuse_impossible, this_machine
 from ..actors.director.run_dir import is_running, make_run_dir, remove_run
 from ..protocol.chat_templates.source import chat_template_of, no_template
-from ..protocol.checkpoint import MODULES, CheckpointFolder, inspect
-from ..protocol.config import EngineConfig, ServerConfig
-from ..protocol.division import share_of, workers_of
-from ..protocol.environment import KEYS
+from ..protocol.checkpoint.folder import MODULES, CheckpointFolder, inspect
+from ..protocol.config.division import share_of, workers_of
+from ..protocol.config.engine import EngineConfig, ServerConfig
+from ..protocol.config.environment import KEYS
+from ..protocol.config.open_files import check_file_limit, file_limit, raise_file_limit
+from ..protocol.config.server_keys import with_keys
 from ..protocol.errors import EngineError
 from ..protocol.facts import ModelFacts
-from ..protocol.open_files import check_file_limit, file_limit, raise_file_limit
-from ..protocol.server_keys import with_keys
 from .hub.locate import located
 
 log = logging.getLogger(__name__)

@@ -7,8 +7,8 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from .pixels import PixelForm
-from .pooling import Pooler
-from .request import Modality, Want
+from .requests.pooling import Pooler
+from .requests.request import Modality, Want
 
 SpanScope = Literal["item", "items", "prompt", "text"]
 MOST_CONTEXT = 1 << 30

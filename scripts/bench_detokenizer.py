@@ -6,9 +6,9 @@ from pathlib import Path
 
 from thespis.actors.detokenizer.sessions import Sessions
 from thespis.actors.detokenizer.vocabulary import load
-from thespis.protocol.checkpoint import demo_model
+from thespis.protocol.checkpoint.folder import demo_model
 from thespis.protocol.edges.scheduler_to_detokenizer import Open, Output, Outputs, SchedulerToDetokenizer
-from thespis.protocol.sampling import SamplingParams
+from thespis.protocol.requests.sampling import SamplingParams
 from thespis.protocol.wire import Decoder, encode
 
 TEXT = "The quick brown fox jumps over the lazy dog, naïvely: 日本語 and 👋🏽 included. "

@@ -30,10 +30,10 @@ from thespis.gpu_runtime.facts.model import model_facts
 from thespis.gpu_runtime.layers.how import How
 from thespis.gpu_runtime.memory.kv_pool import KvPool
 from thespis.gpu_runtime.runner.runner import Runner
-from thespis.protocol.config import EngineConfig
-from thespis.protocol.division import divide
+from thespis.protocol.config.division import divide
+from thespis.protocol.config.engine import EngineConfig
+from thespis.protocol.config.roles import RunnerConfig
 from thespis.protocol.facts import KvGroup, KvTable
-from thespis.protocol.roles import RunnerConfig
 from thespis.scripts.bench_runner import measure_decode, measure_prompt
 from thespis.scripts.make_random_checkpoint import make_bench_checkpoint
 

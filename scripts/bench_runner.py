@@ -15,12 +15,12 @@ from typing import Any
 
 from thespis.gpu_runtime.facts.model import model_facts
 from thespis.gpu_runtime.runner.runner import Runner
-from thespis.protocol.blobs import BlobError, BlobRef
-from thespis.protocol.config import EngineConfig
-from thespis.protocol.division import divide
+from thespis.protocol.config.division import divide
+from thespis.protocol.config.engine import EngineConfig
+from thespis.protocol.config.roles import RunnerConfig
 from thespis.protocol.edges.scheduler_to_gpu_runner import NewSequence, StepPlan, Work
-from thespis.protocol.roles import RunnerConfig
-from thespis.protocol.sampling import SamplingParams
+from thespis.protocol.memory.blobs import BlobError, BlobRef
+from thespis.protocol.requests.sampling import SamplingParams
 from thespis.scripts.make_random_checkpoint import make_bench_checkpoint
 
 SEQUENCES = (1, 8, 32)

@@ -13,12 +13,12 @@ from statistics import median
 from time import perf_counter, process_time
 
 from thespis.actors.scheduler.scheduler import Scheduler
+from thespis.protocol.config.roles import SchedulerConfig
+from thespis.protocol.config.room import Room
 from thespis.protocol.edges.gpu_runner_to_scheduler import GpuRunnerToScheduler, Sampled, StepResult
 from thespis.protocol.edges.scheduler_to_gpu_runner import StepPlan
-from thespis.protocol.prepared import Item, Prepared, Span
-from thespis.protocol.roles import SchedulerConfig
-from thespis.protocol.room import Room
-from thespis.protocol.sampling import SamplingParams
+from thespis.protocol.requests.prepared import Item, Prepared, Span
+from thespis.protocol.requests.sampling import SamplingParams
 from thespis.protocol.wire import Decoder, encode
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from thespis.gpu_runtime.processing import Processor, load
 from thespis.protocol.errors import EngineError
-from thespis.protocol.request import Modality
+from thespis.protocol.requests.request import Modality
 from thespis.tests.gpu_runtime.processing.conversations import Oracle, check_conversation, clip, picture, sound
 from thespis.tests.gpu_runtime.processing.families import FAMILIES, write
 from thespis.tests.gpu_runtime.processing.test_items import ONE_ONLY

@@ -25,9 +25,9 @@ from thespis.gpu_runtime.inspection.measure import (
     position_planes,
 )
 from thespis.gpu_runtime.inspection.spans import measure_spans
+from thespis.protocol.checkpoint.json_files import Json
+from thespis.protocol.checkpoint.quantization import stated_quantization
 from thespis.protocol.errors import EngineError
-from thespis.protocol.json_files import Json
-from thespis.protocol.quantization import stated_quantization
 
 
 def main() -> None:

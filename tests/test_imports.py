@@ -18,7 +18,7 @@ HEAVY = ("torch", "transformers", "librosa", "scipy", "PIL", "av")
 LIGHT = [
     "thespis",
     "thespis.protocol.topology",
-    "thespis.protocol.config",
+    "thespis.protocol.config.engine",
     "thespis.actors.kernel.entry",
     "thespis.actors.director.life",
     "thespis.actors.director.zygote",

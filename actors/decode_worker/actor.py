@@ -11,15 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...gpu_runtime.processing import load
-from ...protocol.blobs import Arena, BlobError, BlobReader, BlobRef
+from ...protocol.config.roles import PreprocessorConfig
 from ...protocol.edges.control import Gone
 from ...protocol.edges.decode_worker_to_preprocessor import ChatRendered, Decoded, DecodeFailed, GuideChecked, Part
 from ...protocol.edges.preprocessor_to_decode_worker import CheckGuide, Decode, FreeFeatures, RenderChat
 from ...protocol.errors import Failure, RequestError
-from ...protocol.prepared import Timing
-from ...protocol.request import MediaItem
-from ...protocol.roles import PreprocessorConfig
-from ...protocol.shortage import NO_SPACE, SpaceError, shortage
+from ...protocol.memory.blobs import Arena, BlobError, BlobReader, BlobRef
+from ...protocol.memory.shortage import NO_SPACE, SpaceError, shortage
+from ...protocol.requests.prepared import Timing
+from ...protocol.requests.request import MediaItem
 from ..jobs.guides import GUIDE_MEMORY, TOO_LARGE, GuideChecker
 from ..jobs.identity import blob_of, content_digest, item_key, part_keys
 from ..jobs.limits import too_slow

@@ -9,8 +9,8 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
+from ...protocol.config.roles import MediaLimits
 from ...protocol.errors import RequestError, refuse
-from ...protocol.roles import MediaLimits
 from .animation import is_animation
 from .container import open_container, seconds_of
 from .second_reader import read_sound

@@ -3,9 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from ...protocol.blobs import ITEM_SIZE
+from ...protocol.config.roles import MediaLimits
 from ...protocol.errors import refuse
-from ...protocol.roles import MediaLimits
+from ...protocol.memory.blobs import ITEM_SIZE
 
 _FLOATS = ("float32", "float16", "bfloat16")
 

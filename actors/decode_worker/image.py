@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import AvifImagePlugin, Image, UnidentifiedImageError
 
+from ...protocol.config.roles import MediaLimits
 from ...protocol.errors import RequestError, refuse
-from ...protocol.roles import MediaLimits
 from ..jobs.options import WHITE
 from . import png
 from .orientation import upright

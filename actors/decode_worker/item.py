@@ -8,10 +8,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...gpu_runtime.processing import SAMPLING, Clip, Part, ProcessedItem, Processor
-from ...protocol.blobs import ITEM_SIZE
+from ...protocol.config.roles import MediaLimits
 from ...protocol.errors import refuse
-from ...protocol.request import CLIP_FACTS, Embeds, Encoded, FrameList, Frames, Modality, PackedEmbeds, Pixels, Samples, Source
-from ...protocol.roles import MediaLimits
+from ...protocol.memory.blobs import ITEM_SIZE
+from ...protocol.requests.request import (
+    CLIP_FACTS,
+    Embeds,
+    Encoded,
+    FrameList,
+    Frames,
+    Modality,
+    PackedEmbeds,
+    Pixels,
+    Samples,
+    Source,
+)
 from ..jobs.options import MOST_FPS, SIBLINGS, SOUND_TRACK, background_of
 from .audio import audio_of_samples, decode_audio
 from .embeds import check_embeds

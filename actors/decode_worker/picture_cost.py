@@ -2,8 +2,8 @@
 
 import re
 
+from ...protocol.config.roles import MediaLimits
 from ...protocol.errors import refuse
-from ...protocol.roles import MediaLimits
 
 MOST_SCANS = 30
 """Of a JPEG of the most pixels that are taken; of a smaller one as many more. Encoders write about ten."""

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import numpy as np
 from numpy.typing import NDArray
 
+from ...protocol.config.roles import MediaLimits
 from ...protocol.errors import RequestError, refuse
-from ...protocol.roles import MediaLimits
 
 BLOCK = 1 << 16
 """Samples read at once."""

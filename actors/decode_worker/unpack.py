@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...protocol.errors import RequestError, refuse
-from ...protocol.shortage import shortage
+from ...protocol.memory.shortage import shortage
 
 NOT_READABLE = "The embeddings cannot be read: they are no torch.save file of one tensor, no .npy and no safetensors."
 _GRIDS = ("grid_thw", "image_grid_thw", "video_grid_thw")

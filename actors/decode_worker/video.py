@@ -10,8 +10,8 @@ from av.stream import Disposition
 from numpy.typing import NDArray
 
 from ...gpu_runtime.processing import Clip
+from ...protocol.config.roles import MediaLimits
 from ...protocol.errors import refuse
-from ...protocol.roles import MediaLimits
 from .animation import Animation, animation_of, frames_of
 from .container import cut_off, open_container, seconds_of
 from .display import rgb

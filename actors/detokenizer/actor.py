@@ -4,9 +4,9 @@ from typing import Any
 
 import msgspec
 
+from ...protocol.config.roles import DetokenizerConfig
 from ...protocol.edges.control import Gone
 from ...protocol.edges.scheduler_to_detokenizer import Close, Open, Outputs, PromptScores, Vectors
-from ...protocol.roles import DetokenizerConfig
 from ...protocol.topology import CLIENT, SCHEDULER, kind_of
 from ..kernel.actor import Actor, run
 from ..kernel.launch import Launch

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from ...protocol.edges.detokenizer_to_client import Delta, Logprob, PositionLogprobs
 from ...protocol.edges.gpu_runner_to_scheduler import TokenLogprobs
 from ...protocol.edges.scheduler_to_detokenizer import Output
-from ...protocol.sampling import SamplingParams
+from ...protocol.requests.sampling import SamplingParams
 from .stops import StopFinder
 from .text import text_of
 from .vocabulary import Vocabulary

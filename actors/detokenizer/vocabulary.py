@@ -5,8 +5,8 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
+from ...protocol.checkpoint.tokenizer_file import tokenizer_text
 from ...protocol.errors import EngineError
-from ...protocol.tokenizer_file import tokenizer_text
 
 
 class Vocabulary:

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from ...protocol.config import EngineConfig, ServerConfig
+from ...protocol.config.engine import EngineConfig, ServerConfig
 from ...protocol.facts import ModelFacts
 from ...protocol.topology import (
     DECODE_WORKER,

@@ -5,10 +5,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from ...protocol.config import EngineConfig
+from ...protocol.config.engine import EngineConfig
+from ...protocol.config.roles import RunnerConfig
+from ...protocol.config.sizes import GIB, weights_in_memory
 from ...protocol.errors import EngineError
-from ...protocol.roles import RunnerConfig
-from ...protocol.sizes import GIB, weights_in_memory
 
 DEVICES = Path("/dev")
 CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")

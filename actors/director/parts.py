@@ -2,11 +2,11 @@
 
 import logging
 
-from ...protocol.config import EngineConfig
-from ...protocol.division import Division, actors_of, divide, share_of
+from ...protocol.config.division import Division, actors_of, divide, share_of
+from ...protocol.config.engine import EngineConfig
+from ...protocol.config.roles import FactsConfig, RunnerConfig, encode_config
+from ...protocol.config.speculation import speculation
 from ...protocol.facts import ModelFacts
-from ...protocol.roles import FactsConfig, RunnerConfig, encode_config
-from ...protocol.speculation import speculation
 from ...protocol.topology import FACTS, GPU_RUNNER, HTTP
 from .config import DirectorConfig
 from .machine import no_cuda, refuse_too_large, this_machine

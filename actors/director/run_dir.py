@@ -6,9 +6,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from ...protocol.blobs import unlink_segments
 from ...protocol.channel import socket_path
 from ...protocol.errors import EngineError
+from ...protocol.memory.blobs import unlink_segments
 
 _PREFIX = "thespis-"
 _LOCK = "lock"

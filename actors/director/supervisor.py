@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from ...protocol.blobs import unlink_segments
+from ...protocol.memory.blobs import unlink_segments
 from ...protocol.topology import HTTP
 from ..kernel import last_words
 from ..kernel.launch import Launch

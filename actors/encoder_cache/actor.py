@@ -15,15 +15,15 @@ import msgspec
 import torch
 
 from ...gpu_runtime.models.encoder import load_encoder
-from ...protocol.blobs import Arena, BlobError, BlobReader, BlobRef, arena_limit
+from ...protocol.config.roles import EncoderCacheConfig, Threads
 from ...protocol.edges.control import Cache, Gone, Peer
 from ...protocol.edges.encoder_cache_to_preprocessor import FeaturesRead
 from ...protocol.edges.preprocessor_to_encoder_cache import Features
 from ...protocol.edges.scheduler_to_encoder_cache import Need, Release
 from ...protocol.errors import Failure
-from ...protocol.prepared import Timing
-from ...protocol.roles import EncoderCacheConfig, Threads
-from ...protocol.shortage import NO_SPACE, SpaceError, shortage
+from ...protocol.memory.blobs import Arena, BlobError, BlobReader, BlobRef, arena_limit
+from ...protocol.memory.shortage import NO_SPACE, SpaceError, shortage
+from ...protocol.requests.prepared import Timing
 from ...protocol.topology import CLIENT, ENCODER_CACHE, PREPROCESSOR, SCHEDULER, kind_of
 from ..kernel.actor import Actor, run
 from ..kernel.cores import Cores

@@ -5,9 +5,9 @@ from typing import Protocol
 
 import torch
 
-from ...protocol.blobs import BlobRef
 from ...protocol.errors import Failure
-from ...protocol.shortage import shortage
+from ...protocol.memory.blobs import BlobRef
+from ...protocol.memory.shortage import shortage
 
 log = logging.getLogger(__name__)
 Tensors = dict[str, torch.Tensor]

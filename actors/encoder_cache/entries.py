@@ -3,11 +3,11 @@
 from enum import Enum
 from typing import NamedTuple
 
-from ...protocol.blobs import BlobRef
 from ...protocol.edges.encoder_cache_to_preprocessor import FeaturesRead
 from ...protocol.edges.encoder_cache_to_scheduler import EmbeddingReady, EncodeFailed, Lost
 from ...protocol.errors import Failure
-from ...protocol.prepared import Timing
+from ...protocol.memory.blobs import BlobRef
+from ...protocol.requests.prepared import Timing
 
 
 class Free(NamedTuple):

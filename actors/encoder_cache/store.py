@@ -8,13 +8,13 @@ The bytes themselves are the actor's: it does what the returned effects say.
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
 
-from ...protocol.blobs import BlobRef, block_bytes
 from ...protocol.edges.encoder_cache_to_preprocessor import FeaturesRead
 from ...protocol.edges.encoder_cache_to_scheduler import EmbeddingReady, EncodeFailed, Lost
 from ...protocol.edges.preprocessor_to_encoder_cache import Features
 from ...protocol.edges.scheduler_to_encoder_cache import Need
 from ...protocol.errors import Failure
-from ...protocol.prepared import Timing
+from ...protocol.memory.blobs import BlobRef, block_bytes
+from ...protocol.requests.prepared import Timing
 from .batching import Job
 from .entries import Claim, Effect, EmbeddingEntry, Free, State
 from .features import FeatureBooks

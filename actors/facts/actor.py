@@ -12,11 +12,11 @@ from transformers import conversion_mapping
 from ...gpu_runtime.facts.model import measured, with_items
 from ...gpu_runtime.inspection.hf import load_config, model_class
 from ...gpu_runtime.processing import load
-from ...protocol.config import RunnerKind
+from ...protocol.config.engine import RunnerKind
+from ...protocol.config.roles import FactsConfig
 from ...protocol.edges.control import Facts, Fatal, Refused
 from ...protocol.errors import EngineError
 from ...protocol.facts import ModelFacts
-from ...protocol.roles import FactsConfig
 from ..kernel.budget import BudgetError, CpuSpent, memory_budget, within_cpu
 from ..kernel.launch import Launch
 from ..kernel.link import START_SECONDS, DirectorLink

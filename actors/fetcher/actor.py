@@ -11,13 +11,13 @@ import anyio
 import msgspec
 from aiohttp.abc import AbstractResolver
 
-from ...protocol.blobs import Arena, BlobRef, Bytes, arena_limit
+from ...protocol.config.roles import FetcherConfig
 from ...protocol.edges.client_to_fetcher import Fetch, Withdraw
 from ...protocol.edges.control import Gone, Peer
 from ...protocol.edges.preprocessor_to_fetcher import MediaRead
 from ...protocol.errors import EngineError, Failure
-from ...protocol.roles import FetcherConfig
-from ...protocol.shortage import SpaceError, shortage
+from ...protocol.memory.blobs import Arena, BlobRef, Bytes, arena_limit
+from ...protocol.memory.shortage import SpaceError, shortage
 from ...protocol.topology import CLIENT, PREPROCESSOR, kind_of
 from ..kernel.actor import Actor, run
 from ..kernel.launch import Launch

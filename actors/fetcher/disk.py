@@ -23,8 +23,8 @@ from typing import TypeVar
 
 import msgspec
 
-from ...protocol.blobs import Bytes
 from ...protocol.errors import EngineError
+from ...protocol.memory.blobs import Bytes
 from .shelf import Evicted, Note, Shelf
 
 log = logging.getLogger(__name__)

@@ -10,8 +10,8 @@ import aiohttp
 from aiohttp import hdrs
 from yarl import URL
 
-from ...protocol.request import Modality
-from ...protocol.roles import FetcherConfig
+from ...protocol.config.roles import FetcherConfig
+from ...protocol.requests.request import Modality
 from .connection import CheckedConnector, CheckedResolver
 from .disk import DiskCache
 from .freshness import fresh_seconds

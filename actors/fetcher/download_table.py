@@ -4,12 +4,12 @@ from typing import NamedTuple
 
 import msgspec
 
-from ...protocol.blobs import BlobRef
 from ...protocol.edges.fetcher_to_client import Failed
 from ...protocol.edges.fetcher_to_preprocessor import Fetched
 from ...protocol.errors import Failure
-from ...protocol.prepared import Timing
-from ...protocol.request import Encoded, MediaItem, Modality, Request, Url
+from ...protocol.memory.blobs import BlobRef
+from ...protocol.requests.prepared import Timing
+from ...protocol.requests.request import Encoded, MediaItem, Modality, Request, Url
 from ..kernel.tombstones import Tombstones
 
 DROPPED = Failure("cancelled", "The request was cancelled.")

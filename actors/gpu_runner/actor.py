@@ -8,10 +8,10 @@ import msgspec
 import torch
 
 from ...gpu_runtime.runner.runner import Runner
-from ...protocol.blobs import BlobReader
+from ...protocol.config.roles import RunnerConfig, Threads
 from ...protocol.edges.control import Gone
 from ...protocol.edges.scheduler_to_gpu_runner import Reset, StepPlan
-from ...protocol.roles import RunnerConfig, Threads
+from ...protocol.memory.blobs import BlobReader
 from ...protocol.topology import GPU_RUNNER, SCHEDULER
 from ..kernel.blocking import BlockingActor
 from ..kernel.cores import Cores

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from ...protocol.checkpoint.tokenizer_file import tokenizer_text
 from ...protocol.errors import Failure, RequestError, refuse
 from ...protocol.facts import ModelFacts
-from ...protocol.grammar import GuideError, grammar_of, lark_of, schemas_of
-from ...protocol.guide import Guide, checked
-from ...protocol.tokenizer_file import tokenizer_text
+from ...protocol.grammars.grammar import GuideError, grammar_of, lark_of, schemas_of
+from ...protocol.requests.guide import Guide, checked
 from ..kernel.budget import CpuSpent, within_cpu
 
 REMEMBERED = 1024

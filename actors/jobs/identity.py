@@ -11,9 +11,9 @@ from typing import Any, Protocol
 
 from blake3 import blake3
 
-from ...protocol.blobs import BlobRef, Bytes
 from ...protocol.errors import refuse
-from ...protocol.request import Embeds, Encoded, FrameList, Frames, Modality, PackedEmbeds, Pixels, Samples, Source
+from ...protocol.memory.blobs import BlobRef, Bytes
+from ...protocol.requests.request import Embeds, Encoded, FrameList, Frames, Modality, PackedEmbeds, Pixels, Samples, Source
 
 
 class _Hash(Protocol):

@@ -2,10 +2,10 @@
 
 from typing import TypeAlias
 
+from ...protocol.config.roles import MediaLimits
 from ...protocol.edges.preprocessor_to_decode_worker import CheckGuide, Decode, RenderChat
 from ...protocol.errors import Failure
-from ...protocol.request import Modality
-from ...protocol.roles import MediaLimits
+from ...protocol.requests.request import Modality
 from ..prompting.prompt import TEMPLATE_TOO_LARGE, TEMPLATE_TOO_SLOW
 from .guides import TOO_LARGE, TOO_SLOW
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ...protocol.shortage import is_memory
+from ...protocol.memory.shortage import is_memory
 
 T = TypeVar("T")
 

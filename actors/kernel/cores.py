@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ...protocol.roles import Threads
+from ...protocol.config.roles import Threads
 from ...protocol.topology import ENCODER_CACHE, GPU_RUNNER
 
 PAUSE_SECONDS = 0.02

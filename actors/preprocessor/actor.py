@@ -17,7 +17,7 @@ import anyio.to_thread
 import msgspec
 
 from ...protocol import topology
-from ...protocol.blobs import BlobReader
+from ...protocol.config.roles import PreprocessorConfig
 from ...protocol.edges.client_to_preprocessor import Prepare, Tokenize
 from ...protocol.edges.control import Cache, Excuse, Gone, Kill, Peer
 from ...protocol.edges.decode_worker_to_preprocessor import ChatRendered, Decoded, DecodeFailed, GuideChecked
@@ -28,12 +28,12 @@ from ...protocol.edges.preprocessor_to_encoder_cache import Features
 from ...protocol.edges.preprocessor_to_fetcher import MediaRead
 from ...protocol.edges.preprocessor_to_scheduler import Submit
 from ...protocol.errors import Failure, RequestError
-from ...protocol.guide import needs_check
-from ...protocol.prepared import Timing
-from ...protocol.request import ChatPrompt, Encoded, Request
-from ...protocol.roles import PreprocessorConfig
-from ...protocol.sampling import SamplingParams
-from ...protocol.shortage import shortage
+from ...protocol.memory.blobs import BlobReader
+from ...protocol.memory.shortage import shortage
+from ...protocol.requests.guide import needs_check
+from ...protocol.requests.prepared import Timing
+from ...protocol.requests.request import ChatPrompt, Encoded, Request
+from ...protocol.requests.sampling import SamplingParams
 from ..jobs.identity import item_key, key_salt
 from ..jobs.options import SIBLINGS, SOUND_TRACK
 from ..kernel.actor import Actor, run

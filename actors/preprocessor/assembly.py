@@ -10,9 +10,9 @@ import numpy as np
 from ...protocol.edges.decode_worker_to_preprocessor import Decoded, Part
 from ...protocol.errors import refuse
 from ...protocol.facts import ModelFacts
-from ...protocol.pooling import MAX_BYTES
-from ...protocol.prepared import EffectiveOptions, Item, Prepared, Span
-from ...protocol.request import EmbedsPrompt, Modality, Request
+from ...protocol.requests.pooling import MAX_BYTES
+from ...protocol.requests.prepared import EffectiveOptions, Item, Prepared, Span
+from ...protocol.requests.request import EmbedsPrompt, Modality, Request
 from ..prompting.prompt import PromptRenderer
 from ..prompting.splice import Insert, Laid, Run, Splicer
 from .positions import Block, compose

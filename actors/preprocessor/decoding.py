@@ -14,12 +14,12 @@ from typing import Any
 
 import msgspec
 
+from ...protocol.config.roles import PreprocessorConfig
 from ...protocol.edges.decode_worker_to_preprocessor import ChatRendered, Decoded
 from ...protocol.edges.preprocessor_to_decode_worker import CheckGuide, Decode, FreeFeatures, RenderChat
 from ...protocol.errors import Failure, RequestError
-from ...protocol.guide import Guide
-from ...protocol.request import ChatPrompt, Embeds, PackedEmbeds
-from ...protocol.roles import PreprocessorConfig
+from ...protocol.requests.guide import Guide
+from ...protocol.requests.request import ChatPrompt, Embeds, PackedEmbeds
 from ...protocol.wire import Message
 from ..jobs.guides import KnownGuides
 from ..jobs.limits import deadly, overrun, poison, wall_seconds

@@ -2,10 +2,10 @@
 
 import msgspec
 
-from ...protocol.blobs import BlobError, BlobReader
 from ...protocol.errors import RequestError, refuse
-from ...protocol.request import MediaItem, Request
-from ...protocol.shortage import shortage
+from ...protocol.memory.blobs import BlobError, BlobReader
+from ...protocol.memory.shortage import shortage
+from ...protocol.requests.request import MediaItem, Request
 from ..jobs.identity import blob_of, content_digest
 from .store import Bindings
 from .ticket import Ticket

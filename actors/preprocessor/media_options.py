@@ -6,9 +6,9 @@ A request's own go before the operator's, never beyond the operator's ceilings: 
 from collections.abc import Iterable
 from typing import Any
 
+from ...protocol.config.roles import PreprocessorConfig
 from ...protocol.errors import EngineError, RequestError, refuse
-from ...protocol.request import CLIP_FACTS, MODALITIES, Encoded, MediaItem, Modality, Request
-from ...protocol.roles import PreprocessorConfig
+from ...protocol.requests.request import CLIP_FACTS, MODALITIES, Encoded, MediaItem, Modality, Request
 from ..jobs.options import MOST_FPS, MOST_FRAMES, background_of
 
 Options = dict[str, Any]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from ...protocol.edges.preprocessor_to_decode_worker import Decode
-from ...protocol.request import Embeds, MediaItem, PackedEmbeds
+from ...protocol.requests.request import Embeds, MediaItem, PackedEmbeds
 from ..jobs.limits import Job
 from ..quarantine.records import evidence
 from .turns import Turns

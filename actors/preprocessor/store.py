@@ -7,7 +7,7 @@ from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
 
 from ...protocol.edges.decode_worker_to_preprocessor import Decoded
-from ...protocol.shortage import NO_SPACE
+from ...protocol.memory.shortage import NO_SPACE
 
 NO_ROOM = NO_SPACE.code
 """`Failure.code` of a worker whose shared memory is full: what is kept for reuse there makes room."""

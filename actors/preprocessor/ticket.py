@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, field
 
-from ...protocol.blobs import BlobRef
-from ...protocol.guide import Guide
-from ...protocol.prepared import Timing
-from ...protocol.request import MediaItem, Request
-from ...protocol.sampling import SamplingParams
+from ...protocol.memory.blobs import BlobRef
+from ...protocol.requests.guide import Guide
+from ...protocol.requests.prepared import Timing
+from ...protocol.requests.request import MediaItem, Request
+from ...protocol.requests.sampling import SamplingParams
 from ..jobs.identity import blob_of
 from ..prompting.prompt import Rendered
 from .store import FeatureEntry

@@ -6,9 +6,10 @@ from typing import Any
 
 import msgspec
 
-from ...protocol.config import count_limit
+from ...protocol.config.engine import count_limit
+from ...protocol.config.roles import PreprocessorConfig
 from ...protocol.errors import refuse
-from ...protocol.request import (
+from ...protocol.requests.request import (
     ChatPrompt,
     Embeds,
     EmbedsPrompt,
@@ -21,7 +22,6 @@ from ...protocol.request import (
     TextPrompt,
     Url,
 )
-from ...protocol.roles import PreprocessorConfig
 from .media_options import MediaOptions
 
 ITEMS_PER_PROMPT = 999

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import msgspec
 
 from ...protocol.errors import refuse
-from ...protocol.pooling import Pooler, PoolingParams
-from ...protocol.request import Request, TextPrompt
+from ...protocol.requests.pooling import Pooler, PoolingParams
+from ...protocol.requests.request import Request, TextPrompt
 from ..prompting.prompt import Rendered
 from ..prompting.tokens import TextTokenizer
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from ...protocol.errors import EngineError, Failure, RequestError, refuse
 from ...protocol.facts import ModelFacts
-from ...protocol.request import (
+from ...protocol.requests.request import (
     ChatMessage,
     ChatPrompt,
     EmbedsPrompt,

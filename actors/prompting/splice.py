@@ -14,8 +14,8 @@ from typing import NamedTuple, TypeVar, cast
 
 from ...protocol.errors import RequestError, refuse
 from ...protocol.facts import Frame, PlaceholderFacts
-from ...protocol.prepared import Span
-from ...protocol.request import Modality
+from ...protocol.requests.prepared import Span
+from ...protocol.requests.request import Modality
 from .tokens import MARKED, TextTokenizer, numbered_pattern
 
 T = TypeVar("T")

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 from tokenizers import AddedToken, Tokenizer
 
+from ...protocol.checkpoint.json_files import read_object
+from ...protocol.checkpoint.tokenizer_file import tokenizer_text
 from ...protocol.errors import EngineError
 from ...protocol.facts import ModelFacts
-from ...protocol.json_files import read_object
-from ...protocol.tokenizer_file import tokenizer_text
 
 _OPEN, _CLOSE = "\U000f0000", "\U000f0001"
 """Private-use characters around a special token's spelling in somebody's text; never in a prompt otherwise."""

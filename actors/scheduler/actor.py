@@ -10,6 +10,8 @@ from typing import Any
 import msgspec
 
 from ...protocol import topology
+from ...protocol.config.roles import SchedulerConfig
+from ...protocol.config.room import Room
 from ...protocol.edges.client_to_scheduler import Ack, Resume
 from ...protocol.edges.control import Cache, Gone, Peer
 from ...protocol.edges.detokenizer_to_scheduler import Stopped
@@ -18,8 +20,6 @@ from ...protocol.edges.gpu_runner_to_scheduler import StepResult
 from ...protocol.edges.preprocessor_to_scheduler import Submit
 from ...protocol.edges.scheduler_to_client import SchedulerToClient
 from ...protocol.edges.scheduler_to_gpu_runner import Reset
-from ...protocol.roles import SchedulerConfig
-from ...protocol.room import Room
 from ...protocol.topology import DETOKENIZER, ENCODER_CACHE, GPU_RUNNER, kind_of
 from ..kernel.actor import Actor, run
 from ..kernel.launch import Launch

@@ -13,8 +13,8 @@ import msgspec
 
 from ...protocol.edges.control import Excuse
 from ...protocol.errors import Failure
-from ...protocol.guide import Guide
-from ...protocol.prepared import Prepared
+from ...protocol.requests.guide import Guide
+from ...protocol.requests.prepared import Prepared
 from ...protocol.topology import DETOKENIZER, ENCODER_CACHE, GPU_RUNNER
 from ..quarantine.records import POISON, Banned, Quarantine
 from .outbox import Outbox

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from ...protocol.room import Room
+from ...protocol.config.room import Room
 from .blocks import BlockPool
 
 PADDING = 0

@@ -7,9 +7,9 @@ everybody's tokens; and what a caller's own constraints cost at every token.
 
 import math
 
-from ...protocol.prepared import Prepared
-from ...protocol.roles import SchedulerConfig
-from ...protocol.sampling import SamplingParams
+from ...protocol.config.roles import SchedulerConfig
+from ...protocol.requests.prepared import Prepared
+from ...protocol.requests.sampling import SamplingParams
 
 STEP_SECONDS = 0.032
 """What set-up and constraints may take of one step: about as long as a full step of a small model on one core."""

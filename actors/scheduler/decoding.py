@@ -1,6 +1,6 @@
 """Who says something in a step, and how much: one token, or a draft of several. Pure."""
 
-from ...protocol.roles import SchedulerConfig
+from ...protocol.config.roles import SchedulerConfig
 from .batch import Batch
 from .costs import Costs
 from .draft import Draft

@@ -1,7 +1,7 @@
 """When a choice ends by its tokens. Stop strings are the detokenizer's part."""
 
 from ...protocol.edges.scheduler_to_detokenizer import FinishReason
-from ...protocol.prepared import Prepared
+from ...protocol.requests.prepared import Prepared
 
 
 def ending(prepared: Prepared, max_tokens: int, output: list[int]) -> tuple[FinishReason | None, int | None]:

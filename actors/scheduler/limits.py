@@ -1,8 +1,8 @@
 """What is refused on arrival: requests that could never run to their end."""
 
+from ...protocol.config.roles import SchedulerConfig
 from ...protocol.errors import Failure
-from ...protocol.prepared import Prepared
-from ...protocol.roles import SchedulerConfig
+from ...protocol.requests.prepared import Prepared
 
 
 def resolve_max_tokens(prepared: Prepared, config: SchedulerConfig) -> int:

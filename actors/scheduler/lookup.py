@@ -3,7 +3,7 @@
 Token ids are compared as the characters of a string, which has a fast search.
 """
 
-from ...protocol.speculation import Speculation
+from ...protocol.config.speculation import Speculation
 from .sequence import Sequence
 
 

@@ -1,9 +1,9 @@
 """A request as it comes in: its choices, each with what its client has of it."""
 
+from ...protocol.config.roles import SchedulerConfig
 from ...protocol.edges.client_to_scheduler import ChoiceSoFar
-from ...protocol.pooling import needs_every_state
-from ...protocol.prepared import Prepared
-from ...protocol.roles import SchedulerConfig
+from ...protocol.requests.pooling import needs_every_state
+from ...protocol.requests.prepared import Prepared
 from .costs import constraining
 from .finishing import ending
 from .limits import resolve_max_tokens

@@ -2,8 +2,8 @@
 
 import sys
 
+from ...protocol.config.roles import SchedulerConfig
 from ...protocol.edges.scheduler_to_gpu_runner import Embed, NewSequence, StepPlan
-from ...protocol.roles import SchedulerConfig
 from .batch import Batch
 from .books import Hit
 from .company import Company

@@ -7,7 +7,7 @@ from hashlib import sha256
 from operator import itemgetter
 from typing import Generic, TypeVar
 
-from ...protocol.prepared import Prepared
+from ...protocol.requests.prepared import Prepared
 
 Placement = tuple[int, int, int, str]
 """(start, end, offset, key) of one span."""

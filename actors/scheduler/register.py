@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable
 
+from ...protocol.config.roles import SchedulerConfig
 from ...protocol.edges.client_to_scheduler import ChoiceSoFar
 from ...protocol.edges.scheduler_to_client import MediaLost, Rejected
 from ...protocol.errors import Failure
-from ...protocol.prepared import Prepared
-from ...protocol.roles import SchedulerConfig
+from ...protocol.requests.prepared import Prepared
 from ..kernel.tombstones import Tombstones
 from .batch import Batch
 from .blame import Blame

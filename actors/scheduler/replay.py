@@ -10,7 +10,7 @@ from ...protocol.edges.scheduler_to_detokenizer import (
     SchedulerToDetokenizer,
     Vectors,
 )
-from ...protocol.request import Want
+from ...protocol.requests.request import Want
 from .sequence import ScheduledRequest, Sequence
 
 

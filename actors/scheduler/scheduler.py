@@ -5,15 +5,15 @@ Times are parameters (seconds by time.monotonic); what must be sent goes to `out
 
 from collections.abc import Iterable
 
+from ...protocol.config.roles import SchedulerConfig
+from ...protocol.config.room import Room
 from ...protocol.edges.client_to_scheduler import ChoiceSoFar
 from ...protocol.edges.detokenizer_to_scheduler import Stopped
 from ...protocol.edges.encoder_cache_to_scheduler import EmbeddingReady, EncodeFailed, Lost
 from ...protocol.edges.gpu_runner_to_scheduler import StepResult
 from ...protocol.edges.scheduler_to_detokenizer import SchedulerToDetokenizer
 from ...protocol.edges.scheduler_to_gpu_runner import StepPlan
-from ...protocol.prepared import Prepared
-from ...protocol.roles import SchedulerConfig
-from ...protocol.room import Room
+from ...protocol.requests.prepared import Prepared
 from .batch import Batch
 from .blame import Blame
 from .books import Books

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import NamedTuple
 
-from ...protocol.blobs import BlobRef
 from ...protocol.edges.gpu_runner_to_scheduler import Pooled, TokenLogprobs
 from ...protocol.edges.scheduler_to_detokenizer import FinishReason, Usage
-from ...protocol.prepared import Item, Prepared, Timing
+from ...protocol.memory.blobs import BlobRef
+from ...protocol.requests.prepared import Item, Prepared, Timing
 from .books import Holding
 from .prefix import HashChain
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from ...protocol.config import EngineConfig, ServerConfig
+from ...protocol.config.engine import EngineConfig, ServerConfig
 from ...protocol.errors import EngineError
 from .api import Api, ApiError
 from .demo import PARTS, media_part

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
-from ...protocol.config import HINTS, HostName, OriginName, configure
+from ...protocol.config.engine import HINTS, HostName, OriginName, configure
 
 S = TypeVar("S", bound=msgspec.Struct)
 

@@ -3,10 +3,10 @@
 import argparse
 import os
 
-from ...protocol.config import EngineConfig
+from ...protocol.checkpoint.foreign import foreign_name
+from ...protocol.checkpoint.hub_id import hub_id
+from ...protocol.config.engine import EngineConfig
 from ...protocol.errors import EngineError
-from ...protocol.foreign import foreign_name
-from ...protocol.hub_id import hub_id
 from ..hub.locate import located
 from .flags import build
 

@@ -3,8 +3,8 @@
 import argparse
 import asyncio
 
-from ...protocol.checkpoint import demo_model
-from ...protocol.config import EngineConfig, ServerConfig
+from ...protocol.checkpoint.folder import demo_model
+from ...protocol.config.engine import EngineConfig, ServerConfig
 from .demo import ask_all, load_examples
 from .server import serve_until_stopped, serving
 

@@ -3,8 +3,8 @@
 import argparse
 import sys
 
-from ...protocol.config import EngineConfig, ServerConfig
-from ...protocol.server_keys import with_keys
+from ...protocol.config.engine import EngineConfig, ServerConfig
+from ...protocol.config.server_keys import with_keys
 from .flags import add_flags, build
 from .server import serve_until_stopped, serving
 

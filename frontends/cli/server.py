@@ -10,7 +10,7 @@ from types import FrameType
 
 import msgspec
 
-from ...protocol.config import EngineConfig, ServerConfig
+from ...protocol.config.engine import EngineConfig, ServerConfig
 from ...protocol.errors import EngineError
 from ..engine import EngineHandle, start_engine
 

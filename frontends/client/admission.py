@@ -9,8 +9,8 @@ import msgspec
 
 from ...protocol.edges.control import Share
 from ...protocol.errors import Failure, RequestError, refuse
-from ...protocol.request import ChatPrompt, EmbedsPrompt, Prompt, Text, TextPrompt, TokenPrompt
-from ...protocol.sampling import SamplingParams
+from ...protocol.requests.request import ChatPrompt, EmbedsPrompt, Prompt, Text, TextPrompt, TokenPrompt
+from ...protocol.requests.sampling import SamplingParams
 
 OPEN_END_TOKENS = 1024
 """Tokens that an answer without max_tokens counts for."""

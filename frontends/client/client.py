@@ -12,14 +12,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from ...protocol.blobs import read_once
 from ...protocol.edges.control import AskReset, AskStatus, Cache, Drain, Excuse, Gone, Refused, ResetOver, Reshare, Status
 from ...protocol.edges.preprocessor_to_client import Tokenized
 from ...protocol.errors import EngineError, Failure, RequestError
 from ...protocol.facts import ModelFacts
-from ...protocol.pooling import PoolingParams
-from ...protocol.request import MediaItem, Prompt, Request
-from ...protocol.sampling import SamplingParams
+from ...protocol.memory.blobs import read_once
+from ...protocol.requests.pooling import PoolingParams
+from ...protocol.requests.request import MediaItem, Prompt, Request
+from ...protocol.requests.sampling import SamplingParams
 from .admission import Admission, Cost, estimate_tokens
 from .connection import ANSWER_SECONDS, Connection
 from .deadline import LATE, before

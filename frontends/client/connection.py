@@ -16,9 +16,9 @@ from ...actors.kernel.link import DirectorLink
 from ...actors.kernel.peers import Inboxes, PeerTable
 from ...actors.kernel.tombstones import Tombstones
 from ...protocol.channel import ChannelFull, Gap, Outgoing, take
+from ...protocol.config.roles import ClientConfig
 from ...protocol.edges.control import End, Gone, Leave, Peers, Ready, Refused, Share, Stalled
 from ...protocol.errors import EngineError
-from ...protocol.roles import ClientConfig
 from ...protocol.topology import CLIENT, kind_of
 from ...protocol.wire import Message
 

@@ -9,8 +9,8 @@ from ...protocol.edges.client_to_fetcher import Fetch, Withdraw
 from ...protocol.edges.client_to_preprocessor import ClientToPreprocessor, Prepare
 from ...protocol.edges.client_to_scheduler import Resume
 from ...protocol.errors import refuse
-from ...protocol.prepared import Prepared
-from ...protocol.request import Request
+from ...protocol.requests.prepared import Prepared
+from ...protocol.requests.request import Request
 from ...protocol.wire import encode
 from ..validation import wrong_field
 from .connection import Connection

@@ -6,11 +6,11 @@ from typing import Literal
 
 import msgspec
 
-from ...protocol.blobs import BlobRef
 from ...protocol.edges.client_to_scheduler import ChoiceSoFar
 from ...protocol.edges.detokenizer_to_client import Delta, Finished, PromptText
 from ...protocol.edges.scheduler_to_detokenizer import Vectors
-from ...protocol.request import Request, Url
+from ...protocol.memory.blobs import BlobRef
+from ...protocol.requests.request import Request, Url
 from .admission import Cost
 from .stream import Stream
 

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ...protocol.blobs import Arena, BlobRef, Bytes
 from ...protocol.errors import RequestError, refuse
-from ...protocol.shortage import NO_SPACE, SpaceError, shortage
+from ...protocol.memory.blobs import Arena, BlobRef, Bytes
+from ...protocol.memory.shortage import NO_SPACE, SpaceError, shortage
 from .admission import Admission
 from .deadline import before
 

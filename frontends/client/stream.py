@@ -10,7 +10,7 @@ import msgspec
 from ...protocol.edges.detokenizer_to_client import Delta, Finished, PositionLogprobs
 from ...protocol.edges.scheduler_to_detokenizer import Vectors
 from ...protocol.errors import Failure, RequestError
-from ...protocol.prepared import Prepared
+from ...protocol.requests.prepared import Prepared
 
 
 class Choice(msgspec.Struct):

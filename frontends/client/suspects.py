@@ -13,9 +13,9 @@ from typing import Any
 import msgspec
 
 from ...actors.quarantine.records import POISON, Banned, Proof, Quarantine
-from ...protocol.blobs import BlobRef, Bytes
 from ...protocol.errors import Failure
-from ...protocol.request import MediaItem, Request, Url
+from ...protocol.memory.blobs import BlobRef, Bytes
+from ...protocol.requests.request import MediaItem, Request, Url
 
 PLACES = ("fetcher", "preprocessor", "scheduler")
 Read = Callable[[BlobRef], Bytes]

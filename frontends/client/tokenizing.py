@@ -9,8 +9,8 @@ from typing import Any
 from ...protocol.edges.client_to_preprocessor import Tokenize
 from ...protocol.edges.preprocessor_to_client import Tokenized
 from ...protocol.errors import Failure, RequestError
-from ...protocol.request import Prompt, Request
-from ...protocol.sampling import SamplingParams
+from ...protocol.requests.request import Prompt, Request
+from ...protocol.requests.sampling import SamplingParams
 from .connection import Connection
 
 RESTARTED = Failure(

@@ -2,7 +2,7 @@
 
 from ...protocol.errors import refuse
 from ...protocol.facts import ModelFacts
-from ...protocol.pooling import PoolingParams
+from ...protocol.requests.pooling import PoolingParams
 
 
 def check_wanted(model: ModelFacts, name: str, pooling: PoolingParams | None) -> None:

@@ -8,9 +8,9 @@ import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
+from ...protocol.checkpoint.hub_id import HubId, is_commit
+from ...protocol.checkpoint.weight_files import weight_files
 from ...protocol.errors import EngineError
-from ...protocol.hub_id import HubId, is_commit
-from ...protocol.weight_files import weight_files
 from .choice import HubFile, gguf_file
 
 MAIN = "main"

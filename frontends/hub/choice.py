@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from ...protocol.checkpoint.foreign import foreign_listing
+from ...protocol.checkpoint.hub_id import HubId
 from ...protocol.errors import EngineError
-from ...protocol.foreign import foreign_listing
-from ...protocol.hub_id import HubId
 from .gguf_choice import chosen, is_gguf
 
 INDEX = "model.safetensors.index.json"

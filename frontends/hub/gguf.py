@@ -16,10 +16,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ...protocol.cache import cache_home
-from ...protocol.environment import KEYS
+from ...protocol.checkpoint.gguf_file import MAGIC, read_gguf
+from ...protocol.checkpoint.tokenizer_file import tokenizer_files
+from ...protocol.config.environment import KEYS
 from ...protocol.errors import EngineError
-from ...protocol.gguf_file import MAGIC, read_gguf
-from ...protocol.tokenizer_file import tokenizer_files
 from ...protocol.version import version
 from .fetch import Stopped
 from .gguf_choice import chosen, is_gguf

@@ -6,8 +6,8 @@ from typing import NamedTuple
 from ...actors.director.config import DirectorConfig
 from ...actors.director.machine import refuse_impossible, this_machine
 from ...actors.director.parts import Parts
-from ...protocol.checkpoint import inspect
-from ...protocol.config import EngineConfig
+from ...protocol.checkpoint.folder import inspect
+from ...protocol.config.engine import EngineConfig
 from ...protocol.errors import EngineError
 from .gguf import folder_around, gguf_of
 

@@ -3,8 +3,8 @@
 import re
 from typing import TYPE_CHECKING
 
+from ...protocol.checkpoint.hub_id import HubId, is_commit
 from ...protocol.errors import EngineError
-from ...protocol.hub_id import HubId, is_commit
 from ...protocol.version import version
 from .choice import HubFile, Listing, may_be_read
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import msgspec
 
-from ...protocol.checkpoint import inspect_small_files
-from ...protocol.companions import named_companions
-from ...protocol.config import EngineConfig
+from ...protocol.checkpoint.companions import named_companions
+from ...protocol.checkpoint.folder import inspect_small_files
+from ...protocol.checkpoint.hub_id import HubId, hub_id, is_revision, is_snapshot, read_id
+from ...protocol.checkpoint.json_files import read_object
+from ...protocol.config.engine import EngineConfig
 from ...protocol.errors import EngineError
-from ...protocol.hub_id import HubId, hub_id, is_revision, is_snapshot, read_id
-from ...protocol.json_files import read_object
 from .cache import CachedModel, cache_folder
 from .choice import HubFile, Listing, gguf_file, small_files, weight_files
 from .fetch import Fetch, Stopped

@@ -3,8 +3,8 @@
 import errno
 from pathlib import Path
 
+from ...protocol.checkpoint.hub_id import HubId
 from ...protocol.errors import EngineError
-from ...protocol.hub_id import HubId
 from .choice import HubFile
 from .listing import endpoint
 

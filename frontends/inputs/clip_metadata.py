@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...protocol.errors import refuse
-from ...protocol.request import CLIP_FACTS
+from ...protocol.requests.request import CLIP_FACTS
 
 MOST_FRAMES = 1 << 40
 """Numbers from here on cannot count frames, and soon would not fit into a message."""

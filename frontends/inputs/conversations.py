@@ -12,7 +12,7 @@ import msgspec
 
 from ...protocol.chat_templates.source import operator_template
 from ...protocol.errors import EngineError, refuse
-from ...protocol.request import ChatPrompt, TextPrompt
+from ...protocol.requests.request import ChatPrompt, TextPrompt
 from .messages import read_messages
 from .parts import Rules
 from .prompts import PromptInput, read_options, read_prompt

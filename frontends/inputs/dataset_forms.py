@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...protocol.errors import refuse
-from ...protocol.request import Modality
+from ...protocol.requests.request import Modality
 
 _SAMPLES = ("array", "raw")
 _KNOWN = {*_SAMPLES, "sampling_rate", "bytes", "path"}

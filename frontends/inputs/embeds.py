@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...protocol.errors import RequestError, refuse
-from ...protocol.request import Embeds, Modality, PackedEmbeds
+from ...protocol.requests.request import Embeds, Modality, PackedEmbeds
 from .media import Pending, Raw, read_encoded
 from .unread import Unread
 

@@ -10,9 +10,9 @@ from io import BytesIO
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
-from ...protocol.blobs import BlobRef, Bytes
 from ...protocol.errors import refuse
-from ...protocol.request import Encoded, FrameList, MediaItem, Modality, Source, Url
+from ...protocol.memory.blobs import BlobRef, Bytes
+from ...protocol.requests.request import Encoded, FrameList, MediaItem, Modality, Source, Url
 from .base64_text import Base64Error, SizeError, decode_into
 from .clip_metadata import read_facts
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from ...protocol.errors import refuse
-from ...protocol.request import ChatMessage, Slot, Text
+from ...protocol.requests.request import ChatMessage, Slot, Text
 from ..validation import check_numbers, wrong_field
 from .media import Pending
 from .parts import Rules, read_part

@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from ...protocol.errors import refuse
-from ...protocol.request import CLIP_FACTS, Modality, Slot, Text, Url
+from ...protocol.requests.request import CLIP_FACTS, Modality, Slot, Text, Url
 from .embeds import embeds_keys, read_embeds
 from .media import Pending, Raw, read_encoded, read_url
 from .unread import Unread

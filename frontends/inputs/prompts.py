@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...protocol.errors import refuse
-from ...protocol.request import MODALITIES, EmbedsPrompt, Modality, Prompt, TextPrompt, TokenPrompt
+from ...protocol.requests.request import MODALITIES, EmbedsPrompt, Modality, Prompt, TextPrompt, TokenPrompt
 from .embeds import read_prompt_embeds
 from .media import Pending
 from .parts import MAX_UUID

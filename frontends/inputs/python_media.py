@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...protocol.errors import refuse
-from ...protocol.request import CLIP_FACTS, Frames, Modality, Pixels, Samples
+from ...protocol.requests.request import CLIP_FACTS, Frames, Modality, Pixels, Samples
 from .clip_metadata import read_facts
 from .dataset_forms import is_dataset_form, read_dataset_form
 from .embeds import is_array, looks_like_embeds, read_embeds, split_embeds, to_numpy

@@ -4,9 +4,9 @@ from typing import Any
 
 import msgspec
 
-from ...protocol.pooling import PoolingParams
-from ...protocol.request import MediaItem, Prompt
-from ...protocol.sampling import SamplingParams
+from ...protocol.requests.pooling import PoolingParams
+from ...protocol.requests.request import MediaItem, Prompt
+from ...protocol.requests.sampling import SamplingParams
 from ..client.client import Client
 from ..client.stream import Stream
 from .media import Pending, place

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import hdrs, web
 
-from ...protocol.roles import HttpConfig
+from ...protocol.config.roles import HttpConfig
 from ..client.client import Client
 from .app_state import APP_STATE, TENANT, AppState
 from .blame import Blame

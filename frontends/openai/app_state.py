@@ -11,8 +11,8 @@ from functools import partial
 from aiohttp import web
 
 from ...actors.quarantine.records import POISON
+from ...protocol.config.roles import HttpConfig
 from ...protocol.errors import RequestError
-from ...protocol.roles import HttpConfig
 from ..client.client import CLOSED, Client
 from .blame import Blame
 from .bodies.readers import Readers

@@ -9,7 +9,7 @@ import msgspec
 from aiohttp import web
 
 from ...protocol.errors import STATUS, EngineError, Failure, RequestError
-from ...protocol.shortage import NO_FILES, shortage
+from ...protocol.memory.shortage import NO_FILES, shortage
 
 log = logging.getLogger(__name__)
 

@@ -11,10 +11,10 @@ from prometheus_client import disable_created_metrics
 
 from ...actors.kernel.actor import Actor, run
 from ...actors.kernel.launch import Launch
-from ...protocol.config import ServerConfig
+from ...protocol.config.engine import ServerConfig
+from ...protocol.config.roles import HttpConfig
 from ...protocol.edges.control import Excuse
 from ...protocol.errors import EngineError
-from ...protocol.roles import HttpConfig
 from ..client.client import CUT, Client
 from .app import make_app
 from .app_state import APP_STATE

@@ -7,11 +7,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from ...protocol.config import EngineConfig
+from ...protocol.config.engine import EngineConfig
 from ...protocol.edges.control import Status
 from ...protocol.errors import EngineError
-from ...protocol.pooling import PoolingParams
-from ...protocol.sampling import SamplingParams
+from ...protocol.requests.pooling import PoolingParams
+from ...protocol.requests.sampling import SamplingParams
 from ..client.client import UNCONFIRMED, Client
 from ..client.deadline import steady
 from ..client.stream import Stream

@@ -12,8 +12,8 @@ from typing import Any, Self, TypeVar
 
 from ...protocol.edges.control import Status
 from ...protocol.errors import EngineError
-from ...protocol.pooling import PoolingParams
-from ...protocol.sampling import SamplingParams
+from ...protocol.requests.pooling import PoolingParams
+from ...protocol.requests.sampling import SamplingParams
 from ..client.client import UNCONFIRMED, Client
 from ..client.stream import Stream
 from ..client.tokenizing import tokenizer_of

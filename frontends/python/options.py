@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ...protocol.config import EngineConfig, configure
+from ...protocol.config.engine import EngineConfig, configure
 from ..unbuilt import nearest, unbuilt
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from ...protocol.edges.detokenizer_to_client import Finished, Logprob, PositionLogprobs
-from ...protocol.prepared import EffectiveOptions, Timing
+from ...protocol.requests.prepared import EffectiveOptions, Timing
 from ..client.answer import Answer
 from ..client.stream import Choice, Stream
 from .moment import Moment

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from ...protocol.pooling import TASKS, PoolingParams
+from ...protocol.requests.pooling import TASKS, PoolingParams
 from ..client.answer import Answer
 from ..client.stream import Stream
 from .moment import Moment

@@ -15,7 +15,7 @@ import torch
 
 from ...protocol.errors import EngineError
 from ...protocol.facts import ModelFacts
-from ...protocol.request import MODALITIES
+from ...protocol.requests.request import MODALITIES
 from ..attention.choice import Kernels
 from ..attention.paged import PagedAttention
 from ..attention.step import Ints, lay_out

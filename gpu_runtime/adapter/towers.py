@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from ...protocol.request import MODALITIES, Modality
+from ...protocol.requests.request import MODALITIES, Modality
 from .own_towers import OWN
 from .parts import path_of
 

@@ -7,15 +7,15 @@ from typing import Any, Literal
 import msgspec
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from ...protocol.checkpoint import MODULES, inspect
-from ...protocol.config import RunnerKind
-from ...protocol.end_tokens import end_tokens
+from ...protocol.checkpoint.end_tokens import end_tokens
+from ...protocol.checkpoint.folder import MODULES, inspect
+from ...protocol.checkpoint.json_files import Json
+from ...protocol.checkpoint.quantization import quantization_of
+from ...protocol.checkpoint.weight_files import stored_dtype
+from ...protocol.config.engine import RunnerKind
 from ...protocol.errors import EngineError
 from ...protocol.facts import MOST_CONTEXT, ModelFacts
-from ...protocol.json_files import Json
-from ...protocol.pooling import Pooler
-from ...protocol.quantization import quantization_of
-from ...protocol.weight_files import stored_dtype
+from ...protocol.requests.pooling import Pooler
 from ..adapter.parts import ModelParts, take_apart
 from ..inspection.hf import build_on_meta, load_config, read_config, text_config, text_part, unwrap
 from ..inspection.measure import (

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from ...protocol.errors import EngineError
 from ...protocol.facts import ModelFacts
-from ...protocol.request import Modality
+from ...protocol.requests.request import Modality
 from ..adapter.towers import Towers, find_towers
 from ..processing import Part, ProcessedItem
 

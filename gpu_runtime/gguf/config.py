@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from ...protocol.checkpoint.gguf_file import F16, F32, GgufFile
+from ...protocol.checkpoint.json_files import Json
 from ...protocol.errors import EngineError
-from ...protocol.gguf_file import F16, F32, GgufFile
-from ...protocol.json_files import Json
 from .tensors import floats
 
 ARCHITECTURES = ("llama", "qwen2", "qwen3", "qwen3moe", "phi3", "gemma2", "gemma3")

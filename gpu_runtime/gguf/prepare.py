@@ -9,9 +9,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from ...protocol.checkpoint.gguf_file import WEIGHTS, read_gguf
+from ...protocol.checkpoint.tokenizer_file import tokenizer_files
 from ...protocol.errors import EngineError
-from ...protocol.gguf_file import WEIGHTS, read_gguf
-from ...protocol.tokenizer_file import tokenizer_files
 from .config import described, ends_of
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ...protocol.gguf_file import GgufFile
+from ...protocol.checkpoint.gguf_file import GgufFile
 
 PIECE = 32 << 20
 """Bytes of numbers that are unpacked at once: the library takes several times as much beside them."""

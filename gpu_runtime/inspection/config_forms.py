@@ -9,7 +9,7 @@ from transformers import GenerationMixin, PreTrainedConfig, PreTrainedModel
 from transformers.integrations.heterogeneity import AmbiguousGlobalPerLayerAttributeError
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-from ...protocol.json_files import Json
+from ...protocol.checkpoint.json_files import Json
 from .. import families
 
 WRAPPER = "thinker_config"

@@ -14,9 +14,9 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.models.auto import modeling_auto
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
+from ...protocol.checkpoint.json_files import Json, read_object
+from ...protocol.checkpoint.quantization import without_quantization
 from ...protocol.errors import EngineError
-from ...protocol.json_files import Json, read_object
-from ...protocol.quantization import without_quantization
 from ..weights.checkpoint import Checkpoint
 from ..weights.companions import with_companions
 from .config_forms import class_called, forms_of, lost_of, text_config, text_part, unwrap

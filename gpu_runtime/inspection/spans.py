@@ -14,7 +14,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from ...protocol.errors import EngineError
 from ...protocol.facts import SpanScope, SpanWindows
-from ...protocol.request import MODALITIES, Modality
+from ...protocol.requests.request import MODALITIES, Modality
 from .hearing import first_call
 from .hf import text_config
 from .measure import cannot, decoder_of

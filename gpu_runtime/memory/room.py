@@ -2,9 +2,9 @@
 
 import torch
 
+from ...protocol.config.roles import RunnerConfig
+from ...protocol.config.room import Room, Shape, bytes_for, divide_room
 from ...protocol.errors import EngineError
-from ...protocol.roles import RunnerConfig
-from ...protocol.room import Room, Shape, bytes_for, divide_room
 
 CPU_BYTES = 1 << 30
 """On a CPU nothing else says how much may be taken."""

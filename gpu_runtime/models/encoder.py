@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from ...protocol.facts import ModelFacts
 from ...protocol.pixels import PixelForm
-from ...protocol.request import MODALITIES, Modality
+from ...protocol.requests.request import MODALITIES, Modality
 from ..adapter.tower_attention import attend_in_pieces
 from ..adapter.towers import Towers, find_towers
 from ..attention.dense import usable_dense

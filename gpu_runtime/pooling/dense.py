@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from ...protocol.errors import EngineError
-from ...protocol.pooling import Dense
+from ...protocol.requests.pooling import Dense
 from ..weights.files import StoredTensors
 
 WEIGHT, BIAS = "linear.weight", "linear.bias"

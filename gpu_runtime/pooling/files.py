@@ -5,10 +5,10 @@ from typing import Any, get_args
 
 import msgspec
 
-from ...protocol.checkpoint import MODULES
+from ...protocol.checkpoint.folder import MODULES
+from ...protocol.checkpoint.json_files import Json, read_object
 from ...protocol.errors import EngineError
-from ...protocol.json_files import Json, read_object
-from ...protocol.pooling import Activation, Dense, Pooler, Take
+from ...protocol.requests.pooling import Activation, Dense, Pooler, Take
 from .dense import check_dense
 
 TAKES: dict[str, Take] = {

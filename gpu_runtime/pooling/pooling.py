@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch.nn.functional import normalize
 
-from ...protocol.pooling import Pooler, PoolingParams
+from ...protocol.requests.pooling import Pooler, PoolingParams
 from .dense import DenseLayer
 
 

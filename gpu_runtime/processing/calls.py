@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 from transformers.video_utils import VideoMetadata
 
-from ...protocol.request import Modality
+from ...protocol.requests.request import Modality
 from .types import Clip, Options
 
 _ARGUMENT = {"image": "images", "video": "videos", "audio": "audio"}

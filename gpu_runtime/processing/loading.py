@@ -13,9 +13,9 @@ from transformers.image_processing_base import ImageProcessingMixin
 from transformers.processing_utils import ProcessorMixin
 from transformers.video_processing_utils import VideoProcessorMixin
 
+from ...protocol.checkpoint.json_files import Json, read_object
 from ...protocol.errors import EngineError
-from ...protocol.json_files import Json, read_object
-from ...protocol.request import MODALITIES, Modality
+from ...protocol.requests.request import MODALITIES, Modality
 from ..inspection import hf
 from .calls import sub_processor
 from .options import size_of, value_of

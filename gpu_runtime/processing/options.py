@@ -3,7 +3,7 @@
 from typing import Any
 
 from ...protocol.errors import refuse
-from ...protocol.request import Modality
+from ...protocol.requests.request import Modality
 from .calls import NESTED, sub_processor
 from .types import Options
 

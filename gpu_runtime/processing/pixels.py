@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ...protocol.pixels import PixelForm
-from ...protocol.request import Modality
+from ...protocol.requests.request import Modality
 from ..layers.pixels import expand
 from .calls import sub_processor
 from .types import Clip, Options

@@ -4,7 +4,7 @@ from typing import Any
 
 from ...protocol.errors import EngineError
 from ...protocol.facts import PlaceholderFacts
-from ...protocol.request import Modality
+from ...protocol.requests.request import Modality
 from .calls import sub_processor
 from .types import Kind
 

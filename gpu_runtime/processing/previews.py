@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ...protocol.request import Modality
+from ...protocol.requests.request import Modality
 from .calls import NESTED, sub_processor
 from .options import BOUNDS
 from .types import Options

@@ -16,7 +16,7 @@ from transformers import AutoTokenizer
 from ...protocol.errors import EngineError, RequestError, refuse
 from ...protocol.facts import Frame, PlaceholderFacts
 from ...protocol.pixels import PixelForm
-from ...protocol.request import Modality
+from ...protocol.requests.request import Modality
 from ..inspection import hf
 from .byte_patches import cut_bytes
 from .calls import Answer, call, call_beside, call_in_pieces, small, sub_processor

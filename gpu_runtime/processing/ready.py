@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from ...protocol.errors import refuse
-from ...protocol.request import Modality
+from ...protocol.requests.request import Modality
 from .calls import small, sub_processor
 from .types import Clip, Options
 

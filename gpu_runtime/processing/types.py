@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...protocol.facts import Frame
-from ...protocol.request import Modality
+from ...protocol.requests.request import Modality
 
 Kind = Literal["image", "video", "audio"]
 Options = dict[str, Any]

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ...protocol.blobs import BlobError, BlobRef
+from ...protocol.config.roles import RunnerConfig
 from ...protocol.edges.gpu_runner_to_scheduler import SequenceFault, StepResult
 from ...protocol.edges.scheduler_to_gpu_runner import Embed, NewSequence, StepPlan, Work
-from ...protocol.pooling import PoolingParams
-from ...protocol.roles import RunnerConfig
+from ...protocol.memory.blobs import BlobError, BlobRef
+from ...protocol.requests.pooling import PoolingParams
 from ..adapter.step import StepInputs
 from ..attention.choice import usable_kernels
 from ..attention.paged import PagedAttention

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ...protocol.checkpoint.tokenizer_file import tokenizer_text
 from ...protocol.facts import ModelFacts
-from ...protocol.grammar import GuideError, grammar_of
-from ...protocol.guide import Guide
-from ...protocol.tokenizer_file import tokenizer_text
+from ...protocol.grammars.grammar import GuideError, grammar_of
+from ...protocol.requests.guide import Guide
 from .unrunnable import Unrunnable
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ...protocol.edges.gpu_runner_to_scheduler import TokenLogprobs
-from ...protocol.sampling import SamplingParams
+from ...protocol.requests.sampling import SamplingParams
 from .guiding import Matcher, keep_allowed
 from .logits import apply_min_p, apply_temperature, apply_top, penalise, pick
 from .logprobs import token_logprobs

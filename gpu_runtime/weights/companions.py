@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from ...protocol.companions import field_of, named_companions
+from ...protocol.checkpoint.companions import field_of, named_companions
+from ...protocol.checkpoint.hub_id import HubId, is_commit, is_snapshot, read_id
+from ...protocol.checkpoint.json_files import Json, read_object
+from ...protocol.checkpoint.weight_files import fingerprint, weight_files
 from ...protocol.errors import EngineError
-from ...protocol.hub_id import HubId, is_commit, is_snapshot, read_id
-from ...protocol.json_files import Json, read_object
-from ...protocol.weight_files import fingerprint, weight_files
 
 
 def companions_of(folder: Path) -> dict[str, Path]:

@@ -7,8 +7,8 @@ from typing import Any, cast
 import torch
 from safetensors import SafetensorError, safe_open
 
+from ...protocol.checkpoint.weight_files import place_of
 from ...protocol.errors import EngineError
-from ...protocol.weight_files import place_of
 from .rows import StoredRows
 
 INDEX = "model.safetensors.index.json"

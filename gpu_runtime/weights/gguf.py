@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, modeling_gguf_pytorch_utils
 
+from ...protocol.checkpoint.gguf_file import WEIGHTS, read_gguf
 from ...protocol.errors import EngineError
-from ...protocol.gguf_file import WEIGHTS, read_gguf
 from ..gguf.config import FREQUENCIES, LONG, SHORT
 from ..gguf.tensors import floats
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from transformers import PreTrainedModel
 
+from ...protocol.checkpoint.json_files import Json, read_object
+from ...protocol.checkpoint.quantization import quantization_of, stated_quantization
 from ...protocol.errors import EngineError
-from ...protocol.json_files import Json, read_object
-from ...protocol.quantization import quantization_of, stated_quantization
 from .companions import companions_of
 from .files import StoredTensors
 from .gguf import GgufTensors

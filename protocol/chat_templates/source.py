@@ -5,10 +5,10 @@ The built-in ones lie beside this file.
 
 from pathlib import Path
 
-from ..checkpoint import CheckpointFolder
+from ..checkpoint.folder import CheckpointFolder
+from ..checkpoint.json_files import read_object
 from ..errors import EngineError
 from ..facts import ModelFacts
-from ..json_files import read_object
 
 BUILT_IN = Path(__file__).parent
 BUILT_IN_OF = {

@@ -1,6 +1,6 @@
 """client -> fetcher: requests that name media by URL or file."""
 
-from ..request import Request
+from ..requests.request import Request
 from ..wire import Message
 
 

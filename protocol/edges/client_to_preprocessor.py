@@ -1,6 +1,6 @@
 """client -> preprocessor: requests whose media, if any, are here already."""
 
-from ..request import Request
+from ..requests.request import Request
 from ..wire import Message
 
 

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from ..prepared import Prepared
+from ..requests.prepared import Prepared
 from ..wire import Message
 
 

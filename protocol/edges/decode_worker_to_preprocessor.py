@@ -2,11 +2,11 @@
 
 import msgspec
 
-from ..blobs import BlobRef
 from ..errors import Failure
-from ..guide import Guide
-from ..prepared import Timing
-from ..request import Modality
+from ..memory.blobs import BlobRef
+from ..requests.guide import Guide
+from ..requests.prepared import Timing
+from ..requests.request import Modality
 from ..wire import Message
 
 RUN, NOTHING, ORDINAL = 0, 1, 2

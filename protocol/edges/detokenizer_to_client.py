@@ -5,7 +5,7 @@ from typing import Literal
 import msgspec
 
 from ..errors import Failure
-from ..prepared import Timing
+from ..requests.prepared import Timing
 from ..wire import Message
 from .scheduler_to_detokenizer import Usage, Vectors
 

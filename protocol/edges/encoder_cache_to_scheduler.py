@@ -1,8 +1,8 @@
 """encoder-cache -> scheduler: embeddings that can be read."""
 
-from ..blobs import BlobRef
 from ..errors import Failure
-from ..prepared import Timing
+from ..memory.blobs import BlobRef
+from ..requests.prepared import Timing
 from ..wire import Message
 
 

@@ -1,7 +1,7 @@
 """fetcher -> preprocessor: requests whose URLs have become bytes."""
 
-from ..prepared import Timing
-from ..request import Request
+from ..requests.prepared import Timing
+from ..requests.request import Request
 from ..wire import Message
 
 

@@ -1,7 +1,7 @@
 """preprocessor -> client: the prepared prompt for the ledger, or why there is none."""
 
 from ..errors import Failure
-from ..prepared import Prepared
+from ..requests.prepared import Prepared
 from ..wire import Message
 
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from ..guide import Guide
-from ..request import ChatPrompt, MediaItem, Modality
+from ..requests.guide import Guide
+from ..requests.request import ChatPrompt, MediaItem, Modality
 from ..wire import Message
 
 

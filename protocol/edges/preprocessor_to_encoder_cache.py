@@ -1,8 +1,8 @@
 """preprocessor -> encoder-cache: features to encode, or ready embeddings, one message per item."""
 
-from ..blobs import BlobRef
-from ..prepared import Timing
-from ..request import Modality
+from ..memory.blobs import BlobRef
+from ..requests.prepared import Timing
+from ..requests.request import Modality
 from ..wire import Message
 
 

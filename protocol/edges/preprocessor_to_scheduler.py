@@ -1,6 +1,6 @@
 """preprocessor -> scheduler: work."""
 
-from ..prepared import Prepared
+from ..requests.prepared import Prepared
 from ..wire import Message
 
 

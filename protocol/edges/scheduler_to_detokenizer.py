@@ -4,9 +4,9 @@ from typing import Literal
 
 import msgspec
 
-from ..prepared import EffectiveOptions, Timing
-from ..request import Want
-from ..sampling import SamplingParams
+from ..requests.prepared import EffectiveOptions, Timing
+from ..requests.request import Want
+from ..requests.sampling import SamplingParams
 from ..wire import Message
 from .gpu_runner_to_scheduler import TokenLogprobs
 

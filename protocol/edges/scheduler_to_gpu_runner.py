@@ -2,9 +2,9 @@
 
 import msgspec
 
-from ..blobs import BlobRef
-from ..pooling import PoolingParams
-from ..sampling import SamplingParams
+from ..memory.blobs import BlobRef
+from ..requests.pooling import PoolingParams
+from ..requests.sampling import SamplingParams
 from ..wire import Message
 
 

@@ -22,7 +22,7 @@ import aiohttp
 
 from thespis.frontends.client.client import Client
 from thespis.frontends.engine import start_engine
-from thespis.protocol.config import EngineConfig, ServerConfig
+from thespis.protocol.config.engine import EngineConfig, ServerConfig
 
 ROLES = ("scheduler", "detokenizer", "fetcher", "preprocessor", "gpu-runner", "encoder-cache", "decode-worker-0", "zygote")
 LOOK_SECONDS = 0.002

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from thespis import SamplingParams
-from thespis.protocol.request import MODALITIES
+from thespis.protocol.requests.request import MODALITIES
 from thespis.tests.e2e.cases import Case, Medium, Shown
 
 SIZE = 24

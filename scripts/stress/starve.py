@@ -18,7 +18,7 @@ from typing import NamedTuple
 import aiohttp
 
 from thespis.frontends.client.client import Client
-from thespis.protocol.checkpoint import demo_model
+from thespis.protocol.checkpoint.folder import demo_model
 from thespis.scripts.stress.chaos.blows import spinning
 from thespis.scripts.stress.serve import KEYS, Served, served
 

@@ -9,7 +9,7 @@ import anyio
 import msgspec
 
 from thespis.actors.kernel.actor import Actor
-from thespis.protocol.roles import encode_config
+from thespis.protocol.config.roles import encode_config
 from thespis.protocol.wire import Decoder, Message, encode
 
 A = TypeVar("A", bound=Actor)

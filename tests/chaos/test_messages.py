@@ -18,7 +18,7 @@ import pytest
 from thespis import AsyncLLM, SamplingParams
 from thespis.actors.kernel import peers
 from thespis.frontends.engine import EngineHandle, start_engine
-from thespis.protocol.config import EngineConfig
+from thespis.protocol.config.engine import EngineConfig
 
 from ..fakes.fake_runner import expected
 from ..fakes.faulty import Fault, How, faulty

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from thespis.protocol.checkpoint import demo_model
+from thespis.protocol.checkpoint.folder import demo_model
 from thespis.scripts.stress.chaos.campaign import Campaign, Options
 from thespis.scripts.stress.chaos.faults import ROLES, short_round
 from thespis.scripts.stress.chaos.report import BUSY_SHARE

@@ -7,7 +7,7 @@ import pytest
 
 from thespis import AsyncLLM, SamplingParams
 from thespis.frontends.engine import start_engine
-from thespis.protocol.config import EngineConfig
+from thespis.protocol.config.engine import EngineConfig
 
 from ..fakes.fake_runner import expected
 from ..helpers.engines import FAKES

@@ -7,12 +7,12 @@ import msgspec
 
 from thespis.actors.kernel.blocking import BlockingActor
 from thespis.actors.kernel.launch import Launch
-from thespis.protocol.blobs import Arena
+from thespis.protocol.config.roles import EncoderCacheConfig
 from thespis.protocol.edges.encoder_cache_to_preprocessor import FeaturesRead
 from thespis.protocol.edges.encoder_cache_to_scheduler import EmbeddingReady
 from thespis.protocol.edges.preprocessor_to_encoder_cache import Features
 from thespis.protocol.edges.scheduler_to_encoder_cache import Need, Release
-from thespis.protocol.roles import EncoderCacheConfig
+from thespis.protocol.memory.blobs import Arena
 
 
 class FakeEncoderCache(BlockingActor):

@@ -11,8 +11,8 @@ import zmq
 
 from thespis.actors.kernel.launch import Launch
 from thespis.actors.kernel.link import DirectorLink
+from thespis.protocol.config.roles import FactsConfig
 from thespis.protocol.edges.control import Facts, Fatal, Welcome
-from thespis.protocol.roles import FactsConfig
 from thespis.tests.helpers.facts import DEMO
 
 

@@ -16,11 +16,11 @@ import msgspec
 
 from thespis.actors.kernel.blocking import BlockingActor
 from thespis.actors.kernel.launch import Launch
+from thespis.protocol.config.roles import RunnerConfig
+from thespis.protocol.config.room import Room
 from thespis.protocol.edges.gpu_runner_to_scheduler import PromptLogprobs, Sampled, SequenceFault, StepResult, TokenLogprobs
 from thespis.protocol.edges.scheduler_to_gpu_runner import NewSequence, Reset, StepPlan, Work
-from thespis.protocol.roles import RunnerConfig
-from thespis.protocol.room import Room
-from thespis.protocol.sampling import SamplingParams
+from thespis.protocol.requests.sampling import SamplingParams
 
 STEP_SECONDS = float(os.environ.get("FAKE_STEP_SECONDS", "0"))
 """How long a step pretends to take."""

@@ -2,7 +2,7 @@
 
 from thespis.actors.kernel.actor import Actor, run
 from thespis.actors.kernel.launch import Launch
-from thespis.protocol.blobs import Arena
+from thespis.protocol.memory.blobs import Arena
 
 
 class Plain(Actor):

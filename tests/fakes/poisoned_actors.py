@@ -11,7 +11,7 @@ from thespis.protocol.edges.client_to_preprocessor import Prepare, Tokenize
 from thespis.protocol.edges.client_to_scheduler import Resume
 from thespis.protocol.edges.preprocessor_to_scheduler import Submit
 from thespis.protocol.edges.scheduler_to_detokenizer import Open
-from thespis.protocol.request import Request, TextPrompt, TokenPrompt, Url
+from thespis.protocol.requests.request import Request, TextPrompt, TokenPrompt, Url
 
 POISON = {"preprocessor": (88, 87, 88, 87, 81), "scheduler": (88, 87, 88, 87, 82), "detokenizer": (88, 87, 88, 87, 83)}
 """Prompts by role."""

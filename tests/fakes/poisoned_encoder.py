@@ -8,7 +8,7 @@ from thespis.actors.encoder_cache.actor import EncoderCache
 from thespis.actors.encoder_cache.compute import Encoder, Tensors
 from thespis.actors.kernel.actor import run
 from thespis.actors.kernel.launch import Launch
-from thespis.protocol.roles import EncoderCacheConfig
+from thespis.protocol.config.roles import EncoderCacheConfig
 
 
 class PoisonedEncoder:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from thespis.frontends.engine import _environment, find_engine, start_engine
-from thespis.protocol.config import EngineConfig
+from thespis.protocol.config.engine import EngineConfig
 from thespis.protocol.errors import EngineError
 
 from ..helpers.engines import FAKES, ROLES, assert_nothing_left, fake_engine
@@ -56,7 +56,7 @@ def test_the_log_goes_where_it_is_asked_to(tmp_path: Path) -> None:
 SCRIPT = """
 import sys
 from thespis.frontends.engine import start_engine
-from thespis.protocol.config import EngineConfig
+from thespis.protocol.config.engine import EngineConfig
 from thespis.tests.helpers.facts import DEMO
 engine = start_engine(EngineConfig(), modules=dict.fromkeys(sys.argv[2:], "plain"), facts=DEMO, python_path=[sys.argv[1]])
 print(engine.process.pid, engine.run_dir)

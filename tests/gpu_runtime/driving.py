@@ -10,14 +10,14 @@ import torch
 
 from thespis.gpu_runtime.models.encoder import Encoder, load_encoder
 from thespis.gpu_runtime.runner.runner import Runner
-from thespis.protocol.blobs import BlobError, BlobRef
-from thespis.protocol.config import EngineConfig, configure
-from thespis.protocol.division import divide
+from thespis.protocol.config.division import divide
+from thespis.protocol.config.engine import EngineConfig, configure
+from thespis.protocol.config.roles import RunnerConfig
 from thespis.protocol.edges.gpu_runner_to_scheduler import StepResult
 from thespis.protocol.edges.scheduler_to_gpu_runner import Embed, NewSequence, StepPlan, Work
-from thespis.protocol.pooling import PoolingParams
-from thespis.protocol.roles import RunnerConfig
-from thespis.protocol.sampling import SamplingParams
+from thespis.protocol.memory.blobs import BlobError, BlobRef
+from thespis.protocol.requests.pooling import PoolingParams
+from thespis.protocol.requests.sampling import SamplingParams
 
 from ..helpers.environment import DEVICE
 from ..helpers.facts import facts_of

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from thespis.gpu_runtime.runner.runner import Runner
-from thespis.protocol.blobs import BlobError, BlobRef
+from thespis.protocol.config.roles import SchedulerConfig
 from thespis.protocol.edges.encoder_cache_to_scheduler import EmbeddingReady
 from thespis.protocol.edges.gpu_runner_to_scheduler import StepResult
 from thespis.protocol.edges.scheduler_to_detokenizer import Output
 from thespis.protocol.edges.scheduler_to_gpu_runner import StepPlan
-from thespis.protocol.roles import SchedulerConfig
+from thespis.protocol.memory.blobs import BlobError, BlobRef
 
 from ..actors.scheduler.bench import Bench
 

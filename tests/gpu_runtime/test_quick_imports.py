@@ -18,8 +18,8 @@ from pathlib import Path
 from thespis.actors.director.config import DirectorConfig
 from thespis.actors.director.preload import preload_for
 from thespis.actors.director.zygote import load
-from thespis.protocol.checkpoint import demo_model
-from thespis.protocol.config import EngineConfig
+from thespis.protocol.checkpoint.folder import demo_model
+from thespis.protocol.config.engine import EngineConfig
 
 load(preload_for(DirectorConfig(engine=EngineConfig())), str(demo_model()))
 heavy = {

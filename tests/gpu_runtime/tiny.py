@@ -18,10 +18,10 @@ from thespis.gpu_runtime.inspection.measure import (
 )
 from thespis.gpu_runtime.inspection.spans import measure_spans
 from thespis.gpu_runtime.runner.runner import Runner
-from thespis.protocol.config import Quantization
+from thespis.protocol.config.engine import Quantization
+from thespis.protocol.config.roles import RunnerConfig, Threads
+from thespis.protocol.config.room import Room
 from thespis.protocol.facts import ModelFacts
-from thespis.protocol.roles import RunnerConfig, Threads
-from thespis.protocol.room import Room
 
 from ..helpers.environment import DEVICE
 from .driving import BLOCK, Driver, Prompt, Running

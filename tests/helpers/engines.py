@@ -14,7 +14,7 @@ import zmq
 from thespis.actors.kernel.link import DirectorLink
 from thespis.frontends.engine import EngineHandle, start_engine
 from thespis.protocol.channel import socket_path
-from thespis.protocol.config import EngineConfig
+from thespis.protocol.config.engine import EngineConfig
 from thespis.protocol.edges.control import AskStatus, Leave, Peers, Ready, Status, Welcome
 from thespis.protocol.topology import HTTP, kind_of
 from thespis.protocol.wire import Message

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from thespis.protocol.checkpoint import demo_model, inspect
+from thespis.protocol.checkpoint.folder import demo_model, inspect
 from thespis.protocol.facts import KvGroup, ModelFacts, PlaceholderFacts
 from thespis.protocol.pixels import PixelForm
 

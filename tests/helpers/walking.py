@@ -8,7 +8,7 @@ import numpy as np
 
 from thespis.actors.jobs.guides import GuideChecker
 from thespis.gpu_runtime.sampling.guiding import Guides
-from thespis.protocol.guide import Guide, StructuredOutputsParams
+from thespis.protocol.requests.guide import Guide, StructuredOutputsParams
 
 from .facts import DEMO
 

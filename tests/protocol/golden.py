@@ -14,8 +14,8 @@ import msgspec
 from msgspec import inspect as mi
 
 import thespis.protocol.edges as edges
-from thespis.protocol import request
 from thespis.protocol.edges.control import FromDirector, ToDirector
+from thespis.protocol.requests import request
 from thespis.protocol.topology import EDGES
 from thespis.protocol.wire import Message, encode
 

@@ -1,10 +1,10 @@
 import pytest
 
-from thespis.protocol.config import EngineConfig
-from thespis.protocol.division import divide
+from thespis.protocol.config.division import divide
+from thespis.protocol.config.engine import EngineConfig
 from thespis.protocol.topology import EDGES, edges_from, edges_to, kind_of, picture
 
-from .test_division import MODEL
+from .config.test_division import MODEL
 
 
 def test_an_edge_stands_once_in_the_table_and_has_a_bound() -> None:

@@ -22,7 +22,7 @@ from PIL import Image
 
 from thespis import AsyncLLM, SamplingParams
 from thespis.frontends.engine import start_engine
-from thespis.protocol.config import EngineConfig, ServerConfig
+from thespis.protocol.config.engine import EngineConfig, ServerConfig
 from thespis.protocol.errors import RequestError
 from thespis.scripts.stress.holding import held
 

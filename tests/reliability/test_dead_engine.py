@@ -12,7 +12,7 @@ import pytest
 from thespis import AsyncLLM, SamplingParams
 from thespis.actors.director.supervisor import RESTARTS
 from thespis.frontends.engine import start_engine
-from thespis.protocol.config import EngineConfig
+from thespis.protocol.config.engine import EngineConfig
 from thespis.protocol.errors import EngineError, RequestError
 
 from ..helpers.engines import assert_nothing_left

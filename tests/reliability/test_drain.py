@@ -17,7 +17,7 @@ import pytest
 
 from thespis import AsyncLLM, SamplingParams
 from thespis.frontends.engine import start_engine
-from thespis.protocol.config import EngineConfig, ServerConfig
+from thespis.protocol.config.engine import EngineConfig, ServerConfig
 from thespis.protocol.errors import RequestError
 from thespis.protocol.topology import (
     DECODE_WORKER,

@@ -9,7 +9,7 @@ from PIL import Image
 
 from thespis import AsyncLLM, SamplingParams
 from thespis.frontends.engine import start_engine
-from thespis.protocol.config import EngineConfig
+from thespis.protocol.config.engine import EngineConfig
 from thespis.protocol.errors import RequestError
 
 from ..fakes.fake_runner import expected

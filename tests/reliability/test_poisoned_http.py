@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from thespis.frontends.engine import start_engine
-from thespis.protocol.config import EngineConfig, ServerConfig
+from thespis.protocol.config.engine import EngineConfig, ServerConfig
 
 from ..fakes.poisoned_http import INLINE, TAKEN
 from ..helpers.torchless import TORCHLESS, played_by

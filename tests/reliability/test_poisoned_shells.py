@@ -13,9 +13,9 @@ from thespis import AsyncLLM, SamplingParams
 from thespis.frontends.client.client import Client
 from thespis.frontends.engine import start_engine
 from thespis.frontends.python.outputs import RequestOutput
-from thespis.protocol.config import EngineConfig
+from thespis.protocol.config.engine import EngineConfig
 from thespis.protocol.errors import RequestError
-from thespis.protocol.request import TextPrompt
+from thespis.protocol.requests.request import TextPrompt
 
 from ..fakes.fake_runner import expected
 from ..fakes.poisoned_actors import PAGE, POISON, TEXT

@@ -13,7 +13,7 @@ import pytest
 
 from thespis.actors.director.run_dir import sweep_stale_runs
 from thespis.frontends.engine import start_engine
-from thespis.protocol.config import EngineConfig
+from thespis.protocol.config.engine import EngineConfig
 
 from ..helpers.engines import assert_nothing_left, processes_of, segments_of
 from ..helpers.torchless import TORCHLESS, played_by

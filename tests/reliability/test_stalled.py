@@ -8,9 +8,9 @@ import pytest
 
 from thespis.frontends.client.client import Client
 from thespis.frontends.engine import start_engine
-from thespis.protocol.config import EngineConfig
+from thespis.protocol.config.engine import EngineConfig
 from thespis.protocol.errors import RequestError
-from thespis.protocol.request import TextPrompt
+from thespis.protocol.requests.request import TextPrompt
 
 from ..helpers.torchless import TORCHLESS, played_by
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from thespis.protocol.checkpoint import demo_model
+from thespis.protocol.checkpoint.folder import demo_model
 from thespis.scripts.stress.soak.report import Report
 from thespis.scripts.stress.soak.soak import Options, soak
 

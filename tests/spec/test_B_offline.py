@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from thespis import LLM, AsyncLLM, SamplingParams, TextPrompt, TokensPrompt
-from thespis.protocol.config import EngineConfig
+from thespis.protocol.config.engine import EngineConfig
 from thespis.protocol.edges.preprocessor_to_client import PreparedCopy
 from thespis.protocol.errors import RequestError
 

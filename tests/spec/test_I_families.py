@@ -12,7 +12,7 @@ from thespis import SamplingParams
 from thespis.frontends.inputs.embeds import encode_embeds
 from thespis.gpu_runtime.models.encoder import load_encoder
 from thespis.protocol.errors import RequestError
-from thespis.protocol.request import Modality
+from thespis.protocol.requests.request import Modality
 
 from ..helpers.checkpoints import FAMILIES, Checkpoints
 from ..helpers.facts import facts_of

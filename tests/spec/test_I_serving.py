@@ -12,7 +12,7 @@ import pytest
 from thespis import LLM
 from thespis.frontends.engine import start_engine
 from thespis.protocol.chat_templates import source as template_source
-from thespis.protocol.config import EngineConfig
+from thespis.protocol.config.engine import EngineConfig
 from thespis.protocol.errors import EngineError
 
 from ..helpers.checkpoints import Checkpoints

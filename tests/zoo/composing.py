@@ -16,8 +16,8 @@ from thespis.gpu_runtime.models.encoder import Encoder, load_encoder
 from thespis.gpu_runtime.processing import Clip, ProcessedItem, Processor, load
 from thespis.gpu_runtime.runner.runner import Runner
 from thespis.protocol.facts import ModelFacts
-from thespis.protocol.request import Modality
-from thespis.protocol.sampling import SamplingParams
+from thespis.protocol.requests.request import Modality
+from thespis.protocol.requests.sampling import SamplingParams
 
 from ..gpu_runtime.driving import Driver, Prompt, Running, runner_config
 from ..gpu_runtime.processing.conversations import compose, splice

@@ -5,7 +5,7 @@ import torch
 
 from thespis.gpu_runtime.models.encoder import load_encoder
 from thespis.gpu_runtime.processing import ProcessedItem, load
-from thespis.protocol.request import Modality, TextPrompt
+from thespis.protocol.requests.request import Modality, TextPrompt
 
 from ..actors.preprocessor import parts
 from ..helpers.media import picture

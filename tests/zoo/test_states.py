@@ -18,8 +18,8 @@ import torch
 
 from thespis.gpu_runtime.facts.model import model_facts
 from thespis.gpu_runtime.runner.runner import Runner
-from thespis.protocol.prepared import Prepared
-from thespis.protocol.room import Room
+from thespis.protocol.config.room import Room
+from thespis.protocol.requests.prepared import Prepared
 
 from ..actors.scheduler.bench import config, item, prepared
 from ..gpu_runtime.driving import BLOCK, Prompt, runner_config

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from ....protocol.config import EngineConfig
+from ....protocol.config.engine import EngineConfig
 from ..flags import add_flags, build
 from .asking import Prompts, add_output_arguments, add_seed_argument, add_size_argument, picture_bytes
 from .numbers import number
@@ -86,7 +86,7 @@ def measure(given: argparse.Namespace) -> list[Batch]:
 
 def _answer(llm: Any, conversations: list[Any], max_tokens: int, bar: bool) -> tuple[int, int]:
     """Tokens of the prompts, and of the answers."""
-    from ....protocol.sampling import SamplingParams
+    from ....protocol.requests.sampling import SamplingParams
 
     params = SamplingParams(max_tokens=max_tokens, temperature=0.0, ignore_eos=True)
     outputs = llm.chat(conversations, params, use_tqdm=bar)

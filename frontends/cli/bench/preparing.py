@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from ....protocol.config import EngineConfig
+from ....protocol.config.engine import EngineConfig
 from ....protocol.errors import EngineError, RequestError
 from ....protocol.facts import ModelFacts
-from ....protocol.request import MediaItem, TextPrompt, Url
-from ....protocol.sampling import SamplingParams
+from ....protocol.requests.request import MediaItem, TextPrompt, Url
+from ....protocol.requests.sampling import SamplingParams
 from ...client.client import Client
 from ...engine import find_engine, start_engine
 

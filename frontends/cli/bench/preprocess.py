@@ -7,8 +7,8 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import Any, NamedTuple
 
-from ....protocol.checkpoint import demo_model
-from ....protocol.config import EngineConfig
+from ....protocol.checkpoint.folder import demo_model
+from ....protocol.config.engine import EngineConfig
 from ....protocol.facts import ModelFacts
 from ...hub.locate import located
 from .asking import add_output_arguments, add_seed_argument, add_size_argument, picture_bytes
@@ -96,7 +96,7 @@ def _prepare(model: ModelFacts) -> None:
     import torch
 
     from ....gpu_runtime.processing import load
-    from ....protocol.roles import MediaLimits
+    from ....protocol.config.roles import MediaLimits
 
     torch.set_num_threads(1)  # as in a decode worker
     _state[:] = MediaLimits(), load(model.path, model.pixels)

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from ....protocol.prepared import EffectiveOptions
+from ....protocol.requests.prepared import EffectiveOptions
 from ...client.answer import Answer
 from ...client.stream import Update
 from ..tools.definitions import ToolUse

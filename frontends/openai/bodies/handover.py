@@ -5,9 +5,9 @@ from typing import Any, get_type_hints
 
 import msgspec
 
-from ....protocol.blobs import BlobRef, Draft
 from ....protocol.errors import Failure, refuse
-from ....protocol.request import MediaItem
+from ....protocol.memory.blobs import BlobRef, Draft
+from ....protocol.requests.request import MediaItem
 from ...inputs.media import place
 from ...inputs.submission import Submission
 from .reading import B, Call, Kind, P, Terms

@@ -15,10 +15,10 @@ import msgspec
 
 from ....actors.kernel.budget import BudgetError, memory_budget
 from ....actors.kernel.launch import configure_logging, die_with_parent, give_way
-from ....protocol.blobs import Draft
 from ....protocol.errors import Failure, RequestError
-from ....protocol.mapping import map_file
-from ....protocol.shortage import shortage
+from ....protocol.memory.blobs import Draft
+from ....protocol.memory.mapping import map_file
+from ....protocol.memory.shortage import shortage
 from .handover import Head, Job, pack
 from .reading import KINDS, check_size, read
 

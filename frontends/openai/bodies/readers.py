@@ -15,7 +15,7 @@ import msgspec
 
 from ....actors.quarantine.records import POISON
 from ....protocol.errors import RequestError
-from ....protocol.shortage import NO_MEMORY, NO_SPACE, shortage
+from ....protocol.memory.shortage import NO_MEMORY, NO_SPACE, shortage
 from .handover import Head, Job, unpack_body, unpack_piece
 from .reader import LENGTH, TOO_COMPLEX
 from .reading import B, Call, Kind, P, Terms

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
+from ....protocol.checkpoint.tokenizer_file import tokenizer_text
 from ....protocol.errors import refuse
-from ....protocol.request import ChatPrompt, EmbedsPrompt, Prompt, Text, TextPrompt, TokenPrompt, Url
-from ....protocol.tokenizer_file import tokenizer_text
+from ....protocol.requests.request import ChatPrompt, EmbedsPrompt, Prompt, Text, TextPrompt, TokenPrompt, Url
 from ...inputs.media import Pending
 from ...inputs.unread import Unread
 from ..requests.parse import Embedding, Generation, parse_chat, parse_completion, parse_embedding, parse_tokenize

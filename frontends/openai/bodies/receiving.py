@@ -9,7 +9,7 @@ from aiohttp import web
 from blake3 import blake3
 
 from ....protocol.errors import RequestError, refuse
-from ....protocol.shortage import shortage
+from ....protocol.memory.shortage import shortage
 from .reading import is_small
 from .scan import STEP, Scan, Structure
 

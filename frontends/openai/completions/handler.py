@@ -4,7 +4,7 @@ import time
 
 from aiohttp import web
 
-from ....protocol.request import TextPrompt, TokenPrompt
+from ....protocol.requests.request import TextPrompt, TokenPrompt
 from ..answering import answer, options_of
 from ..app_state import APP_STATE, AppState
 from ..bodies.reading import COMPLETION

@@ -17,7 +17,7 @@ from contextlib import suppress
 import msgspec
 from aiohttp import web
 
-from ....protocol.open_files import MOST, SPARE
+from ....protocol.config.open_files import MOST, SPARE
 from ...client.client import CLOSED
 from ..errors import CROWDED, TOO_MANY_CONNECTIONS, Refusal
 from .connections import HttpConnection

@@ -3,7 +3,7 @@
 from typing import Any
 
 from ....protocol.errors import RequestError, refuse
-from ....protocol.guide import Guide, StructuredOutputsParams, as_guide
+from ....protocol.requests.guide import Guide, StructuredOutputsParams, as_guide
 from ...inputs.unread import Unread
 from .schema import Common
 

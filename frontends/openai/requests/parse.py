@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from ....protocol.errors import refuse
-from ....protocol.pooling import PoolingParams
-from ....protocol.request import ChatMessage, ChatPrompt, EmbedsPrompt, Prompt, TextPrompt, TokenPrompt
-from ....protocol.sampling import SamplingParams
+from ....protocol.requests.pooling import PoolingParams
+from ....protocol.requests.request import ChatMessage, ChatPrompt, EmbedsPrompt, Prompt, TextPrompt, TokenPrompt
+from ....protocol.requests.sampling import SamplingParams
 from ...inputs.embeds import read_prompt_embeds
 from ...inputs.messages import read_messages
 from ...inputs.parts import Rules

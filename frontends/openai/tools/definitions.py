@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 
 from ....protocol.errors import refuse
-from ....protocol.grammar import ANY_OBJECT, lark_text
-from ....protocol.guide import Calls, Guide, NamedSchema, checked
+from ....protocol.grammars.grammar import ANY_OBJECT, lark_text
+from ....protocol.requests.guide import Calls, Guide, NamedSchema, checked
 from ...validation import check_numbers
 from .parsers import CLOSE, OPEN, Style
 

@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from thespis.protocol.checkpoint import demo_model
+from thespis.protocol.checkpoint.folder import demo_model
 from thespis.tests.zoo.catalog import NAMES, build
 
 from .campaign import CALM_SECONDS, CALM_SHARE, LLM_SHARE, WORLDS, Campaign, Options, rounds

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from unittest.mock import patch
 
-from thespis.protocol.checkpoint import demo_model
+from thespis.protocol.checkpoint.folder import demo_model
 
 from ..serve import served
 from .campaign import Options, describe, run

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import uvloop
 
-from thespis.protocol.checkpoint import demo_model
+from thespis.protocol.checkpoint.folder import demo_model
 
 from ..serve import KEYS, Served, served
 from .caller import make_requests

@@ -19,7 +19,7 @@ from thespis.actors.director.config import FORKED, MODULES
 from thespis.frontends.cli.server import bind
 from thespis.frontends.client.client import Client
 from thespis.frontends.engine import start_engine
-from thespis.protocol.config import EngineConfig, ServerConfig
+from thespis.protocol.config.engine import EngineConfig, ServerConfig
 from thespis.scripts.bench_overhead import ask
 from thespis.scripts.make_random_checkpoint import make_bench_checkpoint
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from thespis.protocol.checkpoint import demo_model
+from thespis.protocol.checkpoint.folder import demo_model
 
 from .report import Report
 from .soak import Options, soak

@@ -18,12 +18,12 @@ from thespis.actors.jobs.identity import content_digest, item_key
 from thespis.actors.kernel.launch import Launch
 from thespis.actors.prompting import template as templates
 from thespis.gpu_runtime.processing.stand_in import find_class
-from thespis.protocol.blobs import Arena, BlobReader, BlobRef
+from thespis.protocol.config.roles import MediaLimits, encode_config
 from thespis.protocol.edges.decode_worker_to_preprocessor import ChatRendered, Decoded, DecodeFailed
 from thespis.protocol.edges.preprocessor_to_decode_worker import Decode, FreeFeatures, RenderChat
 from thespis.protocol.errors import Failure
-from thespis.protocol.request import Embeds, Encoded, Frames, MediaItem, Modality, Pixels, Samples, Source
-from thespis.protocol.roles import MediaLimits, encode_config
+from thespis.protocol.memory.blobs import Arena, BlobReader, BlobRef
+from thespis.protocol.requests.request import Embeds, Encoded, Frames, MediaItem, Modality, Pixels, Samples, Source
 from thespis.protocol.wire import Message
 
 from ...helpers.checkpoints import Checkpoints

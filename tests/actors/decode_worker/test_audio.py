@@ -11,8 +11,8 @@ import soundfile
 
 from thespis.actors.decode_worker.audio import audio_of_samples, decode_audio, resample
 from thespis.actors.decode_worker.sniff import sniff
+from thespis.protocol.config.roles import MediaLimits
 from thespis.protocol.errors import RequestError
-from thespis.protocol.roles import MediaLimits
 
 from ...helpers.media import RATE, sound, wav
 from ...helpers.uncompiled import uncompiled_librosa

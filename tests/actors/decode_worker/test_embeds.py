@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from thespis.actors.decode_worker.embeds import check_embeds
 from thespis.actors.decode_worker.item import ItemDecoder, Made
 from thespis.frontends.inputs.embeds import read_embeds
-from thespis.protocol.blobs import BlobRef
+from thespis.protocol.config.roles import MediaLimits
 from thespis.protocol.errors import RequestError
-from thespis.protocol.request import Embeds, Modality
-from thespis.protocol.roles import MediaLimits
+from thespis.protocol.memory.blobs import BlobRef
+from thespis.protocol.requests.request import Embeds, Modality
 
 from ...helpers.checkpoints import Checkpoints, Family
 from ..preprocessor.parts import chat, load, prepared, processor

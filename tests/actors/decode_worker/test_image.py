@@ -11,8 +11,8 @@ from PIL import Image
 
 from thespis.actors.decode_worker.image import NOT_DECODABLE, decode_image, image_of_pixels
 from thespis.actors.jobs.options import WHITE, background_of
+from thespis.protocol.config.roles import MediaLimits
 from thespis.protocol.errors import RequestError
-from thespis.protocol.roles import MediaLimits
 
 from ...helpers.media import picture, png
 

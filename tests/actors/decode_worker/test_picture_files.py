@@ -18,8 +18,8 @@ import thespis
 from thespis.actors.decode_worker import image as image_module
 from thespis.actors.decode_worker.image import decode_image
 from thespis.actors.decode_worker.picture_cost import MOST_SCANS, jpeg_scans, tiff_strips
+from thespis.protocol.config.roles import MediaLimits
 from thespis.protocol.errors import RequestError
-from thespis.protocol.roles import MediaLimits
 
 from ...helpers.media import picture
 

@@ -23,8 +23,8 @@ from thespis.actors.decode_worker.container import cut_off, open_container
 from thespis.actors.decode_worker.sampling import Sampling, choose, rate_of
 from thespis.actors.decode_worker.sniff import sniff
 from thespis.actors.decode_worker.video import decode_video
+from thespis.protocol.config.roles import MediaLimits
 from thespis.protocol.errors import RequestError
-from thespis.protocol.roles import MediaLimits
 
 LIMITS = MediaLimits()
 ALL = Sampling(None, None, None, 300)

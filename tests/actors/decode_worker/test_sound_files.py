@@ -21,8 +21,8 @@ from thespis.actors.decode_worker import audio as audio_module
 from thespis.actors.decode_worker.audio import decode_audio
 from thespis.actors.decode_worker.second_reader import read_sound
 from thespis.actors.decode_worker.sniff import sniff
+from thespis.protocol.config.roles import MediaLimits
 from thespis.protocol.errors import RequestError
-from thespis.protocol.roles import MediaLimits
 
 from ...helpers.media import RATE
 from ...helpers.uncompiled import uncompiled_librosa
@@ -161,7 +161,7 @@ def test_C3_a_sound_that_ffmpeg_cannot_read_costs_no_import_of_librosa() -> None
     """It takes seconds, and a minute where it has never been imported: a worker that gives way has no time for it."""
     code = (
         "import sys; from thespis.actors.decode_worker.second_reader import read_sound\n"
-        "from thespis.protocol.roles import MediaLimits\n"
+        "from thespis.protocol.config.roles import MediaLimits\n"
         "found = read_sound(sys.stdin.buffer.read(), MediaLimits())\n"
         "print(found is not None and len(found[0]), [name for name in ('librosa', 'numba', 'scipy') if name in sys.modules])"
     )

@@ -11,8 +11,8 @@ from PIL import Image
 
 from thespis.actors.decode_worker.sampling import Sampling, choose, sampling_of
 from thespis.actors.decode_worker.video import decode_video, frames_of_array
+from thespis.protocol.config.roles import MediaLimits
 from thespis.protocol.errors import RequestError
-from thespis.protocol.roles import MediaLimits
 
 LIMITS = MediaLimits()
 ALL = Sampling(None, None, None, 300)

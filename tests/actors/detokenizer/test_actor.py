@@ -4,14 +4,14 @@ import pytest
 
 from thespis.actors.detokenizer.actor import Detokenizer
 from thespis.actors.kernel.launch import Launch
+from thespis.protocol.config.roles import DetokenizerConfig
 from thespis.protocol.edges.control import Gone
 from thespis.protocol.edges.detokenizer_to_client import Deltas, Finished
 from thespis.protocol.edges.detokenizer_to_scheduler import Stopped
 from thespis.protocol.edges.scheduler_to_detokenizer import Close, Open, Output, Outputs, Usage
 from thespis.protocol.errors import EngineError
 from thespis.protocol.facts import KvGroup, ModelFacts
-from thespis.protocol.roles import DetokenizerConfig
-from thespis.protocol.sampling import SamplingParams
+from thespis.protocol.requests.sampling import SamplingParams
 
 from ..shells import acting
 from .vocabularies import byte_level

@@ -11,7 +11,7 @@ from thespis.protocol.edges.detokenizer_to_client import Delta, Deltas, Detokeni
 from thespis.protocol.edges.detokenizer_to_scheduler import Stopped
 from thespis.protocol.edges.gpu_runner_to_scheduler import TokenLogprobs
 from thespis.protocol.edges.scheduler_to_detokenizer import Close, Open, Output, Outputs, PromptScores, Usage
-from thespis.protocol.sampling import SamplingParams
+from thespis.protocol.requests.sampling import SamplingParams
 
 from .vocabularies import byte_level, id_of
 

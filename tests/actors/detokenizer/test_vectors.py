@@ -4,7 +4,7 @@ from thespis.actors.detokenizer.sessions import Sessions
 from thespis.actors.detokenizer.vocabulary import Vocabulary
 from thespis.protocol.edges.detokenizer_to_client import DetokenizeFailed, Finished
 from thespis.protocol.edges.scheduler_to_detokenizer import Close, Open, Usage, Vectors
-from thespis.protocol.sampling import SamplingParams
+from thespis.protocol.requests.sampling import SamplingParams
 
 from .vocabularies import byte_level
 

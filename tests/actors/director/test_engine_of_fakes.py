@@ -16,7 +16,7 @@ import pytest
 
 from thespis.frontends.engine import EngineHandle, find_engine
 from thespis.protocol import VERSION
-from thespis.protocol.config import ServerConfig
+from thespis.protocol.config.engine import ServerConfig
 from thespis.protocol.edges.control import (
     Drain,
     Drained,
@@ -320,7 +320,7 @@ def test_a_killed_director_takes_everything_with_it(start: StartEngine, killed: 
 def test_an_engine_ends_with_the_face_that_was_killed() -> None:
     code = (
         "import sys\nsys.path.insert(0, sys.argv[1])\n"
-        "from thespis.frontends.engine import start_engine\nfrom thespis.protocol.config import EngineConfig\n"
+        "from thespis.frontends.engine import start_engine\nfrom thespis.protocol.config.engine import EngineConfig\n"
         "from thespis.tests.helpers.facts import DEMO\nmodules = dict.fromkeys(sys.argv[2:], 'plain')\n"
         "engine = start_engine(EngineConfig(), modules=modules, facts=DEMO, python_path=[sys.argv[1]])\n"
         "print(engine.process.pid, engine.run_dir, flush=True)\nsys.stdin.read()\n"

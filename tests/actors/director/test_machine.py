@@ -8,12 +8,12 @@ import pytest
 
 from thespis.actors.director import machine
 from thespis.actors.director.machine import Machine, refuse_impossible, refuse_too_large
-from thespis.protocol.config import EngineConfig
-from thespis.protocol.division import divide
+from thespis.protocol.config.division import divide
+from thespis.protocol.config.engine import EngineConfig
+from thespis.protocol.config.roles import RunnerConfig
+from thespis.protocol.config.sizes import GIB
 from thespis.protocol.errors import EngineError
 from thespis.protocol.facts import ModelFacts
-from thespis.protocol.roles import RunnerConfig
-from thespis.protocol.sizes import GIB
 
 from ...helpers.facts import DEMO
 

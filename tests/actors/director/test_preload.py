@@ -2,8 +2,8 @@ from pathlib import Path
 
 from thespis.actors.director.config import MODULES, DirectorConfig
 from thespis.actors.director.preload import RUNTIME, preload_for
-from thespis.protocol.checkpoint import demo_model
-from thespis.protocol.config import EngineConfig
+from thespis.protocol.checkpoint.folder import demo_model
+from thespis.protocol.config.engine import EngineConfig
 
 from ...helpers.facts import DEMO
 

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from thespis.actors.director.run_dir import base_folder, is_running, make_run_dir, sweep_stale_runs, take_lock
-from thespis.protocol.blobs import Arena, segment_prefix
 from thespis.protocol.errors import EngineError
+from thespis.protocol.memory.blobs import Arena, segment_prefix
 
 
 def run_in(base: Path, name: str) -> Path:

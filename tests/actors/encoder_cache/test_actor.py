@@ -13,14 +13,14 @@ from thespis.actors.encoder_cache import batching
 from thespis.actors.encoder_cache.actor import EncoderCache
 from thespis.actors.encoder_cache.compute import Encoder, Tensors
 from thespis.actors.kernel.launch import Launch
-from thespis.protocol.blobs import Arena, BlobReader, BlobRef
+from thespis.protocol.config.roles import EncoderCacheConfig, Threads
 from thespis.protocol.edges.control import Gone
 from thespis.protocol.edges.encoder_cache_to_preprocessor import FeaturesRead
 from thespis.protocol.edges.encoder_cache_to_scheduler import EmbeddingReady, EncodeFailed, Lost
 from thespis.protocol.edges.preprocessor_to_encoder_cache import Features
 from thespis.protocol.edges.scheduler_to_encoder_cache import Need, Release
 from thespis.protocol.facts import KvGroup, ModelFacts
-from thespis.protocol.roles import EncoderCacheConfig, Threads
+from thespis.protocol.memory.blobs import Arena, BlobReader, BlobRef
 
 from ..shells import Sent, acting
 

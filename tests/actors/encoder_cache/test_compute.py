@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from thespis.actors.encoder_cache.compute import Tensors, as_bytes, copy, encode
-from thespis.protocol.blobs import BlobRef
 from thespis.protocol.errors import Failure
+from thespis.protocol.memory.blobs import BlobRef
 
 
 class Raising:

@@ -9,13 +9,13 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from thespis.actors.encoder_cache.entries import Effect, Free
 from thespis.actors.encoder_cache.store import LOST_SECONDS, Store
-from thespis.protocol.blobs import BlobRef
 from thespis.protocol.edges.encoder_cache_to_preprocessor import FeaturesRead
 from thespis.protocol.edges.encoder_cache_to_scheduler import EmbeddingReady, EncodeFailed, Lost
 from thespis.protocol.edges.preprocessor_to_encoder_cache import Features
 from thespis.protocol.edges.scheduler_to_encoder_cache import Need
 from thespis.protocol.errors import Failure
-from thespis.protocol.prepared import Timing
+from thespis.protocol.memory.blobs import BlobRef
+from thespis.protocol.requests.prepared import Timing
 
 ROW = 64
 """Bytes of a row: the arena's alignment, so that books and rows agree."""

@@ -14,14 +14,14 @@ from thespis.actors.fetcher import actor as shell
 from thespis.actors.fetcher.actor import Fetcher
 from thespis.actors.fetcher.download_table import DROPPED
 from thespis.actors.kernel.launch import Launch
-from thespis.protocol.blobs import BlobReader
+from thespis.protocol.config.roles import FetcherConfig
 from thespis.protocol.edges.client_to_fetcher import Fetch
 from thespis.protocol.edges.fetcher_to_client import Failed
 from thespis.protocol.edges.fetcher_to_preprocessor import Fetched
 from thespis.protocol.edges.preprocessor_to_fetcher import MediaRead
-from thespis.protocol.request import Encoded, MediaItem, Request, TextPrompt, Url
-from thespis.protocol.roles import FetcherConfig
-from thespis.protocol.sampling import SamplingParams
+from thespis.protocol.memory.blobs import BlobReader
+from thespis.protocol.requests.request import Encoded, MediaItem, Request, TextPrompt, Url
+from thespis.protocol.requests.sampling import SamplingParams
 
 from ..shells import Sent, acting
 

@@ -15,7 +15,7 @@ from aiohttp.test_utils import TestServer
 from thespis.actors.fetcher.connection import CheckedConnector, CheckedResolver
 from thespis.actors.fetcher.download import Downloader
 from thespis.actors.fetcher.policy import FetchError, Policy
-from thespis.protocol.roles import FetcherConfig
+from thespis.protocol.config.roles import FetcherConfig
 
 CONFIG = FetcherConfig(
     allowed_domains=(), allow_private=True, local_path=None, timeouts={"image": 2.0, "video": 2.0, "audio": 0.3},

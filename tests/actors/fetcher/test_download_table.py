@@ -19,11 +19,11 @@ from thespis.actors.fetcher.download_table import (
     Start,
     Tell,
 )
-from thespis.protocol.blobs import BlobRef
 from thespis.protocol.edges.fetcher_to_client import Failed
 from thespis.protocol.errors import Failure
-from thespis.protocol.request import Encoded, MediaItem, Request, TextPrompt, Url
-from thespis.protocol.sampling import SamplingParams
+from thespis.protocol.memory.blobs import BlobRef
+from thespis.protocol.requests.request import Encoded, MediaItem, Request, TextPrompt, Url
+from thespis.protocol.requests.sampling import SamplingParams
 
 SPAN = (1.0, 2.0)
 

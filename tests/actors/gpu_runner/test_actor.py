@@ -11,12 +11,12 @@ import torch
 from thespis.actors.gpu_runner.actor import GpuRunner
 from thespis.actors.kernel.launch import Launch
 from thespis.frontends.openai.metrics import COUNTS
-from thespis.protocol.blobs import Arena
+from thespis.protocol.config.roles import RunnerConfig, Threads, encode_config
 from thespis.protocol.edges.control import Gone, Peer
 from thespis.protocol.edges.gpu_runner_to_scheduler import StepResult
 from thespis.protocol.edges.scheduler_to_gpu_runner import Embed, NewSequence, Reset, StepPlan, Work
-from thespis.protocol.roles import RunnerConfig, Threads, encode_config
-from thespis.protocol.sampling import SamplingParams
+from thespis.protocol.memory.blobs import Arena
+from thespis.protocol.requests.sampling import SamplingParams
 from thespis.protocol.wire import Message
 
 from ...gpu_runtime.driving import runner_config

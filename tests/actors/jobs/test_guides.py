@@ -8,7 +8,7 @@ import pytest
 from thespis.actors.jobs import guides
 from thespis.actors.jobs.guides import CODE, REMEMBERED, GuideChecker, KnownGuides
 from thespis.protocol.errors import Failure, RequestError
-from thespis.protocol.guide import Calls, Guide, NamedSchema, StructuredOutputsParams, as_guide
+from thespis.protocol.requests.guide import Calls, Guide, NamedSchema, StructuredOutputsParams, as_guide
 
 from ...helpers.facts import DEMO
 

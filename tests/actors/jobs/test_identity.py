@@ -7,8 +7,8 @@ import pytest
 from blake3 import blake3
 
 from thespis.actors.jobs.identity import content_digest, item_key
-from thespis.protocol.blobs import BlobRef
-from thespis.protocol.request import Encoded, Frames, Pixels, Samples, Source
+from thespis.protocol.memory.blobs import BlobRef
+from thespis.protocol.requests.request import Encoded, Frames, Pixels, Samples, Source
 
 BYTES = bytes(range(48))
 

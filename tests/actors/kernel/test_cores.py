@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from thespis.actors.kernel.cores import LOOK_SECONDS, PAUSE_SECONDS, Cores
-from thespis.protocol.roles import Threads
+from thespis.protocol.config.roles import Threads
 from thespis.protocol.topology import ENCODER_CACHE, GPU_RUNNER
 
 ALL, PART = 4, 2
@@ -19,7 +19,7 @@ TAKE = """
 import sys
 from pathlib import Path
 from thespis.actors.kernel.cores import Cores
-from thespis.protocol.roles import Threads
+from thespis.protocol.config.roles import Threads
 cores = Cores(Path(sys.argv[1]), sys.argv[2], Threads(4, 2, 4))
 print(cores.take(), flush=True)
 sys.stdin.read()

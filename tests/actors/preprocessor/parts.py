@@ -12,16 +12,27 @@ from thespis.actors.prompting.prompt import PromptRenderer
 from thespis.actors.prompting.splice import Splicer
 from thespis.actors.prompting.tokens import TextTokenizer, read_tokenizer
 from thespis.gpu_runtime import processing
-from thespis.protocol.blobs import BlobRef
 from thespis.protocol.chat_templates.source import chat_template_of
-from thespis.protocol.config import EngineConfig
-from thespis.protocol.division import divide
+from thespis.protocol.config.division import divide
+from thespis.protocol.config.engine import EngineConfig
+from thespis.protocol.config.roles import PreprocessorConfig
 from thespis.protocol.edges.decode_worker_to_preprocessor import Decoded, Part
 from thespis.protocol.facts import ModelFacts
-from thespis.protocol.prepared import Prepared
-from thespis.protocol.request import ChatMessage, ChatPrompt, Encoded, MediaItem, Modality, Prompt, Request, Slot, Source, Text
-from thespis.protocol.roles import PreprocessorConfig
-from thespis.protocol.sampling import SamplingParams
+from thespis.protocol.memory.blobs import BlobRef
+from thespis.protocol.requests.prepared import Prepared
+from thespis.protocol.requests.request import (
+    ChatMessage,
+    ChatPrompt,
+    Encoded,
+    MediaItem,
+    Modality,
+    Prompt,
+    Request,
+    Slot,
+    Source,
+    Text,
+)
+from thespis.protocol.requests.sampling import SamplingParams
 
 from ...helpers.facts import facts_of
 

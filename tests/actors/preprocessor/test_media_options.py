@@ -6,9 +6,9 @@ import msgspec
 import pytest
 
 from thespis.actors.preprocessor.media_options import MediaOptions
-from thespis.protocol.config import EngineConfig
+from thespis.protocol.config.engine import EngineConfig
 from thespis.protocol.errors import EngineError, RequestError
-from thespis.protocol.request import Encoded, Frames, MediaItem, Request, Source, TextPrompt
+from thespis.protocol.requests.request import Encoded, Frames, MediaItem, Request, Source, TextPrompt
 
 from ...helpers.checkpoints import Checkpoints
 from .parts import NOWHERE, config_of, request

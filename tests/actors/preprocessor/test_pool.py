@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from thespis.actors.preprocessor.pool import DecodeTask, Pool
 from thespis.protocol.edges.preprocessor_to_decode_worker import Decode
-from thespis.protocol.request import Modality
+from thespis.protocol.requests.request import Modality
 
 from .parts import item
 

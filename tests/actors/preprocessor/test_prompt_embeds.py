@@ -9,12 +9,12 @@ import pytest
 from thespis.actors.decode_worker.item import ItemDecoder
 from thespis.actors.preprocessor.validation import RequestValidator
 from thespis.gpu_runtime.processing import Part, ProcessedItem
-from thespis.protocol.blobs import BlobRef
+from thespis.protocol.config.roles import MediaLimits
 from thespis.protocol.errors import Failure, RequestError
-from thespis.protocol.prepared import Prepared, Span
-from thespis.protocol.request import Embeds, EmbedsPrompt, Encoded, MediaItem, PackedEmbeds, TextPrompt
-from thespis.protocol.roles import MediaLimits
-from thespis.protocol.sampling import SamplingParams
+from thespis.protocol.memory.blobs import BlobRef
+from thespis.protocol.requests.prepared import Prepared, Span
+from thespis.protocol.requests.request import Embeds, EmbedsPrompt, Encoded, MediaItem, PackedEmbeds, TextPrompt
+from thespis.protocol.requests.sampling import SamplingParams
 
 from ...helpers.checkpoints import Checkpoints, Family
 from .parts import NOWHERE, config_of, item, load, of_facts, processor, request

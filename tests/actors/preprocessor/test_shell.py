@@ -17,7 +17,6 @@ from thespis.actors.kernel.launch import Launch
 from thespis.actors.preprocessor.actor import Preprocessor
 from thespis.actors.preprocessor.effort import Effort
 from thespis.gpu_runtime import processing
-from thespis.protocol.blobs import Arena, BlobRef
 from thespis.protocol.edges.client_to_preprocessor import Prepare, Tokenize
 from thespis.protocol.edges.control import Excuse, Gone, Kill, Peer
 from thespis.protocol.edges.decode_worker_to_preprocessor import ChatRendered, Decoded, DecodeFailed, Part
@@ -29,9 +28,10 @@ from thespis.protocol.edges.preprocessor_to_encoder_cache import Features
 from thespis.protocol.edges.preprocessor_to_fetcher import MediaRead
 from thespis.protocol.edges.preprocessor_to_scheduler import Submit
 from thespis.protocol.errors import Failure
-from thespis.protocol.prepared import Span, Timing
-from thespis.protocol.request import Encoded, MediaItem, Request, TextPrompt
-from thespis.protocol.sampling import SamplingParams
+from thespis.protocol.memory.blobs import Arena, BlobRef
+from thespis.protocol.requests.prepared import Span, Timing
+from thespis.protocol.requests.request import Encoded, MediaItem, Request, TextPrompt
+from thespis.protocol.requests.sampling import SamplingParams
 
 from ...helpers.checkpoints import Checkpoints
 from ...helpers.media import picture, png

@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from thespis.actors.preprocessor.store import Bindings, FeatureEntry, FeatureStore
 from thespis.gpu_runtime.processing import Part, ProcessedItem
-from thespis.protocol.blobs import BlobRef
+from thespis.protocol.memory.blobs import BlobRef
 
 from .parts import decoded
 

@@ -7,8 +7,8 @@ import pytest
 
 from thespis.actors.preprocessor.validation import RequestValidator, without_ids
 from thespis.protocol.errors import RequestError
-from thespis.protocol.request import ChatMessage, ChatPrompt, Embeds, MediaItem, PackedEmbeds, TextPrompt
-from thespis.protocol.sampling import SamplingParams
+from thespis.protocol.requests.request import ChatMessage, ChatPrompt, Embeds, MediaItem, PackedEmbeds, TextPrompt
+from thespis.protocol.requests.sampling import SamplingParams
 
 from ...helpers.checkpoints import Checkpoints
 from .parts import NOWHERE, chat, config_of, item, load, request

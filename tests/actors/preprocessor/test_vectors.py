@@ -10,9 +10,9 @@ from thespis.actors.preprocessor.vectors import cut, worded
 from thespis.actors.prompting.prompt import Rendered
 from thespis.actors.prompting.tokens import TextTokenizer
 from thespis.protocol.errors import RequestError
-from thespis.protocol.pooling import Pooler, PoolingParams
-from thespis.protocol.request import MediaItem, Prompt, Request, TextPrompt, TokenPrompt
-from thespis.protocol.sampling import SamplingParams
+from thespis.protocol.requests.pooling import Pooler, PoolingParams
+from thespis.protocol.requests.request import MediaItem, Prompt, Request, TextPrompt, TokenPrompt
+from thespis.protocol.requests.sampling import SamplingParams
 
 from ...zoo.forms import CHATML
 from ...zoo.tokens import Tokens

@@ -12,8 +12,8 @@ from thespis.gpu_runtime.inspection import hf
 from thespis.gpu_runtime.processing import Clip
 from thespis.gpu_runtime.processing.loading import load_processor
 from thespis.protocol.chat_templates.source import operator_template
-from thespis.protocol.prepared import Prepared
-from thespis.protocol.request import ChatMessage, ChatPrompt, Modality, Slot, Text, TextPrompt
+from thespis.protocol.requests.prepared import Prepared
+from thespis.protocol.requests.request import ChatMessage, ChatPrompt, Modality, Slot, Text, TextPrompt
 
 from ...helpers.media import clip, clip_frames, picture, sound
 from ...helpers.reference import rope_owner

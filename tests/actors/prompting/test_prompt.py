@@ -13,7 +13,7 @@ from thespis.actors.prompting.tokens import Control, mark
 from thespis.gpu_runtime.inspection import hf
 from thespis.gpu_runtime.processing.loading import load_processor
 from thespis.protocol.errors import EngineError, RequestError
-from thespis.protocol.request import ChatMessage, ChatPrompt, Slot, Text, TextPrompt, TokenPrompt
+from thespis.protocol.requests.request import ChatMessage, ChatPrompt, Slot, Text, TextPrompt, TokenPrompt
 
 from ...helpers.checkpoints import FAMILIES, Checkpoints
 from ...zoo.catalog import Zoo

@@ -9,8 +9,8 @@ from thespis.actors.prompting.splice import Insert, Laid, Queues, Run, Splicer
 from thespis.actors.prompting.tokens import TextTokenizer, mark_texts
 from thespis.protocol.errors import RequestError
 from thespis.protocol.facts import PlaceholderFacts
-from thespis.protocol.prepared import Span
-from thespis.protocol.request import Modality
+from thespis.protocol.requests.prepared import Span
+from thespis.protocol.requests.request import Modality
 
 WORDS = {word: number for number, word in enumerate(["[UNK]", "a", "b", "c", "\n", "see", "0", "1"])}
 IMAGE, VIDEO, SOUND, ROW, MARK = 90, 91, 92, 93, 94

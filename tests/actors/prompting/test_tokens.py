@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from thespis.actors.prompting.tokens import TextTokenizer, mark_texts
-from thespis.protocol.checkpoint import demo_model
+from thespis.protocol.checkpoint.folder import demo_model
 from thespis.protocol.errors import RequestError
 
 from ..preprocessor.parts import chat, load

@@ -7,17 +7,17 @@ from typing import Any, Protocol
 from thespis.actors.quarantine.records import OUTSIDE, PROOF
 from thespis.actors.scheduler.replay import SCORES_AT_ONCE
 from thespis.actors.scheduler.scheduler import IN_FLIGHT, Scheduler
-from thespis.protocol.blobs import BlobRef
+from thespis.protocol.config.roles import SchedulerConfig
+from thespis.protocol.config.room import Room
 from thespis.protocol.edges.encoder_cache_to_scheduler import EmbeddingReady
 from thespis.protocol.edges.gpu_runner_to_scheduler import Sampled, StepResult, TokenLogprobs
 from thespis.protocol.edges.scheduler_to_client import MediaLost, Rejected
 from thespis.protocol.edges.scheduler_to_detokenizer import Close, Open, Output, Outputs, PromptScores, Vectors
 from thespis.protocol.edges.scheduler_to_encoder_cache import Need, Release
 from thespis.protocol.edges.scheduler_to_gpu_runner import StepPlan
-from thespis.protocol.prepared import Item, Prepared, Span
-from thespis.protocol.roles import SchedulerConfig
-from thespis.protocol.room import Room
-from thespis.protocol.sampling import SamplingParams
+from thespis.protocol.memory.blobs import BlobRef
+from thespis.protocol.requests.prepared import Item, Prepared, Span
+from thespis.protocol.requests.sampling import SamplingParams
 
 from .paged_model import EOS, PagedModel
 

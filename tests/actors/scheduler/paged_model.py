@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import NamedTuple
 
+from thespis.protocol.config.roles import SchedulerConfig
 from thespis.protocol.edges.gpu_runner_to_scheduler import (
     Pooled,
     PromptLogprobs,
@@ -19,9 +20,8 @@ from thespis.protocol.edges.gpu_runner_to_scheduler import (
     TokenLogprobs,
 )
 from thespis.protocol.edges.scheduler_to_gpu_runner import NewSequence, StepPlan, Work
-from thespis.protocol.prepared import Prepared
-from thespis.protocol.roles import SchedulerConfig
-from thespis.protocol.sampling import SamplingParams
+from thespis.protocol.requests.prepared import Prepared
+from thespis.protocol.requests.sampling import SamplingParams
 
 EOS = 1
 VOCAB = 12

@@ -12,8 +12,8 @@ import zmq
 from thespis.actors.kernel.launch import Launch, director_endpoint
 from thespis.actors.scheduler import actor as scheduler_actor
 from thespis.protocol.channel import Incoming, Outgoing, bind_inbox, socket_path
+from thespis.protocol.config.roles import RoleConfig, encode_config
 from thespis.protocol.edges.control import AskStats, Gone, Hello, Peer, Peers, Ready, Stats, Stop, ToDirector, Welcome
-from thespis.protocol.roles import RoleConfig, encode_config
 from thespis.protocol.wire import Decoder, Message, WireError, encode
 
 SECONDS = 10.0

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from thespis.protocol.blobs import BlobRef
+from thespis.protocol.config.roles import RunnerConfig, Threads
 from thespis.protocol.edges.control import End
 from thespis.protocol.edges.encoder_cache_to_scheduler import EmbeddingReady
 from thespis.protocol.edges.preprocessor_to_scheduler import Submit
@@ -12,7 +12,7 @@ from thespis.protocol.edges.scheduler_to_client import Rejected
 from thespis.protocol.edges.scheduler_to_detokenizer import Close, Open, Outputs
 from thespis.protocol.edges.scheduler_to_encoder_cache import Need, Release
 from thespis.protocol.facts import KvGroup, ModelFacts
-from thespis.protocol.roles import RunnerConfig, Threads
+from thespis.protocol.memory.blobs import BlobRef
 
 from ...fakes import fake_runner
 from .bench import config, item, prepared

@@ -11,8 +11,8 @@ from thespis.actors.scheduler.blame import fingerprint
 from thespis.protocol.edges.control import Excuse
 from thespis.protocol.edges.encoder_cache_to_scheduler import Lost
 from thespis.protocol.edges.scheduler_to_encoder_cache import Need
-from thespis.protocol.pooling import PoolingParams
-from thespis.protocol.prepared import Prepared
+from thespis.protocol.requests.pooling import PoolingParams
+from thespis.protocol.requests.prepared import Prepared
 
 from .bench import Bench, config, item, prepared
 from .paged_model import oracle

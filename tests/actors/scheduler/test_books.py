@@ -7,9 +7,9 @@ import pytest
 
 from thespis.actors.scheduler.blocks import BlockPool
 from thespis.actors.scheduler.books import Books, Hit, Holding
+from thespis.protocol.config.room import Room
 from thespis.protocol.edges.gpu_runner_to_scheduler import SequenceFault, StepResult
 from thespis.protocol.edges.scheduler_to_gpu_runner import StepPlan
-from thespis.protocol.room import Room
 
 from .bench import Bench, NoModel, config, prepared
 from .paged_model import oracle

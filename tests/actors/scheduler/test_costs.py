@@ -7,7 +7,7 @@ import pytest
 
 from thespis.actors.scheduler.costs import STEP_SECONDS, Costs, joining
 from thespis.protocol.edges.scheduler_to_gpu_runner import StepPlan, Work
-from thespis.protocol.guide import Guide
+from thespis.protocol.requests.guide import Guide
 
 from .bench import Bench, config, item, prepared
 from .paged_model import oracle

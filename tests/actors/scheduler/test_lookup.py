@@ -6,12 +6,12 @@ import pytest
 
 from thespis.actors.scheduler import lookup
 from thespis.actors.scheduler.lookup import propose
+from thespis.protocol.config.roles import SchedulerConfig
+from thespis.protocol.config.room import Room
+from thespis.protocol.config.speculation import Speculation, speculation
 from thespis.protocol.edges.detokenizer_to_scheduler import Stopped
 from thespis.protocol.edges.gpu_runner_to_scheduler import Sampled, StepResult
 from thespis.protocol.edges.scheduler_to_gpu_runner import StepPlan
-from thespis.protocol.roles import SchedulerConfig
-from thespis.protocol.room import Room
-from thespis.protocol.speculation import Speculation, speculation
 
 from .bench import Bench, config, prepared
 from .paged_model import oracle

@@ -6,9 +6,9 @@ import pytest
 
 from thespis.actors.scheduler.costs import STEP_SECONDS
 from thespis.actors.scheduler.pace import PLAIN_STEPS, Pace
+from thespis.protocol.config.roles import SchedulerConfig
 from thespis.protocol.edges.gpu_runner_to_scheduler import StepResult
 from thespis.protocol.edges.scheduler_to_gpu_runner import StepPlan
-from thespis.protocol.roles import SchedulerConfig
 
 from .bench import Bench, NoModel, config, prepared
 

@@ -1,7 +1,7 @@
 """Where sequences are cut of which nothing may depend on company."""
 
 from thespis.actors.scheduler.pieces import Tiles
-from thespis.protocol.room import Room
+from thespis.protocol.config.room import Room
 
 from .bench import Bench, config, item, prepared
 from .paged_model import oracle

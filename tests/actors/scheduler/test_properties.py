@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thespis.actors.scheduler.scheduler import IN_FLIGHT
+from thespis.protocol.config.roles import SchedulerConfig
+from thespis.protocol.config.room import Room
+from thespis.protocol.config.speculation import Speculation
 from thespis.protocol.edges.detokenizer_to_scheduler import Stopped
 from thespis.protocol.edges.gpu_runner_to_scheduler import StepResult
 from thespis.protocol.edges.scheduler_to_gpu_runner import StepPlan
-from thespis.protocol.guide import Guide
-from thespis.protocol.prepared import Item, Prepared, Span
-from thespis.protocol.roles import SchedulerConfig
-from thespis.protocol.room import Room
-from thespis.protocol.speculation import Speculation
+from thespis.protocol.requests.guide import Guide
+from thespis.protocol.requests.prepared import Item, Prepared, Span
 
 from .bench import Bench, config, prepared
 from .paged_model import PagedModel, oracle

@@ -6,13 +6,13 @@ import pytest
 
 from thespis.actors.scheduler.draft import Draft
 from thespis.actors.scheduler.sequence import Place
+from thespis.protocol.config.room import Room
 from thespis.protocol.edges.client_to_scheduler import ChoiceSoFar
 from thespis.protocol.edges.detokenizer_to_scheduler import Stopped
 from thespis.protocol.edges.encoder_cache_to_scheduler import EncodeFailed, Lost
 from thespis.protocol.edges.gpu_runner_to_scheduler import SequenceFault, StepResult
 from thespis.protocol.errors import Failure
-from thespis.protocol.prepared import Prepared
-from thespis.protocol.room import Room
+from thespis.protocol.requests.prepared import Prepared
 
 from .bench import Bench, config, item, prepared
 from .paged_model import EOS, oracle

@@ -4,8 +4,8 @@ import msgspec
 import pytest
 
 from thespis.protocol.edges.client_to_scheduler import ChoiceSoFar
-from thespis.protocol.pooling import Pooler, PoolingParams
-from thespis.protocol.prepared import Prepared
+from thespis.protocol.requests.pooling import Pooler, PoolingParams
+from thespis.protocol.requests.prepared import Prepared
 
 from .bench import Bench, config, prepared
 from .paged_model import vector

@@ -13,7 +13,7 @@ from thespis.frontends.cli import chat, demo
 from thespis.frontends.cli.api import Api, Stage
 from thespis.frontends.cli.main import build_parser
 from thespis.protocol.errors import EngineError, Failure
-from thespis.protocol.request import ChatPrompt, Encoded, Slot, Text
+from thespis.protocol.requests.request import ChatPrompt, Encoded, Slot, Text
 
 from ..openai.fake import FakeClient, served
 

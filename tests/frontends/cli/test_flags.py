@@ -5,7 +5,7 @@ import pytest
 from thespis import LLM
 from thespis.frontends.cli.main import main, parse
 from thespis.frontends.unbuilt import CALLED_HERE, UNBUILT
-from thespis.protocol.config import EngineConfig, ServerConfig
+from thespis.protocol.config.engine import EngineConfig, ServerConfig
 
 
 def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:

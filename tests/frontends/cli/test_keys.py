@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from thespis.frontends.cli.main import without_keys
-from thespis.protocol.config import ServerConfig
+from thespis.protocol.config.engine import ServerConfig
+from thespis.protocol.config.server_keys import with_keys
 from thespis.protocol.errors import EngineError
-from thespis.protocol.server_keys import with_keys
 
 
 def test_keys_come_from_flags_and_a_file_together(tmp_path: Path) -> None:

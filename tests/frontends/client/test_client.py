@@ -19,14 +19,14 @@ from thespis.actors.kernel.launch import director_endpoint
 from thespis.frontends.client import connection
 from thespis.frontends.client.client import Client
 from thespis.frontends.client.connection import NEEDED
+from thespis.protocol.config.roles import ClientConfig
 from thespis.protocol.edges.control import AskStatus, Hello, Leave, Peer, Peers, Ready, Share, Status, ToDirector, Welcome
 from thespis.protocol.edges.preprocessor_to_client import PreparedCopy
 from thespis.protocol.errors import EngineError, RequestError
-from thespis.protocol.pooling import Pooler, PoolingParams
-from thespis.protocol.prepared import Prepared
-from thespis.protocol.request import TextPrompt
-from thespis.protocol.roles import ClientConfig
-from thespis.protocol.sampling import SamplingParams
+from thespis.protocol.requests.pooling import Pooler, PoolingParams
+from thespis.protocol.requests.prepared import Prepared
+from thespis.protocol.requests.request import TextPrompt
+from thespis.protocol.requests.sampling import SamplingParams
 from thespis.protocol.wire import Decoder, Message, encode
 
 from ..openai.fake import MODEL

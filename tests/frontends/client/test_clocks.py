@@ -19,8 +19,8 @@ from thespis.frontends.python.outputs import collect
 from thespis.protocol.edges.detokenizer_to_client import Delta, Finished
 from thespis.protocol.edges.scheduler_to_detokenizer import Usage
 from thespis.protocol.errors import RequestError
-from thespis.protocol.prepared import Timing
-from thespis.protocol.request import TextPrompt
+from thespis.protocol.requests.prepared import Timing
+from thespis.protocol.requests.request import TextPrompt
 
 from ...actors.scheduler.bench import config, prepared
 from .test_client import director, everybody, welcome

@@ -7,12 +7,12 @@ import pytest
 from thespis.frontends.client.admission import Cost
 from thespis.frontends.client.ledger import Hole, Ledger, LedgerEntry, Progress, blobs_of
 from thespis.frontends.client.stream import Stream
-from thespis.protocol.blobs import BlobRef
 from thespis.protocol.edges.client_to_scheduler import ChoiceSoFar
 from thespis.protocol.edges.detokenizer_to_client import Delta
-from thespis.protocol.prepared import Prepared
-from thespis.protocol.request import Encoded, MediaItem, Request, TextPrompt, Url
-from thespis.protocol.sampling import SamplingParams
+from thespis.protocol.memory.blobs import BlobRef
+from thespis.protocol.requests.prepared import Prepared
+from thespis.protocol.requests.request import Encoded, MediaItem, Request, TextPrompt, Url
+from thespis.protocol.requests.sampling import SamplingParams
 
 BLOB = BlobRef("segment", 0, "uint8", (3,))
 PREPARED = Prepared(

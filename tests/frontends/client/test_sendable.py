@@ -6,11 +6,11 @@ import msgspec
 import pytest
 
 from thespis.frontends.client.delivery import check_sendable
-from thespis.protocol.blobs import BlobRef
 from thespis.protocol.edges.client_to_preprocessor import ClientToPreprocessor, Prepare
 from thespis.protocol.errors import RequestError
-from thespis.protocol.pooling import PoolingParams
-from thespis.protocol.request import (
+from thespis.protocol.memory.blobs import BlobRef
+from thespis.protocol.requests.pooling import PoolingParams
+from thespis.protocol.requests.request import (
     ChatMessage,
     ChatPrompt,
     Encoded,
@@ -22,7 +22,7 @@ from thespis.protocol.request import (
     TokenPrompt,
     Url,
 )
-from thespis.protocol.sampling import SamplingParams
+from thespis.protocol.requests.sampling import SamplingParams
 from thespis.protocol.wire import Decoder, WireError, encode
 
 READER = Decoder[ClientToPreprocessor](ClientToPreprocessor)

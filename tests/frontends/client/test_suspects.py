@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from thespis.actors.quarantine.records import KEPT_SECONDS, Proof
 from thespis.frontends.client.suspects import PLACES, Suspects, fingerprint, outline
-from thespis.protocol.blobs import BlobRef
-from thespis.protocol.pooling import PoolingParams
-from thespis.protocol.request import Encoded, MediaItem, Request, TextPrompt, Url
-from thespis.protocol.sampling import SamplingParams
+from thespis.protocol.memory.blobs import BlobRef
+from thespis.protocol.requests.pooling import PoolingParams
+from thespis.protocol.requests.request import Encoded, MediaItem, Request, TextPrompt, Url
+from thespis.protocol.requests.sampling import SamplingParams
 
 BYTES = {0: b"red", 64: b"sea"}
 """By offset."""

@@ -5,7 +5,7 @@ import pytest
 
 from thespis.frontends.client.wanted import check_wanted
 from thespis.protocol.errors import RequestError
-from thespis.protocol.pooling import Pooler, PoolingParams
+from thespis.protocol.requests.pooling import Pooler, PoolingParams
 
 from ...helpers.facts import DEMO
 

@@ -21,8 +21,8 @@ from thespis.frontends.cli.main import main
 from thespis.frontends.engine import start_engine
 from thespis.frontends.hub.locate import fetched
 from thespis.frontends.python import llm as llm_module
-from thespis.protocol.checkpoint import demo_model
-from thespis.protocol.hub_id import HubId
+from thespis.protocol.checkpoint.folder import demo_model
+from thespis.protocol.checkpoint.hub_id import HubId
 
 from ...helpers.commands import ServeCommand, command
 from ...helpers.engines import FAKES, ROLES, forked_together
@@ -222,7 +222,7 @@ def test_serve_by_id_answers_and_a_second_start_asks_once(demo: FakeHub, cache: 
 
 def test_a_start_from_a_folder_knows_no_hub(cache: Path) -> None:
     code = (
-        "import sys; from thespis.protocol.config import EngineConfig; from thespis.frontends.hub.locate import located;"
+        "import sys; from thespis.protocol.config.engine import EngineConfig; from thespis.frontends.hub.locate import located;"
         "import thespis.frontends.engine; located(EngineConfig()); print('huggingface_hub' in sys.modules)"
     )
     ended = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True, timeout=20)

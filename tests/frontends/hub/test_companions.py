@@ -9,9 +9,9 @@ from huggingface_hub import constants
 from thespis.frontends.hub.locate import fetched, located
 from thespis.gpu_runtime.facts.model import model_facts
 from thespis.gpu_runtime.weights.companions import companions_of
-from thespis.protocol.config import EngineConfig
+from thespis.protocol.checkpoint.hub_id import HubId
+from thespis.protocol.config.engine import EngineConfig
 from thespis.protocol.errors import EngineError
-from thespis.protocol.hub_id import HubId
 
 from ...gpu_runtime.families.rewriting import rewritten
 from ...helpers.hub import FakeHub

@@ -14,10 +14,10 @@ from huggingface_hub import constants
 from thespis.frontends.hub import fetch, listing, locate
 from thespis.frontends.hub.fetch import Stopped
 from thespis.frontends.hub.locate import fetched, located
-from thespis.protocol.config import EngineConfig
+from thespis.protocol.checkpoint.hub_id import HubId
+from thespis.protocol.checkpoint.weight_files import fingerprint
+from thespis.protocol.config.engine import EngineConfig
 from thespis.protocol.errors import EngineError
-from thespis.protocol.hub_id import HubId
-from thespis.protocol.weight_files import fingerprint
 
 from ...helpers.hub import FakeHub, Repository
 

@@ -14,10 +14,10 @@ from thespis.frontends.hub.gguf import folder_around, gguf_of
 from thespis.frontends.hub.gguf_choice import chosen
 from thespis.frontends.hub.held import why_not
 from thespis.frontends.hub.locate import located
-from thespis.protocol.checkpoint import inspect
-from thespis.protocol.config import EngineConfig
+from thespis.protocol.checkpoint.folder import inspect
+from thespis.protocol.checkpoint.gguf_file import MOST_HEADER
+from thespis.protocol.config.engine import EngineConfig
 from thespis.protocol.errors import EngineError
-from thespis.protocol.gguf_file import MOST_HEADER
 
 from ...helpers.gguf_files import Quant, write_gguf
 from ...helpers.hub import FakeHub

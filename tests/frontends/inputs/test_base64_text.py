@@ -16,7 +16,7 @@ from thespis.frontends.inputs import base64_text, media
 from thespis.frontends.inputs.base64_text import Base64Error, SizeError, decode_into
 from thespis.frontends.inputs.media import read_base64, read_encoded, read_url
 from thespis.protocol.errors import Failure, RequestError
-from thespis.protocol.request import Modality
+from thespis.protocol.requests.request import Modality
 
 ALPHABET = string.ascii_uppercase + string.ascii_lowercase + string.digits + "+/"
 WHITE = "\t\n\f\r "

@@ -14,10 +14,10 @@ from thespis.frontends.inputs.prompts import read_prompt
 from thespis.frontends.inputs.submission import Submission
 from thespis.frontends.openai.requests.parse import Generation, parse_chat, parse_completion
 from thespis.frontends.openai.requests.schema import ChatRequest, CompletionRequest, decode
-from thespis.protocol.blobs import BlobRef
 from thespis.protocol.errors import Failure, RequestError
-from thespis.protocol.request import Embeds, EmbedsPrompt, PackedEmbeds, TextPrompt, TokenPrompt
-from thespis.protocol.sampling import SamplingParams
+from thespis.protocol.memory.blobs import BlobRef
+from thespis.protocol.requests.request import Embeds, EmbedsPrompt, PackedEmbeds, TextPrompt, TokenPrompt
+from thespis.protocol.requests.sampling import SamplingParams
 
 ROWS = np.ones((3, 8), np.float32)
 

@@ -6,9 +6,9 @@ import pytest
 
 from thespis.frontends.inputs import media as media_module
 from thespis.frontends.inputs.media import Pending, place, read_base64
-from thespis.protocol.blobs import BlobRef
 from thespis.protocol.errors import Failure, RequestError
-from thespis.protocol.request import Encoded, Url
+from thespis.protocol.memory.blobs import BlobRef
+from thespis.protocol.requests.request import Encoded, Url
 
 from ..openai.fake import FakeClient
 

@@ -13,9 +13,9 @@ from thespis.actors.decode_worker.image import decode_image
 from thespis.frontends.inputs.media import Raw
 from thespis.frontends.inputs.prompts import read_media
 from thespis.frontends.inputs.python_media import read_raw
-from thespis.protocol.blobs import BlobRef
+from thespis.protocol.config.roles import MediaLimits
 from thespis.protocol.errors import RequestError
-from thespis.protocol.roles import MediaLimits
+from thespis.protocol.memory.blobs import BlobRef
 
 GREY = np.linspace(0, 65535, 24).astype(np.uint16).reshape(4, 6)
 COLOUR = np.random.default_rng(0).integers(0, 256, (4, 6, 3), np.uint8)

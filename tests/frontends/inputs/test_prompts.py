@@ -9,9 +9,9 @@ from PIL import Image
 from thespis.frontends.inputs.conversations import is_conversation
 from thespis.frontends.inputs.media import Pending, Raw
 from thespis.frontends.inputs.prompts import is_prompt, read_media, read_prompt
-from thespis.protocol.blobs import BlobRef
 from thespis.protocol.errors import RequestError
-from thespis.protocol.request import Frames, Pixels, Samples, TextPrompt, TokenPrompt
+from thespis.protocol.memory.blobs import BlobRef
+from thespis.protocol.requests.request import Frames, Pixels, Samples, TextPrompt, TokenPrompt
 
 
 def array(item: Pending) -> "np.ndarray[Any, Any]":

@@ -15,18 +15,18 @@ from thespis.frontends.client.stream import Stream
 from thespis.frontends.openai.app import make_app
 from thespis.frontends.openai.gate.accepting import serve_on
 from thespis.frontends.openai.main import close, limits_of, open_listener
-from thespis.protocol.blobs import BlobRef, Bytes
-from thespis.protocol.config import EngineConfig, ServerConfig
+from thespis.protocol.config.engine import EngineConfig, ServerConfig
+from thespis.protocol.config.roles import HttpConfig
 from thespis.protocol.edges.control import Share, Status
 from thespis.protocol.edges.detokenizer_to_client import Delta, Finished, Logprob, PositionLogprobs
 from thespis.protocol.edges.preprocessor_to_client import Tokenized
 from thespis.protocol.edges.scheduler_to_detokenizer import Usage
 from thespis.protocol.errors import Failure, RequestError
 from thespis.protocol.facts import KvGroup, ModelFacts
-from thespis.protocol.prepared import Prepared, Timing
-from thespis.protocol.request import MediaItem, Prompt, Request
-from thespis.protocol.roles import HttpConfig
-from thespis.protocol.sampling import SamplingParams
+from thespis.protocol.memory.blobs import BlobRef, Bytes
+from thespis.protocol.requests.prepared import Prepared, Timing
+from thespis.protocol.requests.request import MediaItem, Prompt, Request
+from thespis.protocol.requests.sampling import SamplingParams
 
 DEMO = Path(__file__).resolve().parents[3] / "demo_model"
 MODEL = ModelFacts(

@@ -17,7 +17,7 @@ from thespis.frontends.openai.gate.auth import Keys, tenant_of
 from thespis.frontends.openai.metrics import COUNTS, Metrics
 from thespis.protocol.edges.control import Status
 from thespis.protocol.errors import Failure
-from thespis.protocol.request import Encoded
+from thespis.protocol.requests.request import Encoded
 
 from .fake import FakeClient, http_config, post, served, stream_bytes
 

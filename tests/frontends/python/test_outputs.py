@@ -7,7 +7,7 @@ from thespis.frontends.python.moment import Moment
 from thespis.frontends.python.outputs import collect
 from thespis.protocol.edges.detokenizer_to_client import Delta, Finished, Logprob
 from thespis.protocol.edges.scheduler_to_detokenizer import Usage
-from thespis.protocol.prepared import Timing
+from thespis.protocol.requests.prepared import Timing
 
 from ..openai.fake import position
 

@@ -3,8 +3,8 @@
 import pytest
 
 from thespis.frontends.python.vectors import NO_TASK, with_task
-from thespis.protocol.pooling import PoolingParams
-from thespis.protocol.sampling import SamplingParams
+from thespis.protocol.requests.pooling import PoolingParams
+from thespis.protocol.requests.sampling import SamplingParams
 
 
 def test_the_task_named_in_the_call_goes_before_that_of_the_parameters() -> None:

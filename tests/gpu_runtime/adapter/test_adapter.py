@@ -13,8 +13,8 @@ from thespis.gpu_runtime.adapter.towers import find_towers
 from thespis.gpu_runtime.inspection.hf import build_on_meta
 from thespis.gpu_runtime.runner.runner import Runner
 from thespis.protocol.facts import PlaceholderFacts
-from thespis.protocol.request import MODALITIES
-from thespis.protocol.sampling import SamplingParams
+from thespis.protocol.requests.request import MODALITIES
+from thespis.protocol.requests.sampling import SamplingParams
 
 from ..driving import Driver, Prompt
 from ..tiny import TEXT, assert_equal, facts_of, make, prompt_of, runner_for

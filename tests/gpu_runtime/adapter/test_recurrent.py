@@ -17,7 +17,7 @@ from thespis.gpu_runtime.models.language_model import load_language_model
 from thespis.protocol.edges.gpu_runner_to_scheduler import Sampled
 from thespis.protocol.errors import EngineError
 from thespis.protocol.facts import ModelFacts
-from thespis.protocol.sampling import SamplingParams
+from thespis.protocol.requests.sampling import SamplingParams
 
 from ..driving import Driver, Prompt
 from ..tiny import OUTPUT, TEXT, facts_of, make, prompt_of, runner_for

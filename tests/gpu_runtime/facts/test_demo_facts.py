@@ -1,5 +1,5 @@
 from thespis.gpu_runtime.facts.model import model_facts
-from thespis.protocol.checkpoint import demo_model
+from thespis.protocol.checkpoint.folder import demo_model
 
 from ...helpers.facts import DEMO
 

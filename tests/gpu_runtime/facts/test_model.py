@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from thespis.gpu_runtime.facts.model import decoder_facts
 from thespis.gpu_runtime.inspection.hf import build_on_meta, load_config
-from thespis.protocol.config import RunnerKind
+from thespis.protocol.config.engine import RunnerKind
 from thespis.protocol.errors import EngineError
 from thespis.protocol.facts import KvGroup, RecurrentGroup
 

@@ -11,9 +11,9 @@ from thespis.actors.prompting.tokens import read_tokenizer
 from thespis.frontends.openai.app_state import terms_of
 from thespis.frontends.openai.bodies.reading import detokenize
 from thespis.gpu_runtime.facts.tokenizer_parts import tokenizer_parts
-from thespis.protocol.config import EngineConfig, ServerConfig
-from thespis.protocol.roles import HttpConfig
-from thespis.protocol.tokenizer_file import tokenizer_text
+from thespis.protocol.checkpoint.tokenizer_file import tokenizer_text
+from thespis.protocol.config.engine import EngineConfig, ServerConfig
+from thespis.protocol.config.roles import HttpConfig
 
 from ...helpers.facts import DEMO
 from ...zoo.catalog import Zoo

@@ -20,8 +20,8 @@ from thespis.gpu_runtime.gguf.tensors import floats
 from thespis.gpu_runtime.inspection.hf import build_on_meta
 from thespis.gpu_runtime.runner.runner import Runner
 from thespis.gpu_runtime.weights.checkpoint import Checkpoint
+from thespis.protocol.checkpoint.gguf_file import BLOCKS, read_gguf
 from thespis.protocol.errors import EngineError
-from thespis.protocol.gguf_file import BLOCKS, read_gguf
 
 from ...helpers.gguf_files import Quant, write_gguf
 from ...zoo.catalog import Zoo, animal

@@ -13,7 +13,7 @@ from thespis.gpu_runtime.attention.step import Chunk
 from thespis.gpu_runtime.models.language_model import load_language_model
 from thespis.protocol.errors import EngineError
 from thespis.protocol.facts import ModelFacts, PlaceholderFacts
-from thespis.protocol.sampling import SamplingParams
+from thespis.protocol.requests.sampling import SamplingParams
 
 from ..driving import BLOCK, Driver, Prompt
 from ..tiny import TEXT, facts_of, make, prompt_of, runner_for

@@ -23,7 +23,7 @@ from thespis.gpu_runtime.runner import runner as runner_module
 from thespis.gpu_runtime.runner.runner import Runner
 from thespis.gpu_runtime.weights.checkpoint import Checkpoint
 from thespis.gpu_runtime.weights.filling import fill
-from thespis.protocol.sampling import SamplingParams
+from thespis.protocol.requests.sampling import SamplingParams
 
 from ...helpers.kernels import asks_the_compiler, kernels, needs_kernels
 from ...zoo.catalog import Zoo

@@ -10,7 +10,7 @@ import transformers
 from thespis.gpu_runtime.facts.model import model_facts
 from thespis.gpu_runtime.models.encoder import Encoder, load_encoder
 from thespis.gpu_runtime.processing import load
-from thespis.protocol.request import Modality
+from thespis.protocol.requests.request import Modality
 
 from ...helpers.checkpoints import Checkpoints, Family
 from ...helpers.environment import DEVICE

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from thespis.gpu_runtime.facts.model import decoder_facts
 from thespis.protocol.errors import EngineError
 from thespis.protocol.facts import ModelFacts
-from thespis.protocol.pooling import Dense, Pooler
+from thespis.protocol.requests.pooling import Dense, Pooler
 
 from ...zoo.kinds import Animal
 from ...zoo.vectors import ANIMALS, modules, qwen3_embedding

@@ -14,7 +14,7 @@ from thespis.actors.prompting.tokens import read_tokenizer
 from thespis.gpu_runtime.facts.model import model_facts
 from thespis.gpu_runtime.layers.int8 import can_hold, quantised
 from thespis.gpu_runtime.runner.runner import Runner
-from thespis.protocol.pooling import Dense, Pooler, PoolingParams
+from thespis.protocol.requests.pooling import Dense, Pooler, PoolingParams
 
 from ...zoo.vectors import ANIMALS
 from ...zoo.writing import write

@@ -18,7 +18,7 @@ from thespis.gpu_runtime.processing import Clip, ProcessedItem, Processor
 from thespis.gpu_runtime.processing.calls import metadata_of
 from thespis.gpu_runtime.processing.loading import load_processor
 from thespis.protocol.facts import PlaceholderFacts
-from thespis.protocol.request import Modality
+from thespis.protocol.requests.request import Modality
 
 RATE = 16000
 SIZES = ((97, 131), (60, 45), (131, 64))

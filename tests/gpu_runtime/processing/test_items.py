@@ -11,7 +11,7 @@ import transformers
 
 from thespis.gpu_runtime.inspection import hf
 from thespis.gpu_runtime.processing import Processor, load
-from thespis.protocol.request import Modality
+from thespis.protocol.requests.request import Modality
 from thespis.tests.zoo.catalog import NAMES, Zoo, animal
 
 from .conversations import RATE, Oracle, check_conversation, clip, compose, media_of, sound, splice

@@ -10,7 +10,7 @@ from thespis.gpu_runtime.inspection import hf
 from thespis.gpu_runtime.processing import Clip, Processor, load
 from thespis.gpu_runtime.processing.loading import load_processor
 from thespis.protocol.errors import RequestError
-from thespis.protocol.request import Modality
+from thespis.protocol.requests.request import Modality
 from thespis.tests.zoo.catalog import Zoo
 
 

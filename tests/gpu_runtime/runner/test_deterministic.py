@@ -13,10 +13,10 @@ import torch
 
 from thespis.gpu_runtime.facts.model import model_facts
 from thespis.gpu_runtime.runner.runner import Runner
-from thespis.protocol.checkpoint import demo_model
+from thespis.protocol.checkpoint.folder import demo_model
+from thespis.protocol.config.room import Room
 from thespis.protocol.edges.client_to_scheduler import ChoiceSoFar
-from thespis.protocol.prepared import Prepared
-from thespis.protocol.room import Room
+from thespis.protocol.requests.prepared import Prepared
 
 from ...actors.scheduler.bench import config, item, prepared
 from ...zoo.catalog import Zoo

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from thespis.gpu_runtime.runner.runner import Runner
-from thespis.protocol.sampling import SamplingParams
+from thespis.protocol.requests.sampling import SamplingParams
 
 from ...helpers.checkpoints import Checkpoints
 from ...helpers.facts import facts_of

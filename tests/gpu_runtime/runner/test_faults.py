@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from thespis.gpu_runtime.runner.runner import Runner
-from thespis.protocol.blobs import BlobRef
 from thespis.protocol.edges.gpu_runner_to_scheduler import StepResult
 from thespis.protocol.edges.scheduler_to_gpu_runner import Embed, NewSequence, StepPlan, Work
-from thespis.protocol.sampling import SamplingParams
+from thespis.protocol.memory.blobs import BlobRef
+from thespis.protocol.requests.sampling import SamplingParams
 
 from ...helpers.checkpoints import Checkpoints
 from ..driving import GREEDY, Driver, Prompt, Running, runner_config

@@ -14,8 +14,8 @@ import transformers
 
 from thespis.gpu_runtime.memory.kv_pool import KvPool
 from thespis.gpu_runtime.memory.state_pool import StatePool
+from thespis.protocol.config.room import Room, Shape, bytes_for, divide_room
 from thespis.protocol.facts import ModelFacts
-from thespis.protocol.room import Room, Shape, bytes_for, divide_room
 
 from ...actors.scheduler.bench import Bench, config, prepared
 from ..adapter.test_recurrent import FAMILIES

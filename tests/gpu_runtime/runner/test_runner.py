@@ -14,7 +14,7 @@ from thespis.gpu_runtime.memory.kv_pool import KvPool
 from thespis.gpu_runtime.runner.runner import Runner
 from thespis.protocol.edges.gpu_runner_to_scheduler import TokenLogprobs
 from thespis.protocol.facts import KvGroup, KvTable
-from thespis.protocol.sampling import SamplingParams
+from thespis.protocol.requests.sampling import SamplingParams
 
 from ...helpers.checkpoints import FAMILIES, Checkpoints, Family
 from ...helpers.reference import Reference, reference_for

@@ -11,11 +11,11 @@ import torch
 
 from thespis.gpu_runtime.facts.model import model_facts
 from thespis.gpu_runtime.runner.runner import Runner
-from thespis.protocol.checkpoint import demo_model
-from thespis.protocol.guide import Guide
-from thespis.protocol.prepared import Prepared
-from thespis.protocol.room import Room
-from thespis.protocol.speculation import Speculation
+from thespis.protocol.checkpoint.folder import demo_model
+from thespis.protocol.config.room import Room
+from thespis.protocol.config.speculation import Speculation
+from thespis.protocol.requests.guide import Guide
+from thespis.protocol.requests.prepared import Prepared
 
 from ...actors.scheduler.bench import config, prepared
 from ..driving import BLOCK, runner_config

@@ -13,7 +13,7 @@ from thespis.gpu_runtime.layers import linear
 from thespis.gpu_runtime.runner.runner import Runner
 from thespis.gpu_runtime.weights.files import StoredTensors
 from thespis.protocol.errors import EngineError
-from thespis.protocol.sampling import SamplingParams
+from thespis.protocol.requests.sampling import SamplingParams
 
 from ...zoo.catalog import Zoo
 from ..driving import Driver, Prompt, runner_config

@@ -11,8 +11,8 @@ import torch
 
 from thespis.gpu_runtime.sampling.guiding import Guides, Matcher
 from thespis.gpu_runtime.sampling.sampler import SamplerState, choose
-from thespis.protocol.guide import Guide, StructuredOutputsParams
-from thespis.protocol.sampling import SamplingParams
+from thespis.protocol.requests.guide import Guide, StructuredOutputsParams
+from thespis.protocol.requests.sampling import SamplingParams
 
 from ...helpers.facts import DEMO
 

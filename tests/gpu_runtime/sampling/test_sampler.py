@@ -10,7 +10,7 @@ from transformers import RepetitionPenaltyLogitsProcessor
 
 from thespis.gpu_runtime.sampling.logits import apply_min_p, apply_top, penalise
 from thespis.gpu_runtime.sampling.sampler import SamplerState, choose, chosen_logprobs
-from thespis.protocol.sampling import SamplingParams
+from thespis.protocol.requests.sampling import SamplingParams
 
 VOCAB = 50
 CPU = torch.device("cpu")

@@ -10,7 +10,7 @@ from transformers import ProcessorMixin
 
 from thespis.protocol.chat_templates.source import built_in_names, chat_template_of, no_template, operator_template
 from thespis.protocol.errors import EngineError
-from thespis.protocol.request import Prompt
+from thespis.protocol.requests.request import Prompt
 
 from ...actors.preprocessor.parts import chat, item, load
 from ...helpers.checkpoints import Checkpoints, Family

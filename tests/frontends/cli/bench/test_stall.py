@@ -5,7 +5,7 @@ import pytest
 from thespis.frontends.cli.bench import stall
 from thespis.frontends.cli.bench.asking import Sample
 from thespis.frontends.cli.main import build_parser
-from thespis.protocol.request import FrameList
+from thespis.protocol.requests.request import FrameList
 
 from ...openai.fake import FakeClient, served
 

@@ -5,7 +5,7 @@ import pytest
 
 from thespis.frontends.openai.bodies.reading import MAX_TEXT, Terms, _check_prompt
 from thespis.protocol.errors import RequestError
-from thespis.protocol.request import ChatMessage, ChatPrompt, Prompt, Text, TextPrompt
+from thespis.protocol.requests.request import ChatMessage, ChatPrompt, Prompt, Text, TextPrompt
 
 TERMS = msgspec.convert(
     {"model": "m", "context": 1 << 20, "vocabulary": 100, "folder": "", "tokenizer_parts": "", "style": "hermes"}, Terms

@@ -19,7 +19,7 @@ from thespis.frontends.openai.bodies import reader, readers, reading
 from thespis.frontends.openai.bodies.handover import Head, Job
 from thespis.frontends.openai.bodies.reading import CHAT, SMALL_BYTES
 from thespis.protocol.errors import RequestError
-from thespis.protocol.request import Encoded
+from thespis.protocol.requests.request import Encoded
 
 from ..fake import FakeClient, http_config, served
 

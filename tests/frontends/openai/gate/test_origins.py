@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thespis.frontends.openai.gate.origins import Hosts, Origins, preflight
-from thespis.protocol.config import ServerConfig, configure
+from thespis.protocol.config.engine import ServerConfig, configure
 
 from ..fake import FakeClient, http_config, served
 from ..raw import ask, chat

@@ -15,7 +15,7 @@ from thespis.frontends.inputs.unread import Unread
 from thespis.frontends.openai.requests.parse import parse_chat
 from thespis.frontends.openai.requests.schema import ChatRequest, decode, note_unknown
 from thespis.protocol.errors import RequestError
-from thespis.protocol.request import Url
+from thespis.protocol.requests.request import Url
 
 from ..fake import FakeClient, post, served
 

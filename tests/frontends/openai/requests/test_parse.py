@@ -20,7 +20,7 @@ from thespis.frontends.openai.requests.schema import (
     note_unknown,
 )
 from thespis.protocol.errors import Failure, RequestError
-from thespis.protocol.request import ChatPrompt, Slot, Text, TextPrompt, TokenPrompt, Url
+from thespis.protocol.requests.request import ChatPrompt, Slot, Text, TextPrompt, TokenPrompt, Url
 
 PICTURE = b"\x89PNG picture"
 DATA_URL = "data:image/png;base64," + base64.b64encode(PICTURE).decode()

@@ -13,7 +13,7 @@ from thespis.frontends.openai.requests.schema import ChatRequest, decode
 from thespis.frontends.openai.tools.json_reader import Arguments, CallStart, Words
 from thespis.frontends.openai.tools.parsers import Style, make_parser
 from thespis.protocol.errors import RequestError
-from thespis.protocol.request import ChatPrompt
+from thespis.protocol.requests.request import ChatPrompt
 
 from ..fake import FakeClient, served
 

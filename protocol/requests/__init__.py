@@ -1,0 +1,1 @@
+"""What a caller asks, and what it has become when it is prepared."""

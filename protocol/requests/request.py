@@ -1,0 +1,197 @@
+"""One request as a frontend hands it to the pipeline: everything that is decided once has been decided here."""
+
+from typing import Any, Literal
+
+import msgspec
+
+from ..memory.blobs import BlobRef
+from .pooling import PoolingParams
+from .sampling import SamplingParams
+
+Modality = Literal["image", "video", "audio", "prompt"]
+MODALITIES: tuple[Modality, ...] = ("image", "video", "audio")
+"""Of media. `prompt` is that of the one item of an `EmbedsPrompt`."""
+
+
+class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
+    """A tagged member of one of the unions below."""
+
+
+# Where an item's content is. A frontend never decodes media: encoded bytes stay encoded until the decode worker.
+
+
+class Url(_Part, frozen=True):
+    """To be downloaded by the fetcher: http, https or file."""
+
+    url: str
+
+
+class Encoded(_Part, frozen=True):
+    """A container's bytes (PNG, mp4, wav ...), from a data: URL or from the fetcher; chosen by content, not by name."""
+
+    blob: BlobRef
+
+
+class Pixels(_Part, frozen=True):
+    """One decoded picture [H, W, C] uint8 (from a PIL image, array or tensor)."""
+
+    blob: BlobRef
+    mode: str
+    """PIL mode of the array: L, LA, RGB, RGBA."""
+
+
+class Frames(_Part, frozen=True):
+    """A decoded clip [T, H, W, 3] uint8."""
+
+    blob: BlobRef
+    fps: float | None = None
+    duration: float | None = None
+    total_num_frames: int | None = None
+    frames_indices: tuple[int, ...] | None = None
+    do_sample_frames: bool = True
+
+
+CLIP_FACTS = ("fps", "duration", "total_num_frames", "frames_indices", "do_sample_frames")
+"""What a caller may say of the frames of a clip: fields of `Frames` and `FrameList`."""
+
+
+class Samples(_Part, frozen=True):
+    """Decoded sound, float32 [n] or [channels, n]."""
+
+    blob: BlobRef
+    rate: int | None = None
+    """Samples per second; None: at the model's own rate."""
+
+
+class Embeds(_Part, frozen=True):
+    """Ready-made embeddings, floating point [rows, hidden]."""
+
+    blob: BlobRef
+    grid: tuple[int, int, int] | None = None
+
+
+class FrameList(_Part, frozen=True):
+    """A clip as encoded pictures, one behind the other in the blob; `sizes` are their bytes. What the caller says of them."""
+
+    blob: BlobRef
+    sizes: tuple[int, ...]
+    fps: float | None = None
+    duration: float | None = None
+    total_num_frames: int | None = None
+    frames_indices: tuple[int, ...] | None = None
+    do_sample_frames: bool | None = None
+
+
+class PackedEmbeds(_Part, frozen=True):
+    """Embeddings as another program sends them: a torch.save, .npy or safetensors file, opened in a decode worker alone.
+
+    The last `grid_bytes` of the blob are such a file for the grid, where it does not come as numbers.
+    """
+
+    blob: BlobRef
+    grid: tuple[int, int, int] | None = None
+    grid_bytes: int = 0
+
+
+Source = Url | Encoded | Pixels | Frames | Samples | Embeds | FrameList | PackedEmbeds
+
+
+class MediaItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One picture, clip or sound of a request, in the order in which the prompt names them; or the prompt's own embeddings."""
+
+    modality: Modality
+    source: Source | None
+    """None: the caller gave only `uuid` and expects the content to be held."""
+    where: str
+    """The caller's name for it, for errors: `messages[0].content[1]`."""
+    uuid: str | None = None
+    options: dict[str, Any] = {}
+    """Its own, of the model's processor; they go before the request's."""
+
+
+# The prompt, in one of four forms.
+
+
+class Text(_Part, frozen=True):
+    text: str
+
+
+class Slot(_Part, frozen=True):
+    """The place of `media[index]` among the text parts of a chat message."""
+
+    index: int
+
+
+class ChatMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    role: str
+    content: tuple[Text | Slot, ...]
+    extra: dict[str, Any] = {}
+    """`name`, `tool_calls`, `tool_call_id`: what a template may use beside role and content."""
+
+
+class ChatPrompt(_Part, frozen=True):
+    """A conversation; the preprocessor renders it with the model's chat template."""
+
+    messages: tuple[ChatMessage, ...]
+    add_generation_prompt: bool = True
+    continue_final_message: bool = False
+    tools: tuple[dict[str, Any], ...] = ()
+    template: str | None = None
+    template_kwargs: dict[str, Any] = {}
+    framed: bool | None = None
+    """It gets the tokenizer's own beginning and end; None: as transformers does, which asks what the model is."""
+
+
+class TextPrompt(_Part, frozen=True):
+    """A finished prompt text with the model's own placeholders; special tokens in it are special tokens."""
+
+    text: str
+    framed: bool = True
+    """It gets the tokenizer's own beginning and end."""
+
+
+class TokenPrompt(_Part, frozen=True):
+    """Ready token ids; one placeholder token per item, or per position already expanded."""
+
+    token_ids: tuple[int, ...]
+
+
+class EmbedsPrompt(_Part, frozen=True):
+    """No tokens: the rows of the request's only item, of modality `prompt`, are the prompt's input embeddings."""
+
+
+Prompt = ChatPrompt | TextPrompt | TokenPrompt | EmbedsPrompt
+
+
+Want = Literal["token", "vector"]
+
+
+class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One accepted request. (id, attempt) names it on every edge; a higher attempt replaces a lower one."""
+
+    id: str
+    attempt: int = 0
+    client: str
+    """The reply edge: which client's inbox gets the answer."""
+    tenant: str = ""
+    """A keyed digest of the API key, never the key."""
+    arrival: float
+    """Seconds by time.monotonic at which the frontend accepted it: its place in every queue. All processes share that clock,
+    and nobody can set it."""
+    deadline: float | None = None
+    """Seconds by time.monotonic after which nobody waits any more."""
+    prompt: Prompt
+    media: tuple[MediaItem, ...] = ()
+    sampling: SamplingParams
+    pooling: PoolingParams | None = None
+    """What is wanted where it is vectors; nothing is sampled then."""
+    mm_processor_kwargs: dict[str, Any] = {}
+    media_io_kwargs: dict[str, dict[str, Any]] = {}
+    priority: int = 0
+    streamed: bool = True
+    """Somebody reads its tokens as they come; False: the whole answer alone is waited for, and others' steps may be long."""
+
+    @property
+    def want(self) -> Want:
+        """What the answer is made of."""
+        return "token" if self.pooling is None else "vector"
