@@ -12,6 +12,8 @@ from .seen import InPlaceRows, SeenByChunks
 KNOWN = (torch.float32, torch.bfloat16)
 LANES = 16
 """A head's width is a multiple of the widest vectors'."""
+TILE = 16
+"""Tokens whose scores are made together; each thread has room for them."""
 WORTH_ALL_THREADS = 1 << 25
 """Multiplications of queries and keys that are worth more threads than a small model has: a millisecond of one. Tasks are
 handed out as they come, so a thread that a neighbour holds up takes few."""
@@ -38,7 +40,7 @@ class InPlace:
         threads = torch.get_num_threads() if rows.is_long else 1  # they change from layer to layer
         call = self._calls[layer]
         call.rows, call.window = ctypes.addressof(rows.struct), how.window or 0
-        room = (len(rows.tasks) * (width + 1 + LANES) + threads * width) * heads
+        room = len(rows.tasks) * _whole_lines(heads * (width + LANES + 1)) + threads * _whole_lines(heads * (width + TILE))
         self._run(self._kernels.attend, call, query, how, out, rows.first, threads, room)
 
     def chunks(
@@ -75,6 +77,10 @@ class InPlace:
             self._scratch = torch.empty(2 * room)
         call.scratch = self._scratch.data_ptr()
         kernel(call)
+
+
+def _whole_lines(floats: int) -> int:
+    return -(-floats // 16) * 16
 
 
 def _fits(blocks: torch.Tensor) -> bool:

@@ -30,7 +30,8 @@ struct Attention {
   const void* query;   // [tokens, heads, width]
   const float* sinks;  // [heads] or null
   void* out;           // [tokens, heads, width]
-  float* scratch;      // rows: (width + 1 + LANES) * heads of a task, width * heads of a thread; chunks: each thread's room
+  float* scratch;      // rows: (width + LANES + 1) * heads of each task, then (width + 16) * heads of each thread, all in whole
+                       // lines of 16; chunks: each thread's room
   int64_t row_stride, head_stride;  // of the query, in elements
   int32_t heads, kv_heads, width, block_size, window, is_bf16, threads;  // window: of rows
   float scale, softcap;

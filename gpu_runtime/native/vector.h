@@ -16,6 +16,9 @@ namespace {
 
 typedef float Vector __attribute__((vector_size(4 * LANES)));
 typedef int32_t Ints __attribute__((vector_size(4 * LANES)));
+typedef float Four __attribute__((vector_size(16)));
+typedef int32_t FourInts __attribute__((vector_size(16)));
+typedef int32_t LooseInts __attribute__((vector_size(4 * LANES), aligned(2), may_alias));
 typedef float LooseVector __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef uint16_t LooseShorts __attribute__((vector_size(2 * LANES), aligned(2), may_alias));
 
@@ -45,10 +48,31 @@ inline Vector load(const bf16* p) {  // by name: of its own vectors' conversion 
 
 inline void store(float* p, Vector v) { *reinterpret_cast<LooseVector*>(p) = v; }
 
-inline void store(bf16* p, Vector v) {  // to the nearest, ties to even; NaN stays NaN
+inline Ints rounded(Vector v) {  // bits of which the upper half is a bfloat16: the nearest, ties to even; NaN stays NaN
   Ints bits = (Ints)v;
-  bits = (v == v) ? (bits + 0x7fff + ((bits >> 16) & 1)) >> 16 : (Ints{} + 0x7fc0);
-  *reinterpret_cast<LooseShorts*>(p) = __builtin_convertvector(bits, LooseShorts);
+  return (v == v) ? bits + 0x7fff + ((bits >> 16) & 1) : (Ints{} + 0x7fc00000);
+}
+
+inline void store(bf16* p, Vector v) {
+  *reinterpret_cast<LooseShorts*>(p) = __builtin_convertvector(rounded(v) >> 16, LooseShorts);
+}
+
+// One of the two vectors of 2 * LANES numbers: of floats those that come first or last, of bfloat16 those at even or odd
+// places, which takes no shuffling. Where only products are summed the order does not matter; `store_halves` restores it.
+inline Vector load_half(const float* p, int half) { return load(p + half * LANES); }
+
+inline Vector load_half(const bf16* p, int half) {
+  const Ints pairs = *reinterpret_cast<const LooseInts*>(p);
+  return (Vector)(half == 0 ? pairs << 16 : pairs & -65536);
+}
+
+inline void store_halves(float* p, Vector first, Vector second) {
+  store(p, first);
+  store(p + LANES, second);
+}
+
+inline void store_halves(bf16* p, Vector first, Vector second) {
+  *reinterpret_cast<LooseInts*>(p) = ((rounded(first) >> 16) & 0xffff) | (rounded(second) & -65536);
 }
 
 inline Vector larger(Vector a, Vector b) { return a > b ? a : b; }
@@ -65,21 +89,42 @@ inline float sum(Vector v) {
   return v[0];
 }
 
-// The sums of LANES vectors that lie one after the other, each in its lane.
-inline Vector sums(const float* vectors) {
-  Vector v[LANES];
-#pragma GCC unroll 16
-  for (int i = 0; i < LANES; i++) v[i] = load(vectors + i * LANES);
-#pragma GCC unroll 4
-  for (int step = 1; step < LANES; step *= 2) {
-#pragma GCC unroll 16
-    for (int i = 0; i < LANES; i += 2 * step) {
-      Vector a = v[i], b = v[i + step];
-      Vector kept = (LANE & step) != 0 ? b : a, crossed = (LANE & step) != 0 ? a : b;
-      v[i] = kept + __builtin_shuffle(crossed, LANE ^ step);
-    }
-  }
-  return v[0];
+inline bool any(Ints conditions) {
+#if LANES == 8
+  return _mm256_movemask_ps((__m256)conditions) != 0;
+#elif defined(__AVX512F__)
+  return _mm512_movepi32_mask((__m512i)conditions) != 0;
+#else
+  return largest(conditions ? splat(1.f) : Vector{}) != 0;
+#endif
+}
+
+inline void store(float* p, Four v) { __builtin_memcpy(p, &v, sizeof v); }
+
+// Numbers that were stored by fours a moment ago: as one load they would have to wait for the cache.
+inline Vector load_fours(const float* p) {
+#if LANES == 8
+  return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(p)), _mm_loadu_ps(p + 4), 1);
+#else
+  return load(p);
+#endif
+}
+
+// The sums of four vectors, each in its lane.
+inline Four sums(Vector a, Vector b, Vector c, Vector d) {
+  const Ints within = LANE & 3, quad = LANE - within, other = within >> 1;  // of four lanes the first two are of a, then of b
+  const Ints kept = LANE + other * LANES, crossed = (LANE ^ 2) + other * LANES;
+  const Vector ab = __builtin_shuffle(a, b, kept) + __builtin_shuffle(a, b, crossed);
+  const Vector cd = __builtin_shuffle(c, d, kept) + __builtin_shuffle(c, d, crossed);
+  const Ints even = quad + (within & 1) * 2 + other * LANES;
+  const Vector all = __builtin_shuffle(ab, cd, even) + __builtin_shuffle(ab, cd, even + 1);
+#if LANES == 8
+  return _mm256_castps256_ps128(all) + _mm256_extractf128_ps(all, 1);
+#else
+  Four fours[LANES / 4];
+  __builtin_memcpy(fours, &all, sizeof all);
+  return (fours[0] + fours[1]) + (fours[2] + fours[3]);
+#endif
 }
 
 // Once loaded, it stays in its register: GCC would rather load it again at each use.
