@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -181,3 +182,12 @@ def test_unused_cache_costs_no_memory() -> None:
     assert sum(layer.nbytes for layer in pool.blocks.values()) > 1 << 30
     pool.slots[3].index_copy_(0, torch.tensor([5]), torch.ones(1, 2, 2, 64))
     assert resident() - before < 16 << 20
+
+
+@pytest.mark.skipif(not Path("/sys/kernel/mm/transparent_hugepage").exists(), reason="needs a system with large pages")
+def test_the_cache_asks_for_large_pages() -> None:
+    group = KvGroup(layers=(0,), kv_heads=2, key_dim=64, value_dim=64)
+    pool = KvPool([KvTable(None, (group,))], [1025], 16, torch.float32, torch.device("cpu"))
+    mappings = re.findall(r"^(\w+)-(\w+) .*?^VmFlags: (.*?)$", Path("/proc/self/smaps").read_text(), re.MULTILINE | re.DOTALL)
+    at = pool.blocks[0].data_ptr()
+    assert ["hg" in flags.split() for first, end, flags in mappings if int(first, 16) <= at < int(end, 16)] == [True]
