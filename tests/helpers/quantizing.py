@@ -109,7 +109,9 @@ class CompressedTensors:
         return made
 
     def decompress(self, parts: Weights) -> torch.Tensor:
-        made: torch.Tensor = self._compressor.decompress(parts, self._scheme)["weight"]
+        """In float32, as a model of transformers that is loaded so."""
+        wide = {**parts, "weight_scale": parts["weight_scale"].float()}
+        made: torch.Tensor = self._compressor.decompress(wide, self._scheme)["weight"]
         return made.float()
 
     def _ranges(self, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -46,12 +46,12 @@ class CompressedTensors:
         return made
 
     def unpack(self, weight: str, parts: Mapping[str, torch.Tensor], dtype: torch.dtype) -> torch.Tensor:
-        """As numbers of the scales' own type, in which the library computes, and then of `dtype`."""
+        """In `dtype`, as transformers does it: the library computes in the type of the scales, which is then the model's."""
         from compressed_tensors.compressors import BaseCompressor
 
         scheme = self._scheme(weight, parts)
         kind: Any = BaseCompressor.get_value_from_registry(scheme.format or self._config.format)
-        made: torch.Tensor = kind.decompress(dict(parts), scheme)[WEIGHT]
+        made: torch.Tensor = kind.decompress({**parts, SCALE: parts[SCALE].to(dtype)}, scheme)[WEIGHT]
         return made.to(dtype)
 
     def _scheme(self, weight: str, parts: Mapping[str, Any]) -> Any:
