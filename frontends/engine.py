@@ -28,9 +28,13 @@ from ..protocol.config.open_files import check_file_limit, file_limit, raise_fil
 from ..protocol.config.server_keys import with_keys
 from ..protocol.errors import EngineError
 from ..protocol.facts import ModelFacts
+from ..protocol.topology import HTTP
 from .hub.locate import located
 
 log = logging.getLogger(__name__)
+
+HTTP_MODULE = "thespis.frontends.openai.main"
+"""The HTTP frontend's: the one role that is not an actor, which the director starts like them."""
 
 STOP_SECONDS = 20.0
 LAST_LINES = 8
@@ -122,7 +126,7 @@ def start_engine(
     directions = DirectorConfig(
         engine=msgspec.structs.replace(config, chat_template=template),  # the text: a restarted process gets the same one
         server=server,
-        modules=dict(modules or {}),
+        modules={HTTP: HTTP_MODULE} | dict(modules or {}),
         forked=None if forked is None else tuple(forked),
         preload=None if preload is None else tuple(preload),
         facts=facts,

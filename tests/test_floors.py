@@ -1,6 +1,7 @@
 """Imports point down: frontends > actors > gpu_runtime > protocol. Read from the source; nothing is imported."""
 
 import ast
+import re
 import sys
 from pathlib import Path
 
@@ -69,6 +70,14 @@ def test_the_protocol_needs_only_msgspec(file: Path) -> None:
     allowed = {"msgspec", "zmq"} if file.name == "channel.py" else {"msgspec"}
     strangers = {name[1] for name in imports(file) if name[0] == ""} - set(sys.stdlib_module_names)
     assert strangers <= allowed
+
+
+@pytest.mark.parametrize("file", FILES, ids=str)
+def test_no_floor_names_a_module_above_it(file: Path) -> None:
+    """In a string, where no import is seen: who stands above says the name itself."""
+    texts = (node.value for node in ast.walk(ast.parse((ROOT / file).read_text())) if isinstance(node, ast.Constant))
+    named = {match for text in texts if isinstance(text, str) for match in re.findall(r"thespis\.(\w+)\.", text)}
+    assert {name for name in named if FLOORS.get(name, 0) > FLOORS[file.parts[0]]} == set()
 
 
 def test_no_pickle_anywhere() -> None:

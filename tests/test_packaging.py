@@ -1,5 +1,6 @@
 """What the wheel holds: a folder missing from `packages` works in a checkout and is absent from the wheel."""
 
+import ast
 import re
 import tomllib
 from pathlib import Path
@@ -41,6 +42,23 @@ def test_nothing_in_the_root_hides_the_package() -> None:
     assert not (ROOT / "thespis").exists()
     assert not (ROOT / "conftest.py").exists()
     assert not list((ROOT / "tests").rglob("__init__.py"))
+
+
+IMPORTED_AS = {"huggingface-hub": "huggingface_hub", "pillow": "PIL", "prometheus-client": "prometheus_client", "pyzmq": "zmq"}
+
+
+def test_what_is_installed_with_the_package_is_what_it_imports() -> None:
+    """What tests alone import belongs to the extra of the tests."""
+    imported = {
+        name.split(".")[0]
+        for floor in ("protocol", "gpu_runtime", "actors", "frontends")
+        for path in (ROOT / floor).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names])
+    }
+    named = [re.split(r"[><=]", entry)[0] for entry in PROJECT["project"]["dependencies"]]
+    assert [name for name in named if IMPORTED_AS.get(name, name) not in imported] == []
 
 
 def test_the_constraints_pin_what_the_project_allows() -> None:

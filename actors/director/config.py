@@ -11,7 +11,6 @@ from ...protocol.topology import (
     FACTS,
     FETCHER,
     GPU_RUNNER,
-    HTTP,
     PREPROCESSOR,
     SCHEDULER,
     kind_of,
@@ -26,9 +25,8 @@ MODULES: dict[str, str] = {
     SCHEDULER: "thespis.actors.scheduler.actor",
     GPU_RUNNER: "thespis.actors.gpu_runner.actor",
     DETOKENIZER: "thespis.actors.detokenizer.actor",
-    HTTP: "thespis.frontends.openai.main",
 }
-"""By kind of role; each module has `main(launch: Launch) -> None`."""
+"""By kind of role; each module has `main(launch: Launch) -> None`. The HTTP frontend's comes with the configuration."""
 
 FORKED = (FACTS, DECODE_WORKER, ENCODER_CACHE, GPU_RUNNER)
 """These need torch or transformers and are forked from the zygote, which has imported them once."""
@@ -41,7 +39,7 @@ class DirectorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     server: ServerConfig | None = None
     """Given: the HTTP frontend is a child of the director, and the engine ends at SIGTERM, not with its last client."""
     modules: dict[str, str] = {}
-    """Replaces entries of `MODULES`, by role or by kind."""
+    """Replaces entries of `MODULES`, by role or by kind, and names that of the HTTP frontend, where there is one."""
     forked: tuple[str, ...] | None = None
     """Kinds that the zygote forks; None: those of `FORKED` whose module was not replaced."""
     preload: tuple[str, ...] | None = None

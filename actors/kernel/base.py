@@ -16,9 +16,7 @@ import zmq
 from ...protocol.edges.control import (
     AskStats,
     Cache,
-    End,
     Fatal,
-    FromDirector,
     Gone,
     Peer,
     Peers,
@@ -28,6 +26,7 @@ from ...protocol.edges.control import (
     ResetDone,
     Stats,
     Stop,
+    ToControl,
 )
 from ...protocol.errors import EngineError
 from ...protocol.wire import Decoder, Message, WireError
@@ -55,7 +54,7 @@ class BaseActor:
         self.link = DirectorLink(self.context, launch.run_dir, launch.role, launch.epoch)
         self.peers = PeerTable(self.context, launch.role, launch.epoch, self.link.send)
         self._unknown = UnknownSenders(self.peers)
-        self._control: Decoder[Any] = Decoder(FromDirector)
+        self._control: Decoder[ToControl] = Decoder(ToControl)
 
     # to override
 
@@ -134,8 +133,7 @@ class BaseActor:
             message = self._control.decode(frames[-1])
         except WireError:
             return
-        if isinstance(message, End):
-            self.on_end(message.ids)
+        self.on_end(message.ids)
 
     def hear_director(self, message: Any) -> bool:
         """False at `Stop`."""
@@ -151,12 +149,11 @@ class BaseActor:
                 self.peers.gone(gone)
                 self.on_gone(gone)
             case AskStats():
-                self.link.send(Stats(self.launch.role, self.launch.epoch, self.counters()))
+                dropped = {"messages_dropped": float(self.inboxes.incoming.dropped)}
+                self.link.send(Stats(self.launch.role, self.launch.epoch, dropped | self.counters()))
             case Reset(number, cache):
                 self.on_reset(cache)
                 self.link.send(ResetDone(self.launch.role, self.launch.epoch, number))
-            case End(ids):
-                self.on_end(ids)
             case Stop():
                 return False
         return True

@@ -61,8 +61,8 @@ class PeerTable:
             fresh.append((role, peer))
         return fresh
 
-    def gone(self, message: Gone) -> bool:
-        """Close the edge to a dead incarnation; False where a newer one is known already."""
+    def gone(self, message: Gone) -> None:
+        """Close the edge to a dead incarnation; that to a newer one stays."""
         if kind_of(message.role) == CLIENT:
             self._missed.discard(message.role)
             self._departed.add((message.role,))
@@ -70,11 +70,9 @@ class PeerTable:
         if self._is_stalled(message.role, message.epoch):
             del self._stalled[message.role]
         known = self._open.get(message.role)
-        if known is None or known[0].epoch > message.epoch:
-            return False
-        known[1].close()
-        del self._open[message.role]
-        return True
+        if known is not None and known[0].epoch <= message.epoch:
+            known[1].close()
+            del self._open[message.role]
 
     def send(self, role: str, message: Message, after: int = -1) -> bool:
         """False where `role` is not there now: whoever waits is told by `Gone` and sends again from its own state.

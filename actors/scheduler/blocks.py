@@ -1,6 +1,6 @@
 """The books of one table's KV blocks: who holds which, and which hold a known beginning of some prompt.
 
-The GPU runner keeps the bytes; here are only numbers. Block 0 is never handed out: it stands for none.
+The GPU runner keeps the bytes; here are only numbers. Block 0 (`PADDING`) is never handed out: it stands for none.
 """
 
 from collections import OrderedDict

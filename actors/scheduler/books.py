@@ -9,10 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ...protocol.config.room import Room
+from ...protocol.edges.scheduler_to_gpu_runner import PADDING
 from .blocks import BlockPool
-
-PADDING = 0
-"""In place of a block that lies behind a window."""
 
 
 @dataclass(slots=True, frozen=True)

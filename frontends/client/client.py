@@ -116,11 +116,6 @@ class Client:
         self.admission.close(CLOSED)
         self.media.wake()
 
-    @property
-    def inflight(self) -> int:
-        """The number of requests under way."""
-        return len(self._ledger)
-
     async def submit(
         self,
         prompt: Prompt,

@@ -19,7 +19,7 @@ COUNTS = frozenset({
     "accepted_tokens", "requests", "rejected", "aborted", "faults", "poison", "downloads", "shared", "bytes", "refused",
     "failed", "cache_hits", "prepared", "decoded", "decode_hits", "worker_kills", "worker_deaths", "encoded_items",
     "encoded_batches", "encoder_hits", "joined", "evicted", "lost", "tokens", "sampled", "step_seconds",
-    "beside_steps_cpu_seconds", "stopped", "finished", "orphans",
+    "beside_steps_cpu_seconds", "stopped", "finished", "orphans", "messages_dropped",
 })  # fmt: skip
 """Of what actors tell: what only grows while they live. All else is a gauge."""
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)

@@ -7,11 +7,10 @@ from contextlib import suppress
 
 import torch
 
+from ...protocol.edges.scheduler_to_gpu_runner import PADDING
 from ...protocol.facts import KvTable
 
-PADDING = 0
-"""The block of every table that is never written: short rows of a padded gather point at it, and so do the places of blocks
-that were given back."""
+__all__ = ["PADDING", "KvPool"]  # to PADDING, short rows of a padded gather point, too
 
 
 class KvPool:

@@ -246,4 +246,7 @@ class End(Message, frozen=True):
     ids: tuple[str, ...]
 
 
-FromDirector = Welcome | Refused | Peers | Gone | Reshare | AskStats | Reset | ResetOver | Drain | Stop | Status | End
+ToControl = End
+
+
+FromDirector = Welcome | Refused | Peers | Gone | Reshare | AskStats | Reset | ResetOver | Drain | Stop | Status

@@ -7,6 +7,9 @@ from ..requests.pooling import PoolingParams
 from ..requests.sampling import SamplingParams
 from ..wire import Message
 
+PADDING = 0
+"""The block of every table that is nobody's and never written. Among a sequence's it stands for those that were given back."""
+
 
 class NewSequence(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
     """A sequence the runner has not seen, or sees again after a preemption or a resume."""

@@ -306,12 +306,9 @@ def segment_prefix(run_dir: Path) -> str:
     return f"{PREFIX}{run_dir.name}-"
 
 
-def unlink_segments(run_dir: Path, writer: str | None = None) -> int:
-    """Remove what a writer (None: the whole run) left behind in shared memory; returns how many files."""
+def unlink_segments(run_dir: Path, writer: str | None = None) -> None:
+    """Remove what a writer (None: the whole run) left behind in shared memory."""
     prefix = segment_prefix(run_dir) + (f"{writer}-" if writer else "")
-    count = 0
     for folder in (Path("/dev/shm"), run_dir):
         for path in folder.glob(f"{prefix}*"):
             path.unlink(missing_ok=True)
-            count += 1
-    return count

@@ -188,6 +188,7 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     mm_processor_kwargs: dict[str, Any] = {}
     media_io_kwargs: dict[str, dict[str, Any]] = {}
     priority: int = 0
+    """The lowest goes first, whenever it came."""
     streamed: bool = True
     """Somebody reads its tokens as they come; False: the whole answer alone is waited for, and others' steps may be long."""
 

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import inspect as mi
 
 import thespis.protocol.edges as edges
-from thespis.protocol.edges.control import FromDirector, ToDirector
+from thespis.protocol.edges.control import FromDirector, ToControl, ToDirector
 from thespis.protocol.requests import request
 from thespis.protocol.topology import EDGES
 from thespis.protocol.wire import Message, encode
@@ -29,7 +29,7 @@ def members(union: Any) -> tuple[type[Any], ...]:
 def unions() -> dict[str, Any]:
     """Every union that is decoded anywhere, by name."""
     named = {f"{edge.sender} -> {edge.receiver}": edge.union for edge in EDGES}
-    return named | {"-> director": ToDirector, "director ->": FromDirector}
+    return named | {"-> director": ToDirector, "director ->": FromDirector, "client -> control": ToControl}
 
 
 def messages() -> dict[str, type[Any]]:

@@ -313,4 +313,4 @@ def pids(server: Server) -> dict[str, int]:
 @pytest.fixture(autouse=True)
 def nothing_stays_open(llm: LLM) -> Iterator[None]:
     yield
-    assert llm._client.inflight == 0
+    assert llm._client.admission.taken.requests == 0

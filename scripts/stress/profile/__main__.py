@@ -20,6 +20,7 @@ from thespis.frontends.cli.server import bind
 from thespis.frontends.client.client import Client
 from thespis.frontends.engine import start_engine
 from thespis.protocol.config.engine import EngineConfig, ServerConfig
+from thespis.protocol.topology import HTTP
 from thespis.scripts.bench_overhead import ask
 from thespis.scripts.make_random_checkpoint import make_bench_checkpoint
 
@@ -63,7 +64,7 @@ def run(folder: Path, rounds: int) -> float:
         engine = start_engine(
             EngineConfig(model=str(model), device="cpu", runner_threads=1),
             ServerConfig(port=port, listen_fd=listener.fileno()),
-            modules=dict.fromkeys(MODULES, "thespis.scripts.stress.profile.sampled"),
+            modules=dict.fromkeys((*MODULES, HTTP), "thespis.scripts.stress.profile.sampled"),
             forked=FORKED,
             preload=("torch", "transformers"),
         )

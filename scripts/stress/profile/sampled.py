@@ -13,7 +13,8 @@ from types import FrameType
 
 from thespis.actors.director.config import MODULES
 from thespis.actors.kernel.launch import Launch
-from thespis.protocol.topology import kind_of
+from thespis.frontends.engine import HTTP_MODULE
+from thespis.protocol.topology import HTTP, kind_of
 
 FOLDER = "THESPIS_PROFILE_FOLDER"
 PERIOD = 0.002
@@ -85,4 +86,4 @@ def main(launch: Launch) -> None:
     sampler = Sampler(Path(os.environ[FOLDER]) / f"{launch.role}.json")
     signal.signal(signal.SIGPROF, sampler.sample)
     signal.signal(signal.SIGUSR2, sampler.toggle)
-    import_module(MODULES[kind_of(launch.role)]).main(launch)
+    import_module((MODULES | {HTTP: HTTP_MODULE})[kind_of(launch.role)]).main(launch)

@@ -2,6 +2,7 @@ from pathlib import Path
 
 from thespis.actors.director.config import MODULES, DirectorConfig
 from thespis.actors.director.preload import RUNTIME, preload_for
+from thespis.frontends.engine import HTTP_MODULE
 from thespis.protocol.checkpoint.folder import demo_model
 from thespis.protocol.config.engine import EngineConfig
 
@@ -24,6 +25,6 @@ def test_an_engine_of_fakes_needs_no_zygote() -> None:
 
 def test_every_module_of_the_table_is_there() -> None:
     root = demo_model().parent
-    for module in MODULES.values():
+    for module in (*MODULES.values(), HTTP_MODULE):
         path = Path(*module.split(".")[1:]).with_suffix(".py")
         assert "def main(launch: Launch) -> None:" in (root / path).read_text(), module

@@ -13,7 +13,7 @@ from thespis.actors.kernel import base, peers
 from thespis.actors.kernel.actor import Actor
 from thespis.actors.kernel.launch import Launch
 from thespis.protocol.channel import Received, bind_inbox
-from thespis.protocol.edges.control import Fatal, Gone
+from thespis.protocol.edges.control import AskStats, Fatal, Gone, Stats
 
 from ...helpers.inbox import FakeInbox
 
@@ -45,6 +45,18 @@ def test_a_death_is_heard_before_what_was_sent_because_of_it(tmp_path: Path, bef
     assert actor.heard == ["again"] * before + ["preprocessor is gone", "again"]
     actor.link.close()
     actor.context.term()
+
+
+def test_what_was_dropped_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    actor = Recorder(tmp_path)
+    actor.inboxes = actor._open_inboxes()
+    told: list[Any] = []
+    monkeypatch.setattr(actor.link, "send", told.append)
+    actor.hear([b"nobody.1", b"no header", b""])
+    assert actor.hear_director(AskStats())
+    assert told == [Stats("fetcher", 1, {"messages_dropped": 1.0})]
+    assert actor.heard == []
+    actor.close()
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EMFILE, errno.EROFS, errno.EDQUOT, errno.EACCES])

@@ -12,7 +12,7 @@ import zmq
 
 from thespis.frontends.client.connection import Connection
 from thespis.protocol.channel import Received, bind_inbox
-from thespis.protocol.edges.control import End, FromDirector, Gone, Peer, Peers
+from thespis.protocol.edges.control import End, Gone, Peer, Peers
 from thespis.protocol.errors import EngineError
 from thespis.protocol.wire import Decoder
 
@@ -53,7 +53,7 @@ class ControlSocket:
         self.table = Peers({role: Peer(epoch, 1, data, control)})
 
     def hear(self) -> list[Any]:
-        decoder: Decoder[Any] = Decoder(FromDirector)
+        decoder: Decoder[Any] = Decoder(End)
         heard = []
         while self._socket.poll(100):
             heard.append(decoder.decode(self._socket.recv_multipart()[-1]))

@@ -106,7 +106,8 @@ def test_a_full_shared_memory_falls_back_to_the_run_directory(
     full.append(str(run_dir))
     with pytest.raises(MemoryError, match="no room"):
         arena.put(bytes(ARENA_BYTES))
-    assert unlink_segments(run_dir) == 1
+    unlink_segments(run_dir)
+    assert not Path(ref.segment).exists()
 
 
 @pytest.mark.parametrize(
@@ -140,7 +141,7 @@ def test_a_dead_writers_segments_go_but_what_is_mapped_stays(run_dir: Path, aren
     kept, lost = arena.put(b"kept"), arena.put(b"lost")
     theirs = other.put(b"theirs")
     view = reader.view(kept)
-    assert unlink_segments(run_dir, "fetcher.1") == 1
+    unlink_segments(run_dir, "fetcher.1")
     assert bytes(view) == b"kept"
     reader.forget("fetcher.1")
     with pytest.raises(BlobError, match="gone"):
