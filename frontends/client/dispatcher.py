@@ -19,11 +19,13 @@ from .connection import Connection
 from .delivery import Delivery
 from .ledger import Early, Hole, Ledger, LedgerEntry
 from .media_store import MediaStore
+from .stream import MOST_UNREAD
 from .tokenizing import RESTARTED, Tokenizing
 
 CHANGED = Failure(
     "restarted", "The media of this request had to be read again and have changed; send it again.", code="media_changed"
 )
+UNREAD = Failure("cancelled", "The answer was not read: too many log-probabilities have waited for that.", code="not_read")
 
 
 class Dispatcher:
@@ -97,6 +99,8 @@ class Dispatcher:
                     return
                 if new is not None:
                     entry.stream.push(new)
+                    if entry.stream.unread > MOST_UNREAD:
+                        self.end(entry, UNREAD)
             case PromptText(start=start, entries=entries):
                 entry.stream.push_prompt(start, entries)
             case Vectors():

@@ -1,4 +1,4 @@
-"""The reply slot of one request. It merges what arrives until the caller reads, so a slow reader costs no memory."""
+"""The reply slot of one request. It merges what arrives until the caller reads, so a slow reader costs little memory."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -11,6 +11,9 @@ from ...protocol.edges.detokenizer_to_client import Delta, Finished, PositionLog
 from ...protocol.edges.scheduler_to_detokenizer import Vectors
 from ...protocol.errors import Failure, RequestError
 from ...protocol.requests.prepared import Prepared
+
+MOST_UNREAD = 1 << 18
+"""Log-probabilities that wait for a caller who does not read: some 65 MB. Text and tokens are small beside them."""
 
 
 class Choice(msgspec.Struct):
@@ -63,6 +66,8 @@ class Stream:
         """Of the caller, while it waits: one at a time."""
         self._pending: dict[int, Choice] = {}
         self._prompt_logprobs: list[PositionLogprobs] | None = None
+        self.unread = 0
+        """Log-probabilities that have come since the caller last read."""
         self._scored = 0
         """Positions of the prompt whose log-probabilities have come."""
         self._vectors: Vectors | None = None
@@ -92,6 +97,8 @@ class Stream:
         if pending is None:
             pending = self._pending[delta.choice] = Choice(delta.choice)
         pending.add(delta)
+        if delta.logprobs:
+            self.unread += sum(1 + len(position.top) for position in delta.logprobs)
         self._wake()
 
     def push_prompt(self, start: int, entries: Sequence[PositionLogprobs]) -> None:
@@ -134,7 +141,7 @@ class Stream:
             self._over = True
             raise RequestError(self._failure)
         update = Update(list(self._pending.values()), self._finished, self._prompt_logprobs, self._vectors)
-        self._pending, self._prompt_logprobs = {}, None
+        self._pending, self._prompt_logprobs, self.unread = {}, None, 0
         self._over = self._finished is not None
         if self._failure is not None:  # the text that came before the failure is delivered first
             self._news = True

@@ -3,15 +3,16 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack
 
 from aiohttp import web
 
+from ....protocol.edges.detokenizer_to_client import PositionLogprobs
 from ....protocol.errors import RequestError, refuse
 from ...client.answer import Answer
 from ...client.client import Client
-from ...client.stream import Stream, Update
+from ...client.stream import Choice, Stream, Update
 from ...inputs.submission import submit
 from ..errors import error_event, failure_of
 from ..metrics import Metrics
@@ -23,6 +24,8 @@ log = logging.getLogger(__name__)
 
 PIECE = 1 << 20
 """Bytes of an answer that are written in one turn of the loop."""
+SCORES_AT_ONCE = 1 << 13
+"""Log-probabilities that a stream writes in one turn."""
 MOST_WHOLE = 256 << 20
 """Bytes of an answer that is not streamed: as many as a body has by default."""
 
@@ -143,10 +146,14 @@ async def answer_stream(
             if source not in seen:
                 seen.add(source)
                 events = writer.first(source, streams[source].prompt_token_ids, streams[source].prompt_tokens)
-            events += writer.events(source, update)
+            for part in in_turns(update):
+                events += writer.events(source, part)
+                if events:
+                    await out.write(events)
+                events = b""
+                if part is not update:
+                    await asyncio.sleep(0)  # others have their turns
             answers[source].note(update)
-            if events:
-                await out.write(events)
             try:
                 source, update = await anext(updates)
             except StopAsyncIteration:
@@ -161,6 +168,25 @@ async def answer_stream(
             log.warning("a stream ended early")
         await _write_if_there(out, error_event(failure) + DONE)
     return out.response
+
+
+def in_turns(update: Update) -> Iterator[Update]:
+    """What was merged while its caller did not read, in parts of which each is soon written; mostly the update as it is."""
+    if sum(_scores(position) for choice in update.choices for position in choice.logprobs) <= SCORES_AT_ONCE:
+        yield update
+        return
+    for choice in update.choices:
+        step = max(1, SCORES_AT_ONCE // _scores(choice.logprobs[0])) if choice.logprobs else max(1, len(choice.token_ids))
+        for start in range(0, max(1, len(choice.token_ids)), step):
+            end = start + step
+            part = Choice(choice.index, "" if start else choice.text, choice.token_ids[start:end], choice.logprobs[start:end])
+            if end >= len(choice.token_ids):
+                part.finish_reason, part.stop_reason = choice.finish_reason, choice.stop_reason
+            yield Update([part])
+
+
+def _scores(position: PositionLogprobs) -> int:
+    return 1 + len(position.top)
 
 
 async def _write_if_there(out: EventStream, events: bytes) -> None:

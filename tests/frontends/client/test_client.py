@@ -19,8 +19,10 @@ from thespis.actors.kernel.launch import director_endpoint
 from thespis.frontends.client import connection
 from thespis.frontends.client.client import Client
 from thespis.frontends.client.connection import NEEDED
+from thespis.frontends.client.stream import MOST_UNREAD
 from thespis.protocol.config.roles import ClientConfig
 from thespis.protocol.edges.control import AskStatus, Hello, Leave, Peer, Peers, Ready, Share, Status, ToDirector, Welcome
+from thespis.protocol.edges.detokenizer_to_client import Delta, Deltas, Logprob, PositionLogprobs
 from thespis.protocol.edges.preprocessor_to_client import PreparedCopy
 from thespis.protocol.errors import EngineError, RequestError
 from thespis.protocol.requests.pooling import Pooler, PoolingParams
@@ -192,6 +194,28 @@ async def test_a_request_that_is_over_leaves_nothing(tmp_path: Path) -> None:
             assert entry.expiry is not None
             assert entry.expiry.cancelled()
             assert client._delivery._submitted == set()
+
+
+async def test_log_probabilities_do_not_wait_without_end_for_a_caller_who_does_not_read(tmp_path: Path) -> None:
+    """Fifty alternatives for each token of 128 choices would be gigabytes of the server's."""
+    score = Logprob(5, -0.5, 1, "a", b"a")
+    scores = (PositionLogprobs(score, (score,) * 49),) * 1000
+    with director(tmp_path, welcome(), everybody(tmp_path)):
+        async with await Client.connect(tmp_path) as client:
+            stream = await client.submit(TextPrompt("Hello"), wanted=SamplingParams(max_tokens=None, logprobs=49))
+            client._dispatcher.hear(PreparedCopy(msgspec.structs.replace(PREPARED, id=stream.id), submitted_to=1))
+            for n in range(MOST_UNREAD // 50_000):
+                client._dispatcher.hear(Deltas((Delta(stream.id, 0, 0, 1000 * n, n, (5,) * 1000, "a", scores),)))
+            assert not stream.ended
+            assert len((await anext(stream)).choices[0].logprobs) == 1000 * (n + 1)
+            for more in range(n + 1, 2 * n + 4):  # from here on nobody reads
+                client._dispatcher.hear(Deltas((Delta(stream.id, 0, 0, 1000 * more, more, (5,) * 1000, "a", scores),)))
+            assert stream.ended
+            assert client._ledger.live(stream.id) is None
+            assert len((await anext(stream)).choices[0].logprobs) <= MOST_UNREAD // 50 + 1000
+            with pytest.raises(RequestError) as refused:
+                await anext(stream)
+            assert refused.value.failure.code == "not_read"
 
 
 async def test_vectors_are_not_read_as_they_come(tmp_path: Path) -> None:

@@ -52,6 +52,26 @@ def test_nothing_is_left_to_be_written_at_the_end(writer: ResponseWriter) -> Non
     assert [sorted(entry) for entry in table[1:]] == [["200", "6"]] * 2
 
 
+def test_what_waited_for_a_slow_reader_is_written_in_turns() -> None:
+    """A caller who asks for everything, reads nothing, and then reads on: all that had come was written in one go."""
+    merged = Update([Choice(at, "text", list(range(500)), [position(0, "x", 2)] * 500, "stop", 7) for at in range(CHOICES)])
+    parts = list(generate.in_turns(merged))
+    assert parts == [merged]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(generate, "SCORES_AT_ONCE", 300)
+        parts = list(generate.in_turns(merged))
+        assert len(parts) == 5 * CHOICES
+        joined = [Choice(at) for at in range(CHOICES)]
+        for part in parts:
+            (choice,) = part.choices
+            assert len(choice.logprobs) == 100
+            joined[choice.index].add(choice)
+        assert joined == merged.choices
+        assert [choice.finish_reason for part in parts for choice in part.choices].count("stop") == CHOICES
+        textless = Update([Choice(0, "held back", [], [], "stop"), *merged.choices])
+        assert sum(choice.finish_reason == "stop" for part in generate.in_turns(textless) for choice in part.choices) == 4
+
+
 @pytest.mark.parametrize(
     ("path", "body"),
     [
