@@ -156,9 +156,10 @@ def _full() -> RequestError:
     return refuse("overloaded", "The engine has as much work as it takes at once; try again later.", code="overloaded")
 
 
-def estimate_tokens(prompt: Prompt, sampling: SamplingParams) -> int:
-    """Tokens of a request with its answers, estimated: the prompt is not tokenised yet."""
-    return _prompt_tokens(prompt) + sampling.n * (sampling.max_tokens or OPEN_END_TOKENS)
+def estimate_tokens(prompt: Prompt, sampling: SamplingParams, context: int) -> int:
+    """Tokens of a request with its answers, estimated: the prompt is not tokenised yet. No answer is longer than the context,
+    whatever was asked for."""
+    return _prompt_tokens(prompt) + sampling.n * min(sampling.max_tokens or OPEN_END_TOKENS, context)
 
 
 def _prompt_tokens(prompt: Prompt) -> int:

@@ -154,7 +154,7 @@ class Client:
             streamed=streamed and pooling is None,  # vectors come whole
         )
         blobs = blobs_of(request)
-        cost = Cost(1, estimate_tokens(prompt, params), sum(blob.nbytes for blob in blobs))
+        cost = Cost(1, estimate_tokens(prompt, params, self.max_model_len), sum(blob.nbytes for blob in blobs))
         try:
             check_wanted(self.model, self.model_name, pooling)
             check_sendable(request)

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from ...actors.quarantine.records import POISON
 from ...protocol.config.roles import HttpConfig
-from ...protocol.errors import RequestError
+from ...protocol.errors import EngineError, RequestError
 from ..client.client import CLOSED, Client
 from .blame import Blame
 from .bodies.readers import Readers
@@ -43,6 +43,8 @@ class AppState:
         self.readers = Readers(client.media, self.terms)
         self.metrics = Metrics()
         self.started = int(time.time())
+        self._measuring: asyncio.Task[bytes] | None = None
+        """Makes the text of the metrics."""
         self._warned: set[str] = set()
         self._busy = 0
         self._idle = asyncio.Event()
@@ -114,6 +116,23 @@ class AppState:
             if error.failure == POISON:
                 self._blame.convict(name, time.monotonic())
             raise
+
+    async def metrics_text(self) -> bytes:
+        """Those who ask while it is being made get the same: to ask every process and to write its counters takes milliseconds,
+        and a thousand callers may ask at once."""
+        if self._measuring is None:
+            self._measuring = asyncio.create_task(self._measure())
+        return await asyncio.shield(self._measuring)
+
+    async def _measure(self) -> bytes:
+        try:
+            status = await self.client.status()
+        except EngineError:
+            log.warning("no counters from the engine")
+            status = None
+        finally:
+            self._measuring = None  # who comes from here on asks anew
+        return self.metrics.text(status)
 
     def forget(self, request: web.Request) -> None:
         """Remove the media that were read and not submitted."""

@@ -1,18 +1,14 @@
 """The small endpoints: models, health, version, metrics, tokenize and detokenize."""
 
-import logging
 from typing import Any
 
 from aiohttp import web
 
-from ...protocol.errors import EngineError
 from ...protocol.version import version as own_version
 from .answers.writer import encode_json
 from .app_state import APP_STATE, AppState
 from .bodies.reading import DETOKENIZE, TOKENIZE
 from .metrics import CONTENT_TYPE
-
-log = logging.getLogger(__name__)
 
 
 def _json(body: object, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
@@ -59,13 +55,7 @@ async def version(request: web.Request) -> web.Response:
 
 
 async def metrics(request: web.Request) -> web.Response:
-    state = request.app[APP_STATE]
-    try:
-        status = await state.client.status()
-    except EngineError:
-        log.warning("no counters from the engine")
-        status = None
-    return web.Response(body=state.metrics.text(status), headers={"Content-Type": CONTENT_TYPE})
+    return web.Response(body=await request.app[APP_STATE].metrics_text(), headers={"Content-Type": CONTENT_TYPE})
 
 
 async def tokenize(request: web.Request) -> web.Response:

@@ -10,8 +10,9 @@ from ..wire import Message
 from .scheduler_to_detokenizer import Usage, Vectors
 
 
-class Logprob(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
-    """Of one token at one position; Python callers get it as it is."""
+class Logprob(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True, gc=False):
+    """Of one token at one position; Python callers get it as it is. Up to fifty come with each token, and the garbage collector
+    does not look at them: none refers to itself."""
 
     token_id: int
     logprob: float
@@ -23,7 +24,7 @@ class Logprob(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_lik
     """The token's own bytes."""
 
 
-class PositionLogprobs(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+class PositionLogprobs(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True, gc=False):
     chosen: Logprob
     top: tuple[Logprob, ...]
 

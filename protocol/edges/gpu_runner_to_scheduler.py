@@ -5,7 +5,7 @@ import msgspec
 from ..wire import Message
 
 
-class TokenLogprobs(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+class TokenLogprobs(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True, gc=False):
     """Log-probabilities of one position, after the model, before temperature and filters."""
 
     token_id: int

@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thespis.frontends.client.admission import Admission, Cost
+from thespis.frontends.client.admission import Admission, Cost, estimate_tokens
 from thespis.protocol.edges.control import Share
 from thespis.protocol.errors import Failure, RequestError
+from thespis.protocol.requests.request import TokenPrompt
+from thespis.protocol.requests.sampling import SamplingParams
 
 ONE = Cost(1, 10, 100)
 
@@ -133,3 +135,11 @@ def test_everything_given_back_leaves_an_empty_house(costs: list[tuple[int, int]
     for cost in inside:
         door.give(cost)
     assert door.requests == 0
+
+
+@pytest.mark.parametrize("most", [100, 1 << 31])
+def test_no_answer_counts_for_more_than_the_context(most: int) -> None:
+    """`max_tokens` beyond it is cut: such a request took the place of all, and was refused or waited until it was alone."""
+    prompt = TokenPrompt((5, 6, 7))
+    assert estimate_tokens(prompt, SamplingParams(n=2, max_tokens=most), 100) == 203
+    assert estimate_tokens(prompt, SamplingParams(max_tokens=None), 64) == 67

@@ -146,4 +146,4 @@ def test_chat_refuses_them_by_name() -> None:
 
 
 def test_the_budget_of_tokens_counts_the_answers() -> None:
-    assert estimate_tokens(EmbedsPrompt(), SamplingParams(n=2, max_tokens=5)) == 10
+    assert estimate_tokens(EmbedsPrompt(), SamplingParams(n=2, max_tokens=5), 64) == 10

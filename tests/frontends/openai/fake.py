@@ -66,6 +66,8 @@ class FakeClient:
         self.room = 1 << 30
         self.media = self
         self.draining = False
+        self.asked = 0
+        """How often its counters were."""
         self.admission = Admission(Share(1000, 1 << 40, 1 << 40))
         self.cancelled: list[str] = []
         self.cancel_seen = asyncio.Event()
@@ -153,6 +155,8 @@ class FakeClient:
         return Tokenized("t", PROMPT_IDS, "rendered")
 
     async def status(self) -> Status:
+        self.asked += 1
+        await asyncio.sleep(self.pace)
         return Status(True, {"scheduler": "ready"}, {"gpu-runner": {"steps": 7.0}}, {"gpu-runner": 1}, {"gpu-runner": 2})
 
 

@@ -298,6 +298,19 @@ async def test_an_open_stream_is_finished_while_the_server_drains() -> None:
         assert (await response.read()).endswith(b"data: [DONE]\n\n")
 
 
+async def test_whoever_asks_for_metrics_at_once_gets_one_answer() -> None:
+    """Three hundred callers at once held the server's loop for two seconds, and asked every process of the engine as often."""
+    client = FakeClient()
+    client.pace = 0.3
+    async with served(client) as url:
+        first = await asyncio.gather(*(get(url, "/metrics") for _ in range(50)))
+        assert client.asked == 1
+        assert {status for status, _ in first} == {200}
+        assert len({text for _, text in first}) == 1
+        await get(url, "/metrics")
+        assert client.asked == 2
+
+
 async def test_metrics_have_our_histograms_and_the_actors_counters() -> None:
     async with served(FakeClient()) as url:
         await stream_bytes(url, CHAT, HELLO)
