@@ -32,16 +32,15 @@ class CompletionWriter:
         options = self._options
         if options.echo is None and not options.return_token_ids:
             return b""
-        out = b""
-        for choice in range(options.n):
-            index = source * options.n + choice
-            text = "" if options.echo is None else options.echo[source]
-            entry: dict[str, Any] = {"index": index, "text": text, "logprobs": None, "finish_reason": None}
-            if options.return_token_ids:
-                entry |= {"prompt_token_ids": list(prompt_token_ids), "token_ids": []}
+        text = "" if options.echo is None else options.echo[source]
+        same: dict[str, Any] = {"text": msgspec.Raw(encode_json(text)), "logprobs": None, "finish_reason": None}
+        if options.return_token_ids:
+            same |= {"prompt_token_ids": msgspec.Raw(encode_json(list(prompt_token_ids))), "token_ids": []}
+        chunks = []
+        for index in range(source * options.n, (source + 1) * options.n):
             self._offsets[index] = len(text)
-            out += self._frame.chunk(entry)
-        return out
+            chunks.append(self._frame.chunk({"index": index, **same}))
+        return b"".join(chunks)
 
     def events(self, source: int, update: Update) -> bytes:
         out = b""
