@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from random import Random
 
+from .answers import draw_answers
 from .bodies import draw_bodies, draw_fields
 from .embeds import draw_embeds
 from .guides import draw_guides
@@ -12,13 +13,14 @@ from .shot import Shot
 from .templates import draw_templates
 
 KINDS: dict[str, tuple[int, Callable[[Random, int], Shot]]] = {
-    "body": (28, draw_bodies),
-    "fields": (12, draw_fields),
-    "media": (20, draw_media),
+    "body": (26, draw_bodies),
+    "fields": (11, draw_fields),
+    "media": (18, draw_media),
     "template": (10, draw_templates),
     "guide": (10, draw_guides),
-    "raw HTTP": (12, draw_raw),
-    "embeddings": (8, draw_embeds),
+    "answer": (7, draw_answers),
+    "raw HTTP": (11, draw_raw),
+    "embeddings": (7, draw_embeds),
 }
 """By name: its share of all cases, in percent, and what draws one with the size of the largest body in bytes."""
 
