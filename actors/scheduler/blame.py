@@ -7,15 +7,12 @@ detokenizer they are the requests that it was told of; it is told of one suspect
 """
 
 from collections.abc import Iterable
-from hashlib import sha256
-
-import msgspec
 
 from ...protocol.edges.control import Excuse
 from ...protocol.errors import Failure
-from ...protocol.requests.guide import Guide
 from ...protocol.requests.prepared import Prepared
 from ...protocol.topology import DETOKENIZER, ENCODER_CACHE, GPU_RUNNER
+from ..quarantine.fingerprints import fingerprint_of_prepared
 from ..quarantine.records import POISON, Banned, Quarantine
 from .outbox import Outbox
 from .sequence import ScheduledRequest, Sequence
@@ -46,7 +43,7 @@ class Blame:
         """Why this request, or an item of it, is not tried."""
         if not len(self._banned):
             return None
-        if self._banned.holds(fingerprint(prepared), now):
+        if self._banned.holds(fingerprint_of_prepared(prepared), now):
             return POISON
         if any(self._banned.holds(item.key, now) for item in prepared.items):
             return POISON_ITEM
@@ -63,7 +60,7 @@ class Blame:
                 ids[seq.request.id] = seq.request
         proof = self.requests.died(epoch, ids, outside, others=there != ids.keys())
         if proof is not None:
-            self._ban(fingerprint(ids[proof.name].prepared), now, Excuse(GPU_RUNNER, proof.epochs))
+            self._ban(fingerprint_of_prepared(ids[proof.name].prepared), now, Excuse(GPU_RUNNER, proof.epochs))
 
     def encoder_died(self, epoch: int, keys: set[str], outside: bool, now: float) -> None:
         proof = self.items.died(epoch, sorted(keys), outside)
@@ -75,7 +72,7 @@ class Blame:
         by_id = {request.id: request for request in told}
         proof = self.texts.died(epoch, by_id, outside=False)
         if proof is not None:
-            self._ban(fingerprint(by_id[proof.name].prepared), now, Excuse(DETOKENIZER, proof.epochs))
+            self._ban(fingerprint_of_prepared(by_id[proof.name].prepared), now, Excuse(DETOKENIZER, proof.epochs))
 
     def over(self, id: str) -> None:
         """Its client wants no more of it."""
@@ -92,12 +89,3 @@ class Blame:
         self.refused += 1
         self._banned.add(name, now)
         self._outbox.director.append(excuse)
-
-
-def fingerprint(prepared: Prepared) -> str:
-    """What makes two requests the same work. The seed is not part of it: it is drawn anew for each."""
-    sampling = msgspec.structs.replace(prepared.sampling, seed=0)
-    if (guide := sampling.structured_outputs) is not None:  # how long it took to measure says nothing of who asks
-        sampling = msgspec.structs.replace(sampling, structured_outputs=Guide(guide.kind, guide.text))
-    parts = (prepared.token_ids, [item.key for item in prepared.items], sampling, prepared.pooling)
-    return sha256(msgspec.msgpack.encode(parts)).hexdigest()

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from ...actors.quarantine.fingerprints import outline
 from ...protocol.edges.control import AskReset, AskStatus, Cache, Drain, Excuse, Gone, Refused, ResetOver, Reshare, Status
 from ...protocol.edges.preprocessor_to_client import Tokenized
 from ...protocol.errors import EngineError, Failure, RequestError
@@ -28,7 +29,7 @@ from .dispatcher import Dispatcher
 from .ledger import Ledger, LedgerEntry, Progress, blobs_of, needs_fetch
 from .media_store import MediaStore
 from .stream import Stream
-from .suspects import Suspects, outline
+from .suspects import Suspects
 from .tokenizing import Tokenizing
 from .wanted import check_wanted
 

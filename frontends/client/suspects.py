@@ -7,18 +7,13 @@ each has got through; the others wait in the ledger. A kill from outside counts 
 """
 
 from collections.abc import Callable, Iterable
-from hashlib import blake2b
-from typing import Any
 
-import msgspec
-
+from ...actors.quarantine.fingerprints import Read, fingerprint, outline
 from ...actors.quarantine.records import POISON, Banned, Proof, Quarantine
 from ...protocol.errors import Failure
-from ...protocol.memory.blobs import BlobRef, Bytes
-from ...protocol.requests.request import MediaItem, Request, Url
+from ...protocol.requests.request import Request
 
 PLACES = ("fetcher", "preprocessor", "scheduler")
-Read = Callable[[BlobRef], Bytes]
 
 
 class Suspects:
@@ -81,35 +76,3 @@ class Suspects:
         if not len(self._banned) or not self._alike.holds(outline(request), now):
             return None
         return POISON if self._banned.holds(fingerprint(request, self._read), now) else None
-
-
-def outline(request: Request) -> str:
-    """Equal for two requests that are the same work, apart from the bytes of their media."""
-    return _digest(_work(request)).hexdigest()
-
-
-def fingerprint(request: Request, read: Read) -> str:
-    """Equal for two requests that are the same work, whichever client sends them. The seed is left out: each draws its own."""
-    digest = _digest(_work(request))
-    for item in request.media:
-        if item.source is not None and not isinstance(item.source, Url):
-            digest.update(read(item.source.blob))
-    return digest.hexdigest()
-
-
-def _work(request: Request) -> Any:
-    sampling = msgspec.structs.replace(request.sampling, seed=0)
-    media = [_described(item) for item in request.media]
-    return request.prompt, media, sampling, request.pooling, request.mm_processor_kwargs, request.media_io_kwargs
-
-
-def _described(item: MediaItem) -> Any:
-    source = item.source
-    if source is None or isinstance(source, Url):
-        return item.modality, item.uuid, item.options, source
-    blob = BlobRef("", 0, source.blob.dtype, source.blob.shape)
-    return item.modality, item.uuid, item.options, msgspec.structs.replace(source, blob=blob)
-
-
-def _digest(work: Any) -> "blake2b":
-    return blake2b(msgspec.msgpack.encode(work, order="deterministic"), digest_size=32)

@@ -6,8 +6,8 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from thespis.actors.quarantine.fingerprints import fingerprint_of_prepared
 from thespis.actors.quarantine.records import KEPT_SECONDS
-from thespis.actors.scheduler.blame import fingerprint
 from thespis.protocol.edges.control import Excuse
 from thespis.protocol.edges.encoder_cache_to_scheduler import Lost
 from thespis.protocol.edges.scheduler_to_encoder_cache import Need
@@ -107,7 +107,7 @@ def test_equal_requests_are_refused_together() -> None:
 def test_what_is_made_of_the_same_tokens_is_part_of_the_work() -> None:
     text = prepared("text", [POISON, 7])
     wanted = (None, PoolingParams(), PoolingParams(task="token_embed"))
-    assert len({fingerprint(msgspec.structs.replace(text, pooling=pooling)) for pooling in wanted}) == len(wanted)
+    assert len({fingerprint_of_prepared(msgspec.structs.replace(text, pooling=pooling)) for pooling in wanted}) == len(wanted)
 
 
 def test_suspects_run_alone_one_after_the_other_and_are_cleared_past_the_place() -> None:

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from thespis.actors.quarantine.fingerprints import fingerprint, outline
 from thespis.actors.quarantine.records import KEPT_SECONDS, Proof
-from thespis.frontends.client.suspects import PLACES, Suspects, fingerprint, outline
+from thespis.frontends.client.suspects import PLACES, Suspects
 from thespis.protocol.memory.blobs import BlobRef
 from thespis.protocol.requests.pooling import PoolingParams
 from thespis.protocol.requests.request import Encoded, MediaItem, Request, TextPrompt, Url
