@@ -1,6 +1,8 @@
 """/v1/completions."""
 
+import asyncio
 import time
+from collections.abc import Sequence
 
 from aiohttp import web
 
@@ -16,11 +18,20 @@ async def completions(request: web.Request) -> web.StreamResponse:
     state, arrival = request.app[APP_STATE], time.monotonic()
     with state.working():
         body, generations, headers = await state.read(request, COMPLETION, generates=True)
-        echo = tuple(_prompt_text(state, generation) for generation in generations) if body.echo else None
+        echo = await _prompt_texts(state, generations) if body.echo else None
         options = options_of(state, body, arrival, generations[0], echo=echo, prompt_only=prompt_only(body))
         return await answer(
             request, body, generations, arrival, lambda id: CompletionWriter(id, options, state.detokenize), headers
         )
+
+
+async def _prompt_texts(state: AppState, generations: Sequence[Generation]) -> tuple[str, ...]:
+    """A thousand prompts of token ids take a while to be read: others have their turns between them."""
+    texts = []
+    for generation in generations:
+        texts.append(_prompt_text(state, generation))
+        await asyncio.sleep(0)
+    return tuple(texts)
 
 
 def _prompt_text(state: AppState, generation: Generation) -> str:

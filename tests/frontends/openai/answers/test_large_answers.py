@@ -1,5 +1,6 @@
 """Log-probabilities of many choices: written as they come, and not in one go when all are there and everybody waits."""
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -9,6 +10,7 @@ from thespis.frontends.client.answer import Answer
 from thespis.frontends.client.stream import Choice, Update
 from thespis.frontends.openai.answers import generate
 from thespis.frontends.openai.answers.writer import Options, ResponseWriter
+from thespis.frontends.openai.app_state import AppState
 from thespis.frontends.openai.chat.writer import ChatWriter
 from thespis.frontends.openai.completions.writer import CompletionWriter
 
@@ -89,3 +91,27 @@ async def test_an_answer_too_large_to_be_held_is_refused(path: str, body: Any, m
         assert (status, answer["error"]["code"]) == (400, "answer_too_large")
         assert "or for a stream" in answer["error"]["message"]
         assert (await post(url, COMPLETIONS, {"prompt": "x"}))[0] == 200
+
+
+async def test_others_have_their_turns_between_the_prompts_that_are_echoed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand prompts of four thousand token ids were made into text in one go, before any was refused."""
+    turns, seen = 0, []
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    def detokenize(self: AppState, token_ids: Any) -> str:
+        seen.append(turns)
+        return "text"
+
+    monkeypatch.setattr(AppState, "detokenize", detokenize)
+    async with served(FakeClient()) as url:
+        counting = asyncio.create_task(count())
+        status, answer, _ = await post(url, COMPLETIONS, {"prompt": [[5, 6]] * 8, "echo": True, "max_tokens": 1})
+        counting.cancel()
+    assert status == 200
+    assert {choice["text"] for choice in answer["choices"]} == {"texta"}
+    assert len(seen) == len(set(seen)) == 8
