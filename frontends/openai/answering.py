@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
-from .answers.generate import CallMeter, answer_stream, answer_whole, submit_all
+from .answers.generate import CallMeter, answer_stream, answer_whole, send_whole, submit_all
 from .answers.writer import Options, ResponseWriter
 from .app_state import APP_STATE, TENANT, AppState
 from .bodies.reading import check_id
@@ -51,8 +51,7 @@ async def answer(
         if body.stream:
             return await answer_stream(request, streams, writer, meter, headers)
         sizes = [generation.sampling.n for generation in generations]
-        whole = await answer_whole(streams, writer, sizes, meter)
-        return web.Response(body=whole, content_type="application/json", headers=headers)
+        return await send_whole(request, await answer_whole(streams, writer, sizes, meter), headers)
 
 
 def own_id_of(request: web.Request, told: str | None) -> str | None:

@@ -100,8 +100,10 @@ async def _next(stream: Stream) -> Update | None:
     return await anext(stream, None)
 
 
-async def answer_whole(streams: Sequence[Stream], writer: ResponseWriter, sizes: Sequence[int], meter: CallMeter) -> bytes:
-    """The body of an answer that is not streamed. Raises RequestError for one that is too large to be held."""
+async def answer_whole(
+    streams: Sequence[Stream], writer: ResponseWriter, sizes: Sequence[int], meter: CallMeter
+) -> list[bytes]:
+    """The body of an answer that is not streamed, in pieces. Raises RequestError for one that is too large to be held."""
     answers = [Answer(n) for n in sizes]
     gathered = 0
     async for source, update in merged(streams):
@@ -120,7 +122,24 @@ async def answer_whole(streams: Sequence[Stream], writer: ResponseWriter, sizes:
         if size - turned > PIECE:
             turned = size
             await asyncio.sleep(0)  # others have their turns
-    return b"".join(pieces)
+    return pieces
+
+
+async def send_whole(request: web.Request, pieces: Sequence[bytes], headers: dict[str, str]) -> web.StreamResponse:
+    """A large one as fast as its caller reads: to copy hundreds of MiB for him in one go takes all others' time."""
+    size = sum(map(len, pieces))
+    if size <= PIECE:
+        return web.Response(body=b"".join(pieces), content_type="application/json", headers=headers)
+    response = web.StreamResponse(headers={"Content-Type": "application/json", **headers})
+    response.content_length = size
+    await response.prepare(request)
+    try:
+        for piece in pieces:
+            await response.write(piece)
+            await asyncio.sleep(0)  # a caller who reads at once never has this wait
+    except ConnectionError:
+        log.info("a caller went away")
+    return response
 
 
 def _check_whole(size: int) -> None:

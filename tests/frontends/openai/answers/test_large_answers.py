@@ -115,3 +115,17 @@ async def test_others_have_their_turns_between_the_prompts_that_are_echoed(monke
     assert status == 200
     assert {choice["text"] for choice in answer["choices"]} == {"texta"}
     assert len(seen) == len(set(seen)) == 8
+
+
+@pytest.mark.parametrize("path", [CHAT, COMPLETIONS])
+async def test_a_large_answer_is_sent_in_pieces_and_is_the_same(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def asked() -> tuple[Any, Any]:
+        async with served(FakeClient()) as url:
+            body = {"messages": HELLO} if path == CHAT else {"prompt": "x"}
+            status, answer, headers = await post(url, path, {**body, "n": 9})
+            assert (status, headers["Content-Type"].partition(";")[0]) == (200, "application/json")
+            return answer["choices"], headers["Content-Length"]
+
+    at_once = await asked()
+    monkeypatch.setattr(generate, "PIECE", 100)
+    assert await asked() == at_once
