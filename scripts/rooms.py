@@ -1,4 +1,4 @@
-"""The rooms of every floor, by imports: `python -m thespis.scripts.rooms [ROOT]`, ROOT being another checkout of the package.
+"""The rooms of every floor, by imports: `scripts/dev rooms [ROOT]`, ROOT being another checkout of the package.
 
 A room is a folder of a floor, or a loose file there. Its level is one more than that of the highest room that it imports; an
 arrow stands for all imports of one room by another. Nothing is imported or run.
