@@ -97,13 +97,13 @@ class BaseActor:
     def _open_inboxes(self) -> Inboxes:
         """Where the run directory takes no socket the director is told, which ends an engine that starts; in one that runs it
         is tried until there is room, since another process could do no better."""
-        told = False
+        launch, told = self.launch, False
         while True:
             try:
-                return Inboxes(self.context, self.launch)
+                return Inboxes(self.context, launch.directory, launch.role, launch.epoch)
             except (OSError, zmq.ZMQError) as error:
                 if not told:
-                    self.tell_fatal(EngineError(NO_SOCKETS.format(self.launch.role, os.strerror(error.errno or 0))))
+                    self.tell_fatal(EngineError(NO_SOCKETS.format(launch.role, os.strerror(error.errno or 0))))
                 told = True
                 time.sleep(RETRY_SECONDS)
 

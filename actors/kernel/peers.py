@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import zmq
@@ -10,7 +11,6 @@ from ...protocol.channel import ChannelFull, Incoming, Outgoing, Received, bind_
 from ...protocol.edges.control import Gone, Peer, Peers, Stalled
 from ...protocol.topology import CLIENT, edges_from, kind_of
 from ...protocol.wire import Message
-from .launch import Launch
 from .tombstones import Tombstones
 
 log = logging.getLogger(__name__)
@@ -166,16 +166,17 @@ class UnknownSenders:
 class Inboxes:
     """The two ROUTERs a process binds: data, and control (`End`), which never waits behind data."""
 
-    def __init__(self, context: "zmq.Context[Any]", launch: Launch) -> None:
-        self.inbox_endpoint = socket_path(launch.directory, launch.role, launch.epoch)
-        self.control_endpoint = socket_path(launch.directory, launch.role, launch.epoch, "ctl")
+    def __init__(self, context: "zmq.Context[Any]", run_dir: Path, role: str, epoch: int) -> None:
+        """Raises OSError or ZMQError, and leaves nothing open, where the run directory takes no socket."""
+        self.inbox_endpoint = socket_path(run_dir, role, epoch)
+        self.control_endpoint = socket_path(run_dir, role, epoch, "ctl")
         self.inbox = bind_inbox(context, self.inbox_endpoint)
         try:
             self.control = bind_inbox(context, self.control_endpoint)
         except (OSError, zmq.ZMQError):
             self.inbox.close(linger=0)
             raise
-        self.incoming = Incoming(launch.role)
+        self.incoming = Incoming(role)
 
     def close(self) -> None:
         self.inbox.close(linger=0)

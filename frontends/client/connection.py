@@ -11,7 +11,6 @@ from typing import Any
 import msgspec
 import zmq
 
-from ...actors.kernel.launch import Launch
 from ...actors.kernel.link import DirectorLink
 from ...actors.kernel.peers import Inboxes, PeerTable
 from ...actors.kernel.tombstones import Tombstones
@@ -57,7 +56,7 @@ class Connection:
         on_gap: Callable[[], None],
     ) -> None:
         self.role = f"client-{name}"
-        self._launch = Launch(role=self.role, epoch=0, run_dir=str(run_dir), module="")
+        self._run_dir = run_dir
         self._director = _open_director(run_dir)  # first of all: where there is none, no socket is left open
         self._context: zmq.Context[Any] = zmq.Context()
         self._link = DirectorLink(self._context, str(run_dir), self.role, 0)
@@ -82,7 +81,7 @@ class Connection:
             welcome = await asyncio.shield(hello)
             if isinstance(welcome, Refused):
                 raise EngineError(welcome.text)
-            self._doors = Inboxes(self._context, self._launch)
+            self._doors = Inboxes(self._context, self._run_dir, self.role, 0)
         except BaseException:  # the director may count this client as there, or will when it answers at last
             await asyncio.wait([hello])  # its thread uses the link
             os.close(self._director)
@@ -119,8 +118,7 @@ class Connection:
 
     def no_answer(self) -> EngineError:
         """For the person who runs the engine: it names the run directory."""
-        run_dir = self._launch.run_dir
-        return EngineError(f"The engine in {run_dir} did not answer within {ANSWER_SECONDS:g} s; see engine.log there.")
+        return EngineError(f"The engine in {self._run_dir} did not answer within {ANSWER_SECONDS:g} s; see engine.log there.")
 
     def present(self, roles: Iterable[str]) -> bool:
         """Whether all of these are ready now."""

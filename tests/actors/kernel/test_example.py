@@ -60,7 +60,7 @@ def test_the_docstring_shows_an_actor_in_twelve_lines() -> None:
 def test_the_actor_of_the_docstring_answers_a_client(tmp_path: Path, context: "zmq.Context[Any]") -> None:
     (tmp_path / "refuser.py").write_text(example())
     director = bind_inbox(context, director_endpoint(tmp_path))
-    client = Inboxes(context, Launch("client-a", 0, str(tmp_path), ""))
+    client = Inboxes(context, tmp_path, "client-a", 0)
     launch = msgspec.json.encode(Launch("fetcher", 1, str(tmp_path), "refuser", os.getpid())).decode()
     command = [sys.executable, "-P", "-m", "thespis.actors.kernel.entry", launch]
     process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(tmp_path)})

@@ -13,7 +13,7 @@ from thespis.actors.kernel.launch import Launch, director_endpoint
 from thespis.actors.scheduler import actor as scheduler_actor
 from thespis.protocol.channel import Incoming, Outgoing, bind_inbox, socket_path
 from thespis.protocol.config.roles import RoleConfig, encode_config
-from thespis.protocol.edges.control import AskStats, Gone, Hello, Peer, Peers, Ready, Stats, Stop, ToDirector, Welcome
+from thespis.protocol.edges.control import AskStats, End, Gone, Hello, Peer, Peers, Ready, Stats, Stop, ToDirector, Welcome
 from thespis.protocol.wire import Decoder, Message, WireError, encode
 
 SECONDS = 10.0
@@ -77,6 +77,13 @@ class Stage:
         if edge not in self._outgoing:
             self._outgoing[edge] = Outgoing(self.context, sender, 1, self.peers[receiver].inbox, 1000)
         self._outgoing[edge].send(message)
+
+    def end(self, role: str, id: str) -> None:
+        """A request is over, as a client says to an actor's control socket."""
+        edge = "client-a", f"{role}'s control"
+        if edge not in self._outgoing:
+            self._outgoing[edge] = Outgoing(self.context, "client-a", 1, self.peers[role].control, 1000)
+        self._outgoing[edge].send(End((id,)))
 
     def counters(self, role: str) -> dict[str, float]:
         self._stats.pop(role, None)

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from thespis.protocol.config.roles import RunnerConfig, Threads
-from thespis.protocol.edges.control import End
 from thespis.protocol.edges.encoder_cache_to_scheduler import EmbeddingReady
 from thespis.protocol.edges.preprocessor_to_scheduler import Submit
 from thespis.protocol.edges.scheduler_to_client import Rejected
@@ -118,8 +117,8 @@ def test_refusals_go_to_the_client_and_ends_leave_nothing(stage: Stage) -> None:
         stage.send("preprocessor", Submit(prepared("r", [5])))
         stage.until(lambda: bool(stage.heard["detokenizer"]))
         assert stage.counters("scheduler")["waiting"] == 1
-        stage.tell("scheduler", End(("r",)))
-        assert stage.counters("scheduler")["waiting"] == 0
+        stage.end("scheduler", "r")
+        stage.until(lambda: stage.counters("scheduler")["waiting"] == 0)
         stage.send("preprocessor", Submit(prepared("s", [5])))
         stage.until(lambda: len(stage.heard["detokenizer"]) == 2)
         stage.gone("client-a")
