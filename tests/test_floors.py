@@ -11,8 +11,6 @@ import thespis
 
 ROOT = Path(thespis.__file__).parent
 FLOORS = {"protocol": 1, "gpu_runtime": 2, "actors": 3, "frontends": 4}
-ROOMS = {"hub": 1, "validation": 1, "unbuilt": 1, "engine": 2, "client": 2, "inputs": 3, "python": 4, "openai": 4, "cli": 5}
-"""Those of frontends, and how high each stands."""
 WITH_TORCH = {("actors", "encoder_cache"), ("actors", "facts"), ("actors", "gpu_runner")}
 """The actors that may use gpu_runtime."""
 WITH_PROCESSORS = ("actors/decode_worker/actor.py", "actors/decode_worker/item.py", "actors/decode_worker/video.py")
@@ -57,14 +55,6 @@ def test_imports_point_down(file: Path) -> None:
             assert name[1] in (*SHARED, actor[1]), f"the actor in {'/'.join(actor)} imports the actor {name[1]}"
 
 
-@pytest.mark.parametrize("file", [file for file in FILES if file.parts[0] == "frontends"], ids=str)
-def test_a_room_of_frontends_imports_those_below_it(file: Path) -> None:
-    room = file.parts[1].removesuffix(".py")
-    for name in imports(file):
-        if name[0] == "frontends" and name[1] != room:
-            assert ROOMS[name[1]] < ROOMS[room], f"{file} imports {'.'.join(name)}, which does not stand below it"
-
-
 @pytest.mark.parametrize("file", [file for file in FILES if file.parts[0] == "protocol"], ids=str)
 def test_the_protocol_needs_only_msgspec(file: Path) -> None:
     allowed = {"msgspec", "zmq"} if file.name == "channel.py" else {"msgspec"}
@@ -78,6 +68,19 @@ def test_no_floor_names_a_module_above_it(file: Path) -> None:
     texts = (node.value for node in ast.walk(ast.parse((ROOT / file).read_text())) if isinstance(node, ast.Constant))
     named = {match for text in texts if isinstance(text, str) for match in re.findall(r"thespis\.(\w+)\.", text)}
     assert {name for name in named if FLOORS.get(name, 0) > FLOORS[file.parts[0]]} == set()
+
+
+def test_no_two_public_classes_of_the_frontends_share_a_name() -> None:
+    """Nor do aliases of types: a search for a name finds one thing."""
+    where: dict[str, set[str]] = {}
+    for file in FILES:
+        if file.parts[0] == "frontends":
+            for node in ast.parse((ROOT / file).read_text()).body:
+                target = node.targets[0] if isinstance(node, ast.Assign) else None
+                name = node.name if isinstance(node, ast.ClassDef) else target.id if isinstance(target, ast.Name) else "_"
+                if name[0].isupper() and not name.isupper():
+                    where.setdefault(name, set()).add(str(file))
+    assert {name: files for name, files in where.items() if len(files) > 1} == {}
 
 
 def test_no_pickle_anywhere() -> None:

@@ -14,8 +14,8 @@ from thespis.scripts.rooms import FLOORS, ROOT, read, with_rooms
 
 ORDER = {
     "protocol": (
-        "cache errors pixels version wire",
-        "checkpoint memory",
+        "bounded cache errors pixels version wire",
+        "checkpoint memory refusals",
         "requests",
         "facts grammars",
         "chat_templates edges",

@@ -11,6 +11,7 @@ from ...gpu_runtime.processing import SAMPLING, Clip, Part, ProcessedItem, Proce
 from ...protocol.config.roles import MediaLimits
 from ...protocol.errors import refuse
 from ...protocol.memory.blobs import ITEM_SIZE
+from ...protocol.refusals import beyond_context
 from ...protocol.requests.request import (
     CLIP_FACTS,
     Embeds,
@@ -195,11 +196,7 @@ class ItemDecoder:
 
     def _check_rows(self, rows: int) -> None:
         if rows > self._max_rows:
-            raise refuse(
-                "invalid_request",
-                f"The item takes {rows} tokens, the model's context is {self._max_rows}.",
-                code="context_length_exceeded",
-            )
+            raise beyond_context(f"The item takes {rows} tokens", self._max_rows)
 
 
 def _extent(media: Any) -> Any:

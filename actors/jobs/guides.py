@@ -6,12 +6,12 @@ engine, it does there. The runner builds only what has passed.
 
 import re
 import time
-from collections import OrderedDict
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
 import msgspec
 
+from ...protocol.bounded import Bounded
 from ...protocol.checkpoint.tokenizer_file import tokenizer_text
 from ...protocol.errors import Failure, RequestError, refuse
 from ...protocol.facts import ModelFacts
@@ -38,7 +38,7 @@ class KnownGuides:
     """Verdicts by the guide's digest; the oldest are forgotten."""
 
     def __init__(self) -> None:
-        self._verdicts: OrderedDict[str, Guide | Failure] = OrderedDict()
+        self._verdicts: Bounded[str, Guide | Failure] = Bounded(REMEMBERED)
 
     @staticmethod
     def key(guide: Guide) -> str:
@@ -47,17 +47,12 @@ class KnownGuides:
 
     def verdict(self, guide: Guide) -> Guide | Failure | None:
         """None: not known."""
-        found = self._verdicts.get(key := self.key(guide))
-        if found is not None:
-            self._verdicts.move_to_end(key)
-        return found
+        return self._verdicts.use(self.key(guide))
 
     def learn(self, key: str, verdict: Guide | Failure) -> None:
         if isinstance(verdict, Failure) and verdict.code != CODE:
             return  # a worker's own trouble, not the guide's
         self._verdicts[key] = verdict
-        while len(self._verdicts) > REMEMBERED:
-            self._verdicts.popitem(last=False)
 
 
 class _Trial(NamedTuple):

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Iterator
 
+from ...protocol.bounded import Bounded
+
 KEPT = 4096
 """Far more than are in an engine at once, so whatever is still on its way for an older one has arrived; 0.2 KB each."""
 
@@ -10,15 +12,11 @@ class Tombstones:
     """The last `limit` ids that ended, oldest first out."""
 
     def __init__(self, limit: int = KEPT) -> None:
-        self._limit = limit
-        self._ids: dict[str, None] = {}
+        self._ids: Bounded[str, None] = Bounded(limit)
 
     def add(self, ids: Iterable[str]) -> None:
         for id in ids:
-            self._ids.pop(id, None)
             self._ids[id] = None
-        while len(self._ids) > self._limit:
-            del self._ids[next(iter(self._ids))]
 
     def discard(self, id: str) -> None:
         self._ids.pop(id, None)

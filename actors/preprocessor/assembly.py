@@ -10,6 +10,7 @@ import numpy as np
 from ...protocol.edges.decode_worker_to_preprocessor import Decoded, Part
 from ...protocol.errors import refuse
 from ...protocol.facts import ModelFacts
+from ...protocol.refusals import beyond_context
 from ...protocol.requests.pooling import MAX_BYTES
 from ...protocol.requests.prepared import EffectiveOptions, Item, Prepared, Span
 from ...protocol.requests.request import EmbedsPrompt, Modality, Request
@@ -148,8 +149,4 @@ def check_room(request: Request, tokens: int, context: int, model: ModelFacts) -
         text = f"A vector for each of {tokens} tokens takes {size} bytes together; a prompt gets at most {MAX_BYTES}."
         raise refuse("invalid_request", text, code="answer_too_large")
     if tokens + (request.pooling is None) > context:
-        raise refuse(
-            "invalid_request",
-            f"The prompt has {tokens} tokens, the model's context is {context}.",
-            code="context_length_exceeded",
-        )
+        raise beyond_context(f"The prompt has {tokens} tokens", context)

@@ -6,6 +6,7 @@ No bytes here: the features lie in the workers' arenas until the shell sends `Fr
 from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
 
+from ...protocol.bounded import Bounded
 from ...protocol.edges.decode_worker_to_preprocessor import Decoded
 from ...protocol.memory.shortage import NO_SPACE
 
@@ -147,14 +148,10 @@ class Bindings:
     """(tenant, id) -> digest of the first content seen under it; bounded, the least recently used goes first."""
 
     def __init__(self, limit: int = 1 << 17) -> None:
-        self._limit = limit
-        self._digests: OrderedDict[tuple[str, str], str] = OrderedDict()
+        self._digests: Bounded[tuple[str, str], str] = Bounded(limit)
 
     def get(self, tenant: str, uuid: str) -> str | None:
-        digest = self._digests.get((tenant, uuid))
-        if digest is not None:
-            self._digests.move_to_end((tenant, uuid))
-        return digest
+        return self._digests.use((tenant, uuid))
 
     def bind(self, tenant: str, uuid: str, digest: str) -> bool:
         """False where the id is bound to other content."""
@@ -162,8 +159,6 @@ class Bindings:
         if known is not None:
             return known == digest
         self._digests[tenant, uuid] = digest
-        if len(self._digests) > self._limit:
-            self._digests.popitem(last=False)
         return True
 
     def clear(self) -> None:

@@ -1,7 +1,8 @@
 """What is refused before any work is done: counts, modalities, switches, options. Pure."""
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -9,6 +10,7 @@ import msgspec
 from ...protocol.config.engine import count_limit
 from ...protocol.config.roles import PreprocessorConfig
 from ...protocol.errors import refuse
+from ...protocol.refusals import beyond_context, check_token_ids, embeds_disabled
 from ...protocol.requests.request import (
     ChatPrompt,
     Embeds,
@@ -22,10 +24,10 @@ from ...protocol.requests.request import (
     TextPrompt,
     Url,
 )
+from ...protocol.requests.sampling import SamplingParams
 from .media_options import MediaOptions
 
 ITEMS_PER_PROMPT = 999
-PROMPT_EMBEDS_OFF = "You must set --enable-prompt-embeds to input prompt_embeds"
 MOST_BESIDE = 1 << 20
 """Characters of a conversation's tools and template variables: they are searched for control tokens in one piece of work."""
 
@@ -46,17 +48,24 @@ class RequestValidator:
             text = f"`tools` and `chat_template_kwargs` have {beside} characters, at most {MOST_BESIDE} are taken."
             raise refuse("invalid_request", text, code="body_too_complex")
         if size > self.most_text:
-            text = f"The prompt has {size} characters, far beyond the model's context of {self._config.max_model_len} tokens."
-            raise refuse("invalid_request", text, code="context_length_exceeded")
-        self._check_ids("stop_token_ids", request.sampling.stop_token_ids)
-        self._check_ids("logit_bias", request.sampling.logit_bias or ())
-        self._check_ids("allowed_token_ids", request.sampling.allowed_token_ids or ())
-        self._check_ids("bad_words_ids", (token for spelling in request.sampling.bad_words_ids for token in spelling))
+            raise beyond_context(f"The prompt has {size} characters", self._config.max_model_len)
+        self._check_ids(request.sampling)
         if isinstance(request.prompt, EmbedsPrompt):
             self._check_embeds_prompt(request)
         else:
             self._check_items(request)
         self.options.check(request)
+
+    def _check_ids(self, sampling: SamplingParams) -> None:
+        """The sampler has a place for each token of the vocabulary and none beside."""
+        named = {
+            "stop_token_ids": sampling.stop_token_ids,
+            "logit_bias": sampling.logit_bias or (),
+            "allowed_token_ids": sampling.allowed_token_ids or (),
+            "bad_words_ids": tuple(chain.from_iterable(sampling.bad_words_ids)),
+        }
+        for name, ids in named.items():
+            check_token_ids(ids, self._config.model.vocab, name)
 
     def _check_items(self, request: Request) -> None:
         counts: dict[Modality, int] = {}
@@ -74,8 +83,7 @@ class RequestValidator:
             if isinstance(item.source, Url):
                 raise refuse("internal", "The item has not been fetched.", item.where)
             if isinstance(item.source, Embeds | PackedEmbeds) and not self._config.enable_embeds:
-                text = f"You must set --enable-mm-embeds to input {item.modality}_embeds"
-                raise refuse("unsupported", text, item.where, "embeds_disabled")
+                raise embeds_disabled(f"{item.modality}_embeds", item.where)
             if item.source is None and item.uuid is None:
                 name = item.modality
                 raise refuse(
@@ -86,7 +94,7 @@ class RequestValidator:
 
     def _check_embeds_prompt(self, request: Request) -> None:
         if not self._config.enable_prompt_embeds:
-            raise refuse("unsupported", PROMPT_EMBEDS_OFF, "prompt_embeds", "embeds_disabled")
+            raise embeds_disabled("prompt_embeds", "prompt_embeds")
         if self._config.model.per_layer_width:
             text = "This model's layers look at the tokens of a prompt themselves: it takes no prompt_embeds. Send text."
             raise refuse("unsupported", text, "prompt_embeds", "unsupported")
@@ -96,13 +104,6 @@ class RequestValidator:
         kinds = [item.modality for item in request.media if isinstance(item.source, Embeds | PackedEmbeds)]
         if kinds != ["prompt"] or len(request.media) != 1:
             raise refuse("internal", "A prompt of embeddings came with other items, or without its rows.", "prompt_embeds")
-
-    def _check_ids(self, name: str, ids: Iterable[int]) -> None:
-        """The sampler has a place for each token of the vocabulary and none beside."""
-        vocab = self._config.model.vocab
-        if (strange := next((token for token in ids if not 0 <= token < vocab), None)) is not None:
-            text = f"Token id {strange} is not in the vocabulary of {vocab} tokens."
-            raise refuse("invalid_request", text, name, "out_of_range")
 
     def _limit(self, item: MediaItem) -> int:
         """None of a modality means none to be encoded: embeddings, where they are enabled, need no tower."""

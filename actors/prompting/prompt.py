@@ -6,6 +6,7 @@ from typing import Any
 
 from ...protocol.errors import EngineError, Failure, RequestError, refuse
 from ...protocol.facts import ModelFacts
+from ...protocol.refusals import beyond_context, check_token_ids
 from ...protocol.requests.request import (
     ChatMessage,
     ChatPrompt,
@@ -114,10 +115,7 @@ class PromptRenderer:
 
     def check_ids(self, token_ids: Sequence[int], beside: frozenset[int] = frozenset()) -> None:
         """A tokenizer may have more tokens than its model. `beside`: what may lie outside, for it is looked up nowhere."""
-        if token_ids and (min(token_ids) < 0 or max(token_ids) >= self._vocab):
-            strange = [token for token in token_ids if not 0 <= token < self._vocab and token not in beside]
-            if strange:
-                raise refuse("invalid_request", f"Token id {strange[0]} is not in the vocabulary of {self._vocab} tokens.")
+        check_token_ids(token_ids, self._vocab, beside=beside)
 
     def _of_text(self, rendered: Rendered, expandable: bool) -> Rendered:
         found, order = self._splicer.in_text(rendered.text), rendered.order
@@ -177,11 +175,9 @@ class PromptRenderer:
         if self._most_tokens is None:
             return
         if len(text) > self._most_tokens * self._tokenizer.longest:
-            words = f"The rendered prompt has {len(text)} characters, far beyond the model's context."
-            raise refuse("invalid_request", words, code="context_length_exceeded")
+            raise beyond_context(f"The rendered prompt has {len(text)} characters", self._most_tokens)
         if (marked := count_marked(text)) > self._most_tokens:
-            words = f"The rendered prompt spells {marked} control tokens as text, far beyond the model's context."
-            raise refuse("invalid_request", words, code="context_length_exceeded")
+            raise beyond_context(f"The rendered prompt spells {marked} control tokens as text", self._most_tokens)
 
     def _variables(self, prompt: ChatPrompt, media: tuple[MediaItem, ...], template: ChatTemplate) -> dict[str, Any]:
         """What the template gets, the callers' words marked. Raises RecursionError for what nests too deep."""

@@ -1,13 +1,13 @@
 """Text to token ids by the checkpoint's tokenizer.json, with words that must not become special tokens marked."""
 
 import re
-from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tokenizers import AddedToken, Tokenizer
 
+from ...protocol.bounded import Bounded
 from ...protocol.checkpoint.json_files import read_object
 from ...protocol.checkpoint.tokenizer_file import tokenizer_text
 from ...protocol.errors import EngineError
@@ -59,7 +59,7 @@ class TextTokenizer:
         self._added = tuple(token.content for token in added)
         self.special_tokens = frozenset(token.content for token in added if token.special)
         self._numbered = tuple(numbered)
-        self._controls: OrderedDict[tuple[str, frozenset[str]], Control] = OrderedDict()
+        self._controls: Bounded[tuple[str, frozenset[str]], Control] = Bounded(TEMPLATES)
         self._newline = self._plain("\n")
         self.prefix, self.suffix = self._frame()
         """What it puts around a text."""
@@ -125,8 +125,6 @@ class TextTokenizer:
         pattern = re.compile("|".join([*names, *map(re.escape, longest_first)]) or "(?!)")
         longest = max([*map(len, tokens), *(len(name) + DIGITS for name in self._numbered)], default=0)
         self._controls[literals, always] = control = Control(pattern, longest, tuple(longest_first))
-        if len(self._controls) > TEMPLATES:
-            self._controls.popitem(last=False)
         return control
 
     def encode_marked(self, text: str, add_special_tokens: bool) -> list[int]:

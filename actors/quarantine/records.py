@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from ...protocol.bounded import Bounded
 from ...protocol.errors import Failure
 
 POISON = Failure(
@@ -54,7 +55,7 @@ class Quarantine:
     """The records of one kind of process. Its owner runs `suspects` alone, one at a time, the first first."""
 
     def __init__(self) -> None:
-        self._records: dict[str, _Record] = {}
+        self._records: Bounded[str, _Record] = Bounded(KEPT)
 
     def died(self, epoch: int, in_hand: Iterable[str], outside: bool, others: bool = False) -> Proof | None:
         """This incarnation ended with these in hand; returns what is now proved to be the cause, and forgets it.
@@ -63,12 +64,11 @@ class Quarantine:
         """
         names = tuple(in_hand)
         for name in names:
-            record = self._records.setdefault(name, _Record())
+            if (record := self._records.get(name)) is None:
+                record = self._records[name] = _Record()
             (record.outside if outside else record.own).append(epoch)
             if len(record.own) + len(record.outside) >= 2:
                 record.suspect = True
-        while len(self._records) > KEPT:
-            del self._records[next(iter(self._records))]
         if len(names) != 1 or others:
             return None
         record = self._records[names[0]]
@@ -117,13 +117,10 @@ class Banned:
     """Fingerprints of what was proved to end a process, for `KEPT_SECONDS`."""
 
     def __init__(self) -> None:
-        self._until: dict[str, float] = {}
+        self._until: Bounded[str, float] = Bounded(KEPT)
 
     def add(self, fingerprint: str, now: float) -> None:
-        self._until.pop(fingerprint, None)
         self._until[fingerprint] = now + KEPT_SECONDS
-        while len(self._until) > KEPT:
-            del self._until[next(iter(self._until))]
 
     def holds(self, fingerprint: str, now: float) -> bool:
         until = self._until.get(fingerprint)

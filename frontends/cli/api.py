@@ -16,7 +16,7 @@ class Delta(msgspec.Struct):
     content: str | None = None
 
 
-class Choice(msgspec.Struct):
+class ChunkChoice(msgspec.Struct):
     index: int = 0
     delta: Delta | None = None
     text: str | None = None
@@ -48,7 +48,7 @@ class Error(msgspec.Struct):
 
 
 class Chunk(msgspec.Struct):
-    choices: list[Choice] = []
+    choices: list[ChunkChoice] = []
     usage: Usage | None = None
     timings: list[Stage] | None = None
     error: Error | None = None

@@ -13,7 +13,7 @@ from ...protocol.config.engine import EngineConfig, ServerConfig
 from ...protocol.errors import EngineError
 from .api import Api, ApiError
 from .demo import PARTS, media_part
-from .flags import add_flags, build
+from .flags import add_flags, add_model, build
 from .server import serving
 
 HELP = """\
@@ -22,7 +22,7 @@ HELP = """\
 /quit                                   leave (so does Ctrl-D; Ctrl-C stops an answer, or clears the line)"""
 
 
-class Conversation:
+class ChatSession:
     """What has been said, and the media that go with the next message. Pure but for reading the files that are named."""
 
     def __init__(self) -> None:
@@ -57,13 +57,7 @@ class Conversation:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "model",
-        nargs="?",
-        default="",
-        metavar="MODEL",
-        help="checkpoint folder, GGUF file, or ORG/NAME[:GGUF][@REVISION] (default: the bundled model)",
-    )
+    add_model(parser)
     parser.add_argument(
         "--base-url", metavar="URL", help="a server that is already running (default: start one, and end it afterwards)"
     )
@@ -133,7 +127,7 @@ def _until_quit(read: Callable[[], str | None]) -> Iterator[str]:
 
 async def talk(url: str, given: argparse.Namespace, read: Callable[[], str | None]) -> None:
     """`read` blocks, and nothing else runs meanwhile: the terminal is the only source of events."""
-    conversation = Conversation()
+    conversation = ChatSession()
     async with Api(url, given.api_key) as api:
         model = await api.model()
         with _at_interrupt(_nothing):
@@ -148,7 +142,7 @@ async def talk(url: str, given: argparse.Namespace, read: Callable[[], str | Non
                 await _answer(api, model, conversation, given)
 
 
-async def _answer(api: Api, model: str, conversation: Conversation, given: argparse.Namespace) -> None:
+async def _answer(api: Api, model: str, conversation: ChatSession, given: argparse.Namespace) -> None:
     system = [{"role": "system", "content": given.system}] if given.system else []
     body: dict[str, Any] = {"model": model, "messages": system + conversation.messages, "temperature": given.temperature}
     if given.max_tokens is not None:

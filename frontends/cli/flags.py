@@ -42,6 +42,11 @@ def add_flags(parser: argparse._ActionsContainer, schema: type[msgspec.Struct], 
         parser.add_argument(flag, **options, **_reading(kind, field.name))
 
 
+def add_model(parser: argparse.ArgumentParser) -> None:
+    words = "checkpoint folder, GGUF file, or ORG/NAME[:GGUF][@REVISION] (default: the bundled model)"
+    parser.add_argument("model", nargs="?", default="", metavar="MODEL", help=words)
+
+
 def build(schema: type[S], given: argparse.Namespace, **more: Any) -> S:
     """The Struct from the flags that were given. Raises ValueError naming the field."""
     values = {name: value for name in schema.__struct_fields__ if (value := getattr(given, name, None)) is not None}

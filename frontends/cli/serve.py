@@ -5,19 +5,13 @@ import sys
 
 from ...protocol.config.engine import EngineConfig, ServerConfig
 from ...protocol.config.server_keys import with_keys
-from .flags import add_flags, build
+from .flags import add_flags, add_model, build
 from .server import serve_until_stopped, serving
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = "thespis serve [MODEL] [flags]"
-    parser.add_argument(
-        "model",
-        nargs="?",
-        default="",
-        metavar="MODEL",
-        help="checkpoint folder, GGUF file, or ORG/NAME[:GGUF][@REVISION] (default: the bundled model)",
-    )
+    add_model(parser)
     add_flags(parser.add_argument_group("server"), ServerConfig)
     add_flags(parser.add_argument_group("engine"), EngineConfig, skip=("model",))
     parser.epilog = "example: thespis serve ./Qwen2-VL --port 9000 --api-key $KEY --limit-mm-per-prompt '{\"image\": 4}'"

@@ -1,7 +1,6 @@
 """The client: every face submits here. It admits requests, keeps the ledger, and gives each caller its stream."""
 
 import asyncio
-import itertools
 import os
 import random
 import secrets
@@ -13,10 +12,20 @@ from types import TracebackType
 from typing import Any, Self
 
 from ...actors.quarantine.fingerprints import outline
-from ...protocol.edges.control import AskReset, AskStatus, Cache, Drain, Excuse, Gone, Refused, ResetOver, Reshare, Status
+from ...protocol.config.roles import ClientConfig
+from ...protocol.edges.control import (
+    Cache,
+    Drain,
+    Excuse,
+    Gone,
+    Refused,
+    ResetOver,
+    Reshare,
+    Share,
+    Status,
+)
 from ...protocol.edges.preprocessor_to_client import Tokenized
 from ...protocol.errors import EngineError, Failure, RequestError
-from ...protocol.facts import ModelFacts
 from ...protocol.memory.blobs import read_once
 from ...protocol.requests.pooling import PoolingParams
 from ...protocol.requests.request import MediaItem, Prompt, Request
@@ -28,6 +37,7 @@ from .delivery import Delivery, check_sendable
 from .dispatcher import Dispatcher
 from .ledger import Ledger, LedgerEntry, Progress, blobs_of, needs_fetch
 from .media_store import MediaStore
+from .questions import Questions
 from .stream import Stream
 from .suspects import Suspects
 from .tokenizing import Tokenizing
@@ -46,28 +56,22 @@ CUT = Failure("restarted", "The engine shut down before this request was done; s
 class Client:
     """One connection to a running engine; one per process is enough. Not thread-safe: it belongs to its event loop."""
 
-    model: ModelFacts
-    model_name: str
-    max_model_len: int
-    admission: Admission
-    media: MediaStore
-    """Where the media of a request are put before it is submitted."""
-    _dispatcher: Dispatcher
-    _roles: tuple[str, ...]
-    _random: random.Random
-    """Draws the seeds of requests that have none."""
-    _loop: asyncio.AbstractEventLoop
-
-    def __init__(self, run_dir: Path, name: str) -> None:
-        self._connection = Connection(run_dir, name, self._hear, self._hear_director, self._meet, self._lose_engine, self._mend)
+    def __init__(self, connection: Connection, run_dir: Path, config: ClientConfig, share: Share) -> None:
+        """`connect` makes one, of a connection that has been greeted with `config` and `share`."""
+        self.model, self.model_name, self.max_model_len = config.model, config.name, config.max_model_len
+        self.admission = Admission(share)
+        self.media = MediaStore(run_dir, f"{connection.role}.0", self.admission, self._raise_if_closed)
+        """Where the media of a request are put before it is submitted."""
+        self._connection, self._roles = connection, config.roles
         self._ledger = Ledger()
         self._suspects = Suspects(partial(read_once, run_dir))
-        self._delivery = Delivery(self._connection, self._ledger, self._suspects)
-        self._tokenizing = Tokenizing(self._connection)
-        self._statuses: list[asyncio.Future[Status]] = []
-        self._resets: dict[int, asyncio.Future[bool]] = {}
-        """By number: who waits for a cache to be emptied."""
-        self._reset_numbers = itertools.count(1)
+        self._delivery = Delivery(connection, self._ledger, self._suspects)
+        self._tokenizing = Tokenizing(connection)
+        self._dispatcher = Dispatcher(connection, self._ledger, self._delivery, self._tokenizing, self.admission, self.media)
+        self._random = random.Random(config.seed)
+        """Draws the seeds of requests that have none."""
+        self._loop = asyncio.get_running_loop()
+        self._questions = Questions(connection)
         self._dead: EngineError | None = None
         self._closed = False
 
@@ -78,27 +82,15 @@ class Client:
         Raises EngineError where it refuses or does not answer. Without a limit (a server that is itself a part of the engine
         waits for as long as the start takes) TimeoutError where the director does not answer: a restart may help.
         """
-        client = cls(run_dir, name or f"{os.getpid()}-{secrets.token_hex(4)}")
+        connection = Connection(run_dir, name or f"{os.getpid()}-{secrets.token_hex(4)}")
         try:
-            await client._join(run_dir, patience)
+            client = cls(connection, run_dir, *await connection.greet())
+            await connection.join(client, patience)
         except TimeoutError:
             if patience is None:
                 raise
-            raise client._connection.no_answer() from None
+            raise connection.no_answer() from None
         return client
-
-    async def _join(self, run_dir: Path, patience: float | None) -> None:
-        config, share = await self._connection.greet()
-        self.model, self.model_name, self.max_model_len = config.model, config.name, config.max_model_len
-        self._roles = config.roles
-        self._random = random.Random(config.seed)
-        self._loop = asyncio.get_running_loop()
-        self.admission = Admission(share)
-        self.media = MediaStore(run_dir, f"{self._connection.role}.0", self.admission, self._raise_if_closed)
-        self._dispatcher = Dispatcher(
-            self._connection, self._ledger, self._delivery, self._tokenizing, self.admission, self.media
-        )
-        await self._connection.join(patience)
 
     # what callers use
 
@@ -217,25 +209,13 @@ class Client:
     async def status(self) -> Status:
         """What the director knows: readiness, pids, fresh counters of every role. EngineError where none answers."""
         self._raise_if_dead()
-        future: asyncio.Future[Status] = self._loop.create_future()
-        self._statuses.append(future)
-        self._connection.ask(AskStatus(self._connection.role))
-        async with self._connection.answering():
-            return await future
+        return await self._questions.status()
 
     async def reset(self, cache: Cache) -> bool:
         """Have the engine's cache of media, or of prompts' beginnings, emptied. True: every actor that has a part of it has
         done so, or died; requests submitted from now on find nothing of before. Raises EngineError where none answers."""
         self._raise_if_dead()
-        number = next(self._reset_numbers)
-        future: asyncio.Future[bool] = self._loop.create_future()
-        self._resets[number] = future
-        self._connection.ask(AskReset(self._connection.role, number, cache))
-        try:
-            async with self._connection.answering():
-                return await future
-        finally:
-            del self._resets[number]
+        return await self._questions.reset(cache)
 
     async def close(self) -> None:
         """Leave the engine: requests in flight are cancelled, everything that this client held is freed."""
@@ -257,38 +237,34 @@ class Client:
         """End every request that is under way."""
         self._dispatcher.end_all(failure)
 
-    # what is heard
+    # what its connection hears (`Listener`)
 
-    def _hear(self, message: Any) -> None:
+    def on_message(self, message: Any) -> None:
         self._dispatcher.hear(message)
 
-    def _hear_director(self, message: Any) -> None:
+    def on_director(self, message: Any) -> None:
         match message:
             case Gone(role, epoch, outside):
-                self._mourn(role, epoch, outside)
+                self._on_gone(role, epoch, outside)
             case Reshare(share):
                 self.admission.reshare(share)
             case Drain():
                 self.drain()
                 self._dispatcher.tell_if_drained()
             case Status() as status:
-                waiting, self._statuses = self._statuses, []
-                for future in waiting:
-                    if not future.done():
-                        future.set_result(status)
+                self._questions.on_status(status)
                 if status.fatal is not None:
                     self._die(EngineError(status.fatal), gave_up=status.gave_up)
             case ResetOver(number, done):
-                if (asked := self._resets.get(number)) is not None and not asked.done():
-                    asked.set_result(done)
+                self._questions.on_reset(number, done)
             case Refused(text):
                 self._die(EngineError(text))
 
-    def _meet(self) -> None:
+    def on_peers(self) -> None:
         self._suspects.met(self._connection.others)
         self._delivery.do_due()
 
-    def _mourn(self, role: str, epoch: int, outside: bool) -> None:
+    def _on_gone(self, role: str, epoch: int, outside: bool) -> None:
         asked = self._tokenizing.requests if role == "preprocessor" else []
         # Questions have no entry in the ledger: they are repeated by their callers, and known again by what they ask.
         names = {f"tokenize {outline(request)}": request for request in asked}
@@ -297,14 +273,14 @@ class Client:
         if proof is not None:
             self._connection.ask(Excuse(role, proof.epochs))
             entry = self._ledger.live(proof.name)
-            self._convict(names[proof.name] if entry is None else entry.request)
+            self._refuse_alike(names[proof.name] if entry is None else entry.request)
         if role == "preprocessor":
             self._tokenizing.preprocessor_gone()
             self._dispatcher.end_leases(self._ledger.all())
         elif role == "fetcher":  # for requests that are over, no other process will say that the media are free
             self._dispatcher.end_leases([entry for entry in self._ledger.all() if entry.over and needs_fetch(entry.request)])
 
-    def _convict(self, request: Request) -> None:
+    def _refuse_alike(self, request: Request) -> None:
         """Refuse this request and every other that is the same work."""
         self._suspects.ban(request, time.monotonic())
         for entry in self._ledger.live_ones():
@@ -317,12 +293,12 @@ class Client:
         if refused is not None:
             raise RequestError(refused)
 
-    def _mend(self) -> None:
+    def on_gap(self) -> None:
         """Messages are missing; some may have said that media are free."""
         self._dispatcher.end_leases([entry for entry in self._ledger.all() if entry.over])
         self._delivery.take_up_all()
 
-    def _lose_engine(self) -> None:
+    def on_director_lost(self) -> None:
         self._die(EngineError("The engine has ended."))
 
     def _die(self, error: EngineError, gave_up: bool = False) -> None:
@@ -330,11 +306,7 @@ class Client:
         for entry in self._ledger.all():
             entry.leased = False
         self._dispatcher.end_all(CUT if self.draining and not gave_up else GONE)
-        waiting: list[asyncio.Future[Any]] = [*self._statuses, *self._resets.values()]
-        for future in waiting:
-            if not future.done():
-                future.set_exception(error)
-        self._statuses = []
+        self._questions.fail(error)
         self.media.wake()
 
     def _raise_if_closed(self) -> None:

@@ -3,10 +3,10 @@
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import zmq
@@ -37,24 +37,29 @@ ENDED_AT = (*NEEDED, "encoder-cache")
 """The actors that keep something by request id. The runner hears of an end from the scheduler."""
 
 
+class Listener(Protocol):
+    """Who hears what comes over a connection."""
+
+    def on_message(self, message: Any) -> None:
+        """From an actor."""
+
+    def on_director(self, message: Any) -> None:
+        """From the director; `Gone` only after the edge has been closed."""
+
+    def on_peers(self) -> None:
+        """A process has become ready."""
+
+    def on_director_lost(self) -> None:
+        """It has ended, and with it the engine."""
+
+    def on_gap(self) -> None:
+        """Messages of a living actor are missing."""
+
+
 class Connection:
-    """Joins one engine as `client-<name>`.
+    """Joins one engine as `client-<name>`."""
 
-    `on_message` gets what actors send; `on_director` what the director sends (`Gone` only after the edge has been closed);
-    `on_peers` is called when a process has become ready, `on_dead` when the director has ended, and `on_gap` when messages of
-    a living actor are missing.
-    """
-
-    def __init__(
-        self,
-        run_dir: Path,
-        name: str,
-        on_message: Callable[[Any], None],
-        on_director: Callable[[Any], None],
-        on_peers: Callable[[], None],
-        on_dead: Callable[[], None],
-        on_gap: Callable[[], None],
-    ) -> None:
+    def __init__(self, run_dir: Path, name: str) -> None:
         self.role = f"client-{name}"
         self._run_dir = run_dir
         self._director = _open_director(run_dir)  # first of all: where there is none, no socket is left open
@@ -62,8 +67,6 @@ class Connection:
         self._link = DirectorLink(self._context, str(run_dir), self.role, 0)
         self._peers = PeerTable(self._context, self.role, 0, self.ask)
         self._controls: dict[str, Outgoing] = {}
-        self._on_message, self._on_director = on_message, on_director
-        self._on_peers, self._on_dead, self._on_gap = on_peers, on_dead, on_gap
         self._present: dict[str, int] = {}
         """Epochs of the processes that are there."""
         self._dead: dict[str, int] = {}
@@ -91,8 +94,9 @@ class Connection:
         assert welcome.share is not None
         return msgspec.json.decode(welcome.config, type=ClientConfig), welcome.share
 
-    async def join(self, patience: float | None) -> None:
+    async def join(self, listener: Listener, patience: float | None) -> None:
         """After `greet`: listen, and wait at most `patience` seconds for every actor. Raises TimeoutError, having left."""
+        self._listener = listener
         self._loop = asyncio.get_running_loop()
         self._link.start_heartbeats()
         for socket, drain in ((self._doors.inbox, self._drain_inbox), (self._link.socket, self._drain_link)):
@@ -190,10 +194,10 @@ class Connection:
             except Gap as gap:
                 log.warning("messages are missing, %s: what they were about is asked for again", gap)
                 self._doors.incoming.skip_to(frames)
-                self._on_gap()
+                self._listener.on_gap()
                 received = self._doors.incoming.accept(frames)
             if received is not None:
-                self._on_message(received.message)
+                self._listener.on_message(received.message)
         self._loop.call_soon(self._drain_inbox)
 
     def _drain_link(self) -> None:
@@ -202,20 +206,20 @@ class Connection:
         while (message := self._link.receive()) is not None:
             match message:
                 case Peers() as table:
-                    self._meet(table)
+                    self._update(table)
                 case Gone(role, epoch) as gone:
                     self._doors.incoming.fence(role, epoch)
-                    self._bury(role, epoch)
+                    self._note_dead(role, epoch)
                     if self._present.get(role) == epoch:
                         del self._present[role]
                     self._peers.gone(gone)
                     if role in self._controls:
                         self._controls.pop(role).close()
-                    self._on_director(gone)
+                    self._listener.on_director(gone)
                 case _:
-                    self._on_director(message)
+                    self._listener.on_director(message)
 
-    def _meet(self, table: Peers) -> None:
+    def _update(self, table: Peers) -> None:
         self._peers.update(table)
         for role in ENDED_AT:
             peer = table.peers.get(role)
@@ -227,18 +231,18 @@ class Connection:
                     self._tell(role, ended)
         self._present = {role: peer.epoch for role, peer in table.peers.items()}
         for role, epoch in self._present.items():
-            self._bury(role, epoch - 1)
+            self._note_dead(role, epoch - 1)
         if self.present(NEEDED):
             self._here.set()
-        self._on_peers()
+        self._listener.on_peers()
 
-    def _bury(self, role: str, epoch: int) -> None:
+    def _note_dead(self, role: str, epoch: int) -> None:
         if kind_of(role) != CLIENT:
             self._dead[role] = max(epoch, self._dead.get(role, 0))
 
     def _lose_director(self) -> None:
         self._loop.remove_reader(self._director)
-        self._on_dead()
+        self._listener.on_director_lost()
 
 
 def _open_director(run_dir: Path) -> int:

@@ -9,14 +9,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...protocol.errors import RequestError, refuse
 from ...protocol.requests.request import Embeds, Modality, PackedEmbeds
 from .media import Pending, Raw, read_encoded
+from .pixels import Array
 from .unread import Unread
 
-Array = NDArray[Any]
 Grid = tuple[int, int, int]
 MOST_GRID_NUMBERS = 1 << 16
 """Three per item; a longer list is a mistake."""

@@ -56,7 +56,7 @@ class Pending(NamedTuple):
                 return 0
 
 
-class Arena(Protocol):
+class BlobStore(Protocol):
     """Where the bytes go: the client's media store."""
 
     def put_bytes(self, data: Bytes, dtype: str = "uint8", shape: tuple[int, ...] | None = None) -> BlobRef: ...
@@ -151,7 +151,7 @@ def _no_url(text: str, modality: Modality) -> str:
     return f"This is base64 without the frame of a URL: write data:{media_type};base64,<the base64>."
 
 
-def place(pending: Sequence[Pending | MediaItem], arena: Arena) -> tuple[MediaItem, ...]:
+def place(pending: Sequence[Pending | MediaItem], arena: BlobStore) -> tuple[MediaItem, ...]:
     """Put the bytes into shared memory; those that were written there by who read them need only be adopted. If an item does
     not fit (RequestError), those before it are given back."""
     items: list[MediaItem] = []
@@ -169,7 +169,7 @@ def place(pending: Sequence[Pending | MediaItem], arena: Arena) -> tuple[MediaIt
     return tuple(items)
 
 
-def _placed(item: Pending, arena: Arena, blobs: list[BlobRef]) -> MediaItem:
+def _placed(item: Pending, arena: BlobStore, blobs: list[BlobRef]) -> MediaItem:
     source: Source | None
     match item.content:
         case bytes(data):

@@ -16,7 +16,7 @@ from .unread import Unread
 ROLE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 
 
-class Message(msgspec.Struct, kw_only=True):
+class GivenMessage(msgspec.Struct, kw_only=True):
     """One message as the caller sends it; its content parts are still plain JSON."""
 
     role: str
@@ -38,10 +38,10 @@ def read_messages(
 
 def _read_message(given: Mapping[str, Any], where: str, media: list[Pending], rules: Rules, unread: Unread) -> ChatMessage:
     try:
-        message = msgspec.convert(given, Message)
+        message = msgspec.convert(given, GivenMessage)
     except msgspec.ValidationError as error:
         raise wrong_field(str(error), where) from None
-    unread.check(given, Message.__struct_fields__, where)
+    unread.check(given, GivenMessage.__struct_fields__, where)
     if not ROLE.fullmatch(message.role):
         text = "A role is a word of 1 to 64 letters, digits, underscores, dots and dashes, and begins with a letter."
         raise refuse("invalid_request", text, f"{where}.role", "invalid_role")

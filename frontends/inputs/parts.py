@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from ...protocol.errors import refuse
+from ...protocol.refusals import embeds_disabled
 from ...protocol.requests.request import CLIP_FACTS, Modality, Slot, Text, Url
 from .embeds import embeds_keys, read_embeds
 from .media import Pending, Raw, read_encoded, read_url
@@ -151,7 +152,7 @@ def _given(part: Mapping[str, Any], field: str, where: str) -> Any:
 
 def _read_embeds(kind: str, part: Mapping[str, Any], where: str, rules: Rules) -> "bytes | Raw | None":
     if not rules.embeds:
-        raise refuse("invalid_request", f"You must set --enable-mm-embeds to input {kind}", where, "embeds_disabled")
+        raise embeds_disabled(kind, where)
     value = _given(part, kind, where)
     if value is None:
         return None

@@ -10,7 +10,6 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...protocol.errors import refuse
 from ...protocol.requests.request import CLIP_FACTS, Frames, Modality, Pixels, Samples
@@ -18,11 +17,10 @@ from .clip_metadata import read_facts
 from .dataset_forms import is_dataset_form, read_dataset_form
 from .embeds import is_array, looks_like_embeds, read_embeds, split_embeds, to_numpy
 from .media import Raw
-from .pixels import channels_last, to_bytes
+from .pixels import Array, channels_last, to_bytes
 from .unread import Unread
 
 log = logging.getLogger(__name__)
-Array = NDArray[Any]
 DESCRIPTIVE = ("video_backend", "width", "height")
 """What video readers also write into a clip's metadata; it says nothing that the frames do not."""
 

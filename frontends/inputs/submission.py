@@ -1,6 +1,9 @@
 """From a prompt that a face has read to a request that is under way."""
 
-from typing import Any
+import asyncio
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Any, Self, TypeVar
 
 import msgspec
 
@@ -10,6 +13,8 @@ from ...protocol.requests.sampling import SamplingParams
 from ..client.client import Client
 from ..client.stream import Stream
 from .media import Pending, place
+
+R = TypeVar("R")
 
 
 class Submission(msgspec.Struct, frozen=True):
@@ -56,3 +61,34 @@ async def submit(
         wait=wait,
         streamed=streamed,
     )
+
+
+class RequestGroup:
+    """The requests of one call: the end of the block waits for all, and the first error ends the others and is raised."""
+
+    def __init__(self) -> None:
+        self._tasks, self._unread = asyncio.TaskGroup(), set[Stream]()
+
+    def read(self, stream: Stream, read: Callable[[], Awaitable[R]]) -> asyncio.Task[R]:
+        """Have `read` read `stream` to its end."""
+
+        async def reading() -> R:
+            result = await read()
+            self._unread.remove(stream)
+            return result
+
+        self._unread.add(stream)
+        return self._tasks.create_task(reading())
+
+    async def __aenter__(self) -> Self:
+        await self._tasks.__aenter__()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        try:
+            await self._tasks.__aexit__(kind, error, tb)
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+        finally:
+            for stream in self._unread:  # here and not in the tasks: one that never ran its first line would cancel nothing
+                await stream.cancel()

@@ -8,16 +8,16 @@ from typing import Any
 from aiohttp import web
 
 from .answers.generate import CallMeter, answer_stream, answer_whole, send_whole, submit_all
-from .answers.writer import Options, ResponseWriter
+from .answers.writer import AnswerOptions, ResponseWriter
 from .app_state import APP_STATE, TENANT, AppState
 from .bodies.reading import check_id
-from .requests.parse import Generation
+from .requests.common import Generation
 from .requests.schema import Common
 
 
-def options_of(state: AppState, body: Common, arrival: float, generation: Generation, **more: Any) -> Options:
-    """`more`: fields of Options that one API alone has."""
-    return Options(
+def options_of(state: AppState, body: Common, arrival: float, generation: Generation, **more: Any) -> AnswerOptions:
+    """`more`: fields of AnswerOptions that one API alone has."""
+    return AnswerOptions(
         created=int(time.time()),
         arrival=arrival,
         model=state.config.name,

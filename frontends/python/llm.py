@@ -20,7 +20,7 @@ from ..client.tokenizing import tokenizer_of
 from ..engine import EngineHandle, find_engine, start_engine
 from ..inputs.conversations import Conversation, VectorInput, is_conversation, is_messages, read_chat, read_for_vectors
 from ..inputs.prompts import PromptInput, is_prompt, read_prompt
-from ..inputs.submission import Submission, submit
+from ..inputs.submission import RequestGroup, Submission, submit
 from .moment import Moment
 from .options import engine_config
 from .outputs import RequestOutput, collect
@@ -35,7 +35,7 @@ Params = SamplingParams | Sequence[SamplingParams] | None
 Pooled = PoolingParams | Sequence[PoolingParams] | None
 CLOSE_SECONDS = 10.0
 """What a client may take to leave its engine."""
-Reader = Callable[[], Submission]
+PromptReader = Callable[[], Submission]
 """Reads one prompt when it is its turn."""
 
 
@@ -80,7 +80,7 @@ class LLM:
         `priority`: one, or one per prompt; the lowest runs first. `mm_processor_kwargs`: for prompts that say nothing else.
         """
         given = [prompts] if is_prompt(prompts) else list(prompts)
-        readers: list[Reader] = [partial(read_prompt, prompt, mm_processor_kwargs) for prompt in given]
+        readers: list[PromptReader] = [partial(read_prompt, prompt, mm_processor_kwargs) for prompt in given]
         return self._run(readers, sampling_params, use_tqdm, priority)
 
     def chat(
@@ -165,13 +165,13 @@ class LLM:
         given: list[Any] = [prompts] if is_prompt(prompts) or is_messages(prompts) else list(prompts)
         several = params if isinstance(params, Sequence) else [params] * len(given)
         each = [with_task(one, task) for one in several]
-        readers: list[Reader] = [partial(read_for_vectors, prompt, options) for prompt in given]
+        readers: list[PromptReader] = [partial(read_for_vectors, prompt, options) for prompt in given]
         turns = _one_each("priorities", priority or 0, len(readers), int)
         wanted = _one_each("pooling_params", each, len(readers), PoolingParams)
         return self._call(_run_all(self._client, readers, wanted, turns, use_tqdm, collect_vectors, lambda _: 0))
 
     def _run(
-        self, readers: list[Reader], params: Params, use_tqdm: bool, priority: int | Sequence[int] | None = None
+        self, readers: list[PromptReader], params: Params, use_tqdm: bool, priority: int | Sequence[int] | None = None
     ) -> list[RequestOutput]:
         turns = _one_each("priorities", priority or 0, len(readers), int)
         wanted = _one_each("sampling_params", params or SamplingParams(), len(readers), SamplingParams)
@@ -260,7 +260,7 @@ def _tokens_in(output: RequestOutput) -> int:
 
 async def _run_all(
     client: Client,
-    readers: list[Reader],
+    readers: list[PromptReader],
     params: Sequence[W],
     turns: list[int],
     use_tqdm: bool,
@@ -269,27 +269,18 @@ async def _run_all(
 ) -> list[R]:
     """Submit in order, each as soon as the engine has room: ten thousand prompts never hold more media than it takes.
     `gather` reads one answer, `tokens` says how many it has."""
-    begun: set[Stream] = set()
     bar = ProgressBar(len(readers), use_tqdm)
 
     async def run_one(stream: Stream, text: str | None, wanted: W) -> R:
         output = await gather(stream, text, wanted, Moment.now())
-        begun.remove(stream)
         bar.add(tokens(output))
         return output
 
     with bar:
-        try:
-            async with asyncio.TaskGroup() as group:
-                running = []
-                for read, wanted, turn in zip(readers, params, turns, strict=True):
-                    given = read()
-                    stream = await submit(client, given, wanted, wait=True, priority=turn, streamed=False)
-                    begun.add(stream)
-                    running.append(group.create_task(run_one(stream, given.text, wanted)))
-        except BaseExceptionGroup as group_error:
-            raise group_error.exceptions[0] from None
-        finally:
-            for stream in begun:  # here and not in the tasks: a task that never ran its first line would cancel nothing
-                await stream.cancel()
+        async with RequestGroup() as group:
+            running = []
+            for read, wanted, turn in zip(readers, params, turns, strict=True):
+                given = read()
+                stream = await submit(client, given, wanted, wait=True, priority=turn, streamed=False)
+                running.append(group.read(stream, partial(run_one, stream, given.text, wanted)))
     return [task.result() for task in running]

@@ -4,7 +4,6 @@ Where the picture processor does no more than to resize a picture and to cut it 
 it checks and converts on the way takes three times as long. Whether it does is seen on noise, for each set of options.
 """
 
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from PIL.Image import Image, fromarray
 from transformers.processing_utils import ProcessorMixin
 
+from ...protocol.bounded import Bounded
 from .byte_patches import cut_picture
 from .calls import image_options
 from .parts import features_of
@@ -55,7 +55,7 @@ class Layouts:
             and kind.__call__ is ProcessorMixin.__call__
             and kind._process_images is ProcessorMixin._process_images
         )
-        self._known: OrderedDict[Key, Layout] = OrderedDict()
+        self._known: Bounded[Key, Layout] = Bounded(MOST)
 
     def learn(self, picture: Image, called: Options, item: ProcessedItem) -> None:
         if not self._applies or len(item.parts) != 1:
@@ -63,15 +63,12 @@ class Layouts:
         key = _key(picture, called)
         options = image_options(self._processor, called)
         self._known[key] = Layout(_hollow(item), options, self._is_cut(picture, key[2], options, item))
-        if len(self._known) > MOST:
-            self._known.popitem(last=False)
 
     def fill(self, picture: Image, called: Options) -> ProcessedItem | None:
         """The item, its pixels made anew; None where the size is new, or the processor says something else of it this time."""
-        layout = self._known.get(key := _key(picture, called)) if self._applies else None
+        layout = self._known.use(_key(picture, called)) if self._applies else None
         if layout is None:
             return None
-        self._known.move_to_end(key)
         (part,) = layout.item.parts
         if layout.cut:
             part = replace(

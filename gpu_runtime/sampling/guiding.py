@@ -4,7 +4,6 @@ Nothing here is loaded before the first guided sequence comes. A guide has been 
 here, so that building it is known to be cheap; limits hold all the same.
 """
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ...protocol.bounded import Bounded
 from ...protocol.checkpoint.tokenizer_file import tokenizer_text
 from ...protocol.facts import ModelFacts
 from ...protocol.grammars.grammar import GuideError, grammar_of
@@ -68,18 +68,14 @@ class Guides:
     def __init__(self, info: ModelFacts) -> None:
         self._info = info
         self._tokenizer: LLTokenizer | None = None
-        self._built: OrderedDict[Guide, LLMatcher] = OrderedDict()
+        self._built: Bounded[Guide, LLMatcher] = Bounded(BUILT)
 
     def start(self, guide: Guide, output: Sequence[int], eos_token_ids: Sequence[int]) -> Matcher:
         """A matcher that has taken in `output`. Raises Unrunnable where the guide cannot be built."""
         tokenizer = self._vocabulary()
-        built = self._built.get(guide)
+        built = self._built.use(guide)
         if built is None:
-            built = self._build(tokenizer, guide)
-            self._built[guide] = built
-            if len(self._built) > BUILT:
-                self._built.popitem(last=False)
-        self._built.move_to_end(guide)
+            built = self._built[guide] = self._build(tokenizer, guide)
         words = -(-max((tokenizer.vocab_size, *(token + 1 for token in eos_token_ids))) // 32)
         matcher = Matcher(built.deep_copy(), words, eos_token_ids)
         for token in output:

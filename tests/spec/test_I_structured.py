@@ -334,7 +334,7 @@ def test_S43_a_trusted_template_renders_in_a_sandbox_with_a_time_limit(ruled: Se
         ("{{ '%1000000000d'|format(1) }}", "too much memory"),
         ("{{ 'x'|center(1000000000) }}", "too much memory"),
         ("{{ {'a': 1}|tojson(indent=1000000000) }}", "too much memory"),
-        ("{{ 'x' * 1000000 }}{{ 'x' * 1000000 }}", "far beyond the model's context"),
+        ("{{ 'x' * 1000000 }}{{ 'x' * 1000000 }}", "the model's context is"),
         ("{{ ''.__class__.__mro__[1].__subclasses__() }}", "cannot render"),
         ("{% for %}", "no valid Jinja template"),
     ):

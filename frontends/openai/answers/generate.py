@@ -16,7 +16,7 @@ from ...client.stream import Choice, Stream, Update
 from ...inputs.submission import submit
 from ..errors import error_event, failure_of
 from ..metrics import Metrics
-from ..requests.parse import Generation
+from ..requests.common import Generation
 from .sse import EventStream
 from .writer import DONE, ResponseWriter
 

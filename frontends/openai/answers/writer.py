@@ -16,7 +16,7 @@ encode_json = _json.encode
 DONE = b"data: [DONE]\n\n"
 
 
-class Options(msgspec.Struct, frozen=True, kw_only=True):
+class AnswerOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What a call asked its answer to contain."""
 
     created: int
@@ -64,7 +64,7 @@ class ResponseWriter(Protocol):
 class Frame:
     """What is the same in all chunks of one answer, encoded once, and what stands around its choices where it comes whole."""
 
-    def __init__(self, id: str, kind: str, options: Options) -> None:
+    def __init__(self, id: str, kind: str, options: AnswerOptions) -> None:
         """`kind`: the `object` of its chunks."""
         self._id, self._options = id, options
         fixed = {"id": id, "object": kind, "created": options.created, "model": options.model}
@@ -135,7 +135,7 @@ def timings(answers: Sequence[Answer], arrival: float) -> list[dict[str, Any]]:
     ]
 
 
-def trailer(answers: Sequence[Answer], options: Options, asked: bool) -> dict[str, Any]:
+def trailer(answers: Sequence[Answer], options: AnswerOptions, asked: bool) -> dict[str, Any]:
     """`usage` and, on request, `timings`, for the end of an answer."""
     end: dict[str, Any] = {"usage": usage(answers, options.prompt_only)} if asked else {}
     if options.return_timings:

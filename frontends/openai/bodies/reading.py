@@ -9,10 +9,14 @@ import msgspec
 
 from ....protocol.checkpoint.tokenizer_file import tokenizer_text
 from ....protocol.errors import refuse
+from ....protocol.refusals import beyond_context, check_token_ids
 from ....protocol.requests.request import ChatPrompt, EmbedsPrompt, Prompt, Text, TextPrompt, TokenPrompt, Url
 from ...inputs.media import Pending
 from ...inputs.unread import Unread
-from ..requests.parse import Embedding, Generation, parse_chat, parse_completion, parse_embedding, parse_tokenize
+from ..requests.chat import parse_chat, parse_tokenize
+from ..requests.common import Embedding, Generation
+from ..requests.completions import parse_completion
+from ..requests.embeddings import parse_embedding
 from ..requests.schema import (
     Body,
     ChatRequest,
@@ -125,8 +129,7 @@ def check_id(where: str, id: str | None) -> None:
 
 def detokenize(token_ids: Sequence[int], terms: Terms) -> str:
     """Raises RequestError 400 for an id outside the vocabulary."""
-    if any(id >= terms.vocabulary for id in token_ids):
-        raise refuse("invalid_request", "A token id is outside the vocabulary.", "tokens", "out_of_range")
+    check_token_ids(token_ids, terms.vocabulary, "tokens")
     text: str = _tokenizer(terms.folder, terms.tokenizer_parts).decode(list(token_ids), skip_special_tokens=False)
     return text
 
@@ -201,8 +204,7 @@ def _check_prompt(prompt: Prompt, terms: Terms) -> None:
             size = _weight(text)
         case TokenPrompt(token_ids):
             if len(token_ids) > terms.context:
-                text = f"The prompt has {len(token_ids)} tokens, the model's context is {terms.context}."
-                raise refuse("invalid_request", text, code="context_length_exceeded")
+                raise beyond_context(f"The prompt has {len(token_ids)} tokens", terms.context)
             return
         case ChatPrompt(messages):
             if len(messages) + sum(len(message.content) for message in messages) > MAX_PIECES:

@@ -8,7 +8,7 @@ import msgspec
 from ...client.answer import Answer
 from ...client.stream import Choice, Update
 from ..answers.logprobs import NULL, chat_logprobs, chat_positions, prompt_logprobs
-from ..answers.writer import Frame, Options, encode_json
+from ..answers.writer import AnswerOptions, Frame, encode_json
 from ..tools.tool_calls import ToolCalls
 
 PLAIN = b'},"logprobs":null,"finish_reason":null}'
@@ -16,7 +16,7 @@ PLAIN = b'},"logprobs":null,"finish_reason":null}'
 
 
 class ChatWriter:
-    def __init__(self, id: str, options: Options) -> None:
+    def __init__(self, id: str, options: AnswerOptions) -> None:
         self._options, self._frame = options, Frame(f"chatcmpl-{id}", "chat.completion.chunk", options)
         self._before = [self._frame.head + b',"choices":[{"index":%d,"delta":{"content":' % i for i in range(options.n)]
         self._calls = [] if options.tools is None else [ToolCalls(options.tools) for _ in range(options.n)]

@@ -10,7 +10,8 @@ from ....protocol.requests.request import TextPrompt, TokenPrompt
 from ..answering import answer, options_of
 from ..app_state import APP_STATE, AppState
 from ..bodies.reading import COMPLETION
-from ..requests.parse import Generation, prompt_only
+from ..requests.common import Generation
+from ..requests.completions import prompt_only
 from .writer import CompletionWriter
 
 

@@ -8,7 +8,7 @@ import msgspec
 from ...client.answer import Answer
 from ...client.stream import Choice, Update
 from ..answers.logprobs import NULL, CompletionScores, prompt_logprobs
-from ..answers.writer import Frame, Options, encode_json
+from ..answers.writer import AnswerOptions, Frame, encode_json
 
 PLAIN = b',"logprobs":null,"finish_reason":null}'
 """What follows the text of a choice of which nothing else is told."""
@@ -17,7 +17,7 @@ PLAIN = b',"logprobs":null,"finish_reason":null}'
 class CompletionWriter:
     """Choice `c` of prompt `p` has index p * n + c, as OpenAI counts them."""
 
-    def __init__(self, id: str, options: Options, decode: Callable[[Sequence[int]], str]) -> None:
+    def __init__(self, id: str, options: AnswerOptions, decode: Callable[[Sequence[int]], str]) -> None:
         """`decode`: text of token ids, for echoed log-probabilities."""
         self._options, self._decode, self._frame = options, decode, Frame(f"cmpl-{id}", "text_completion", options)
         self._offsets: dict[int, int] = {}

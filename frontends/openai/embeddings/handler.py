@@ -9,6 +9,7 @@ import base64
 import logging
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
 from aiohttp import web
@@ -17,13 +18,13 @@ from ....protocol.edges.scheduler_to_detokenizer import Vectors
 from ...client.answer import Answer
 from ...client.client import Client
 from ...client.stream import Stream
-from ...inputs.submission import submit
+from ...inputs.submission import RequestGroup, submit
 from ..answering import own_id_of
 from ..answers.generate import CallMeter
 from ..answers.writer import encode_json, usage
 from ..app_state import APP_STATE, TENANT
 from ..bodies.reading import EMBEDDING
-from ..requests.parse import Embedding
+from ..requests.common import Embedding
 
 log = logging.getLogger(__name__)
 
@@ -77,28 +78,19 @@ class _Calls:
         """Only the first may be refused for want of room: the others wait for their places. Raises the first error."""
         answers = [Answer(0) for _ in inputs]
         places = asyncio.Semaphore(max(1, min(AT_ONCE, self._client.admission.share.requests // 4)))
-        begun: set[Stream] = set()
 
         async def read(index: int, stream: Stream) -> None:
             async for update in stream:
                 answers[index].note(update)
-            begun.remove(stream)
             places.release()
 
-        try:
-            async with asyncio.TaskGroup() as group:
-                for index, given in enumerate(inputs):
-                    await places.acquire()
-                    wait, priority = index > 0, given.priority
-                    stream = await submit(self._client, given, given.pooling, wait=wait, tenant=self._tenant, priority=priority)
-                    begun.add(stream)
-                    self.first_id = self.first_id or stream.id
-                    group.create_task(read(index, stream))
-        except BaseExceptionGroup as errors:
-            raise errors.exceptions[0] from None
-        finally:
-            for stream in begun:  # here and not in the tasks: one that never ran its first line would cancel nothing
-                await stream.cancel()
+        async with RequestGroup() as group:
+            for index, given in enumerate(inputs):
+                await places.acquire()
+                wait, priority = index > 0, given.priority
+                stream = await submit(self._client, given, given.pooling, wait=wait, tenant=self._tenant, priority=priority)
+                self.first_id = self.first_id or stream.id
+                group.read(stream, partial(read, index, stream))
         return answers
 
 

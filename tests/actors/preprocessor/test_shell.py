@@ -603,7 +603,7 @@ async def test_prompts_that_cannot_run(stage: Stage, tokens: int, code: str | No
     stage.actor.on_message("client-a", Prepare(request(TextPrompt("a" * tokens), id="r")))
     assert (stage.failures()["r"].kind, stage.failures()["r"].code) == ("invalid_request", code)
     if code:
-        assert stage.failures()["r"].text.endswith("tokens, the model's context is 2048.")
+        assert stage.failures()["r"].text.endswith("tokens, the model's context is 2048 tokens.")
 
 
 async def test_max_tokens_end_at_the_context(stage: Stage) -> None:

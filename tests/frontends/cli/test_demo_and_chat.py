@@ -84,7 +84,7 @@ async def test_a_chat_remembers_shows_pictures_and_forgets(media: Path, capsys: 
 async def test_a_refused_message_is_taken_back_and_the_chat_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
     client = FakeClient()
     client.refusal = Failure("invalid_request", "This is too long.")
-    conversation = chat.Conversation()
+    conversation = chat.ChatSession()
     conversation.say("x")
     async with served(client) as url, Api(url) as api:
         given = build_parser("chat").parse_args(["chat"])
@@ -96,7 +96,7 @@ async def test_a_refused_message_is_taken_back_and_the_chat_goes_on(capsys: pyte
 async def test_ctrl_c_stops_an_answer_and_not_the_chat(capsys: pytest.CaptureFixture[str]) -> None:
     client = FakeClient()
     client.words, client.pace = ["word "] * 1000, 0.02
-    conversation = chat.Conversation()
+    conversation = chat.ChatSession()
     conversation.say("x")
     async with served(client) as url, Api(url) as api:
         asyncio.get_running_loop().call_later(0.3, os.kill, os.getpid(), signal.SIGINT)
@@ -109,7 +109,7 @@ async def test_ctrl_c_stops_an_answer_and_not_the_chat(capsys: pytest.CaptureFix
 
 
 def test_a_command_that_there_is_not_shows_those_that_there_are(tmp_path: Path) -> None:
-    conversation = chat.Conversation()
+    conversation = chat.ChatSession()
     assert "/image PATH" in conversation.command("/help")
     assert "needs a path" in conversation.command("/audio")
     with pytest.raises(EngineError, match="Cannot read"):

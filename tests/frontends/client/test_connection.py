@@ -19,17 +19,30 @@ from thespis.protocol.wire import Decoder
 from ...helpers.inbox import FakeInbox
 
 
-class Recorder:
-    """A connection of which everything that it hands on is written down."""
+class Notes:
+    """Writes down what a connection hands on."""
+
+    def __init__(self) -> None:
+        self.heard: list[Any] = []
+
+    def on_message(self, message: Any) -> None:
+        self.heard.append(message)
+
+    on_director = on_message
+
+    def on_peers(self) -> None: ...
+
+    on_director_lost = on_gap = on_peers
+
+
+class Recorder(Notes):
+    """With a connection of its own."""
 
     def __init__(self, run_dir: Path) -> None:
+        super().__init__()
         (run_dir / "lock").write_text(str(os.getpid()))
-        self.heard: list[Any] = []
-        self.connection = Connection(
-            run_dir, "a", self.heard.append, self.heard.append, self._nothing, self._nothing, self._nothing
-        )
-
-    def _nothing(self) -> None: ...
+        self.connection = Connection(run_dir, "a")
+        self.connection._listener = self
 
     def close(self) -> None:
         os.close(self.connection._director)
@@ -66,7 +79,7 @@ class ControlSocket:
 def test_where_no_director_runs_nothing_stays_open(tmp_path: Path) -> None:
     """It may have ended since somebody looked for it. A context that is left open warns when it is collected."""
     with pytest.raises(EngineError, match="No engine runs"):
-        Connection(tmp_path, "a", *[lambda *_: None] * 5)
+        Connection(tmp_path, "a")
     gc.collect()
 
 
@@ -75,9 +88,9 @@ def test_who_comes_later_is_told_what_is_over(tmp_path: Path, recorder: Recorder
     recorder.connection.end(("a",))
     recorder.connection.end(("b", "c"))
     detokenizer = ControlSocket(tmp_path, "detokenizer", 2)
-    recorder.connection._meet(detokenizer.table)
+    recorder.connection._update(detokenizer.table)
     recorder.connection.end(("d",))
-    recorder.connection._meet(detokenizer.table)
+    recorder.connection._update(detokenizer.table)
     assert detokenizer.hear() == [End(("a", "b", "c")), End(("d",))]
     detokenizer.close()
 

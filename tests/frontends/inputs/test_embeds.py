@@ -12,7 +12,9 @@ from thespis.frontends.client.admission import estimate_tokens
 from thespis.frontends.inputs.embeds import encode_embeds
 from thespis.frontends.inputs.prompts import read_prompt
 from thespis.frontends.inputs.submission import Submission
-from thespis.frontends.openai.requests.parse import Generation, parse_chat, parse_completion
+from thespis.frontends.openai.requests.chat import parse_chat
+from thespis.frontends.openai.requests.common import Generation
+from thespis.frontends.openai.requests.completions import parse_completion
 from thespis.frontends.openai.requests.schema import ChatRequest, CompletionRequest, decode
 from thespis.protocol.errors import Failure, RequestError
 from thespis.protocol.memory.blobs import BlobRef

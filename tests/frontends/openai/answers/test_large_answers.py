@@ -9,7 +9,7 @@ import pytest
 from thespis.frontends.client.answer import Answer
 from thespis.frontends.client.stream import Choice, Update
 from thespis.frontends.openai.answers import generate
-from thespis.frontends.openai.answers.writer import Options, ResponseWriter
+from thespis.frontends.openai.answers.writer import AnswerOptions, ResponseWriter
 from thespis.frontends.openai.app_state import AppState
 from thespis.frontends.openai.chat.writer import ChatWriter
 from thespis.frontends.openai.completions.writer import CompletionWriter
@@ -19,7 +19,7 @@ from ..fake import FakeClient, position, post, served
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 HELLO = [{"role": "user", "content": "hi"}]
 CHOICES = 3
-OPTIONS = Options(created=1, arrival=0.0, model="m", n=CHOICES, logprobs=2, prompt_logprobs=True, return_token_ids=True)
+OPTIONS = AnswerOptions(created=1, arrival=0.0, model="m", n=CHOICES, logprobs=2, prompt_logprobs=True, return_token_ids=True)
 
 
 def writers() -> list[ResponseWriter]:

@@ -7,7 +7,7 @@ import pytest
 
 from thespis.frontends.client.answer import Answer
 from thespis.frontends.client.stream import Choice, Update
-from thespis.frontends.openai.answers.writer import Options
+from thespis.frontends.openai.answers.writer import AnswerOptions
 from thespis.frontends.openai.chat.writer import ChatWriter
 from thespis.frontends.openai.completions.writer import CompletionWriter
 from thespis.frontends.openai.errors import error_event
@@ -19,8 +19,8 @@ HEAD = b'data: {"id":"chatcmpl-r1","object":"chat.completion.chunk","created":12
 TAIL = b'"logprobs":null,"finish_reason":null}]}\n\n'
 
 
-def options(**more: Any) -> Options:
-    return Options(created=12, arrival=12.5, model="m", **more)
+def options(**more: Any) -> AnswerOptions:
+    return AnswerOptions(created=12, arrival=12.5, model="m", **more)
 
 
 def no_tokens(ids: object) -> str:

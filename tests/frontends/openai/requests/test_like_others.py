@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from thespis.frontends.openai.requests.parse import parse_chat
+from thespis.frontends.openai.requests.chat import parse_chat
 from thespis.frontends.openai.requests.schema import ChatRequest, decode
 
 from ..fake import FakeClient, post, served, stream_bytes

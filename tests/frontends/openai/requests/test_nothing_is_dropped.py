@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from thespis.frontends.inputs.conversations import read_chat
 from thespis.frontends.inputs.media import Pending
 from thespis.frontends.inputs.unread import Unread
-from thespis.frontends.openai.requests.parse import parse_chat
+from thespis.frontends.openai.requests.chat import parse_chat
 from thespis.frontends.openai.requests.schema import ChatRequest, decode, note_unknown
 from thespis.protocol.errors import RequestError
 from thespis.protocol.requests.request import Url

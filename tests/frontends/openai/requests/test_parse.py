@@ -9,7 +9,8 @@ import pytest
 
 from thespis.frontends.inputs.media import Pending
 from thespis.frontends.inputs.unread import Unread
-from thespis.frontends.openai.requests.parse import parse_chat, parse_completion
+from thespis.frontends.openai.requests.chat import parse_chat
+from thespis.frontends.openai.requests.completions import parse_completion
 from thespis.frontends.openai.requests.schema import (
     MATTERS,
     NOT_YET,

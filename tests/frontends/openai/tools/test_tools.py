@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from thespis.frontends.openai.requests.parse import parse_chat
+from thespis.frontends.openai.requests.chat import parse_chat
 from thespis.frontends.openai.requests.schema import ChatRequest, decode
 from thespis.frontends.openai.tools.json_reader import Arguments, CallStart, Words
 from thespis.frontends.openai.tools.parsers import Style, make_parser

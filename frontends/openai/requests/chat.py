@@ -1,0 +1,82 @@
+"""What a conversation asks for, be it answered or only tokenised. Pure; every refusal names the field."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from ....protocol.errors import refuse
+from ....protocol.requests.request import Prompt, TextPrompt
+from ...inputs.messages import read_messages
+from ...inputs.parts import Rules
+from ...inputs.unread import Unread
+from ..tools.definitions import read_tools, tool_guide
+from ..tools.parsers import Style
+from .common import Generation, chat_prompt, sampling_of, shared_fields
+from .guides import read_guide
+from .schema import ChatRequest, TokenizeRequest
+
+FUNCTION_KEYS = ("name", "description", "parameters", "strict", "return")
+"""`return` is for the chat template, as transformers writes it."""
+
+
+def parse_chat(
+    request: ChatRequest, unread: Unread | None = None, *, embeds: bool = False, style: Style = "hermes"
+) -> Generation:
+    """`unread` gathers what is ignored; `style`: how the model writes tool calls."""
+    unread = unread or Unread()
+    messages, media = read_messages(request.messages, Rules(embeds), unread)
+    if request.echo:
+        raise refuse("unsupported", "`echo` is not supported in chat yet.", "echo", "unsupported")
+    if request.prompt_embeds not in (None, []):
+        text = "`prompt_embeds` is a whole prompt: send it to /v1/completions."
+        raise refuse("unsupported", text, "prompt_embeds", "unsupported")
+    if request.top_logprobs and not request.logprobs:  # 0 is what clients send that send every field
+        raise refuse("invalid_request", "`top_logprobs` needs `logprobs` to be true.", "top_logprobs")
+    # The newer name wins, as at OpenAI, whose clients send both to servers of any age.
+    limit = request.max_completion_tokens if request.max_completion_tokens is not None else request.max_tokens
+    tools = read_tools(request.tools, request.tool_choice, request.parallel_tool_calls, style)
+    extra: dict[str, Any] = {"max_tokens": limit, "logprobs": (request.top_logprobs or 0) if request.logprobs else None}
+    guide = read_guide(request, unread)
+    _check_choice(request.tool_choice, unread)
+    _check_tools(request.tools or (), unread)
+    if tools is not None:
+        guide = tool_guide(tools, guide)
+        if style == "hermes" and request.skip_special_tokens is None:
+            extra["skip_special_tokens"] = False  # the tags of calls may be special tokens, which must stay in the text
+    return Generation(
+        prompt=chat_prompt(request, messages, tools),
+        media=tuple(media),
+        sampling=sampling_of(request, structured_outputs=guide, **extra),
+        tools=tools,
+        **shared_fields(request),
+    )
+
+
+def parse_tokenize(request: TokenizeRequest, unread: Unread | None = None) -> Prompt:
+    """A text or a conversation without media."""
+    if (request.prompt is None) == (request.messages is None):
+        raise refuse("invalid_request", "Give either `prompt` or `messages`.", "prompt", "missing_field")
+    if request.prompt is not None:
+        return TextPrompt(request.prompt)
+    assert request.messages is not None
+    unread = unread or Unread()
+    messages, media = read_messages(request.messages, Rules(), unread)
+    if media:
+        raise refuse("unsupported", "Media are not supported here yet.", media[0].where, "unsupported")
+    _check_tools(request.tools or (), unread)
+    return chat_prompt(request, messages, read_tools(request.tools, None, None, "hermes"))
+
+
+def _check_choice(choice: Any, unread: Unread) -> None:
+    """A `tool_choice` that names a function."""
+    if isinstance(choice, dict):
+        unread.check(choice, ("type", "function"), "tool_choice")
+        if isinstance(function := choice.get("function"), dict):
+            unread.check(function, ("name",), "tool_choice.function")
+
+
+def _check_tools(tools: Sequence[dict[str, Any]], unread: Unread) -> None:
+    """What neither the grammar nor OpenAI's API knows of a tool, such as arguments under another name than `parameters`."""
+    for index, tool in enumerate(tools):
+        unread.check(tool, ("type", "function"), f"tools[{index}]")
+        if isinstance(function := tool.get("function"), dict):
+            unread.check(function, FUNCTION_KEYS, f"tools[{index}].function")

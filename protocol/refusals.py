@@ -1,0 +1,28 @@
+"""Refusals that more than one process gives: each has one text and one code, wherever it is found out first."""
+
+from collections.abc import Collection
+
+from .errors import RequestError, refuse
+
+
+def beyond_context(what: str, context: int) -> RequestError:
+    """`what`: how long something is, in its own unit, as in "The prompt has 9 tokens"."""
+    text = f"{what}, the model's context is {context} tokens."
+    return refuse("invalid_request", text, code="context_length_exceeded")
+
+
+def check_token_ids(
+    ids: Collection[int], vocabulary: int, part: str | None = None, beside: frozenset[int] = frozenset()
+) -> None:
+    """`beside`: ids that may lie outside. Raises RequestError that names the first other one."""
+    if ids and not 0 <= min(ids) <= max(ids) < vocabulary:
+        strange = next((id for id in ids if not 0 <= id < vocabulary and id not in beside), None)
+        if strange is not None:
+            text = f"Token id {strange} is not in the vocabulary of {vocabulary} tokens."
+            raise refuse("invalid_request", text, part, "out_of_range")
+
+
+def embeds_disabled(field: str, where: str) -> RequestError:
+    """Ready-made embeddings in `field`, to an engine that has been started without."""
+    flag = "--enable-prompt-embeds" if field == "prompt_embeds" else "--enable-mm-embeds"
+    return refuse("unsupported", f"You must set {flag} to input {field}", where, "embeds_disabled")
