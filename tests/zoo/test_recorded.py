@@ -2,8 +2,8 @@
 
 Code of a checkpoint stood in there for processors that it does not bring along: what turns pictures into slices and sounds into
 mel was that of `own`; prompts, towers, projectors and text models were vLLM's. Phi-3.5-vision's sizes are constants of vLLM's
-`phi3v.py`: it ran in a copy with this checkpoint's, and with `max_model_len` at the length behind which rotary positions are
-scaled otherwise, as vLLM chooses that for all prompts alike.
+`phi3v.py`: it ran in a copy with this checkpoint's. How rotary positions are scaled vLLM chooses for all prompts alike, by
+`max_model_len`: it was `original_max_position_embeddings`, but for the one prompt that is longer than these.
 """
 
 import json
