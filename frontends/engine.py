@@ -22,9 +22,10 @@ from ..actors.director.run_dir import is_running, make_run_dir, remove_run
 from ..protocol.chat_templates.source import chat_template_of, no_template
 from ..protocol.checkpoint.folder import MODULES, CheckpointFolder, inspect
 from ..protocol.config.division import share_of, workers_of
-from ..protocol.config.engine import EngineConfig, ServerConfig
+from ..protocol.config.engine import EngineConfig
 from ..protocol.config.environment import KEYS
 from ..protocol.config.open_files import check_file_limit, file_limit, raise_file_limit
+from ..protocol.config.server import ServerConfig
 from ..protocol.config.server_keys import with_keys
 from ..protocol.errors import EngineError
 from ..protocol.facts import ModelFacts
@@ -139,6 +140,11 @@ def start_engine(
     warning = check_file_limit(workers_of(config), server is not None, share_of(config).requests, file_limit())
     if warning is not None:
         log.warning("%s", warning)
+    return _run(directions, log_path, inherit_log)
+
+
+def _run(directions: DirectorConfig, log_path: Path | None, inherit_log: bool) -> EngineHandle:
+    """In a run directory of its own, until it is ready."""
     run_dir = make_run_dir()
     log_file = log_path or run_dir / "engine.log"
     try:

@@ -19,8 +19,9 @@ from thespis.frontends.cli.server import serving
 from thespis.gpu_runtime.facts.model import model_facts
 from thespis.gpu_runtime.runner.runner import Runner
 from thespis.protocol.config.division import divide
-from thespis.protocol.config.engine import EngineConfig, ServerConfig
+from thespis.protocol.config.engine import EngineConfig
 from thespis.protocol.config.roles import RunnerConfig
+from thespis.protocol.config.server import ServerConfig
 from thespis.protocol.edges.scheduler_to_gpu_runner import NewSequence, StepPlan, Work
 from thespis.protocol.memory.blobs import BlobError, BlobRef
 from thespis.protocol.requests.sampling import SamplingParams

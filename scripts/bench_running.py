@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 
 from thespis.frontends.cli.server import serving
 from thespis.frontends.client.client import Client
-from thespis.protocol.config.engine import EngineConfig, ServerConfig
+from thespis.protocol.config.engine import EngineConfig
+from thespis.protocol.config.server import ServerConfig
 from thespis.scripts.make_random_checkpoint import make_bench_checkpoint
 
 RUNNER = "gpu-runner"

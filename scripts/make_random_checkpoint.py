@@ -194,7 +194,11 @@ def _qwen_omni(folder: Path, shape: Shape) -> Any:
         },
     )
     _generation(folder, vocab)
-    config = transformers.Qwen2_5OmniThinkerConfig(
+    return transformers.Qwen2_5OmniThinkerForConditionalGeneration(_omni_config(vocab, shape))
+
+
+def _omni_config(vocab: dict[str, int], shape: Shape) -> Any:
+    return _transformers().Qwen2_5OmniThinkerConfig(
         audio_config={
             "d_model": shape.audio,
             "encoder_layers": 2,
@@ -226,7 +230,6 @@ def _qwen_omni(folder: Path, shape: Shape) -> Any:
         pad_token_id=vocab[PAD],
         tie_word_embeddings=False,
     )
-    return transformers.Qwen2_5OmniThinkerForConditionalGeneration(config)
 
 
 def _qwen_vl(folder: Path, shape: Shape) -> Any:

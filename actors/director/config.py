@@ -2,7 +2,8 @@
 
 import msgspec
 
-from ...protocol.config.engine import EngineConfig, ServerConfig
+from ...protocol.config.engine import EngineConfig
+from ...protocol.config.server import ServerConfig
 from ...protocol.facts import ModelFacts
 from ...protocol.topology import (
     DECODE_WORKER,

@@ -6,7 +6,6 @@ else. When all are there the prepared request leaves.
 """
 
 import asyncio
-import logging
 import secrets
 import time
 from collections.abc import Callable
@@ -27,15 +26,12 @@ from ...protocol.edges.preprocessor_to_client import MediaDropped, PreparedCopy,
 from ...protocol.edges.preprocessor_to_encoder_cache import Features
 from ...protocol.edges.preprocessor_to_fetcher import MediaRead
 from ...protocol.edges.preprocessor_to_scheduler import Submit
-from ...protocol.errors import Failure, RequestError
+from ...protocol.errors import Failure
 from ...protocol.memory.blobs import BlobReader
-from ...protocol.memory.shortage import shortage
 from ...protocol.requests.guide import needs_check
 from ...protocol.requests.prepared import Timing
-from ...protocol.requests.request import ChatPrompt, Encoded, Request
-from ...protocol.requests.sampling import SamplingParams
+from ...protocol.requests.request import ChatPrompt, Request
 from ..jobs.identity import item_key, key_salt
-from ..jobs.options import SIBLINGS, SOUND_TRACK
 from ..kernel.actor import Actor, run
 from ..kernel.launch import Launch
 from ..kernel.tombstones import Tombstones
@@ -43,14 +39,14 @@ from ..prompting.prompt import PromptRenderer, Rendered
 from ..prompting.splice import Splicer
 from ..prompting.tokens import read_tokenizer
 from .assembly import Assembler, check_room
-from .decoding import Decoding, Shell
+from .decoding import Decoding
 from .effort import Effort, effort_of
 from .identities import Identities, cache_miss
-from .ticket import Ticket
+from .shell import Shell, failure_of
+from .ticket import Ticket, brings_template
 from .validation import RequestValidator, without_ids
 from .vectors import cut, worded
 
-log = logging.getLogger(__name__)
 HASH_INLINE = 1 << 20
 """Bytes that are hashed at once (0.3 ms); more goes to a thread."""
 UNRENDERED = Rendered([], "", {})
@@ -164,11 +160,11 @@ class Preprocessor(Actor):
                 request = without_ids(request)
             request = worded(request, self.config.model.pooler, self._validator.most_text)
             self._validator.check(request)
-            own = _own_template(request)
+            own = brings_template(request)
             rendered = UNRENDERED if own else self._renderer.render(request.prompt, request.media)
-            sampling = self._sampling(request)
+            sampling = self._tokenizer.spelled(request.sampling, self.config.model.vocab)
         except Exception as error:  # by structure: one request's fault ends one request
-            self._refuse(request, fetched, _failure(error))
+            self._refuse(request, fetched, failure_of(error))
             return
         ticket = Ticket(request, fetched, rendered, [*timings, Timing("preprocess", start, time.monotonic())], sampling)
         self._tickets[request.id] = ticket
@@ -196,21 +192,11 @@ class Preprocessor(Actor):
         else:
             self._want_all(ticket, self._identities.digests(ticket.request.media))
 
-    def _sampling(self, request: Request) -> SamplingParams:
-        """The request's, with the words that may not come as token sequences."""
-        given = request.sampling
-        if not given.bad_words:
-            return given
-        vocab = self.config.model.vocab
-        spelled = self._tokenizer.spellings(given.bad_words)
-        # A token that the model does not have is never chosen, and so is no word with it.
-        return given.replace(bad_words_ids=tuple(ids for ids in spelled if max(ids) < vocab))
-
     async def _hash_in_thread(self, ticket: Ticket) -> None:
         try:
             digests = await anyio.to_thread.run_sync(self._identities.digests, ticket.request.media)
         except Exception as error:
-            self._fail(ticket, _failure(error))
+            self._fail(ticket, failure_of(error))
             return
         if not ticket.over:
             self._guarded(ticket, lambda: self._want_all(ticket, digests))
@@ -232,23 +218,11 @@ class Preprocessor(Actor):
         request, item = ticket.request, ticket.request.media[index]
         digest = self._identities.identify(ticket, index)
         processor, io = self._validator.options.of(request, index)
-        io |= self._beside(request, index)
+        io |= self._validator.options.beside(request, index)
         salt = key_salt(request.tenant, self.config.model.fingerprint, self._era)
         key = item_key(digest, item.modality, processor, io, salt)
         if not self._decoding.want(ticket, index, key, processor, io, salt):
             raise cache_miss(request, index, again)
-
-    def _beside(self, request: Request, index: int) -> dict[str, bool]:
-        """What the item's embedding depends on beside its content and the options that its caller gave."""
-        found: dict[str, bool] = {}
-        item = request.media[index]
-        encoded = item.source is None or isinstance(item.source, Encoded)  # frames alone have no sound
-        if item.modality == "video" and encoded and self._validator.options.hears_clips(request):
-            found[SOUND_TRACK] = True
-        changed_by = self.config.model.siblings.get(item.modality)
-        if any(other.modality == changed_by for other in (*request.media[:index], *request.media[index + 1 :])):
-            found[SIBLINGS] = True
-        return found
 
     def _submit(self, ticket: Ticket) -> None:
         request = ticket.request
@@ -257,7 +231,7 @@ class Preprocessor(Actor):
             options = self._validator.options.in_effect(request)
             prepared = self._assembler.assemble(ticket, options)
         except Exception as error:
-            self._fail(ticket, _failure(error))
+            self._fail(ticket, failure_of(error))
             return
         submitted_to = 0
         if request.attempt == 0:  # a later attempt is resumed by its client, which knows what was delivered
@@ -282,14 +256,14 @@ class Preprocessor(Actor):
     def _tokenize(self, request: Request) -> None:
         try:
             self._validator.check(request)
-            if _own_template(request):
+            if brings_template(request):
                 ticket = Ticket(request, False, UNRENDERED, [], request.sampling, question=True)
                 self._tickets[request.id] = ticket
                 self._decoding.want_rendering(ticket)
                 return
             self._tell_tokens(request, self._renderer.render(request.prompt, request.media))
         except Exception as error:
-            self.send(request.client, PrepareFailed(request.id, request.attempt, _failure(error)))
+            self.send(request.client, PrepareFailed(request.id, request.attempt, failure_of(error)))
 
     def _tell_tokens(self, request: Request, rendered: Rendered) -> None:
         self.send(request.client, Tokenized(request.id, tuple(self._renderer.tokens(rendered)), rendered.shown))
@@ -300,7 +274,7 @@ class Preprocessor(Actor):
         try:
             step()
         except Exception as error:
-            self._fail(ticket, _failure(error))
+            self._fail(ticket, failure_of(error))
 
     def _fail(self, ticket: Ticket, failure: Failure) -> None:
         if failure.kind == "restarted":
@@ -360,20 +334,6 @@ class Preprocessor(Actor):
     def _later(self, seconds: float, step: Callable[[], None]) -> asyncio.TimerHandle:
         """A timer whose exceptions end the process like a handler's."""
         return asyncio.get_running_loop().call_later(seconds, self._guard, step)
-
-
-def _own_template(request: Request) -> bool:
-    """It brings a program of its own, which does not run here."""
-    return isinstance(request.prompt, ChatPrompt) and request.prompt.template is not None
-
-
-def _failure(error: Exception) -> Failure:
-    if isinstance(error, RequestError):
-        return error.failure
-    if (short := shortage(error)) is not None:
-        return short
-    log.exception("a request could not be prepared", exc_info=error)
-    return Failure("internal", "The request could not be prepared.")
 
 
 def main(launch: Launch) -> None:

@@ -5,10 +5,8 @@ No sockets here: the shell gives it ways to send, to kill, to be called later, a
 
 import itertools
 import logging
-import time
 from asyncio import TimerHandle
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -20,13 +18,13 @@ from ...protocol.edges.preprocessor_to_decode_worker import CheckGuide, Decode, 
 from ...protocol.errors import Failure, RequestError
 from ...protocol.requests.guide import Guide
 from ...protocol.requests.request import ChatPrompt, Embeds, PackedEmbeds
-from ...protocol.wire import Message
 from ..jobs.guides import KnownGuides
 from ..jobs.limits import deadly, overrun, poison, wall_seconds
 from ..prompting.prompt import Rendered
 from ..quarantine.records import PROOF, Banned
 from .effort import Effort
 from .pool import DecodeTask, Pool
+from .shell import Shell
 from .store import NO_ROOM, FeatureEntry, FeatureStore
 from .ticket import Ticket, Waiter
 
@@ -40,28 +38,6 @@ LOOK_AGAIN_SECONDS = 0.05
 BYTES_GONE = Failure(
     "invalid_request", "The request that brought this item's data has ended; send it with its data.", code="cache_miss"
 )
-
-
-@dataclass(frozen=True)
-class Shell:
-    """What decoding asks of the process around it."""
-
-    send: Callable[[str, Message], bool]
-    kill: Callable[[str], None]
-    """By role; the worker's end comes back as `worker_gone`."""
-    excuse: Callable[[str, int], None]
-    """By role: its death has an explanation."""
-    later: Callable[[float, Callable[[], None]], TimerHandle]
-    complete: Callable[[Ticket], None]
-    """All items of a ticket are there and pinned."""
-    fail: Callable[[Ticket, Failure], None]
-    """Ends the ticket, which calls `release`."""
-    rendered: Callable[[Ticket, Rendered], None]
-    """A ticket's conversation has become tokens."""
-    effort: Callable[[str], Effort]
-    """Of a worker, by role, so far."""
-    clock: Callable[[], float] = time.monotonic
-    """Seconds."""
 
 
 class Decoding:

@@ -9,7 +9,7 @@ from typing import Any
 from ...protocol.config.roles import PreprocessorConfig
 from ...protocol.errors import EngineError, RequestError, refuse
 from ...protocol.requests.request import CLIP_FACTS, MODALITIES, Encoded, MediaItem, Modality, Request
-from ..jobs.options import MOST_FPS, MOST_FRAMES, background_of
+from ..jobs.options import MOST_FPS, MOST_FRAMES, SIBLINGS, SOUND_TRACK, background_of
 
 Options = dict[str, Any]
 
@@ -80,6 +80,18 @@ class MediaOptions:
         processor = {name: value for name, value in processor.items() if name in relevant and value is not None}
         io = {**self._config.io_kwargs.get(modality, {}), **request.media_io_kwargs.get(modality, {})}
         return self._below_ceilings(modality, processor, io)
+
+    def beside(self, request: Request, index: int) -> dict[str, bool]:
+        """What an item's embedding depends on beside its content and the options that its caller gave."""
+        found: dict[str, bool] = {}
+        item = request.media[index]
+        encoded = item.source is None or isinstance(item.source, Encoded)  # frames alone have no sound
+        if item.modality == "video" and encoded and self.hears_clips(request):
+            found[SOUND_TRACK] = True
+        changed_by = self._model.siblings.get(item.modality)
+        if any(other.modality == changed_by for other in (*request.media[:index], *request.media[index + 1 :])):
+            found[SIBLINGS] = True
+        return found
 
     def in_effect(self, request: Request) -> dict[str, dict[str, Options]]:
         """What `of` came to, by kind of option and modality, for a request that asked for any: one value, or one per item."""

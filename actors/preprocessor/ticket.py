@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from ...protocol.memory.blobs import BlobRef
 from ...protocol.requests.guide import Guide
 from ...protocol.requests.prepared import Timing
-from ...protocol.requests.request import MediaItem, Request
+from ...protocol.requests.request import ChatPrompt, MediaItem, Request
 from ...protocol.requests.sampling import SamplingParams
 from ..jobs.identity import blob_of
 from ..prompting.prompt import Rendered
@@ -66,3 +66,8 @@ class Waiter:
     @property
     def item(self) -> MediaItem | None:
         return None if self.index is None else self.ticket.request.media[self.index]
+
+
+def brings_template(request: Request) -> bool:
+    """It brings a program of its own, which does not run here."""
+    return isinstance(request.prompt, ChatPrompt) and request.prompt.template is not None

@@ -12,6 +12,7 @@ from ...protocol.checkpoint.json_files import read_object
 from ...protocol.checkpoint.tokenizer_file import tokenizer_text
 from ...protocol.errors import EngineError
 from ...protocol.facts import ModelFacts
+from ...protocol.requests.sampling import SamplingParams
 
 _OPEN, _CLOSE = "\U000f0000", "\U000f0001"
 """Private-use characters around a special token's spelling in somebody's text; never in a prompt otherwise."""
@@ -112,6 +113,14 @@ class TextTokenizer:
                 found[tuple(self._as_text(text))] = None
         found.pop((), None)
         return tuple(found)
+
+    def spelled(self, sampling: SamplingParams, vocab: int) -> SamplingParams:
+        """With the words that may not come as token sequences."""
+        if not sampling.bad_words:
+            return sampling
+        spelled = self.spellings(sampling.bad_words)
+        # A token that the model does not have is never chosen, and so is no word with it.
+        return sampling.replace(bad_words_ids=tuple(ids for ids in spelled if max(ids) < vocab))
 
     def control_tokens(self, literals: str, always: frozenset[str]) -> Control:
         """What in a caller's words must stay text: special tokens, `always`, and added tokens that the template writes."""

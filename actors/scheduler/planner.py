@@ -80,11 +80,7 @@ class Planner:
 
     def awaits_company(self, now: float) -> float:
         """The moment up to which an engine that rests waits for more requests than it has; in the past: it does not."""
-        return 0.0 if self._batch.running else self._company.awaited_until(self._batch.waiting, self._cached, now)
-
-    def _cached(self, seq: Sequence) -> int:
-        hit = self._batch.hit(seq)
-        return 0 if hit is None else hit.tokens
+        return 0.0 if self._batch.running else self._company.awaited_until(self._batch.waiting, now)
 
     def ask_ahead(self, now: float, idle: bool) -> None:
         """Ask for the embeddings of the sequences that will run soon, in that order. It comes before `schedule`."""

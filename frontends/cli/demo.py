@@ -12,7 +12,8 @@ from typing import Any, Literal
 import msgspec
 
 from ...protocol.checkpoint.folder import demo_model
-from ...protocol.config.engine import EngineConfig, ServerConfig
+from ...protocol.config.engine import EngineConfig
+from ...protocol.config.server import ServerConfig
 from ...protocol.errors import EngineError
 from .api import Api, Chunk, Stage
 from .server import serving

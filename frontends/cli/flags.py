@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
-from ...protocol.config.engine import HINTS, HostName, OriginName, configure
+from ...protocol.config.engine import HINTS, HostName, configure
+from ...protocol.config.server import OriginName
 
 S = TypeVar("S", bound=msgspec.Struct)
 

@@ -4,7 +4,8 @@ import argparse
 import asyncio
 
 from ...protocol.checkpoint.folder import demo_model
-from ...protocol.config.engine import EngineConfig, ServerConfig
+from ...protocol.config.engine import EngineConfig
+from ...protocol.config.server import ServerConfig
 from .demo import ask_all, load_examples
 from .server import serve_until_stopped, serving
 

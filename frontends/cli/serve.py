@@ -3,7 +3,8 @@
 import argparse
 import sys
 
-from ...protocol.config.engine import EngineConfig, ServerConfig
+from ...protocol.config.engine import EngineConfig
+from ...protocol.config.server import ServerConfig
 from ...protocol.config.server_keys import with_keys
 from .flags import add_flags, add_model, build
 from .server import serve_until_stopped, serving

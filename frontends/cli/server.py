@@ -10,7 +10,8 @@ from types import FrameType
 
 import msgspec
 
-from ...protocol.config.engine import EngineConfig, ServerConfig
+from ...protocol.config.engine import EngineConfig
+from ...protocol.config.server import ServerConfig
 from ...protocol.errors import EngineError
 from ..engine import EngineHandle, start_engine
 

@@ -146,23 +146,29 @@ class Client:
             priority=priority,
             streamed=streamed and pooling is None,  # vectors come whole
         )
+        return await self._accept(request, wait)
+
+    async def _accept(self, request: Request, wait: bool) -> Stream:
         blobs = blobs_of(request)
-        cost = Cost(1, estimate_tokens(prompt, params, self.max_model_len), sum(blob.nbytes for blob in blobs))
+        cost = Cost(
+            1, estimate_tokens(request.prompt, request.sampling, self.max_model_len), sum(blob.nbytes for blob in blobs)
+        )
         try:
-            check_wanted(self.model, self.model_name, pooling)
+            check_wanted(self.model, self.model_name, request.pooling)
             check_sendable(request)
             self._refuse_poison(request)
-            async with before(deadline):
+            async with before(request.deadline):
                 await self._enter(cost, wait)
         except BaseException:
             self.media.drop_bytes(*blobs)
             raise
         stream = Stream(request.id, self.cancel)
-        entry = LedgerEntry(request, stream, cost, blobs, [Progress() for _ in range(params.n)])
+        entry = LedgerEntry(request, stream, cost, blobs, [Progress() for _ in range(request.sampling.n)])
         self._ledger.add(entry)
         self._delivery.start(entry)
-        if deadline is not None:
-            entry.expiry = self._loop.call_later(max(0.0, deadline - time.monotonic()), self._expire, request.id)
+        if request.deadline is not None:
+            left = request.deadline - time.monotonic()
+            entry.expiry = self._loop.call_later(max(0.0, left), self._expire, request.id)
         return stream
 
     async def _enter(self, cost: Cost, wait: bool) -> None:

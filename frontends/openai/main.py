@@ -11,8 +11,8 @@ from prometheus_client import disable_created_metrics
 
 from ...actors.kernel.actor import Actor, run
 from ...actors.kernel.launch import Launch
-from ...protocol.config.engine import ServerConfig
 from ...protocol.config.roles import HttpConfig
+from ...protocol.config.server import ServerConfig
 from ...protocol.edges.control import Excuse
 from ...protocol.errors import EngineError
 from ..client.client import CUT, Client

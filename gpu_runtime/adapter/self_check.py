@@ -12,13 +12,14 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ...protocol.errors import EngineError
 from ...protocol.facts import ModelFacts
 from ...protocol.requests.request import MODALITIES
 from ..attention.choice import Kernels
 from ..attention.paged import PagedAttention
-from ..attention.step import Ints, lay_out
+from ..attention.step import Ints, StepLayout, lay_out
 from ..layers.how import How
 from ..memory.kv_pool import KvPool
 from ..memory.state_pool import RecurrentStep, StatePool
@@ -177,23 +178,7 @@ def _run(
         slots = tables[owner, index // BLOCK_SIZE].astype(np.int64) * BLOCK_SIZE + index % BLOCK_SIZE
         starts, sizes = (np.array([each[row] for row in rows], dtype=np.int64) for each in (done, counts))
         marked = spans[index] if model.span_layers else None
-        attention.begin(
-            [
-                lay_out(
-                    starts,
-                    sizes,
-                    tables[rows],
-                    slots,
-                    BLOCK_SIZE,
-                    tokens.device,
-                    window=table.window,
-                    spans=marked,
-                    in_place=in_place,
-                    on_device=on_device,
-                )
-                for table, in_place, on_device in zip(model.tables, attention.in_place, attention.on_device, strict=True)
-            ]
-        )
+        attention.begin(_layouts(model, attention, starts, sizes, tables[rows], slots, tokens.device, marked))
         where = torch.from_numpy(index).to(tokens.device)
         positions = places[:, where] if len(places) > 1 else where
         ids = served.looked_up(tokens[where])
@@ -210,6 +195,34 @@ def _run(
             found[row].append(scores[torch.from_numpy(owner == row).to(scores.device)])
             done[row] += counts[row]
     return [torch.cat(each) for each in found]
+
+
+def _layouts(
+    model: ModelFacts,
+    attention: PagedAttention,
+    starts: Ints,
+    sizes: Ints,
+    blocks: NDArray[np.int32],
+    slots: Ints,
+    device: torch.device,
+    spans: Ints | None,
+) -> list[StepLayout]:
+    """Of each table of the model; both sequences have the same blocks in all."""
+    return [
+        lay_out(
+            starts,
+            sizes,
+            blocks,
+            slots,
+            BLOCK_SIZE,
+            device,
+            window=table.window,
+            spans=spans,
+            in_place=in_place,
+            on_device=on_device,
+        )
+        for table, in_place, on_device in zip(model.tables, attention.in_place, attention.on_device, strict=True)
+    ]
 
 
 def _pieces(model: ModelFacts) -> tuple[tuple[int, int], ...]:

@@ -142,7 +142,7 @@ def lay_out(
     """`starts`, `counts` per work; `blocks` [works, blocks] of one table, padded; works of one token first, by falling
     `starts`.
 
-    `in_place`: keys and values are read where their blocks lie, and not gathered. `on_device`: they are by kernels there.
+    `in_place`: keys and values are read where their blocks lie; `on_device`: by kernels there.
     `most`: blocks that decode rows may gather at once, where that is limited. `window`: tokens that the table's layers look
     back; blocks behind it are not read, whatever `blocks` says of them. `spans` [tokens]: see `Chunk.spans`.
     """
@@ -159,17 +159,27 @@ def lay_out(
         groups = _padded(starts[:singles], blocks[:singles], begins[:singles], ends[:singles], block_size, device, most, window)
     read: InPlaceChunks | None = None
     if in_place and singles < len(counts):
-        part = None if spans is None else spans[singles:]
-        read = InPlaceChunks(singles, starts[singles:], counts[singles:], blocks[singles:], window, part)
+        own = None if spans is None else spans[singles:]
+        read = InPlaceChunks(singles, starts[singles:], counts[singles:], blocks[singles:], window, own)
+    gathered = range(singles, len(counts) if read is None or read.has_gaps else singles)
+    chunks = _chunks(gathered, starts, counts, blocks, begins, ends, block_size, device, window, spans)
+    return StepLayout(torch.from_numpy(slots).to(device), groups, chunks, read)
+
+
+def _chunks(
+    works: range, starts: Ints, counts: Ints, blocks: NDArray[np.int32], begins: Ints, ends: Ints, block_size: int,
+    device: torch.device, window: int | None, spans: Ints | None,
+) -> list[Chunk]:  # fmt: skip
+    """Of `works`, which follow those of one token; `begins`, `ends`: as of rows in `_padded`."""
     chunks: list[Chunk] = []
-    position = singles
-    for work in range(singles, len(counts) if read is None or read.has_gaps else singles):
+    position = works.start
+    for work in works:
         end, start, before = position + int(counts[work]), int(starts[work]), int(begins[work])
         gathered = torch.from_numpy(blocks[work, before : ends[work]].astype(np.int64)).to(device)
         own = None if spans is None or (spans[position:end] < 0).all() else spans[position:end]
         chunks.append(Chunk(position, end, start, before * block_size, gathered, window, own))
         position = end
-    return StepLayout(torch.from_numpy(slots).to(device), groups, chunks, read)
+    return chunks
 
 
 def _padded(

@@ -1,6 +1,7 @@
 """Which features of a checkpoint are bytes that its processor scales and shifts, found by asking it both ways."""
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -8,11 +9,12 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from ...protocol.errors import RequestError
 from ...protocol.pixels import PixelForm
 from ...protocol.requests.request import Modality
 from ..layers.pixels import expand
 from .calls import sub_processor
-from .types import Clip, Options
+from .types import Clip, Options, ProcessedItem
 
 RAW: Options = {"do_rescale": False, "do_normalize": False}
 """Of a processor's call: the pixels as they are after cutting and resizing."""
@@ -25,8 +27,22 @@ CLOSE = 1e-5
 """Between a number and that of the processor, whose order of operations is its own."""
 
 Features = Mapping[str, NDArray[Any]]
-Ask = Callable[[Any, Options], tuple[str, Features]]
-"""(item, options of the call) to (kind of the tower, its tensors)."""
+Ask = Callable[[Modality, Any, Options], tuple[str, Features]]
+"""(item of this modality, options of the call) to (kind of the tower, its tensors)."""
+
+
+def find_forms(processor: Any, tried: Mapping[Modality, ProcessedItem], ask: Ask) -> dict[Modality, PixelForm]:
+    """Of the modalities that were tried, those whose features are bytes; each of the tower that takes them."""
+    found: dict[Modality, PixelForm] = {}
+    for modality, item in tried.items():
+        try:
+            form = find_form(processor, modality, ask)
+        except RequestError:  # it takes small items without content alone
+            continue
+        kind = item.parts[0].kind
+        if form is not None and (kind == modality or found.get(kind) == form):
+            found[modality] = form
+    return found
 
 
 def find_form(processor: Any, modality: Modality, ask: Ask) -> PixelForm | None:
@@ -36,8 +52,8 @@ def find_form(processor: Any, modality: Modality, ask: Ask) -> PixelForm | None:
         return None
     found: list[PixelForm] | None = None
     for item in _items(modality):
-        kind, made = ask(item, {})
-        raw_kind, raw = ask(item, RAW)
+        kind, made = ask(modality, item, {})
+        raw_kind, raw = ask(modality, item, RAW)
         name = max(made, key=lambda key: made[key].nbytes)
         if kind != raw_kind or made.keys() != raw.keys() or made[name].dtype != np.float32:
             return None
@@ -64,6 +80,13 @@ def pack(form: PixelForm, tensors: Features) -> dict[str, NDArray[Any]] | None:
     values = as_bytes(tensors[form.name]) if form.name in tensors else None
     values = None if values is None else _once(form, values)
     return None if values is None else {**tensors, form.name: values}
+
+
+def pack_item(form: PixelForm, made: ProcessedItem) -> ProcessedItem | None:
+    """An item whose features were asked for with `RAW`, as bytes; None where some number of it is no byte."""
+    first, *others = made.parts
+    tensors = pack(form, first.tensors)
+    return None if tensors is None else replace(made, parts=(replace(first, tensors=tensors), *others))
 
 
 def _once(form: PixelForm, values: NDArray[np.uint8]) -> NDArray[np.uint8] | None:

@@ -25,7 +25,7 @@ from .layouts import MOST, Layouts
 from .loading import SAFE, load_processor
 from .options import as_called, bounds_of, options_of
 from .parts import choose, features_of
-from .pixels import RAW, find_form, pack
+from .pixels import RAW, find_forms, pack_item
 from .placeholders import find_placeholders
 from .positions import Planes, Prompt, rule_of
 from .previews import Extent, preview
@@ -172,34 +172,19 @@ class Processor:
         frames = len(media.frames) if isinstance(media, Clip) else 1
         called = self._called(modality, options, frames)
         form = self._pixels.get(modality)
-        packed = None if form is None else self._packed(form, self._item(modality, media, {**called, **RAW}, siblings, sound))
-        return packed or self._item(modality, media, called, siblings, sound)
-
-    def _packed(self, form: PixelForm, made: ProcessedItem) -> ProcessedItem | None:
-        """None: some number of it is no byte."""
-        first, *others = made.parts
-        tensors = pack(form, first.tensors)
-        return None if tensors is None else replace(made, parts=(replace(first, tensors=tensors), *others))
+        if form is not None and (made := pack_item(form, self._item(modality, media, {**called, **RAW}, siblings, sound))):
+            return made
+        return self._item(modality, media, called, siblings, sound)
 
     def pixels(self) -> dict[Modality, PixelForm]:
         """Modalities whose features are bytes, scaled and shifted; each of the tower that takes them."""
-        found: dict[Modality, PixelForm] = {}
-        for modality, tried in self.tried.items():
+        return find_forms(self._processor, self.tried, self._asked)
 
-            def ask(media: Any, more: Options, modality: Modality = modality) -> tuple[str, dict[str, Any]]:
-                frames = len(media.frames) if isinstance(media, Clip) else 1
-                called = {**self._called(modality, {}, frames), **more}
-                (part,) = self._item(modality, media, called, False, None).parts
-                return part.kind, part.tensors
-
-            try:
-                form = find_form(self._processor, modality, ask)
-            except RequestError:  # it takes small items without content alone
-                continue
-            kind = tried.parts[0].kind
-            if form is not None and (kind == modality or found.get(kind) == form):
-                found[modality] = form
-        return found
+    def _asked(self, modality: Modality, media: Any, more: Options) -> tuple[str, dict[str, Any]]:
+        """The tower that takes a small item, and what it takes."""
+        frames = len(media.frames) if isinstance(media, Clip) else 1
+        (part,) = self._item(modality, media, {**self._called(modality, {}, frames), **more}, False, None).parts
+        return part.kind, part.tensors
 
     def frames(self, total: int, fps: float | None, options: Options) -> list[int] | None:
         """Indices, never falling, of the frames of a clip that the checkpoint's own processor looks at: no other need be

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from ...protocol.config.roles import RunnerConfig
 from ...protocol.edges.gpu_runner_to_scheduler import SequenceFault, StepResult
-from ...protocol.edges.scheduler_to_gpu_runner import Embed, NewSequence, StepPlan, Work
-from ...protocol.memory.blobs import BlobError, BlobRef
+from ...protocol.edges.scheduler_to_gpu_runner import NewSequence, StepPlan, Work
 from ...protocol.requests.pooling import PoolingParams
 from ..adapter.step import StepInputs
 from ..attention.choice import usable_kernels
@@ -33,14 +32,13 @@ from ..sampling.guiding import Guides
 from ..sampling.sampler import SamplerState
 from ..sampling.unrunnable import Unrunnable
 from ..steps.batch import Batch, Ints, build_batch
-from ..steps.overlay import Rows, find_spans, lay_over, place
+from ..steps.overlay import Read, Rows, find_spans, lay_over, place, read_rows
 from ..steps.repeated import RepeatedDecode, recorder_for
 from ..steps.sequences import RunnerSequence, SequenceTable
 from .answers import DEAD_END, Answers, Made
 
 log = logging.getLogger(__name__)
 
-Read = Callable[[BlobRef], memoryview]
 Entries = list[tuple[Work, RunnerSequence]]
 CANNOT_RUN = "The sequence cannot be run"
 
@@ -74,9 +72,8 @@ class Runner:
         self.room = config.room or room_that_fits(config, self._dtype)
         blocks = self.room.blocks
         self._pool = KvPool(self._facts.tables, blocks, config.block_size, self._dtype, self._device)
-        self._states: StatePool | None = None
-        if self._facts.recurrent:
-            self._states = StatePool(self._facts.recurrent, self.room.states, self._dtype, self._device)
+        kinds = self._facts.recurrent
+        self._states = StatePool(kinds, self.room.states, self._dtype, self._device) if kinds else None
         self._at_once = self._pool.blocks_in(CPU_CACHE_BYTES if self._device.type == "cpu" else None)
         """By table: blocks that decode rows gather at once."""
         self._attention = PagedAttention(self._pool, self._facts.span_layers, self._facts.span_windows, kernels)
@@ -118,7 +115,8 @@ class Runner:
             except ValueError:  # of a library, in words that are not for a caller
                 log.exception("sequence %d", new.seq)
                 faults[new.seq] = f"{CANNOT_RUN}."
-        embeds = self._read_embeds(plan.embeds, read, faults)
+        embeds, unread = read_rows(plan.embeds, read, self._facts.embed_width, self._dtype, self._device)
+        faults |= dict.fromkeys(unread, "An embedding of the request could not be read.")
         entries = self._spread(self._admit(plan.work, faults))
         made = Made()
         for together in filter(None, [[one] for one in entries] if self._apart else [entries]):
@@ -226,27 +224,6 @@ class Runner:
         if end > self._table.capacities[row] * self._block_size:
             return "The plan gives the sequence too few blocks."
         return None
-
-    def _read_embeds(self, embeds: Sequence[Embed], read: Read, faults: dict[int, str]) -> Rows:
-        rows: Rows = {}
-        for embed in embeds:
-            try:
-                rows.setdefault(embed.seq, []).append((embed.start, self._read_rows(embed, read)))
-            except (BlobError, ValueError):
-                faults[embed.seq] = "An embedding of the request could not be read."
-        return rows
-
-    def _read_rows(self, embed: Embed, read: Read) -> torch.Tensor:
-        """[count, embed_width] of the model's dtype. The bytes are copied: the blob may be freed once the step is answered."""
-        blob, width = embed.blob, self._facts.embed_width
-        dtype = getattr(torch, blob.dtype, None)
-        if len(blob.shape) != 2 or blob.shape[1] != width or not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
-            raise ValueError("no embedding of this model")
-        if embed.row < 0 or embed.count < 1 or embed.row + embed.count > blob.shape[0]:
-            raise ValueError("rows past the end")
-        stride = width * dtype.itemsize
-        data = bytearray(read(blob)[embed.row * stride : (embed.row + embed.count) * stride])
-        return torch.frombuffer(data, dtype=dtype).view(embed.count, width).to(self._device, self._dtype)
 
     # the model
 

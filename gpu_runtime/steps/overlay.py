@@ -1,13 +1,18 @@
 """Items' embeddings laid over those of a step's tokens."""
 
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from ...protocol.edges.scheduler_to_gpu_runner import Embed
 from ...protocol.facts import ModelFacts
+from ...protocol.memory.blobs import BlobError, BlobRef
 from .batch import Batch, Ints
 
+Read = Callable[[BlobRef], memoryview]
+"""The bytes of a blob. Raises BlobError."""
 Rows = dict[int, list[tuple[int, torch.Tensor]]]
 """By sequence: (prompt position, embedding rows [n, embed_width]) to lay over the token embeddings."""
 Placed = list[tuple[int, torch.Tensor]]
@@ -21,6 +26,35 @@ class Items(NamedTuple):
     """bool [tokens]"""
     deep: torch.Tensor | None
     """[levels, rows, hidden]: what further layers add to them; None: nothing."""
+
+
+def read_rows(
+    embeds: Sequence[Embed], read: Read, width: int, dtype: torch.dtype, device: torch.device
+) -> tuple[Rows, list[int]]:
+    """What a plan says lies in blobs, and the sequences of which something could not be read."""
+    rows: Rows = {}
+    unread = []
+    for embed in embeds:
+        try:
+            rows.setdefault(embed.seq, []).append((embed.start, _read(embed, read, width).to(device, dtype)))
+        except (BlobError, ValueError):
+            unread.append(embed.seq)
+    return rows, unread
+
+
+def _read(embed: Embed, read: Read, width: int) -> torch.Tensor:
+    """[count, embed_width] as stored. The bytes are copied: the blob may be freed once the step is answered. Raises BlobError,
+    ValueError for what is no embedding of this model.
+    """
+    blob = embed.blob
+    dtype = getattr(torch, blob.dtype, None)
+    if len(blob.shape) != 2 or blob.shape[1] != width or not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise ValueError("no embedding of this model")
+    if embed.row < 0 or embed.count < 1 or embed.row + embed.count > blob.shape[0]:
+        raise ValueError("rows past the end")
+    stride = width * dtype.itemsize
+    data = bytearray(read(blob)[embed.row * stride : (embed.row + embed.count) * stride])
+    return torch.frombuffer(data, dtype=dtype).view(embed.count, width)
 
 
 def place(batch: Batch, rows: Rows) -> Placed:

@@ -153,13 +153,24 @@ def merge_kernel(
     tl.store(out + (row * HEADS + head) * WIDTH + columns, (acc / total).to(out.dtype.element_ty), mask=columns < WIDTH)
 
 
+@triton.jit
+def _in_one_span(own, other, ahead, WINDOW: tl.constexpr, SPANS: tl.constexpr):
+    """bool [rows, tokens]: whether a key lies in the query's span, and within the window where that holds for spans, too."""
+    same = (own[:, None] == other[None, :]) & (own >= 0)[:, None]
+    if WINDOW > 0 and SPANS != NEITHER:
+        same = same & (ahead > -WINDOW)
+    if WINDOW > 0 and SPANS == BOTH:
+        same = same & (ahead < WINDOW)
+    return same
+
+
 @triton.jit(do_not_specialize=["table_stride", "block_size"], do_not_specialize_on_alignment=["tables", "chunks", "spans"])
 def prefill_kernel(
     out, query, pool, tables, chunks, spans, sinks, scale, query_stride, table_stride, block_size,
     GROUP: tl.constexpr, KV_HEADS: tl.constexpr, WIDTH: tl.constexpr, WIDTH_P: tl.constexpr, WINDOW: tl.constexpr,
     CAP: tl.constexpr, SINKS: tl.constexpr, SPANS: tl.constexpr, ROWS: tl.constexpr, TILE: tl.constexpr,
 ):  # fmt: skip
-    """Chunks of several tokens, whose keys lie in the pool already. Grid: tiles of the longest chunk x chunks x kv_heads.
+    """Chunks of tokens whose keys lie in the pool. Grid: tiles of the longest x chunks x kv_heads.
 
     A tile is of ROWS // GROUP tokens and the heads of a group. `query` [tokens, heads, width] and `out` [tokens, heads * width]
     of the whole step; `tables` [chunks, table_stride]; `chunks` [chunks, 4]: its first token in the step, that token's
@@ -200,12 +211,7 @@ def prefill_kernel(
         if SPANS > 0:
             inside = (tokens >= start) & (tokens < start + count)
             other = tl.load(spans + first + tokens - start, mask=inside, other=-1)
-            same = (span[:, None] == other[None, :]) & (span >= 0)[:, None]
-            if WINDOW > 0 and SPANS != NEITHER:
-                same = same & (ahead > -WINDOW)
-            if WINDOW > 0 and SPANS == BOTH:
-                same = same & (ahead < WINDOW)
-            seen = seen | same
+            seen = seen | _in_one_span(span, other, ahead, WINDOW, SPANS)
         most, total, acc = _add_tile(
             most, total, acc, asked, pool, tables + chunk * table_stride, tokens, held, seen, scale, head, block_size,
             KV_HEADS, WIDTH, WIDTH_P, CAP,

@@ -24,7 +24,7 @@ from ..topology import (
     kind_of,
 )
 from . import deterministic, environment
-from .engine import EngineConfig, ServerConfig, count_limit
+from .engine import EngineConfig, count_limit
 from .environment import NO_LIMIT, Environment, cap
 from .roles import (
     ClientConfig,
@@ -38,6 +38,7 @@ from .roles import (
     RunnerConfig,
     SchedulerConfig,
 )
+from .server import ServerConfig
 from .sizes import Sizes, in_bytes, sizes_of, step_of
 from .speculation import speculation_of
 

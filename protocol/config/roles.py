@@ -7,8 +7,9 @@ import msgspec
 from ..facts import ModelFacts
 from ..requests.pooling import Pooler
 from ..requests.request import MODALITIES, Modality
-from .engine import EngineConfig, Quantization, RunnerKind, ServerConfig
+from .engine import EngineConfig, Quantization, RunnerKind
 from .room import Room
+from .server import ServerConfig
 from .speculation import Speculation
 
 

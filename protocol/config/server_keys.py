@@ -7,7 +7,7 @@ import msgspec
 
 from ..errors import EngineError
 from . import environment
-from .engine import ServerConfig
+from .server import ServerConfig
 
 
 def with_keys(server: ServerConfig, environ: Mapping[str, str] | None = None) -> ServerConfig:

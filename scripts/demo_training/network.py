@@ -21,6 +21,19 @@ INIT_RANGE = 0.05  # at this width the usual 0.02 learns several times slower
 ROPE_BASE = 20.0
 
 
+AUDIO = {
+    "num_mel_bins": MEL_BINS,
+    "d_model": 64,
+    "encoder_layers": 2,
+    "encoder_attention_heads": 4,
+    "encoder_ffn_dim": 192,
+    "max_source_positions": 500,
+    "n_window": 100,
+    "output_dim": HIDDEN,
+    "initializer_range": INIT_RANGE,
+}
+
+
 def build_config(tokenizer: Any) -> Any:
     ids = {token: tokenizer.convert_tokens_to_ids(token) for token in tokenizer.all_special_tokens}
     text = {
@@ -48,22 +61,11 @@ def build_config(tokenizer: Any) -> Any:
         "out_hidden_size": HIDDEN,
         "initializer_range": INIT_RANGE,
     }
-    audio = {
-        "num_mel_bins": MEL_BINS,
-        "d_model": 64,
-        "encoder_layers": 2,
-        "encoder_attention_heads": 4,
-        "encoder_ffn_dim": 192,
-        "max_source_positions": 500,
-        "n_window": 100,
-        "output_dim": HIDDEN,
-        "initializer_range": INIT_RANGE,
-    }
     build: Any = Qwen2_5OmniThinkerConfig  # takes more than the fields it declares
     return build(
         text_config=text,
         vision_config=vision,
-        audio_config=audio,
+        audio_config=dict(AUDIO),
         image_token_index=ids["<|IMAGE|>"],
         video_token_index=ids["<|VIDEO|>"],
         audio_token_index=ids["<|AUDIO|>"],

@@ -10,7 +10,8 @@ from typing import Any
 
 from thespis.frontends.cli.api import Api
 from thespis.frontends.cli.server import serving
-from thespis.protocol.config.engine import EngineConfig, ServerConfig
+from thespis.protocol.config.engine import EngineConfig
+from thespis.protocol.config.server import ServerConfig
 from thespis.protocol.errors import EngineError
 
 from .folder import FILE, answers_of_transformers, make

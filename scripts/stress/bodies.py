@@ -22,8 +22,9 @@ from thespis.actors.kernel.launch import Launch
 from thespis.frontends.client.client import Client
 from thespis.frontends.engine import start_engine
 from thespis.frontends.openai.main import Http
-from thespis.protocol.config.engine import EngineConfig, ServerConfig
+from thespis.protocol.config.engine import EngineConfig
 from thespis.protocol.config.open_files import raise_file_limit
+from thespis.protocol.config.server import ServerConfig
 
 CHAT, COMPLETION, TOKENIZE, DETOKENIZE = "/v1/chat/completions", "/v1/completions", "/tokenize", "/detokenize"
 MB = 1_000_000

@@ -22,7 +22,8 @@ import aiohttp
 
 from thespis.frontends.client.client import Client
 from thespis.frontends.engine import start_engine
-from thespis.protocol.config.engine import EngineConfig, ServerConfig
+from thespis.protocol.config.engine import EngineConfig
+from thespis.protocol.config.server import ServerConfig
 
 ROLES = ("scheduler", "detokenizer", "fetcher", "preprocessor", "gpu-runner", "encoder-cache", "decode-worker-0", "zygote")
 LOOK_SECONDS = 0.002

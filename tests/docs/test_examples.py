@@ -1,8 +1,8 @@
 """The examples of README.md and of the pages in docs/ run: the Python of a page in order, in one namespace, beside one
 running engine, and the shell commands by themselves.
 
-`LLM(...)` and `AsyncLLM()` join that engine instead of starting their own where it has the options, and the address of the
-pages' server is that engine's. Everything else runs as it stands, in a folder that holds the bundled model.
+`LLM()` and `AsyncLLM()` without arguments join that engine instead of starting their own, and the address of the pages'
+server is that engine's. Everything else runs as it stands, in a folder that holds the bundled model.
 """
 
 import ast
@@ -10,6 +10,7 @@ import asyncio
 import json
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,7 @@ import pytest
 
 from thespis import LLM
 
-from ..helpers.serving import Server
-from .pages import ADDRESS, BLOCK, ROOT, STARTS, beside
+from ..helpers.serving import Server, served
 
 pytestmark = [
     pytest.mark.process,
@@ -27,9 +27,18 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Items? .* on TypedDict class .* using the `ReadOnly` qualifier:UserWarning"),
 ]
 
+ROOT = Path(__file__).resolve().parents[2]
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SHELL = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PAGES = [str(page.relative_to(ROOT)) for page in FILES if BLOCK.search(page.read_text())]
+ADDRESS = "http://127.0.0.1:8000"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with served("", enable_mm_embeds=True) as server:
+        yield server
 
 
 @pytest.fixture
@@ -42,8 +51,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_there_are_pages() -> None:
     assert {"README.md", "docs/offline.md", "docs/images.md"} <= set(PAGES)
-    told = "".join(file.read_text() for file in FILES)
-    assert all(start in told for start in STARTS)
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -84,6 +91,11 @@ def test_the_readmes_request_is_answered(server: Server, folder: Path) -> None:
     done = subprocess.run(["bash", "-c", command.replace(ADDRESS, server.url)], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["choices"][0]["message"]["content"] == "left of the blue square"
+
+
+def beside(code: str, server: Server) -> str:
+    """The code, with the engine that runs already in place of one that would be started."""
+    return code.replace("LLM()", f"LLM(run_dir={str(server.run_dir)!r})").replace(ADDRESS, server.url)
 
 
 def run_block(code: str, page: str, names: dict[str, Any], runner: asyncio.Runner) -> None:

@@ -9,7 +9,8 @@ import msgspec
 
 from thespis.frontends.openai.gate.auth import OPEN_PATHS
 from thespis.protocol.chat_templates.source import built_in_names
-from thespis.protocol.config.engine import EngineConfig, ServerConfig
+from thespis.protocol.config.engine import EngineConfig
+from thespis.protocol.config.server import ServerConfig
 from thespis.protocol.errors import STATUS
 
 ROOT = Path(__file__).resolve().parents[2]

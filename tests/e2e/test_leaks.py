@@ -86,13 +86,13 @@ def test_a_program_that_raises(light_program: Program) -> None:
     light_program.assert_nothing_left()
 
 
-def test_ctrl_c_in_the_middle_of_the_work(light_program: Program) -> None:
-    process = light_program.run(GO_ON)
+def test_ctrl_c_in_the_middle_of_the_work(program: Program) -> None:
+    process = program.run(GO_ON)
     time.sleep(0.5)  # let the work begin; whether it has is no condition
     process.send_signal(signal.SIGINT)
     assert process.wait(30) in (1, -signal.SIGINT)
     assert "KeyboardInterrupt" in _text(process.stderr)
-    light_program.assert_nothing_left()
+    program.assert_nothing_left()
 
 
 def test_kill_9_of_the_program(program: Program) -> None:
@@ -102,12 +102,12 @@ def test_kill_9_of_the_program(program: Program) -> None:
     program.assert_nothing_left()
 
 
-def test_kill_9_of_the_director(light_program: Program) -> None:
-    process = light_program.run(GO_ON)
+def test_kill_9_of_the_director(program: Program) -> None:
+    process = program.run(GO_ON)
     director_of(process).kill()
     assert process.wait(30) == 1
     assert _text(process.stderr).rstrip().endswith("The engine has ended.")
-    light_program.assert_nothing_left()
+    program.assert_nothing_left()
 
 
 def test_os_exit_of_the_program(light_program: Program) -> None:

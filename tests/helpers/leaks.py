@@ -15,7 +15,7 @@ import psutil
 from thespis.actors.director.run_dir import is_running
 
 SHARED_MEMORY = Path("/dev/shm")
-SETTLE_SECONDS = 30.0
+SETTLE_SECONDS = 10.0
 """What a killed engine gets to clean up: its janitor waits for the others first."""
 
 

@@ -22,7 +22,8 @@ from PIL import Image
 
 from thespis import AsyncLLM, SamplingParams
 from thespis.frontends.engine import start_engine
-from thespis.protocol.config.engine import EngineConfig, ServerConfig
+from thespis.protocol.config.engine import EngineConfig
+from thespis.protocol.config.server import ServerConfig
 from thespis.protocol.errors import RequestError
 from thespis.scripts.stress.holding import held
 

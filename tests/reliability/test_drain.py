@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,7 +17,8 @@ import pytest
 
 from thespis import AsyncLLM, SamplingParams
 from thespis.frontends.engine import start_engine
-from thespis.protocol.config.engine import EngineConfig, ServerConfig
+from thespis.protocol.config.engine import EngineConfig
+from thespis.protocol.config.server import ServerConfig
 from thespis.protocol.errors import RequestError
 from thespis.protocol.topology import (
     DECODE_WORKER,
@@ -29,9 +31,8 @@ from thespis.protocol.topology import (
     SCHEDULER,
 )
 
-from ..fakes.fake_runner import expected
-from ..helpers.commands import command
 from ..helpers.engines import assert_nothing_left, processes_of
+from ..helpers.media import data_url, picture, png
 from ..helpers.torchless import TORCHLESS, played_by
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(120)]
@@ -108,10 +109,10 @@ async def until_refused(http: aiohttp.ClientSession) -> None:
 
 
 @asynccontextmanager
-async def thespis_serve(*, torchless: bool = False) -> AsyncIterator[tuple[str, Path, "asyncio.subprocess.Process"]]:
+async def thespis_serve() -> AsyncIterator[tuple[str, Path, "asyncio.subprocess.Process"]]:
     """The command, as an operator starts it."""
-    started = command("serve", "--port", "0", "--drain-timeout", "60", "--dtype", "float32", torchless=torchless)
-    process = await asyncio.create_subprocess_exec(*started, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL)
+    command = [sys.executable, "-P", "-m", "thespis", "serve", "--port", "0", "--drain-timeout", "60", "--dtype", "float32"]
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL)
     assert process.stdout is not None
     try:
         line = (await process.stdout.readline()).decode()
@@ -123,19 +124,32 @@ async def thespis_serve(*, torchless: bool = False) -> AsyncIterator[tuple[str, 
         await process.wait()
 
 
-async def test_accepted_streams_finish_token_for_token_and_new_ones_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a real model, with pictures: see `test_service_manager`."""
-    monkeypatch.setenv("FAKE_STEP_SECONDS", "0.01")
-    # Long enough that the server is still draining when the late requests come, however busy the machine is.
-    params = SamplingParams(max_tokens=300, temperature=0.0, ignore_eos=True)
-    prompts = [[70 + number, 71] for number in range(7)]
-    async with thespis_serve(torchless=True) as (url, run_dir, process), aiohttp.ClientSession(url) as http:
+def bodies() -> list[tuple[str, dict[str, Any]]]:
+    """Text, pictures, greedy and seeded."""
+    common = {"max_tokens": 300, "ignore_eos": True, "stream": True, "return_token_ids": True}
+    asked: list[tuple[str, dict[str, Any]]] = []
+    for number in range(3):
+        url = {"url": data_url("image/png", png(picture(number)))}
+        content = [{"type": "text", "text": "What is this?"}, {"type": "image_url", "image_url": url}]
+        message = {"role": "user", "content": content}
+        asked.append(("/v1/chat/completions", {**common, "messages": [message], "temperature": 0}))
+        asked.append(("/v1/completions", {**common, "prompt": f"word {number}", "temperature": 1.0, "seed": number}))
+    return asked
+
+
+async def test_accepted_streams_finish_token_for_token_and_new_ones_are_refused() -> None:
+    async with thespis_serve() as (url, run_dir, process), aiohttp.ClientSession(url) as http:
         director = int((run_dir / "lock").read_text())
+        undisturbed = [Events() for _ in bodies()]
+        for events, (path, body) in zip(undisturbed, bodies(), strict=True):
+            await events.read(http, path, body)
         async with AsyncLLM(run_dir=run_dir) as llm:
-            stream = llm.stream({"prompt_token_ids": prompts[0]}, params)
+            # Long enough that the server is still draining when the late requests come, however busy the machine is.
+            params = SamplingParams(max_tokens=900, temperature=0.0, ignore_eos=True)
+            alone = await llm.generate("another face", params)
+            stream = llm.stream("another face", params)
             joined = list((await anext(stream)).token_ids)
-            bodies = [{**ENDLESS, "prompt": prompt, "max_tokens": 300} for prompt in prompts[1:]]
-            streams = [await begin(http, "/v1/completions", body) for body in bodies]
+            streams = [await begin(http, path, body) for path, body in bodies()]
             process.send_signal(signal.SIGTERM)
             await until_refused(http)
             async with http.get("/live") as live, http.post("/v1/completions", json={"prompt": "x"}) as late:
@@ -148,8 +162,8 @@ async def test_accepted_streams_finish_token_for_token_and_new_ones_are_refused(
                 joined += delta.token_ids
             await asyncio.gather(*(task for _, task in streams))
         assert await asyncio.wait_for(process.wait(), 30) == 0
-    assert all(events.done for events, _ in streams)
-    assert [joined, *(events.tokens for events, _ in streams)] == [expected(prompt, params, ()) for prompt in prompts]
+    assert [(events.tokens, events.done) for events, _ in streams] == [(events.tokens, True) for events in undisturbed]
+    assert joined == alone.outputs[0].token_ids
     await asyncio.to_thread(assert_nothing_left, director, run_dir)
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from thespis.frontends.engine import start_engine
-from thespis.protocol.config.engine import EngineConfig, ServerConfig
+from thespis.protocol.config.engine import EngineConfig
+from thespis.protocol.config.server import ServerConfig
 
 from ..fakes.poisoned_http import INLINE, TAKEN
 from ..helpers.torchless import TORCHLESS, played_by

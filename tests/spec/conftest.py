@@ -65,7 +65,7 @@ def async_face(server: Server) -> Iterator[AsyncFace]:
 @pytest.fixture(scope="session")
 def spare(checkpoints: Checkpoints, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LLM]:
     """An engine started as a user of vLLM would: every option of S11, no caches, sha512, four pictures a
-    prompt, 1 MiB of media, and keys and values of hardly more than one context."""
+    prompt, 1 MiB of media."""
     options: dict[str, Any] = {
         "limit_mm_per_prompt": {"image": 4},
         "max_model_len": 512,
@@ -86,7 +86,6 @@ def spare(checkpoints: Checkpoints, tmp_path_factory: pytest.TempPathFactory) ->
         "seed": 0,
         "max_num_seqs": 8,
         "max_num_batched_tokens": 256,
-        "kv_cache_gb": 0.0004,
         "chat_template": None,
     }
     with LLM(model=checkpoints("qwen_omni"), **options) as llm:

@@ -11,7 +11,8 @@ from unittest import mock
 
 from thespis import LLM, AsyncLLM
 from thespis.frontends.engine import start_engine
-from thespis.protocol.config.engine import EngineConfig, ServerConfig
+from thespis.protocol.config.engine import EngineConfig
+from thespis.protocol.config.server import ServerConfig
 
 from ..helpers.bodies import SECRETS
 from ..helpers.engines import FAKES

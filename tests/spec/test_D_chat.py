@@ -138,9 +138,8 @@ NO_TEMPLATES = ["{% for %}", "/no/such/file.jinja", "{{ 1 / 0 }}", ENDLESS, "{{ 
 
 @pytest.mark.parametrize("template", NO_TEMPLATES)
 def test_S24_S43_what_is_no_template(llm: LLM, async_face: AsyncFace, template: str) -> None:
-    """A Python caller's renders in the sandbox too, and has no more time, which one of them spends."""
-    faces: list[Face] = [OfflineFace(llm)] if template == ENDLESS else [OfflineFace(llm), async_face]
-    for face in faces:
+    """A Python caller's renders in the sandbox too, and has no more time."""
+    for face in (OfflineFace(llm), async_face):
         refused = refusal(face, "Hi", chat_template=template)
         assert refused.status == 400
         assert "template" in refused.text

@@ -19,6 +19,7 @@ import pytest
 from thespis import LLM, SamplingParams, StructuredOutputsParams
 
 from ..helpers.bodies import SECRETS
+from ..helpers.checkpoints import Checkpoints
 from ..helpers.engines import Spectator
 from ..helpers.serving import Server
 from .faces import ALICE, Face, ask, refusal
@@ -109,11 +110,12 @@ def test_S51_every_choice_of_n_is_guided_and_others_are_not(llm: LLM) -> None:
     assert second.outputs[0].token_ids == alone
 
 
-def test_S51_a_guide_survives_preemption(spare: LLM) -> None:
+def test_S51_a_guide_survives_preemption(checkpoints: Checkpoints) -> None:
     """Too few blocks for all: sequences give way and come back, their matchers rebuilt from their output."""
     schema = {"type": "array", "items": {"type": "integer", "minimum": 100, "maximum": 999}, "minItems": 12, "maxItems": 12}
-    params = [SamplingParams(seed=i, max_tokens=300, structured_outputs={"json": schema}) for i in range(8)]  # type: ignore[arg-type]
-    outputs = spare.generate(["count"] * 8, params, use_tqdm=False)
+    with LLM(checkpoints("qwen_omni"), max_model_len=256, max_num_seqs=8, block_size=4, kv_cache_gb=0.0003) as llm:
+        params = [SamplingParams(seed=i, max_tokens=200, structured_outputs={"json": schema}) for i in range(8)]  # type: ignore[arg-type]
+        outputs = llm.generate(["count"] * 8, params, use_tqdm=False)
     for output in outputs:
         if output.outputs[0].finish_reason == "stop":
             jsonschema.validate(json.loads(output.outputs[0].text), schema)

@@ -45,21 +45,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    command = [
-        sys.executable,
-        "-P",
-        "-m",
-        "thespis",
-        "serve",
-        *([given.model] if given.model else []),
-        "--port",
-        "0",
-        *given.flag,
-    ]
+    arguments = [*([given.model] if given.model else []), "--port", "0", *given.flag]
     rounds = []
     with progress(given.rounds, "starts") as bar:
         for _ in range(given.rounds):
-            rounds.append(measure(command))
+            rounds.append(measure(arguments))
             bar.update()
     seconds = statistics.median(start.seconds for start in rounds)
     pss = statistics.median(start.pss_mb for start in rounds)
@@ -73,8 +63,9 @@ def run(given: argparse.Namespace) -> int:
     return 0
 
 
-def measure(command: Sequence[str]) -> Start:
-    """One start of a `serve` and its end. Raises EngineError with what it said last where it does not come up."""
+def measure(arguments: Sequence[str]) -> Start:
+    """One start and its end. Raises EngineError with what it said last where it does not come up."""
+    command = [sys.executable, "-P", "-m", "thespis", "serve", *arguments]
     with tempfile.TemporaryFile("w+") as log:
         begin = time.perf_counter()
         server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)

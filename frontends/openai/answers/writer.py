@@ -55,8 +55,7 @@ class ResponseWriter(Protocol):
         """The events after everything, [DONE] included."""
 
     def gather(self, source: int, update: Update) -> int:
-        """Of an answer that is not streamed: write the update's log-probabilities, read its calls, take both out. Returns the
-        bytes."""
+        """Of an answer that is not streamed: write the update's log-probabilities and take them out. Returns the bytes."""
 
     def whole(self, answers: Sequence[Answer]) -> Iterator[bytes]:
         """Its body, in pieces between which others may have their turns."""

@@ -80,8 +80,6 @@ class ChatWriter:
                 self._scores[choice.index] += positions
                 written += sum(map(len, positions))
             choice.logprobs = []
-            if self._calls:
-                choice.text = self._calls[choice.index].take(choice)
         if update.prompt_logprobs is not None:
             table = prompt_logprobs(update.prompt_logprobs)
             self._prompt += table
@@ -102,9 +100,10 @@ class ChatWriter:
         options = self._options
         message: dict[str, Any] = {"role": "assistant", "content": choice.text, "refusal": None}
         reason: str | None = choice.finish_reason
-        if self._calls:
-            message |= self._calls[choice.index].message(choice.text)
-            reason = self._calls[choice.index].reason(reason)
+        if options.tools is not None:
+            calls = ToolCalls(options.tools)
+            message |= calls.whole(choice.text)
+            reason = calls.reason(reason)
         entry: dict[str, Any] = {
             "index": choice.index,
             "message": message,

@@ -19,7 +19,8 @@ from thespis.actors.director.config import FORKED, MODULES
 from thespis.frontends.cli.server import bind
 from thespis.frontends.client.client import Client
 from thespis.frontends.engine import start_engine
-from thespis.protocol.config.engine import EngineConfig, ServerConfig
+from thespis.protocol.config.engine import EngineConfig
+from thespis.protocol.config.server import ServerConfig
 from thespis.protocol.topology import HTTP
 from thespis.scripts.bench_overhead import ask
 from thespis.scripts.make_random_checkpoint import make_bench_checkpoint

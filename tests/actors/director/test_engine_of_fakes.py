@@ -16,7 +16,7 @@ import pytest
 
 from thespis.frontends.engine import EngineHandle, find_engine
 from thespis.protocol import VERSION
-from thespis.protocol.config.engine import ServerConfig
+from thespis.protocol.config.server import ServerConfig
 from thespis.protocol.edges.control import (
     Drain,
     Drained,

@@ -10,8 +10,9 @@ import pytest
 from thespis.actors.director.config import DirectorConfig
 from thespis.actors.director.parts import Parts
 from thespis.frontends.engine import EngineHandle, start_engine
-from thespis.protocol.config.engine import EngineConfig, ServerConfig
+from thespis.protocol.config.engine import EngineConfig
 from thespis.protocol.config.roles import FactsConfig, RunnerConfig
+from thespis.protocol.config.server import ServerConfig
 from thespis.protocol.errors import EngineError
 
 from ...helpers.engines import FAKES, ROLES, Spectator, fake_engine, forked_together, processes_of

@@ -71,19 +71,6 @@ def test_who_is_alone_waits_for_a_small_part_of_its_prompt() -> None:
     assert "a" in bench.closed
 
 
-def test_what_is_cached_of_a_prompt_is_no_reason_to_wait() -> None:
-    settings = config(num_blocks=2000, max_model_len=2000, max_batched_tokens=512)
-    bench = Bench(settings, model=Slow)
-    for id in ("new", "same"):
-        arrived = bench.time
-        bench.submit(prepared(id, [2 + i % 5 for i in range(400)] + [3 + (id == "new")] * LENGTH, ignore_eos=True))
-        if id == "same":
-            assert bench.plan() is None
-            assert bench.policy.due == pytest.approx(arrived + WAIT)
-        bench.run()
-    assert bench.policy.tally.prefix_hit_tokens == 400
-
-
 def test_nobody_waits_beside_a_stream_or_after_a_pause() -> None:
     bench = rested()
     submit(bench, "a")

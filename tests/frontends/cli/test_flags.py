@@ -5,7 +5,8 @@ import pytest
 from thespis import LLM
 from thespis.frontends.cli.main import main, parse
 from thespis.frontends.unbuilt import CALLED_HERE, UNBUILT
-from thespis.protocol.config.engine import EngineConfig, ServerConfig
+from thespis.protocol.config.engine import EngineConfig
+from thespis.protocol.config.server import ServerConfig
 
 
 def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:

@@ -11,7 +11,8 @@ import pytest
 
 from thespis.frontends.cli.flags import add_flags, build
 from thespis.frontends.cli.main import COMMANDS, build_parser, main
-from thespis.protocol.config.engine import EngineConfig, ServerConfig
+from thespis.protocol.config.engine import EngineConfig
+from thespis.protocol.config.server import ServerConfig
 
 
 def help_of(command: str, capsys: pytest.CaptureFixture[str]) -> str:

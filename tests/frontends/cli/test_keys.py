@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from thespis.frontends.cli.main import without_keys
-from thespis.protocol.config.engine import ServerConfig
+from thespis.protocol.config.server import ServerConfig
 from thespis.protocol.config.server_keys import with_keys
 from thespis.protocol.errors import EngineError
 

@@ -125,14 +125,11 @@ async def test_S55_a_caller_that_goes_away_frees_its_place(server: ServeCommand)
     async with aiohttp.ClientSession() as session:
         response = await session.post(f"{server.url}/v1/completions", json=body)
         await response.content.readany()
-        assert (before := await metrics(server))["thespis_requests_in_flight"] == 1
+        assert (await metrics(server))["thespis_requests_in_flight"] == 1
         response.close()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(2):
         while (found := await metrics(server))["thespis_requests_in_flight"] or found["thespis_scheduler_running"]:
             await asyncio.sleep(0.05)
-    assert found["thespis_scheduler_aborted_total"] == before["thespis_scheduler_aborted_total"] + 1, (
-        "it was not just soon done"
-    )
 
 
 @pytest.mark.process

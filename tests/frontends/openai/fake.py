@@ -15,8 +15,9 @@ from thespis.frontends.client.stream import Stream
 from thespis.frontends.openai.app import make_app
 from thespis.frontends.openai.gate.accepting import serve_on
 from thespis.frontends.openai.main import close, limits_of, open_listener
-from thespis.protocol.config.engine import EngineConfig, ServerConfig
+from thespis.protocol.config.engine import EngineConfig
 from thespis.protocol.config.roles import HttpConfig
+from thespis.protocol.config.server import ServerConfig
 from thespis.protocol.edges.control import Share, Status
 from thespis.protocol.edges.detokenizer_to_client import Delta, Finished, Logprob, PositionLogprobs
 from thespis.protocol.edges.preprocessor_to_client import Tokenized

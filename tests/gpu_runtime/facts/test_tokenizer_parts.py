@@ -12,8 +12,9 @@ from thespis.frontends.openai.app_state import terms_of
 from thespis.frontends.openai.bodies.reading import detokenize
 from thespis.gpu_runtime.facts.tokenizer_parts import tokenizer_parts
 from thespis.protocol.checkpoint.tokenizer_file import tokenizer_text
-from thespis.protocol.config.engine import EngineConfig, ServerConfig
+from thespis.protocol.config.engine import EngineConfig
 from thespis.protocol.config.roles import HttpConfig
+from thespis.protocol.config.server import ServerConfig
 
 from ...helpers.facts import DEMO
 from ...zoo.catalog import Zoo

@@ -8,6 +8,7 @@ import torch
 
 from thespis.gpu_runtime.layers.pixels import expand
 from thespis.gpu_runtime.processing import Clip, load
+from thespis.gpu_runtime.processing.pixels import pack, pack_item
 from thespis.protocol.pixels import PixelForm
 from thespis.tests.zoo.catalog import Zoo
 
@@ -60,14 +61,12 @@ def test_what_is_no_bytes_stays_as_it_is(name: str, zoo: Zoo) -> None:
 def test_an_item_that_is_no_bytes_after_all_is_made_as_ever(zoo: Zoo) -> None:
     form = load(zoo("llava")).pixels()["image"]
     packing = load(zoo("llava"), {"image": form})
-    assert packing._packed(form, packing.item("image", picture(60, 60), {})) is not None
+    assert pack_item(form, packing.item("image", picture(60, 60), {})) is not None
     plain = load(zoo("llava")).item("image", picture(60, 60), {})
-    assert packing._packed(form, plain) is None
+    assert pack_item(form, plain) is None
 
 
 def test_pixels_of_a_still_that_differ_between_frames_are_not_kept_once() -> None:
-    from thespis.gpu_runtime.processing.pixels import pack
-
     form = PixelForm("x", -1, "planes", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), 2)
     twice = np.tile(np.arange(3, dtype=np.uint8)[:, None, None], (1, 2, 4)).reshape(1, -1)
     packed = pack(form, {"x": twice})

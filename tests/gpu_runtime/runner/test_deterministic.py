@@ -24,7 +24,7 @@ from ..driving import BLOCK, runner_config
 from ..in_process import Heard, InProcess, Listening
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")]
-TOKENS = 6
+TOKENS = 8
 TILE = 8
 LONGEST = 256
 SLOTS = 12

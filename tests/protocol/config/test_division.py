@@ -4,9 +4,10 @@ import msgspec
 import pytest
 
 from thespis.protocol.config.division import actors_of, divide
-from thespis.protocol.config.engine import EngineConfig, ServerConfig
+from thespis.protocol.config.engine import EngineConfig
 from thespis.protocol.config.roles import HttpConfig, RunnerConfig, SchedulerConfig, encode_config
 from thespis.protocol.config.room import Room
+from thespis.protocol.config.server import ServerConfig
 from thespis.protocol.errors import EngineError
 from thespis.protocol.facts import KvGroup, ModelFacts, RecurrentGroup
 from thespis.protocol.requests.pooling import Pooler

@@ -7,9 +7,10 @@ import pytest
 
 import thespis
 from thespis.protocol.config.division import divide
-from thespis.protocol.config.engine import EngineConfig, ServerConfig
+from thespis.protocol.config.engine import EngineConfig
 from thespis.protocol.config.environment import NO_LIMIT, Environment, names_of, page, read
 from thespis.protocol.config.roles import FetcherConfig, MediaLimits, PreprocessorConfig
+from thespis.protocol.config.server import ServerConfig
 from thespis.protocol.config.server_keys import with_keys
 from thespis.protocol.errors import EngineError
 

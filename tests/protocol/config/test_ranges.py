@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from thespis.protocol.config.engine import EngineConfig, ServerConfig
+from thespis.protocol.config.engine import EngineConfig
 from thespis.protocol.config.ranges import ABOVE_ZERO, RANGES
+from thespis.protocol.config.server import ServerConfig
 
 FIELDS = {
     **dict.fromkeys(EngineConfig.__struct_fields__, EngineConfig),

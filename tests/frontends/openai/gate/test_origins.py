@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thespis.frontends.openai.gate.origins import Hosts, Origins, preflight
-from thespis.protocol.config.engine import ServerConfig, configure
+from thespis.protocol.config.engine import configure
+from thespis.protocol.config.server import ServerConfig
 
 from ..fake import FakeClient, http_config, served
 from ..raw import ask, chat
