@@ -113,8 +113,9 @@ def test_S12_what_an_output_tells(llm: LLM) -> None:
 
 def test_S12_the_prompts_ids_are_there_however_late_they_come(async_face: AsyncFace, monkeypatch: pytest.MonkeyPatch) -> None:
     """They come from another process than the text, which may be quicker."""
-    connection = async_face.llm._client._connection  # type: ignore[union-attr]
-    hear, loop = connection._on_message, async_face.run(_loop())
+    client = async_face.llm._client
+    assert client is not None
+    hear, loop = client.on_message, async_face.run(_loop())
 
     def later(message: Any) -> None:
         if isinstance(message, PreparedCopy):
@@ -122,7 +123,7 @@ def test_S12_the_prompts_ids_are_there_however_late_they_come(async_face: AsyncF
         else:
             hear(message)
 
-    monkeypatch.setattr(connection, "_on_message", later)
+    monkeypatch.setattr(client, "on_message", later)
     output = async_face.run(async_face.llm.generate("Hello", GREEDY))
     assert len(output.prompt_token_ids) == len("Hello")
     assert len(output.outputs[0].token_ids) == 8

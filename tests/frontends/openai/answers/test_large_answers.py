@@ -28,7 +28,7 @@ def writers() -> list[ResponseWriter]:
 
 def update(token: int) -> Update:
     choices = [Choice(at, "x", [token], [position(token, "x", 2)]) for at in range(CHOICES)]
-    return Update(choices, prompt_logprobs=(position(6, "p", 2),) * 2 if token == 0 else None)
+    return Update(choices, prompt_logprobs=[position(6, "p", 2)] * 2 if token == 0 else None)
 
 
 @pytest.mark.parametrize("writer", writers())
