@@ -70,11 +70,12 @@ def test_no_floor_names_a_module_above_it(file: Path) -> None:
     assert {name for name in named if FLOORS.get(name, 0) > FLOORS[file.parts[0]]} == set()
 
 
-def test_no_two_public_classes_of_the_frontends_share_a_name() -> None:
+@pytest.mark.parametrize("floor", ["protocol", "actors", "frontends"])
+def test_no_two_public_classes_of_a_floor_share_a_name(floor: str) -> None:
     """Nor do aliases of types: a search for a name finds one thing."""
     where: dict[str, set[str]] = {}
     for file in FILES:
-        if file.parts[0] == "frontends":
+        if file.parts[0] == floor:
             for node in ast.parse((ROOT / file).read_text()).body:
                 target = node.targets[0] if isinstance(node, ast.Assign) else None
                 name = node.name if isinstance(node, ast.ClassDef) else target.id if isinstance(target, ast.Name) else "_"

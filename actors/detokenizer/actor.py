@@ -10,7 +10,7 @@ from ...protocol.edges.scheduler_to_detokenizer import Close, Open, Outputs, Pro
 from ...protocol.topology import CLIENT, SCHEDULER, kind_of
 from ..kernel.actor import Actor, run
 from ..kernel.launch import Launch
-from .sessions import Outbox, Sessions
+from .sessions import Replies, Sessions
 from .vocabulary import load
 
 
@@ -55,7 +55,7 @@ class Detokenizer(Actor):
             "orphans": sessions.orphans,
         }
 
-    def _deliver(self, outbox: Outbox) -> None:
+    def _deliver(self, outbox: Replies) -> None:
         for role, message in outbox:
             self.send(role, message)
 

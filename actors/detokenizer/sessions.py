@@ -14,7 +14,7 @@ from .choice import Choice, named
 from .vocabulary import Vocabulary
 
 log = logging.getLogger(__name__)
-Outbox = list[tuple[str, Message]]
+Replies = list[tuple[str, Message]]
 """(role, message), in the order in which they are to be sent."""
 
 
@@ -68,9 +68,9 @@ class Sessions:
             return
         self._sessions[message.id] = Session(message, self._vocabulary, self._eos)
 
-    def outputs(self, message: Outputs) -> Outbox:
+    def outputs(self, message: Outputs) -> Replies:
         deltas: defaultdict[str, list[Delta]] = defaultdict(list)
-        others: Outbox = []
+        others: Replies = []
         for output in message.outputs:
             session = self._find(output.id, output.attempt)
             if session is None:
@@ -85,17 +85,17 @@ class Sessions:
                 continue
             if delta is not None:
                 deltas[session.client].append(delta)
-        texts: Outbox = [(client, Deltas(tuple(grown))) for client, grown in deltas.items()]
+        texts: Replies = [(client, Deltas(tuple(grown))) for client, grown in deltas.items()]
         return texts + others
 
-    def prompt_scores(self, message: PromptScores) -> Outbox:
+    def prompt_scores(self, message: PromptScores) -> Replies:
         session = self._find(message.id, message.attempt)
         if session is None:
             return []
         entries = tuple(named(self._vocabulary, entry) for entry in message.entries)
         return [(session.client, PromptText(session.id, session.attempt, message.start, entries))]
 
-    def vectors(self, message: Vectors) -> Outbox:
+    def vectors(self, message: Vectors) -> Replies:
         """They are numbers for the client: nothing is made of them here."""
         session = self._find(message.id, message.attempt)
         if session is None:
@@ -103,7 +103,7 @@ class Sessions:
         session.answered = True
         return [(session.client, message)]
 
-    def close(self, message: Close) -> Outbox:
+    def close(self, message: Close) -> Replies:
         session = self._find(message.id, message.attempt)
         if session is None:
             return []
@@ -133,7 +133,7 @@ class Sessions:
         session = self._sessions.get(id)
         return session if session is not None and session.attempt == attempt else None
 
-    def _advance(self, session: Session, output: Output, others: Outbox) -> Delta | None:
+    def _advance(self, session: Session, output: Output, others: Replies) -> Delta | None:
         choice = session.choices[output.choice]
         before, ended = choice.tokens, choice.ended
         delta = choice.advance(output)

@@ -7,7 +7,7 @@ from typing import Literal
 from ...protocol.edges.control import Peer, Peers, Share
 from .leases import Holder, Lease
 
-State = Literal["starting", "ready", "gone"]
+RoleState = Literal["starting", "ready", "gone"]
 STARTING_LEASES = 4
 """A library that reads a large file may keep the interpreter's lock, and with it the heartbeats, for that long."""
 
@@ -44,7 +44,7 @@ class Member:
     """Of the incarnation that lives or is being made; 0 before the first."""
     pid: int | None = None
     """None while the zygote has not yet said it."""
-    state: State = "gone"
+    state: RoleState = "gone"
     lease: Lease = field(default_factory=lambda: Lease(0.0))
     """Of this incarnation."""
     identity: bytes | None = None

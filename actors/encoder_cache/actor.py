@@ -31,7 +31,7 @@ from ..kernel.launch import Launch
 from ..kernel.tombstones import Tombstones
 from .batching import Job, RowPace, choose
 from .compute import Encoder, Tensors, Views, as_bytes, copy, encode
-from .entries import Effect, Free
+from .entries import FreeEmbedding, StoreEffect
 from .store import Store
 
 FEATURES_BYTES = 2 << 30
@@ -147,11 +147,11 @@ class EncoderCache(Actor):
             "features_waiting": store.features_waiting,
         }
 
-    def _apply(self, effects: Iterable[Effect]) -> None:
+    def _apply(self, effects: Iterable[StoreEffect]) -> None:
         assert self.arena is not None
         for effect in effects:
             match effect:
-                case Free(blob):
+                case FreeEmbedding(blob):
                     self.arena.free(blob)
                 case FeaturesRead():
                     self.send(PREPROCESSOR, effect)
@@ -234,7 +234,7 @@ class EncoderCache(Actor):
                 kept.append((job, tensors))
         return kept
 
-    def _unread(self, key: str, failure: Failure) -> list[Effect]:
+    def _unread(self, key: str, failure: Failure) -> list[StoreEffect]:
         """Its features are there and cannot be mapped: made again, they could not be mapped either."""
         intact, effects = self.store.read(key)
         return effects + (self.store.failed(key, failure) if intact else [])

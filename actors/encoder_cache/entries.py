@@ -10,16 +10,16 @@ from ...protocol.memory.blobs import BlobRef
 from ...protocol.requests.prepared import Timing
 
 
-class Free(NamedTuple):
+class FreeEmbedding(NamedTuple):
     """The embedding is not read any more; its block returns to the arena."""
 
     blob: BlobRef
 
 
-Effect = EmbeddingReady | Lost | EncodeFailed | FeaturesRead | Free
+StoreEffect = EmbeddingReady | Lost | EncodeFailed | FeaturesRead | FreeEmbedding
 
 
-class State(Enum):
+class EntryState(Enum):
     WANTED = "wanted"
     """Space is reserved, the features have not come."""
     QUEUED = "queued"
@@ -39,7 +39,7 @@ class EmbeddingEntry:
         self.nbytes = nbytes
         self.since = since
         """When it was first asked for, seconds."""
-        self.state = State.WANTED
+        self.state = EntryState.WANTED
         self.blob: BlobRef | None = None
         self.failure: Failure | None = None
         """Why it could not be encoded, for the first who asks, where that comes later."""

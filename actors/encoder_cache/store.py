@@ -16,7 +16,7 @@ from ...protocol.errors import Failure
 from ...protocol.memory.blobs import BlobRef, block_bytes
 from ...protocol.requests.prepared import Timing
 from .batching import Job
-from .entries import Claim, Effect, EmbeddingEntry, Free, State
+from .entries import Claim, EmbeddingEntry, EntryState, FreeEmbedding, StoreEffect
 from .features import FeatureBooks
 
 LOST_SECONDS = 2.0
@@ -49,7 +49,7 @@ class Store:
         self._features = FeatureBooks(features_limit)
         self._source = True
         """False while there is no preprocessor: features that are not here will not come."""
-        self._out: list[Effect] = []
+        self._out: list[StoreEffect] = []
         self.bytes_used = 0
         self.hits = self.joined = self.evicted = self.lost_count = self.failed_count = 0
 
@@ -58,7 +58,7 @@ class Store:
 
     @property
     def waiting_for_features(self) -> bool:
-        return any(entry.state is State.WANTED for entry in self._open.values())
+        return any(entry.state is EntryState.WANTED for entry in self._open.values())
 
     @property
     def claims(self) -> int:
@@ -75,7 +75,7 @@ class Store:
 
     # what the scheduler says
 
-    def need(self, message: Need, now: float) -> list[Effect]:
+    def need(self, message: Need, now: float) -> list[StoreEffect]:
         claim = Claim(message.holder, dict(zip(message.keys, message.rows, strict=True)), now)
         if sum(map(self._nbytes, claim.rows.values())) > self._capacity:
             failure = Failure("too_large", "The media of this request need more space than the encoder cache has.")
@@ -86,7 +86,7 @@ class Store:
             self._admit()
         return self._effects()
 
-    def release(self, holder: str) -> list[Effect]:
+    def release(self, holder: str) -> list[StoreEffect]:
         """Idempotent."""
         if any(claim.holder == holder for claim in self._claims):
             self._claims = deque(claim for claim in self._claims if claim.holder != holder)
@@ -94,7 +94,7 @@ class Store:
         self._admit()
         return self._effects()
 
-    def release_all(self) -> list[Effect]:
+    def release_all(self) -> list[StoreEffect]:
         """The scheduler is gone, and every holder with it."""
         self._claims.clear()
         for holder in list(self._held_by):
@@ -103,14 +103,14 @@ class Store:
 
     # what the preprocessor says
 
-    def features(self, message: Features) -> list[Effect]:
+    def features(self, message: Features) -> list[StoreEffect]:
         entry = self._entries.get(message.key)
-        if entry is not None and entry.state in (State.ENCODING, State.HELD) and message.key not in self._features:
+        if entry is not None and entry.state in (EntryState.ENCODING, EntryState.HELD) and message.key not in self._features:
             self._out.append(FeaturesRead((message.key,)))
             return self._effects()
         self._features.put(message)
-        if entry is not None and entry.state is State.WANTED:
-            entry.state = State.QUEUED
+        if entry is not None and entry.state is EntryState.WANTED:
+            entry.state = EntryState.QUEUED
         elif entry is None:
             self._begin_ahead(message)
         if self._features.over:
@@ -126,9 +126,9 @@ class Store:
             return
         if self._make_room({features.key: features.rows}):
             self._begun = features
-            self._enter(features.key, features.rows, 0.0).state = State.QUEUED
+            self._enter(features.key, features.rows, 0.0).state = EntryState.QUEUED
 
-    def over(self, requests: Collection[str]) -> list[Effect]:
+    def over(self, requests: Collection[str]) -> list[StoreEffect]:
         """These requests have ended: what was made for them is given back unread."""
         if self._begun is not None and self._begun.request in requests:
             key, self._begun = self._begun.key, None
@@ -136,7 +136,7 @@ class Store:
                 self._drop(self._entries[key])
         return self.unlease(lambda features: features.request in requests)
 
-    def source(self, alive: bool) -> list[Effect]:
+    def source(self, alive: bool) -> list[StoreEffect]:
         """The preprocessor came or went. Its leases end with it: features not yet read are void."""
         self._source = alive
         if not alive:
@@ -146,25 +146,25 @@ class Store:
             self._admit()
         return self._effects()
 
-    def void(self, of_writer: Callable[[str], bool]) -> list[Effect]:
+    def void(self, of_writer: Callable[[str], bool]) -> list[StoreEffect]:
         """A decode worker is gone, and features in its segments with it."""
         return self.unlease(lambda features: any(of_writer(ref.segment) for ref in features.tensors.values()))
 
-    def unlease(self, which: Callable[[Features], bool]) -> list[Effect]:
+    def unlease(self, which: Callable[[Features], bool]) -> list[StoreEffect]:
         """Give these back unread, because their request is over or their bytes are gone. Who waits for them loses them."""
         empty, read = self._features.drop(which)
         if read:
             self._out.append(FeaturesRead(read))
         for key in empty:
             entry = self._entries.get(key)
-            if entry is not None and entry.state is State.QUEUED:
+            if entry is not None and entry.state is EntryState.QUEUED:
                 self._lose(entry)
         self._admit()
         return self._effects()
 
     # what a caller asks for
 
-    def reset(self) -> list[Effect]:
+    def reset(self) -> list[StoreEffect]:
         """Keep nothing of what is here for reuse: what nobody holds goes now, the rest with its last holder."""
         for entry in list(self._entries.values()):
             entry.retired = True
@@ -175,9 +175,9 @@ class Store:
 
     # time
 
-    def expire(self, now: float) -> list[Effect]:
+    def expire(self, now: float) -> list[StoreEffect]:
         """Give up on features that have not come."""
-        for entry in [e for e in self._open.values() if e.state is State.WANTED and now - e.since >= LOST_SECONDS]:
+        for entry in [e for e in self._open.values() if e.state is EntryState.WANTED and now - e.since >= LOST_SECONDS]:
             self._lose(entry)
         self._admit()
         return self._effects()
@@ -189,13 +189,13 @@ class Store:
         return [
             Job(entry.key, entry.rows, self._features.get(entry.key))
             for entry in self._open.values()
-            if entry.state is State.QUEUED
+            if entry.state is EntryState.QUEUED
         ]
 
     def begin(self, key: str) -> None:
-        self._open.pop(key).state = State.ENCODING
+        self._open.pop(key).state = EntryState.ENCODING
 
-    def read(self, key: str) -> tuple[bool, list[Effect]]:
+    def read(self, key: str) -> tuple[bool, list[StoreEffect]]:
         """Its features have been copied. False: they were void meanwhile, and the copy may be anything."""
         intact = key in self._features
         if intact:
@@ -205,9 +205,9 @@ class Store:
             self._admit()
         return intact, self._effects()
 
-    def encoded(self, key: str, blob: BlobRef, timing: Timing | None) -> list[Effect]:
+    def encoded(self, key: str, blob: BlobRef, timing: Timing | None) -> list[StoreEffect]:
         entry = self._entries[key]
-        entry.state, entry.blob = State.HELD, blob
+        entry.state, entry.blob = EntryState.HELD, blob
         if entry.waiting:
             self._out.append(EmbeddingReady(key, tuple(entry.waiting), blob, False, timing))
             entry.waiting.clear()
@@ -217,7 +217,7 @@ class Store:
         self._admit()
         return self._effects()
 
-    def failed(self, key: str, failure: Failure) -> list[Effect]:
+    def failed(self, key: str, failure: Failure) -> list[StoreEffect]:
         """It cannot be encoded, for anybody who waits for it."""
         entry = self._entries[key]
         if entry.waiting:
@@ -230,18 +230,18 @@ class Store:
         self._admit()
         return self._effects()
 
-    def lost(self, key: str) -> list[Effect]:
+    def lost(self, key: str) -> list[StoreEffect]:
         """Its features could not be read."""
         self._lose(self._entries[key])
         self._admit()
         return self._effects()
 
-    def evict_one(self) -> Free | None:
+    def evict_one(self) -> FreeEmbedding | None:
         """Make room beyond the books (fragments); None where everything is pinned."""
         for key in self._unpinned:
             self._evict(key)
             [effect] = self._effects()
-            assert isinstance(effect, Free)
+            assert isinstance(effect, FreeEmbedding)
             return effect
         return None
 
@@ -250,7 +250,7 @@ class Store:
     def _nbytes(self, rows: int) -> int:
         return block_bytes(rows * self._row_bytes)
 
-    def _effects(self) -> list[Effect]:
+    def _effects(self) -> list[StoreEffect]:
         out, self._out = self._out, []
         return out
 
@@ -262,18 +262,18 @@ class Store:
                 entry = self._entries.get(key)
                 if entry is None:
                     entry = self._enter(key, rows, claim.since)
-                    entry.state = State.QUEUED if key in self._features else State.WANTED
+                    entry.state = EntryState.QUEUED if key in self._features else EntryState.WANTED
                 elif entry.failure is not None:
                     self.failed_count += 1
                     self._out.append(EncodeFailed(key, (claim.holder,), entry.failure))
                     self._drop(entry)
                     continue
-                elif entry.state is State.HELD:
+                elif entry.state is EntryState.HELD:
                     self.hits += entry.timing is None
                 elif entry.holders and claim.holder not in entry.holders:
                     self.joined += 1
                 self._pin(entry, claim.holder)
-                if entry.state is State.WANTED and not self._source:
+                if entry.state is EntryState.WANTED and not self._source:
                     self._lose(entry)
 
     def _enter(self, key: str, rows: int, since: float) -> EmbeddingEntry:
@@ -323,12 +323,12 @@ class Store:
         """After a holder went: keep what is held for its next use, give up what nobody wants any more."""
         if entry.holders:
             return
-        if entry.state is State.HELD and not entry.retired:
+        if entry.state is EntryState.HELD and not entry.retired:
             self._unpinned[entry.key] = None
             self._spare_bytes += entry.nbytes
             if len(self._entries) > ITEMS:
                 self._evict(next(iter(self._unpinned)))
-        elif entry.state is not State.ENCODING:
+        elif entry.state is not EntryState.ENCODING:
             self._drop(entry)
 
     def _evict(self, key: str) -> None:
@@ -350,7 +350,7 @@ class Store:
         del self._entries[entry.key]
         self.bytes_used -= entry.nbytes
         if entry.blob is not None:
-            self._out.append(Free(entry.blob))
+            self._out.append(FreeEmbedding(entry.blob))
 
     def _asked_for(self, key: str) -> None:
         """Or gone: another item may be begun ahead."""

@@ -23,7 +23,7 @@ from ..kernel.actor import Actor, run
 from ..kernel.launch import Launch
 from .connection import CheckedConnector, CheckedResolver
 from .download import Downloader
-from .download_table import Cancel, Download, DownloadTable, Effect, Free, Give, Linger, Start, Tell
+from .download_table import Cancel, Download, DownloadAction, DownloadTable, FreeBytes, Linger, Start, ToClient, ToPreprocessor
 from .policy import FetchError, Policy
 
 log = logging.getLogger(__name__)
@@ -111,7 +111,7 @@ class Fetcher(Actor):
             "cache_bytes": cache.nbytes if cache is not None else 0,
         }
 
-    def _apply(self, effects: Iterable[Effect]) -> None:
+    def _apply(self, effects: Iterable[DownloadAction]) -> None:
         for effect in effects:
             match effect:
                 case Start(download):
@@ -119,14 +119,14 @@ class Fetcher(Actor):
                     self.tasks.start_soon(self._run, download)
                 case Cancel(download):
                     self._running[download].cancel()
-                case Free(blob):
+                case FreeBytes(blob):
                     assert self.arena is not None
                     self.arena.free(blob)
                     self._bytes -= blob.nbytes
-                case Give(message, after):
+                case ToPreprocessor(message, after):
                     if self.send(PREPROCESSOR, message, after):
                         self.table.delivered(message.request.id, message.request.attempt)
-                case Tell(client, message):
+                case ToClient(client, message):
                     self.send(client, message)
                 case Linger(id, attempt):
                     asyncio.get_running_loop().call_later(LINGER_SECONDS, self._lingered, id, attempt)

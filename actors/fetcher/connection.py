@@ -12,7 +12,7 @@ from aiohttp.connector import Connection
 
 from .policy import FetchError, Policy
 
-Lookup = Callable[[str, int], Awaitable[list[str]]]
+Resolver = Callable[[str, int], Awaitable[list[str]]]
 """Host and port to addresses. Raises OSError."""
 
 
@@ -35,7 +35,7 @@ class CheckedResolver(AbstractResolver):
     which of the two answers is for its owner to choose, lookup by lookup.
     """
 
-    def __init__(self, policy: Policy, lookup: Lookup = system_lookup) -> None:
+    def __init__(self, policy: Policy, lookup: Resolver = system_lookup) -> None:
         self._policy = policy
         self._lookup = lookup
 

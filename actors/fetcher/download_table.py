@@ -70,18 +70,18 @@ class Cancel(NamedTuple):
     download: Download
 
 
-class Free(NamedTuple):
+class FreeBytes(NamedTuple):
     blob: BlobRef
 
 
-class Give(NamedTuple):
+class ToPreprocessor(NamedTuple):
     """To a preprocessor of an epoch behind `after`; answered by `delivered` where it could be sent."""
 
     message: Fetched
     after: int = 0
 
 
-class Tell(NamedTuple):
+class ToClient(NamedTuple):
     client: str
     message: Failed
 
@@ -93,7 +93,7 @@ class Linger(NamedTuple):
     attempt: int
 
 
-Effect = Start | Cancel | Free | Give | Tell | Linger
+DownloadAction = Start | Cancel | FreeBytes | ToPreprocessor | ToClient | Linger
 
 
 class DownloadTable:
@@ -109,7 +109,7 @@ class DownloadTable:
     def __len__(self) -> int:
         return len(self._fetches)
 
-    def open(self, request: Request, after: int = 0) -> list[Effect]:
+    def open(self, request: Request, after: int = 0) -> list[DownloadAction]:
         """A higher attempt replaces a lower one; the same or a lower one again changes nothing."""
         earlier = [fetch for fetch in self._fetches.values() if fetch.request.id == request.id]
         if request.id in self._over:
@@ -117,7 +117,7 @@ class DownloadTable:
         if any(fetch.request.attempt >= request.attempt for fetch in earlier):
             return []
         held = {key: download for fetch in earlier for key, download in fetch.downloads.items()}
-        effects: list[Effect] = []
+        effects: list[DownloadAction] = []
         fetch = self._fetches[request.id, request.attempt] = FetchRequest(request, after)
         for item in request.media:
             if not isinstance(item.source, Url) or (item.modality, item.source.url) in fetch.downloads:
@@ -138,24 +138,24 @@ class DownloadTable:
             effects.append(_give(fetch))
         return effects
 
-    def landed(self, download: Download, blob: BlobRef, span: tuple[float, float]) -> list[Effect]:
+    def landed(self, download: Download, blob: BlobRef, span: tuple[float, float]) -> list[DownloadAction]:
         download.blob, download.span = blob, span
         return [_give(fetch) for fetch in download.waiters if fetch.arrived]
 
-    def failed(self, download: Download, failure: Failure) -> list[Effect]:
+    def failed(self, download: Download, failure: Failure) -> list[DownloadAction]:
         """Everybody who waits for it fails; what else they fetched is given up."""
         self._forget(download)
-        effects: list[Effect] = []
+        effects: list[DownloadAction] = []
         for fetch in list(download.waiters):
             named = msgspec.structs.replace(failure, part=_where(fetch.request, download))
-            effects.append(Tell(fetch.request.client, Failed(*fetch.name, named)))
+            effects.append(ToClient(fetch.request.client, Failed(*fetch.name, named)))
             effects.extend(self._drop(fetch, download))
         return effects
 
-    def retire(self, download: Download) -> list[Effect]:
+    def retire(self, download: Download) -> list[DownloadAction]:
         """From now on the same URL is downloaded anew."""
         self._forget(download)
-        return [] if download.waiters or download.blob is None else [Free(download.blob)]
+        return [] if download.waiters or download.blob is None else [FreeBytes(download.blob)]
 
     def idle(self) -> list[Download]:
         """Landed and read by nobody: what can go when space is short."""
@@ -164,38 +164,38 @@ class DownloadTable:
     def delivered(self, id: str, attempt: int) -> None:
         self._fetches[id, attempt].sent = True
 
-    def undelivered(self) -> list[Effect]:
+    def undelivered(self) -> list[DownloadAction]:
         """What waits for a preprocessor."""
         return [_give(fetch) for fetch in self._fetches.values() if fetch.arrived and not fetch.sent]
 
-    def read(self, id: str, attempt: int) -> list[Effect]:
+    def read(self, id: str, attempt: int) -> list[DownloadAction]:
         """The preprocessor reads none of its bytes any more. Idempotent."""
         fetch = self._fetches.get((id, attempt))
         return [] if fetch is None else self._drop(fetch)
 
-    def withdraw(self, id: str, attempt: int) -> list[Effect]:
+    def withdraw(self, id: str, attempt: int) -> list[DownloadAction]:
         """These attempts are void, and a later one is welcome. Idempotent."""
         fetches = [fetch for fetch in self._fetches.values() if fetch.request.id == id and fetch.request.attempt <= attempt]
         return [effect for fetch in fetches if not fetch.sent for effect in self._drop(fetch)]
 
-    def end(self, ids: tuple[str, ...]) -> list[Effect]:
+    def end(self, ids: tuple[str, ...]) -> list[DownloadAction]:
         """Idempotent. Whose bytes nobody has begun to read is told so; for the others the preprocessor says it."""
         self._over.add(ids)
         ended = set(ids)
         fetches = [fetch for fetch in self._fetches.values() if fetch.request.id in ended]
         return self._end(fetches) + [_dropped(fetch.request) for fetch in fetches if not fetch.sent]
 
-    def client_gone(self, client: str) -> list[Effect]:
+    def client_gone(self, client: str) -> list[DownloadAction]:
         fetches = [fetch for fetch in self._fetches.values() if fetch.request.client == client]
         self._over.add(fetch.request.id for fetch in fetches)
         return self._end(fetches)
 
-    def preprocessor_gone(self) -> list[Effect]:
+    def preprocessor_gone(self) -> list[DownloadAction]:
         """Its leases end; the ledger sends again what goes on."""
         return [effect for fetch in list(self._fetches.values()) if fetch.sent for effect in self._drop(fetch)]
 
-    def _end(self, fetches: list[FetchRequest]) -> list[Effect]:
-        effects: list[Effect] = []
+    def _end(self, fetches: list[FetchRequest]) -> list[DownloadAction]:
+        effects: list[DownloadAction] = []
         for fetch in fetches:
             if not fetch.sent:
                 effects.extend(self._drop(fetch))
@@ -204,10 +204,10 @@ class DownloadTable:
                 effects.append(Linger(*fetch.name))
         return effects
 
-    def _drop(self, fetch: FetchRequest, failed: Download | None = None) -> list[Effect]:
+    def _drop(self, fetch: FetchRequest, failed: Download | None = None) -> list[DownloadAction]:
         """Take a fetch off the table, and what nobody else needs with it; `failed` is over already."""
         del self._fetches[fetch.name]
-        effects: list[Effect] = []
+        effects: list[DownloadAction] = []
         for download in fetch.downloads.values():
             del download.waiters[fetch]
             if download.waiters or download is failed:
@@ -216,7 +216,7 @@ class DownloadTable:
                 self._forget(download)
                 effects.append(Cancel(download))
             elif not download.joinable:
-                effects.append(Free(download.blob))
+                effects.append(FreeBytes(download.blob))
         return effects
 
     def _forget(self, download: Download) -> None:
@@ -225,9 +225,9 @@ class DownloadTable:
             del self._downloads[download.modality, download.url]
 
 
-def _dropped(request: Request) -> Tell:
+def _dropped(request: Request) -> ToClient:
     """The answer to `End` for a request that was still here: no byte of its media is read any more."""
-    return Tell(request.client, Failed(request.id, request.attempt, DROPPED))
+    return ToClient(request.client, Failed(request.id, request.attempt, DROPPED))
 
 
 def _where(request: Request, download: Download) -> str | None:
@@ -238,7 +238,7 @@ def _where(request: Request, download: Download) -> str | None:
     return None
 
 
-def _give(fetch: FetchRequest) -> Give:
+def _give(fetch: FetchRequest) -> ToPreprocessor:
     """The request with bytes in the place of URLs."""
     media: list[MediaItem] = []
     timings: list[Timing] = []
@@ -250,4 +250,4 @@ def _give(fetch: FetchRequest) -> Give:
         assert download.blob is not None
         media.append(MediaItem(item.modality, Encoded(download.blob), item.where, item.uuid))
         timings.append(Timing("fetch", *download.span, f"{item.where}: {download.blob.nbytes} bytes"))
-    return Give(Fetched(msgspec.structs.replace(fetch.request, media=tuple(media)), tuple(timings)), fetch.after)
+    return ToPreprocessor(Fetched(msgspec.structs.replace(fetch.request, media=tuple(media)), tuple(timings)), fetch.after)

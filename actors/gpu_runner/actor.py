@@ -10,7 +10,7 @@ import torch
 from ...gpu_runtime.runner.runner import Runner
 from ...protocol.config.roles import RunnerConfig, Threads
 from ...protocol.edges.control import Gone
-from ...protocol.edges.scheduler_to_gpu_runner import Reset, StepPlan
+from ...protocol.edges.scheduler_to_gpu_runner import ForgetSequences, StepPlan
 from ...protocol.memory.blobs import BlobReader
 from ...protocol.topology import GPU_RUNNER, SCHEDULER
 from ..kernel.blocking import BlockingActor
@@ -58,7 +58,7 @@ class GpuRunner(BlockingActor):
         match message:
             case StepPlan():
                 self._step(message)
-            case Reset():
+            case ForgetSequences():
                 assert self._runner is not None
                 self._runner.reset()
 

@@ -39,11 +39,11 @@ from ..prompting.prompt import PromptRenderer, Rendered
 from ..prompting.splice import Splicer
 from ..prompting.tokens import read_tokenizer
 from .assembly import Assembler, check_room
-from .decoding import Decoding
+from .decoding import ItemDecoding
 from .effort import Effort, effort_of
 from .identities import Identities, cache_miss
+from .pending_request import PendingRequest, brings_template
 from .shell import Shell, failure_of
-from .ticket import Ticket, brings_template
 from .validation import RequestValidator, without_ids
 from .vectors import cut, worded
 
@@ -58,7 +58,7 @@ class Preprocessor(Actor):
     def __init__(self, launch: Launch) -> None:
         super().__init__(launch)
         self._reader = BlobReader(launch.directory)
-        self._tickets: dict[str, Ticket] = {}
+        self._pending: dict[str, PendingRequest] = {}
         self._over = Tombstones()
         self._era = ""
         """Of the keys of items: see `key_salt`."""
@@ -77,7 +77,7 @@ class Preprocessor(Actor):
         self._renderer = PromptRenderer(model, tokenizer, splicer, self.config.chat_template, context)
         self._assembler = Assembler(model, splicer, self._renderer, context)
         shell = Shell(self.send, self._kill, self._excuse, self._later, self._submit, self._fail, self._rendered, self._effort)
-        self._decoding = Decoding(self.config, shell)
+        self._decoding = ItemDecoding(self.config, shell)
         return {}
 
     async def on_stop(self) -> None:
@@ -85,7 +85,7 @@ class Preprocessor(Actor):
         self._reader.close()
 
     def counters(self) -> dict[str, float]:
-        return {**self._count, "open_requests": len(self._tickets), **self._decoding.counters()}
+        return {**self._count, "open_requests": len(self._pending), **self._decoding.counters()}
 
     # messages
 
@@ -115,9 +115,9 @@ class Preprocessor(Actor):
     def on_end(self, ids: tuple[str, ...]) -> None:
         self._over.add(ids)
         for request_id in ids:
-            ticket = self._tickets.get(request_id)
-            if ticket is not None:
-                self._drop(ticket)
+            pending = self._pending.get(request_id)
+            if pending is not None:
+                self._drop(pending)
 
     def on_reset(self, cache: Cache) -> None:
         if cache == "media":
@@ -141,14 +141,14 @@ class Preprocessor(Actor):
                 self._decoding.store.reader_gone()
                 self._decoding.evict()
             case topology.CLIENT:
-                self._drop_all(lambda ticket: ticket.request.client == role)
+                self._drop_all(lambda pending: pending.request.client == role)
             case topology.FETCHER:  # their clients have them fetched again; who brings the same bytes himself goes on
-                self._drop_all(lambda ticket: any(self._reader.written_by(writer, blob.segment) for blob in ticket.blobs))
+                self._drop_all(lambda pending: any(self._reader.written_by(writer, blob.segment) for blob in pending.blobs))
 
     # requests
 
     def _accept(self, request: Request, fetched: bool, timings: tuple[Timing, ...]) -> None:
-        known = self._tickets.get(request.id)
+        known = self._pending.get(request.id)
         if request.id in self._over or (known is not None and known.request.attempt >= request.attempt):
             self._give_back(request, fetched)
             return
@@ -166,88 +166,90 @@ class Preprocessor(Actor):
         except Exception as error:  # by structure: one request's fault ends one request
             self._refuse(request, fetched, failure_of(error))
             return
-        ticket = Ticket(request, fetched, rendered, [*timings, Timing("preprocess", start, time.monotonic())], sampling)
-        self._tickets[request.id] = ticket
+        pending = PendingRequest(
+            request, fetched, rendered, [*timings, Timing("preprocess", start, time.monotonic())], sampling
+        )
+        self._pending[request.id] = pending
         if own:
-            self._decoding.want_rendering(ticket)
+            self._decoding.want_rendering(pending)
         else:
-            self._guarded(ticket, lambda: self._want_items(ticket))
+            self._guarded(pending, lambda: self._want_items(pending))
 
-    def _rendered(self, ticket: Ticket, rendered: Rendered) -> None:
+    def _rendered(self, pending: PendingRequest, rendered: Rendered) -> None:
         """By a worker."""
-        ticket.rendered = rendered
-        if ticket.question:
-            self._tell_tokens(ticket.request, rendered)
-            self._release(ticket)
+        pending.rendered = rendered
+        if pending.question:
+            self._tell_tokens(pending.request, rendered)
+            self._release(pending)
         else:
-            self._guarded(ticket, lambda: self._want_items(ticket))
+            self._guarded(pending, lambda: self._want_items(pending))
 
-    def _want_items(self, ticket: Ticket) -> None:
-        """Of a rendered ticket."""
-        ticket.rendered = cut(ticket.rendered, ticket.request, self._tokenizer, self.config.max_model_len)
-        if (token_ids := ticket.rendered.token_ids) is not None:
-            check_room(ticket.request, len(token_ids), self.config.max_model_len, self.config.model)
-        if sum(blob.nbytes for blob in ticket.blobs) > HASH_INLINE:
-            self.tasks.start_soon(self._hash_in_thread, ticket)
+    def _want_items(self, pending: PendingRequest) -> None:
+        """Of a request that is rendered."""
+        pending.rendered = cut(pending.rendered, pending.request, self._tokenizer, self.config.max_model_len)
+        if (token_ids := pending.rendered.token_ids) is not None:
+            check_room(pending.request, len(token_ids), self.config.max_model_len, self.config.model)
+        if sum(blob.nbytes for blob in pending.blobs) > HASH_INLINE:
+            self.tasks.start_soon(self._hash_in_thread, pending)
         else:
-            self._want_all(ticket, self._identities.digests(ticket.request.media))
+            self._want_all(pending, self._identities.digests(pending.request.media))
 
-    async def _hash_in_thread(self, ticket: Ticket) -> None:
+    async def _hash_in_thread(self, pending: PendingRequest) -> None:
         try:
-            digests = await anyio.to_thread.run_sync(self._identities.digests, ticket.request.media)
+            digests = await anyio.to_thread.run_sync(self._identities.digests, pending.request.media)
         except Exception as error:
-            self._fail(ticket, failure_of(error))
+            self._fail(pending, failure_of(error))
             return
-        if not ticket.over:
-            self._guarded(ticket, lambda: self._want_all(ticket, digests))
+        if not pending.over:
+            self._guarded(pending, lambda: self._want_all(pending, digests))
 
-    def _want_all(self, ticket: Ticket, digests: list[str | None]) -> None:
-        guide = ticket.sampling.structured_outputs
+    def _want_all(self, pending: PendingRequest, digests: list[str | None]) -> None:
+        guide = pending.sampling.structured_outputs
         if guide is not None and needs_check(guide):
-            self._decoding.want_guide(ticket, guide)
-        ticket.digests = digests
-        ticket.entries = [None] * len(digests)
+            self._decoding.want_guide(pending, guide)
+        pending.digests = digests
+        pending.entries = [None] * len(digests)
         for index in range(len(digests)):
-            self._want(ticket, index)
+            self._want(pending, index)
         self._decoding.pump()
-        if ticket.complete:
-            self._submit(ticket)
+        if pending.complete:
+            self._submit(pending)
 
-    def _want(self, ticket: Ticket, index: int, again: bool = False) -> None:
+    def _want(self, pending: PendingRequest, index: int, again: bool = False) -> None:
         """Pin the item's features, or wait for the task that brings them; `again`: they were there. Raises RequestError."""
-        request, item = ticket.request, ticket.request.media[index]
-        digest = self._identities.identify(ticket, index)
+        request, item = pending.request, pending.request.media[index]
+        digest = self._identities.identify(pending, index)
         processor, io = self._validator.options.of(request, index)
         io |= self._validator.options.beside(request, index)
         salt = key_salt(request.tenant, self.config.model.fingerprint, self._era)
         key = item_key(digest, item.modality, processor, io, salt)
-        if not self._decoding.want(ticket, index, key, processor, io, salt):
+        if not self._decoding.want(pending, index, key, processor, io, salt):
             raise cache_miss(request, index, again)
 
-    def _submit(self, ticket: Ticket) -> None:
-        request = ticket.request
-        self._send_features(ticket)  # before Submit, Need must not find nothing; before all else, an encoder that rests begins
+    def _submit(self, pending: PendingRequest) -> None:
+        request = pending.request
+        self._send_features(pending)  # before Submit, Need must not find nothing; before all else, an encoder that rests begins
         try:
             options = self._validator.options.in_effect(request)
-            prepared = self._assembler.assemble(ticket, options)
+            prepared = self._assembler.assemble(pending, options)
         except Exception as error:
-            self._fail(ticket, failure_of(error))
+            self._fail(pending, failure_of(error))
             return
         submitted_to = 0
         if request.attempt == 0:  # a later attempt is resumed by its client, which knows what was delivered
             submitted_to = self.peers.epoch_of(topology.SCHEDULER)
             self.send(topology.SCHEDULER, Submit(prepared))
-        text = ticket.rendered.shown if isinstance(request.prompt, ChatPrompt) else None
+        text = pending.rendered.shown if isinstance(request.prompt, ChatPrompt) else None
         self.send(request.client, PreparedCopy(prepared, submitted_to, text))
         self._count["prepared"] += 1
-        self._release(ticket)
-        if ticket.fetched:
+        self._release(pending)
+        if pending.fetched:
             self.send(topology.FETCHER, MediaRead(request.id, request.attempt))
 
-    def _send_features(self, ticket: Ticket) -> None:
+    def _send_features(self, pending: PendingRequest) -> None:
         """Each item once, however often the prompt has it."""
-        request = ticket.request
-        for entry in {entry.key: entry for entry in ticket.held}.values():
+        request = pending.request
+        for entry in {entry.key: entry for entry in pending.held}.values():
             for part in entry.decoded.parts:
                 features = Features(request.id, request.client, part.key, part.kind, part.rows, part.tensors, entry.ready)
                 if self.send(topology.ENCODER_CACHE, features):
@@ -257,9 +259,9 @@ class Preprocessor(Actor):
         try:
             self._validator.check(request)
             if brings_template(request):
-                ticket = Ticket(request, False, UNRENDERED, [], request.sampling, question=True)
-                self._tickets[request.id] = ticket
-                self._decoding.want_rendering(ticket)
+                pending = PendingRequest(request, False, UNRENDERED, [], request.sampling, question=True)
+                self._pending[request.id] = pending
+                self._decoding.want_rendering(pending)
                 return
             self._tell_tokens(request, self._renderer.render(request.prompt, request.media))
         except Exception as error:
@@ -270,19 +272,19 @@ class Preprocessor(Actor):
 
     # ends
 
-    def _guarded(self, ticket: Ticket, step: Callable[[], None]) -> None:
+    def _guarded(self, pending: PendingRequest, step: Callable[[], None]) -> None:
         try:
             step()
         except Exception as error:
-            self._fail(ticket, failure_of(error))
+            self._fail(pending, failure_of(error))
 
-    def _fail(self, ticket: Ticket, failure: Failure) -> None:
+    def _fail(self, pending: PendingRequest, failure: Failure) -> None:
         if failure.kind == "restarted":
-            self._drain_link()  # the news of the death comes first, and may have dropped the ticket
-        if not ticket.over:
-            self._identities.free(ticket)
-            self._release(ticket)
-            self._refuse(ticket.request, ticket.fetched, failure)
+            self._drain_link()  # the news of the death comes first, and may have dropped the request
+        if not pending.over:
+            self._identities.free(pending)
+            self._release(pending)
+            self._refuse(pending.request, pending.fetched, failure)
 
     def _refuse(self, request: Request, fetched: bool, failure: Failure) -> None:
         self._count["failed"] += 1
@@ -290,36 +292,36 @@ class Preprocessor(Actor):
         if fetched:
             self.send(topology.FETCHER, MediaRead(request.id, request.attempt))
 
-    def _drop(self, ticket: Ticket) -> None:
+    def _drop(self, pending: PendingRequest) -> None:
         """Nobody waits for it any more."""
-        self._release(ticket)
-        self._give_back(ticket.request, ticket.fetched)
+        self._release(pending)
+        self._give_back(pending.request, pending.fetched)
 
-    def _drop_all(self, concerned: Callable[[Ticket], bool]) -> None:
-        for ticket in [ticket for ticket in self._tickets.values() if concerned(ticket)]:
-            self._drop(ticket)
+    def _drop_all(self, concerned: Callable[[PendingRequest], bool]) -> None:
+        for pending in [pending for pending in self._pending.values() if concerned(pending)]:
+            self._drop(pending)
 
     def _give_back(self, request: Request, fetched: bool) -> None:
         self.send(request.client, MediaDropped(request.id, request.attempt))
         if fetched:
             self.send(topology.FETCHER, MediaRead(request.id, request.attempt))
 
-    def _release(self, ticket: Ticket) -> None:
-        ticket.over = True
-        if self._tickets.get(ticket.request.id) is ticket:
-            del self._tickets[ticket.request.id]
-        self._decoding.release(ticket)
+    def _release(self, pending: PendingRequest) -> None:
+        pending.over = True
+        if self._pending.get(pending.request.id) is pending:
+            del self._pending[pending.request.id]
+        self._decoding.release(pending)
 
     # workers
 
     def _worker_gone(self, role: str, epoch: int, outside: bool) -> None:
         """Its features are lost: who has them pinned wants them again."""
         lost = self._decoding.worker_gone(role, epoch, outside)
-        for ticket in list(self._tickets.values()):
-            for index, entry in enumerate(ticket.entries):
-                if entry in lost and not ticket.over:
-                    ticket.entries[index] = None
-                    self._guarded(ticket, partial(self._want, ticket, index, again=True))
+        for pending in list(self._pending.values()):
+            for index, entry in enumerate(pending.entries):
+                if entry in lost and not pending.over:
+                    pending.entries[index] = None
+                    self._guarded(pending, partial(self._want, pending, index, again=True))
         self._decoding.pump()
 
     def _kill(self, role: str) -> None:

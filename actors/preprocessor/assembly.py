@@ -16,8 +16,8 @@ from ...protocol.requests.prepared import EffectiveOptions, Item, Prepared, Span
 from ...protocol.requests.request import EmbedsPrompt, Modality, Request
 from ..prompting.prompt import PromptRenderer
 from ..prompting.splice import Insert, Laid, Run, Splicer
+from .pending_request import PendingRequest
 from .positions import Block, compose
-from .ticket import Ticket
 
 
 class Assembler:
@@ -29,10 +29,10 @@ class Assembler:
         self._renderer = renderer
         self._context = context
 
-    def assemble(self, ticket: Ticket, options: EffectiveOptions) -> Prepared:
-        """Of a complete ticket; `options`: of its media, in effect. RequestError, for one where the prompt is too long."""
-        request, asked = ticket.request, ticket.sampling
-        layout = self._lay_out(ticket)
+    def assemble(self, pending: PendingRequest, options: EffectiveOptions) -> Prepared:
+        """Of a complete request; `options`: of its media, in effect. RequestError, for one where the prompt is too long."""
+        request, asked = pending.request, pending.sampling
+        layout = self._lay_out(pending)
         check_room(request, len(layout.token_ids), self._context, self._model)
         room = max(1, self._context - len(layout.token_ids))
         most = room if asked.max_tokens is None else min(asked.max_tokens, room)
@@ -55,12 +55,12 @@ class Assembler:
             eos_token_ids=self._model.eos_token_ids,
             media_tokens=dict(layout.rows),
             media_options=options,
-            timings=tuple(ticket.timings),
+            timings=tuple(pending.timings),
         )
 
-    def _lay_out(self, ticket: Ticket) -> "_Layout":
-        rendered, held = ticket.rendered, [entry.decoded for entry in ticket.held]
-        if isinstance(ticket.request.prompt, EmbedsPrompt):  # in every model such rows are text, and counted on like it
+    def _lay_out(self, pending: PendingRequest) -> "_Layout":
+        rendered, held = pending.rendered, [entry.decoded for entry in pending.held]
+        if isinstance(pending.request.prompt, EmbedsPrompt):  # in every model such rows are text, and counted on like it
             (part,) = held[0].parts
             assert rendered.token_ids is not None
             return _Layout(rendered.token_ids * part.rows, [Item(part.key, "prompt", part.rows, (Span(0, part.rows),))])
@@ -78,7 +78,7 @@ class Assembler:
         self._renderer.check_ids(laid.token_ids, self._splicer.spoken_ids)
         items = [item for insert, runs in laid.placed for item in _items(held[insert.index].parts, insert.runs, runs)]
         items.sort(key=lambda item: item.spans[0].start)
-        modalities = [item.modality for item in ticket.request.media]
+        modalities = [item.modality for item in pending.request.media]
         rows = Counter[str]()
         for decoded, modality in zip(held, modalities, strict=True):
             for part in decoded.parts:

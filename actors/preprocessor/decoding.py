@@ -1,6 +1,6 @@
 """From items to features: tasks for the pool of workers, the store of what is held, kills and retries.
 
-No sockets here: the shell gives it ways to send, to kill, to be called later, and to hear what becomes of a ticket.
+No sockets here: the shell gives it ways to send, to kill, to be called later, and to hear what becomes of a pending.
 """
 
 import itertools
@@ -23,10 +23,10 @@ from ..jobs.limits import deadly, overrun, poison, wall_seconds
 from ..prompting.prompt import Rendered
 from ..quarantine.records import PROOF, Banned
 from .effort import Effort
+from .pending_request import PendingRequest, Waiter
 from .pool import DecodeTask, Pool
 from .shell import Shell
 from .store import NO_ROOM, FeatureEntry, FeatureStore
-from .ticket import Ticket, Waiter
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ BYTES_GONE = Failure(
 )
 
 
-class Decoding:
+class ItemDecoding:
     """Owns the pool, the store and the timers."""
 
     def __init__(self, config: PreprocessorConfig, shell: Shell) -> None:
@@ -71,17 +71,19 @@ class Decoding:
         for timer in self._timers.values():
             timer.cancel()
 
-    # tickets
+    # requests
 
-    def want(self, ticket: Ticket, index: int, key: str, processor: dict[str, Any], io: dict[str, Any], salt: str) -> bool:
+    def want(
+        self, pending: PendingRequest, index: int, key: str, processor: dict[str, Any], io: dict[str, Any], salt: str
+    ) -> bool:
         """Pin the item's features, or wait for the task that brings them. False: not held, and there are no bytes."""
         entry = self.store.get(key)
         if entry is not None:
             self.count["decode_hits"] += 1
             entry.pins += 1
-            ticket.entries[index] = entry
+            pending.entries[index] = entry
             return True
-        item = ticket.request.media[index]
+        item = pending.request.media[index]
         task = self.pool.task(key)
         if item.source is None and task is None:
             return False
@@ -91,35 +93,35 @@ class Decoding:
             self.count["decode_hits"] += 1
         else:
             job = Decode(next(self._jobs), item, processor, io, salt)
-            task = DecodeTask(key, _owner(ticket), job, isinstance(item.source, Embeds | PackedEmbeds))
+            task = DecodeTask(key, _owner(pending), job, isinstance(item.source, Embeds | PackedEmbeds))
             self.pool.enqueue(task)
-        task.waiters.append(Waiter(ticket, index))
+        task.waiters.append(Waiter(pending, index))
         return True
 
-    def want_guide(self, ticket: Ticket, guide: Guide) -> None:
+    def want_guide(self, pending: PendingRequest, guide: Guide) -> None:
         """Wait for a worker's verdict: guides are built where that may take a process with it. Raises RequestError."""
         match self.guides.verdict(guide):
             case Guide() as known:
-                ticket.take_guide(known)
+                pending.take_guide(known)
                 return
             case Failure() as failure:
                 raise RequestError(failure)
-        ticket.unchecked = True
+        pending.unchecked = True
         task = self.pool.task(key := self.guides.key(guide))
         if task is None:
-            task = DecodeTask(key, _owner(ticket), CheckGuide(next(self._jobs), guide), True)
+            task = DecodeTask(key, _owner(pending), CheckGuide(next(self._jobs), guide), True)
             self.pool.enqueue(task, first=True)
-        task.waiters.append(Waiter(ticket, None))
+        task.waiters.append(Waiter(pending, None))
 
-    def want_rendering(self, ticket: Ticket) -> None:
+    def want_rendering(self, pending: PendingRequest) -> None:
         """Wait for a worker to render the conversation: a caller's template runs where it can be killed."""
-        request = ticket.request
+        request = pending.request
         assert isinstance(request.prompt, ChatPrompt)
         modalities = tuple(item.modality for item in request.media)
         job = RenderChat(next(self._jobs), request.prompt, modalities)
-        task: DecodeTask[Waiter] = DecodeTask(f"chat:{job.job}", _owner(ticket), job, True)
-        ticket.unrendered = True
-        task.waiters.append(Waiter(ticket, None))
+        task: DecodeTask[Waiter] = DecodeTask(f"chat:{job.job}", _owner(pending), job, True)
+        pending.unrendered = True
+        task.waiters.append(Waiter(pending, None))
         self.pool.enqueue(task)
         self.pump()
 
@@ -131,15 +133,15 @@ class Decoding:
             self._timers[task] = self._later(wall_seconds(task.decode, self._limits), self._overrun, task)
             self._shell.send(task.worker, task.decode)
 
-    def release(self, ticket: Ticket) -> None:
+    def release(self, pending: PendingRequest) -> None:
         """Take back its pins and its places in tasks. Its bytes may go at once: a worker that is still copying them files
         what it gets under the digest of what it got, and a task that others wait for is then run again from theirs."""
-        for entry in ticket.entries:
+        for entry in pending.entries:
             if entry is not None:
                 entry.pins -= 1
-        for task in self.pool.tasks() if ticket.request.media or ticket.unchecked or ticket.unrendered else ():
+        for task in self.pool.tasks() if pending.request.media or pending.unchecked or pending.unrendered else ():
             before = len(task.waiters)
-            task.waiters = [waiter for waiter in task.waiters if waiter.ticket is not ticket]
+            task.waiters = [waiter for waiter in task.waiters if waiter.pending is not pending]
             if len(task.waiters) < before:
                 self._fewer_waiters(task)
         self.evict()
@@ -173,11 +175,11 @@ class Decoding:
             for waiter in task.waiters:
                 entry.pins += 1
                 assert waiter.index is not None
-                waiter.ticket.entries[waiter.index] = entry
-            for ticket in {waiter.ticket: None for waiter in task.waiters}:
-                ticket.timings.extend(message.timings)
-                if ticket.complete:
-                    self._shell.complete(ticket)
+                waiter.pending.entries[waiter.index] = entry
+            for pending in {waiter.pending: None for waiter in task.waiters}:
+                pending.timings.extend(message.timings)
+                if pending.complete:
+                    self._shell.complete(pending)
             self.evict()
         self.pump()
 
@@ -188,9 +190,9 @@ class Decoding:
             self.pool.finish(task)
             self.guides.learn(task.key, guide)
             for waiter in task.waiters:
-                waiter.ticket.take_guide(guide)
-                if waiter.ticket.complete:
-                    self._shell.complete(waiter.ticket)
+                waiter.pending.take_guide(guide)
+                if waiter.pending.complete:
+                    self._shell.complete(waiter.pending)
         self.pump()
 
     def chat_rendered(self, worker: str, message: ChatRendered) -> None:
@@ -198,9 +200,9 @@ class Decoding:
         if task is not None and not task.over:
             self.pool.finish(task)
             for waiter in task.waiters:
-                waiter.ticket.unrendered = False
+                waiter.pending.unrendered = False
                 rendered = Rendered(message.token_ids, message.text, message.order, True, message.framed)
-                self._shell.rendered(waiter.ticket, rendered)
+                self._shell.rendered(waiter.pending, rendered)
         self.pump()
 
     def failed(self, worker: str, job: int, failure: Failure) -> None:
@@ -288,7 +290,7 @@ class Decoding:
         waiters, task.waiters = task.waiters, []
         for waiter in waiters:
             part = failure.part if own_part or waiter.item is None else waiter.item.where
-            self._shell.fail(waiter.ticket, msgspec.structs.replace(failure, part=part))
+            self._shell.fail(waiter.pending, msgspec.structs.replace(failure, part=part))
 
     def _excuse(self, task: DecodeTask[Waiter]) -> None:
         """It is not tried again: the deaths of its workers are its fault. Had it been decoded, they would be their own."""
@@ -334,6 +336,6 @@ class Decoding:
             timer.cancel()
 
 
-def _owner(ticket: Ticket) -> tuple[str, ...]:
-    request = ticket.request
+def _owner(pending: PendingRequest) -> tuple[str, ...]:
+    request = pending.request
     return request.tenant, request.client, request.id

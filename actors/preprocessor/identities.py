@@ -7,8 +7,8 @@ from ...protocol.memory.blobs import BlobError, BlobReader
 from ...protocol.memory.shortage import shortage
 from ...protocol.requests.request import MediaItem, Request
 from ..jobs.identity import blob_of, content_digest
-from .store import Bindings
-from .ticket import Ticket
+from .pending_request import PendingRequest
+from .store import UuidBindings
 
 
 class Identities:
@@ -16,7 +16,7 @@ class Identities:
 
     def __init__(self, hasher: str, reader: BlobReader) -> None:
         self._hasher, self._reader = hasher, reader
-        self._bindings = Bindings()
+        self._bindings = UuidBindings()
 
     def digests(self, media: tuple[MediaItem, ...]) -> list[str | None]:
         """Of each item's bytes; None where there are none. Raises RequestError. May be called from a thread."""
@@ -35,9 +35,9 @@ class Identities:
                 raise refuse("restarted", text, item.where) from error
         return digests
 
-    def identify(self, ticket: Ticket, index: int) -> str:
+    def identify(self, pending: PendingRequest, index: int) -> str:
         """The item's digest: of its bytes, or the one that its id is bound to. Raises RequestError."""
-        request, digest = ticket.request, ticket.digests[index]
+        request, digest = pending.request, pending.digests[index]
         item = request.media[index]
         if item.uuid is None:
             assert digest is not None
@@ -48,15 +48,15 @@ class Identities:
                 raise cache_miss(request, index)
             return known
         if self._bindings.get(request.tenant, item.uuid) is None:
-            ticket.bound.append(item.uuid)
+            pending.bound.append(item.uuid)
         if not self._bindings.bind(request.tenant, item.uuid, digest):
             raise refuse("conflict", f"The id {item.uuid!r} names other content already.", item.where, "uuid_conflict")
         return digest
 
-    def free(self, ticket: Ticket) -> None:
+    def free(self, pending: PendingRequest) -> None:
         """It has failed: what was bound for it has turned out to be no medium."""
-        for uuid in ticket.bound:
-            self._bindings.free(ticket.request.tenant, uuid)
+        for uuid in pending.bound:
+            self._bindings.free(pending.request.tenant, uuid)
 
     def clear(self) -> None:
         """Every id may name other content."""

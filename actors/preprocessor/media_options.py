@@ -11,7 +11,7 @@ from ...protocol.errors import EngineError, RequestError, refuse
 from ...protocol.requests.request import CLIP_FACTS, MODALITIES, Encoded, MediaItem, Modality, Request
 from ..jobs.options import MOST_FPS, MOST_FRAMES, SIBLINGS, SOUND_TRACK, background_of
 
-Options = dict[str, Any]
+OptionValues = dict[str, Any]
 
 IO_OPTIONS: dict[Modality, frozenset[str]] = {
     "image": frozenset({"rgba_background_color"}),
@@ -45,7 +45,7 @@ class MediaOptions:
             raise EngineError(error.failure.text) from error
         if isinstance(for_modality(config.processor_kwargs, "video").get("fps"), list):
             raise EngineError("fps of the engine is one number; a list has one for each video of a prompt.")
-        self._ceilings: dict[Modality, Options] = {modality: _ceilings(config, modality) for modality in MODALITIES}
+        self._ceilings: dict[Modality, OptionValues] = {modality: _ceilings(config, modality) for modality in MODALITIES}
 
     def check(self, request: Request) -> None:
         """Raises RequestError naming an option that is unknown, or is not what it must be."""
@@ -64,7 +64,7 @@ class MediaOptions:
         asked = for_modality(request.mm_processor_kwargs, "video").get(SOUND_SWITCH)
         return bool(for_modality(self._config.processor_kwargs, "video").get(SOUND_SWITCH) if asked is None else asked)
 
-    def of(self, request: Request, index: int) -> tuple[Options, Options]:
+    def of(self, request: Request, index: int) -> tuple[OptionValues, OptionValues]:
         """(processor, io) options in effect for one item, irrelevant ones left out."""
         item = request.media[index]
         modality = item.modality
@@ -93,11 +93,11 @@ class MediaOptions:
             found[SIBLINGS] = True
         return found
 
-    def in_effect(self, request: Request) -> dict[str, dict[str, Options]]:
+    def in_effect(self, request: Request) -> dict[str, dict[str, OptionValues]]:
         """What `of` came to, by kind of option and modality, for a request that asked for any: one value, or one per item."""
         if not (request.mm_processor_kwargs or request.media_io_kwargs or any(item.options for item in request.media)):
             return {}
-        found: dict[str, dict[str, Options]] = {"mm_processor_kwargs": {}, "media_io_kwargs": {}}
+        found: dict[str, dict[str, OptionValues]] = {"mm_processor_kwargs": {}, "media_io_kwargs": {}}
         for modality in MODALITIES:
             each = [self._told(request, index) for index, item in enumerate(request.media) if item.modality == modality]
             processor, io = _together(pair[0] for pair in each), _together(pair[1] for pair in each)
@@ -108,7 +108,7 @@ class MediaOptions:
                     found[kind][modality] = options
         return {kind: options for kind, options in found.items() if options}
 
-    def _told(self, request: Request, index: int) -> tuple[Options, Options]:
+    def _told(self, request: Request, index: int) -> tuple[OptionValues, OptionValues]:
         """`of` one item, in the callers' words."""
         processor, io = self.of(request, index)
         frames, rate = io.pop(MOST_FRAMES, None), io.pop(MOST_FPS, None)
@@ -121,7 +121,9 @@ class MediaOptions:
                     options["fps"] = min(options["fps"], rate)
         return processor, io
 
-    def _below_ceilings(self, modality: Modality, processor: Options, io: Options) -> tuple[Options, Options]:
+    def _below_ceilings(
+        self, modality: Modality, processor: OptionValues, io: OptionValues
+    ) -> tuple[OptionValues, OptionValues]:
         """The same whatever the item's content is: an id stands for it later."""
         ceilings = dict(self._ceilings[modality])
         if "fps" in ceilings:
@@ -150,7 +152,7 @@ class MediaOptions:
                 raise refuse("invalid_request", text, item.where)
             _check_value(name, value, item.where)
 
-    def _check_processor(self, options: Options) -> None:
+    def _check_processor(self, options: OptionValues) -> None:
         for modality, kind in NESTED.items():
             nested = options.get(kind) or {}
             if not isinstance(nested, dict):
@@ -163,7 +165,7 @@ class MediaOptions:
             self._check_flat(nested)
         self._check_flat({name: value for name, value in options.items() if name not in NESTED.values()})
 
-    def _check_flat(self, options: Options) -> None:
+    def _check_flat(self, options: OptionValues) -> None:
         for name, value in options.items():
             if name == SOUND_SWITCH:
                 if value not in (True, False, None):
@@ -179,7 +181,7 @@ class MediaOptions:
             elif value is not None:
                 _check_value(name, value, "mm_processor_kwargs")
 
-    def _check_io(self, options: dict[str, Options]) -> None:
+    def _check_io(self, options: dict[str, OptionValues]) -> None:
         for modality, values in options.items():
             if modality not in MODALITIES or not isinstance(values, dict):
                 raise refuse("invalid_request", f"Unsupported modality: {modality}", "media_io_kwargs")
@@ -193,13 +195,13 @@ class MediaOptions:
                     _check_value(name, value, "media_io_kwargs")
 
 
-def for_modality(options: Options, modality: Modality) -> Options:
+def for_modality(options: OptionValues, modality: Modality) -> OptionValues:
     """Processor options of all modalities and of this one alone, without those of the others."""
     flat = {name: value for name, value in options.items() if name not in NESTED.values()}
     return flat | (options.get(NESTED[modality]) or {})
 
 
-def _ceilings(config: PreprocessorConfig, modality: Modality) -> Options:
+def _ceilings(config: PreprocessorConfig, modality: Modality) -> OptionValues:
     """The least of what the operator says of it anywhere: as an option, or as the size of `limit_mm_per_prompt`."""
     sources = [for_modality(config.processor_kwargs, modality), config.io_kwargs.get(modality, {})]
     limit = config.limits_per_prompt.get(modality)
@@ -207,7 +209,7 @@ def _ceilings(config: PreprocessorConfig, modality: Modality) -> Options:
         sources.append({"num_frames": limit.get("num_frames")})
         if "width" in limit and "height" in limit:
             sources.append({"max_pixels": limit["width"] * limit["height"]})
-    found: Options = {}
+    found: OptionValues = {}
     for name in COSTLY[modality]:
         values = [value for source in sources if isinstance(value := source.get(name), int | float) and value > 0]
         if values:
@@ -215,11 +217,11 @@ def _ceilings(config: PreprocessorConfig, modality: Modality) -> Options:
     return found
 
 
-def _together(each: Iterable[Options]) -> Options:
+def _together(each: Iterable[OptionValues]) -> OptionValues:
     """One value for each option where all items have the same, else one per item."""
     items = list(each)
     names = dict.fromkeys(name for options in items for name in options)
-    together: Options = {}
+    together: OptionValues = {}
     for name in names:
         values = [options.get(name) for options in items]
         together[name] = values[0] if all(value == values[0] for value in values) else values

@@ -11,7 +11,7 @@ from ...protocol.memory.shortage import shortage
 from ...protocol.wire import Message
 from ..prompting.prompt import Rendered
 from .effort import Effort
-from .ticket import Ticket
+from .pending_request import PendingRequest
 
 log = logging.getLogger(__name__)
 
@@ -26,12 +26,12 @@ class Shell:
     excuse: Callable[[str, int], None]
     """By role: its death has an explanation."""
     later: Callable[[float, Callable[[], None]], TimerHandle]
-    complete: Callable[[Ticket], None]
-    """All items of a ticket are there and pinned."""
-    fail: Callable[[Ticket, Failure], None]
-    """Ends the ticket, which calls `release`."""
-    rendered: Callable[[Ticket, Rendered], None]
-    """A ticket's conversation has become tokens."""
+    complete: Callable[[PendingRequest], None]
+    """All items of a request are there and pinned."""
+    fail: Callable[[PendingRequest, Failure], None]
+    """Ends the request, which calls `release`."""
+    rendered: Callable[[PendingRequest, Rendered], None]
+    """A request's conversation has become tokens."""
     effort: Callable[[str], Effort]
     """Of a worker, by role, so far."""
     clock: Callable[[], float] = time.monotonic

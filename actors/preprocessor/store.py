@@ -144,7 +144,7 @@ class FeatureStore:
         self.bytes -= entry.nbytes
 
 
-class Bindings:
+class UuidBindings:
     """(tenant, id) -> digest of the first content seen under it; bounded, the least recently used goes first."""
 
     def __init__(self, limit: int = 1 << 17) -> None:

@@ -19,7 +19,7 @@ from ...protocol.edges.encoder_cache_to_scheduler import EmbeddingReady, EncodeF
 from ...protocol.edges.gpu_runner_to_scheduler import StepResult
 from ...protocol.edges.preprocessor_to_scheduler import Submit
 from ...protocol.edges.scheduler_to_client import SchedulerToClient
-from ...protocol.edges.scheduler_to_gpu_runner import Reset
+from ...protocol.edges.scheduler_to_gpu_runner import ForgetSequences
 from ...protocol.topology import DETOKENIZER, ENCODER_CACHE, GPU_RUNNER, kind_of
 from ..kernel.actor import Actor, run
 from ..kernel.launch import Launch
@@ -69,7 +69,7 @@ class SchedulerActor(Actor):
     def on_peer(self, role: str, peer: Peer) -> None:
         match role:
             case topology.GPU_RUNNER:
-                self.send(GPU_RUNNER, Reset())
+                self.send(GPU_RUNNER, ForgetSequences())
                 self.policy.runner_joined(self.policy.config.room or Room.from_notes(peer.notes))
             case topology.DETOKENIZER:
                 self.policy.detokenizer_joined()

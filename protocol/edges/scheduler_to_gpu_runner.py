@@ -75,8 +75,8 @@ class StepPlan(Message, frozen=True):
     """Sequences whose runner state goes before this step."""
 
 
-class Reset(Message, frozen=True):
+class ForgetSequences(Message, frozen=True):
     """Forget every sequence: the edge's state is about to be sent whole again."""
 
 
-SchedulerToGpuRunner = StepPlan | Reset
+SchedulerToGpuRunner = StepPlan | ForgetSequences

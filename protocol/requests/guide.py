@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-Kind = Literal["json_object", "json_schema", "regex", "choice", "grammar", "tool_calls"]
+GuideKind = Literal["json_object", "json_schema", "regex", "choice", "grammar", "tool_calls"]
 
 MAX_TEXT = 128 << 10
 """Characters of a schema, pattern or grammar."""
@@ -18,7 +18,7 @@ MAX_CHOICES = 1024
 class Guide(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
     """The one form in which every kind travels. Make it with `StructuredOutputsParams`."""
 
-    kind: Kind
+    kind: GuideKind
     text: str = ""
     """JSON of the schema; the pattern; a JSON list of the choices; the grammar, Lark or GBNF; JSON of `Calls`; empty for
     json_object."""

@@ -19,7 +19,7 @@ from thespis.actors.kernel.launch import Launch
 from thespis.protocol.config.roles import RunnerConfig
 from thespis.protocol.config.room import Room
 from thespis.protocol.edges.gpu_runner_to_scheduler import PromptLogprobs, Sampled, SequenceFault, StepResult, TokenLogprobs
-from thespis.protocol.edges.scheduler_to_gpu_runner import NewSequence, Reset, StepPlan, Work
+from thespis.protocol.edges.scheduler_to_gpu_runner import ForgetSequences, NewSequence, StepPlan, Work
 from thespis.protocol.requests.sampling import SamplingParams
 
 STEP_SECONDS = float(os.environ.get("FAKE_STEP_SECONDS", "0"))
@@ -83,7 +83,7 @@ class FakeRunner(BlockingActor):
 
     def on_message(self, sender: str, message: Any) -> None:
         match message:
-            case Reset():
+            case ForgetSequences():
                 self._states.clear()
             case StepPlan():
                 if STEP_SECONDS:

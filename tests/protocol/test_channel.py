@@ -9,7 +9,7 @@ import zmq
 from thespis.protocol import channel
 from thespis.protocol.channel import ChannelFull, Gap, Incoming, Outgoing, Received, bind_inbox, socket_path
 from thespis.protocol.edges.preprocessor_to_fetcher import MediaRead
-from thespis.protocol.edges.scheduler_to_gpu_runner import Reset
+from thespis.protocol.edges.scheduler_to_gpu_runner import ForgetSequences
 from thespis.protocol.wire import encode
 
 MESSAGE = MediaRead("r1", 0)
@@ -124,7 +124,7 @@ def test_of_clients_only_the_last_to_go_are_remembered(monkeypatch: pytest.Monke
         frames(sender="scheduler.3"),
         frames(sender="\udcff".encode("utf-8", "surrogateescape").decode("latin-1")),
         frames(body=b""),
-        frames(body=encode(Reset())),
+        frames(body=encode(ForgetSequences())),
     ],
     ids=["two frames", "four frames", "header", "no such edge", "no role", "empty", "of another edge"],
 )

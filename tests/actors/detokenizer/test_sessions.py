@@ -5,7 +5,7 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from thespis.actors.detokenizer.sessions import Outbox, Sessions
+from thespis.actors.detokenizer.sessions import Replies, Sessions
 from thespis.actors.detokenizer.vocabulary import Vocabulary
 from thespis.protocol.edges.detokenizer_to_client import Delta, Deltas, DetokenizeFailed, Finished, PromptText
 from thespis.protocol.edges.detokenizer_to_scheduler import Stopped
@@ -45,7 +45,7 @@ class Reader:
         self.failed: list[DetokenizeFailed] = []
         self.messages = 0
 
-    def take(self, outbox: Outbox) -> "Reader":
+    def take(self, outbox: Replies) -> "Reader":
         for role, message in outbox:
             self.messages += 1
             match message:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from thespis.actors.encoder_cache.entries import Effect, Free
+from thespis.actors.encoder_cache.entries import FreeEmbedding, StoreEffect
 from thespis.actors.encoder_cache.store import LOST_SECONDS, Store
 from thespis.protocol.edges.encoder_cache_to_preprocessor import FeaturesRead
 from thespis.protocol.edges.encoder_cache_to_scheduler import EmbeddingReady, EncodeFailed, Lost
@@ -36,7 +36,7 @@ def features(key: str, segment: str = "w.0-1", request: str = "r") -> Features:
     return Features(request, "client-a", key, "image", ROWS[key], {"pixel_values": BlobRef(segment, 0, "uint8", (100,))})
 
 
-def encode(books: Store, key: str) -> list[Effect]:
+def encode(books: Store, key: str) -> list[StoreEffect]:
     books.begin(key)
     intact, effects = books.read(key)
     assert intact
@@ -62,7 +62,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.encoding: list[str] = []
         self.leases: Counter[str] = Counter()
 
-    def take(self, effects: list[Effect]) -> None:
+    def take(self, effects: list[StoreEffect]) -> None:
         for effect in effects:
             match effect:
                 case EmbeddingReady(key, holders, ref, _):
@@ -77,7 +77,7 @@ class StoreMachine(RuleBasedStateMachine):
                     for key in keys:
                         assert self.leases[key] > 0
                         self.leases[key] -= 1
-                case Free(ref):
+                case FreeEmbedding(ref):
                     [key] = [key for key, kept in self.held.items() if kept == ref]
                     assert not any(pinned == key for _, pinned in self.pinned), "evicted while pinned"
                     del self.held[key]
@@ -306,7 +306,7 @@ def test_the_longest_unused_goes_first() -> None:
     for holder in "bac":
         books.release(holder)
     effects = books.need(need("x", "e"), 0.0)
-    assert effects == [Free(blob("b"))], "b's two rows are enough: 1 + 3 + 5 of 10 are used"
+    assert effects == [FreeEmbedding(blob("b"))], "b's two rows are enough: 1 + 3 + 5 of 10 are used"
     assert books.evicted == 1
 
 
@@ -400,7 +400,7 @@ def test_so_many_small_embeddings_are_kept_and_no_more(monkeypatch: pytest.Monke
         books.need(need(f"h-{key}", key), 0.0)
         encode(books, key)
     assert len(books) == 3, "what is in use stays"
-    assert books.release("h-b") == [Free(blob("b"))]
+    assert books.release("h-b") == [FreeEmbedding(blob("b"))]
     assert books.release("h-a") == []
     assert (len(books), books.evicted, books.pinned) == (2, 1, 1)
     assert [effect.hit for effect in books.need(need("again", "a"), 1.0) if isinstance(effect, EmbeddingReady)] == [True]
@@ -414,10 +414,10 @@ def test_B14_a_reset_frees_what_nobody_holds_and_the_rest_with_its_last_holder()
     encode(books, "a")
     encode(books, "b")
     books.release("x")
-    assert books.reset() == [Free(blob("a"))]
-    assert books.release("y") == [Free(blob("b"))]
+    assert books.reset() == [FreeEmbedding(blob("a"))]
+    assert books.release("y") == [FreeEmbedding(blob("b"))]
     assert [type(effect) for effect in encode(books, "c")] == [FeaturesRead, EmbeddingReady]  # it was under way
-    assert books.release("z") == [Free(blob("c"))]
+    assert books.release("z") == [FreeEmbedding(blob("c"))]
     assert (len(books), books.bytes_used) == (0, 0)
     books.features(features("a"))
     books.need(need("x", "a"), 0.0)

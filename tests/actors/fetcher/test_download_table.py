@@ -11,13 +11,13 @@ from thespis.actors.fetcher.download_table import (
     DROPPED,
     Cancel,
     Download,
+    DownloadAction,
     DownloadTable,
-    Effect,
-    Free,
-    Give,
+    FreeBytes,
     Linger,
     Start,
-    Tell,
+    ToClient,
+    ToPreprocessor,
 )
 from thespis.protocol.edges.fetcher_to_client import Failed
 from thespis.protocol.errors import Failure
@@ -35,12 +35,12 @@ def request(id: str = "r", *urls: str, attempt: int = 0, client: str = "client-a
     )
 
 
-def started(effects: list[Effect]) -> list[Download]:
+def started(effects: list[DownloadAction]) -> list[Download]:
     return [effect.download for effect in effects if isinstance(effect, Start)]
 
 
-def given_ids(effects: list[Effect]) -> list[str]:
-    return [effect.message.request.id for effect in effects if isinstance(effect, Give)]
+def given_ids(effects: list[DownloadAction]) -> list[str]:
+    return [effect.message.request.id for effect in effects if isinstance(effect, ToPreprocessor)]
 
 
 BLOB = BlobRef("f.0-1", 0, "uint8", (4,))
@@ -56,8 +56,8 @@ def test_S9_the_same_url_is_downloaded_once_for_all() -> None:
     assert given_ids(table.open(request("t", "http://a/"))) == ["t"], "what has just landed is shared too"
 
 
-def dropped(id: str) -> Tell:
-    return Tell("client-a", Failed(id, 0, DROPPED))
+def dropped(id: str) -> ToClient:
+    return ToClient("client-a", Failed(id, 0, DROPPED))
 
 
 def test_a_request_goes_on_when_its_last_download_is_there() -> None:
@@ -65,7 +65,7 @@ def test_a_request_goes_on_when_its_last_download_is_there() -> None:
     first, second = started(table.open(request("r", "http://a/", "http://b/")))
     assert table.landed(first, BLOB, SPAN) == []
     [give] = table.landed(second, BLOB, SPAN)
-    assert isinstance(give, Give)
+    assert isinstance(give, ToPreprocessor)
     items = give.message.request.media
     assert all(isinstance(item.source, Encoded) for item in items)
     assert [timing.stage for timing in give.message.timings] == ["fetch", "fetch"]
@@ -76,7 +76,7 @@ def test_S10_a_failure_names_the_item_of_each_request() -> None:
     one, two = started(table.open(request("r", "http://a/", "http://b/")))
     table.open(request("s", "http://b/"))
     effects = table.failed(two, Failure("media_unavailable", "no"))
-    tells = [effect for effect in effects if isinstance(effect, Tell)]
+    tells = [effect for effect in effects if isinstance(effect, ToClient)]
     assert [(tell.message.id, tell.message.failure.part) for tell in tells] == [
         ("r", "messages[0].content[1]"),
         ("s", "messages[0].content[0]"),
@@ -102,7 +102,7 @@ def test_the_bytes_go_when_the_last_reader_has_read_them() -> None:
     table.delivered("s", 0)
     table.retire(download)
     assert table.read("r", 0) == []
-    assert table.read("s", 0) == [Free(BLOB)]
+    assert table.read("s", 0) == [FreeBytes(BLOB)]
     assert table.read("s", 0) == []
 
 
@@ -114,7 +114,7 @@ def test_an_ended_request_that_is_being_read_keeps_its_bytes_until_media_read() 
     table.retire(download)
     assert table.end(("r",)) == [Linger("r", 0)]
     assert table.end(("r",)) == []
-    assert table.read("r", 0) == [Free(BLOB)]
+    assert table.read("r", 0) == [FreeBytes(BLOB)]
 
 
 def test_what_could_not_be_delivered_waits_for_a_preprocessor() -> None:
@@ -131,7 +131,7 @@ def test_what_is_sent_again_because_of_a_death_waits_for_a_later_preprocessor() 
     table = DownloadTable()
     [download] = started(table.open(request("r", "http://a/", attempt=1), after=3))
     [give] = table.landed(download, BLOB, SPAN)
-    assert isinstance(give, Give)
+    assert isinstance(give, ToPreprocessor)
     assert give.after == 3
     table.preprocessor_gone()
     assert table.undelivered() == [give], "it was not sent, so the news of the death does not concern it"
@@ -194,7 +194,7 @@ class BoardMachine(RuleBasedStateMachine):
         self.sent: set[tuple[str, int]] = set()
         self.answers: Counter[tuple[str, int]] = Counter()
 
-    def take(self, effects: list[Effect]) -> None:
+    def take(self, effects: list[DownloadAction]) -> None:
         for effect in effects:
             match effect:
                 case Start(download):
@@ -202,9 +202,9 @@ class BoardMachine(RuleBasedStateMachine):
                     self.running.append(download)
                 case Cancel(download):
                     self.running.remove(download)
-                case Free(blob):
+                case FreeBytes(blob):
                     self.blobs.remove(blob.offset)
-                case Give(message):
+                case ToPreprocessor(message):
                     name = message.request.id, message.request.attempt
                     for item in message.request.media:
                         assert isinstance(item.source, Encoded)
@@ -212,7 +212,7 @@ class BoardMachine(RuleBasedStateMachine):
                     self.table.delivered(*name)
                     self.sent.add(name)
                     self.answers[name] += 1
-                case Tell(_, message):
+                case ToClient(_, message):
                     self.answers[message.id, message.attempt] += 1
 
     @rule(urls=st.lists(st.sampled_from("abc"), min_size=1, max_size=3))

@@ -14,7 +14,7 @@ from thespis.frontends.openai.metrics import COUNTS
 from thespis.protocol.config.roles import RunnerConfig, Threads, encode_config
 from thespis.protocol.edges.control import Gone, Peer
 from thespis.protocol.edges.gpu_runner_to_scheduler import StepResult
-from thespis.protocol.edges.scheduler_to_gpu_runner import Embed, NewSequence, Reset, StepPlan, Work
+from thespis.protocol.edges.scheduler_to_gpu_runner import Embed, ForgetSequences, NewSequence, StepPlan, Work
 from thespis.protocol.memory.blobs import Arena
 from thespis.protocol.requests.sampling import SamplingParams
 from thespis.protocol.wire import Message
@@ -106,7 +106,7 @@ def test_the_encoder_is_looked_for_within_a_step(
 
 def test_reset_forgets_sequences(stage: Stage) -> None:
     stage.say(prefill(0))
-    stage.say(Reset())
+    stage.say(ForgetSequences())
     stage.say(decode(1))
     assert [fault.seq for fault in stage.sent[-1].faults] == [1]
 

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 from thespis.actors.jobs.identity import part_keys
 from thespis.actors.preprocessor.assembly import Assembler
+from thespis.actors.preprocessor.pending_request import PendingRequest
 from thespis.actors.preprocessor.store import FeatureEntry
-from thespis.actors.preprocessor.ticket import Ticket
 from thespis.actors.prompting.prompt import PromptRenderer
 from thespis.actors.prompting.splice import Splicer
 from thespis.actors.prompting.tokens import TextTokenizer, read_tokenizer
@@ -115,6 +115,6 @@ def prepared(
 ) -> Prepared:
     """What becomes of a prompt with these items."""
     asked = request(prompt, tuple(item(modality) for modality, _ in items))
-    ticket = Ticket(asked, False, parts.renderer().render(prompt, asked.media), [], asked.sampling)
-    ticket.entries = [FeatureEntry(decoded(made, f"key-{index}"), "worker") for index, (_, made) in enumerate(items)]
-    return parts.assembler(context).assemble(ticket, {})
+    pending = PendingRequest(asked, False, parts.renderer().render(prompt, asked.media), [], asked.sampling)
+    pending.entries = [FeatureEntry(decoded(made, f"key-{index}"), "worker") for index, (_, made) in enumerate(items)]
+    return parts.assembler(context).assemble(pending, {})

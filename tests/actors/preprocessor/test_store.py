@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from thespis.actors.preprocessor.store import Bindings, FeatureEntry, FeatureStore
+from thespis.actors.preprocessor.store import FeatureEntry, FeatureStore, UuidBindings
 from thespis.gpu_runtime.processing import Part, ProcessedItem
 from thespis.protocol.memory.blobs import BlobRef
 
@@ -96,7 +96,7 @@ def test_room_is_made_at_one_worker() -> None:
 
 
 def test_S21_an_id_names_the_first_content_of_its_tenant() -> None:
-    bindings = Bindings(limit=2)
+    bindings = UuidBindings(limit=2)
     assert bindings.bind("t", "sku", "d1")
     assert bindings.bind("t", "sku", "d1")
     assert not bindings.bind("t", "sku", "d2")
@@ -138,7 +138,7 @@ def test_B14_what_died_with_its_worker_after_a_reset_may_come_back_and_stay() ->
 
 
 def test_B14_ids_name_nothing_after_a_reset() -> None:
-    bindings = Bindings()
+    bindings = UuidBindings()
     assert bindings.bind("alice", "cat", "1")
     bindings.clear()
     assert bindings.get("alice", "cat") is None

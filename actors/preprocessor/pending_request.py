@@ -13,7 +13,7 @@ from .store import FeatureEntry
 
 
 @dataclass(eq=False)
-class Ticket:
+class PendingRequest:
     """`entries[i]` holds a pin on what `request.media[i]` became; None while it is awaited."""
 
     request: Request
@@ -48,7 +48,7 @@ class Ticket:
 
     @property
     def held(self) -> list[FeatureEntry]:
-        """Of a complete ticket: its entries."""
+        """Of a complete request: its entries."""
         return [entry for entry in self.entries if entry is not None]
 
     def take_guide(self, guide: Guide) -> None:
@@ -58,14 +58,14 @@ class Ticket:
 
 @dataclass(frozen=True, eq=False)
 class Waiter:
-    """A ticket's item that a task will bring; no index: the verdict on its guide, or its text."""
+    """A request's item that a task will bring; no index: the verdict on its guide, or its text."""
 
-    ticket: Ticket
+    pending: PendingRequest
     index: int | None
 
     @property
     def item(self) -> MediaItem | None:
-        return None if self.index is None else self.ticket.request.media[self.index]
+        return None if self.index is None else self.pending.request.media[self.index]
 
 
 def brings_template(request: Request) -> bool:
