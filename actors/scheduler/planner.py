@@ -226,6 +226,8 @@ def _introduce(seq: Sequence, hit: Hit) -> NewSequence:
     sampling = prepared.sampling
     if sampling.prompt_logprobs is not None and not seq.wants_scores:
         sampling = sampling.replace(prompt_logprobs=None)
+    if sampling.stop or sampling.bad_words:  # texts are others' work; a thousand of them would be read for each choice
+        sampling = sampling.replace(stop=(), bad_words=())
     return NewSequence(
         seq=seq.number,
         token_ids=(*prepared.token_ids, *seq.output),

@@ -135,6 +135,18 @@ def test_prompt_scores_come_once_before_the_first_output_and_do_not_read_the_cac
     assert bench.closed["two"].usage.cached_tokens == 0
 
 
+def test_texts_that_the_runner_does_not_read_are_not_sent_to_it() -> None:
+    """Each choice would bring a thousand stop strings, between two tokens of everybody."""
+    bench = Bench()
+    bench.submit(endless("r", n=3, stop=("x",) * 1000, bad_words=("y",), bad_words_ids=((7,),)))
+    bench.run()
+    newcomers = [new for plan in bench.log for new in plan.new]
+    assert len(newcomers) == 3
+    assert all(new.sampling.stop == new.sampling.bad_words == () for new in newcomers)
+    assert all(new.sampling.bad_words_ids == ((7,),) for new in newcomers)
+    assert len(bench.opened[0].sampling.stop) == 1000
+
+
 def test_prompt_scores_are_told_as_they_come_and_to_a_new_detokenizer_again() -> None:
     bench = Bench(config(max_batched_tokens=16))
     bench.submit(endless("r", 3 * LONG, prompt_logprobs=0))
