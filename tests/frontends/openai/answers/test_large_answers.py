@@ -95,7 +95,8 @@ async def test_an_answer_too_large_to_be_held_is_refused(path: str, body: Any, m
 
 async def test_others_have_their_turns_between_the_prompts_that_are_echoed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A thousand prompts of four thousand token ids were made into text in one go, before any was refused."""
-    turns, seen = 0, []
+    turns = 0
+    seen: list[int] = []
 
     async def count() -> None:
         nonlocal turns
