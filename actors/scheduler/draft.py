@@ -38,8 +38,8 @@ class Draft:
         """Prompts that it computes parts of."""
         self.prompts = 0.0
         """Their cost."""
-        self.decodes = False
-        """It has tokens for sequences that speak already."""
+        self.decoded = 0.0
+        """The share of a step's tokens that are for sequences that speak already."""
         self.streams = False
         """Somebody waits for these tokens, one by one."""
         self.least = LEAST_CHUNK

@@ -24,8 +24,8 @@ class StepInFlight:
     parts: list[Part]
     prompts: float = 0.0
     """The cost of what it computes of prompts."""
-    decodes: bool = False
-    """It has more than prompts."""
+    decoded: float = 0.0
+    """The share of a step's tokens that are for sequences that speak already."""
     orphaned: bool = False
     """The encoder-cache died meanwhile: a fault may be for want of its blobs."""
 

@@ -24,15 +24,21 @@ a process's first ones are slow. What they teach would stand for as long as ever
 class _Known:
     """Of steps with all cores, or beside the encoder. 0: none has been measured."""
 
-    steps: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
-    """Seconds of the newest steps that only decode."""
+    steps: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=RECENT))
+    """Of the newest steps that only decode: seconds, and the share of a step's tokens that they decoded."""
     prompts: float = 0.0
     """Seconds that all the prompts of a step may take which has nothing else: those of a share of 1."""
 
     @property
-    def plain(self) -> float:
-        """Seconds of a step that only decodes; of two the shorter."""
-        return sorted(self.steps)[(len(self.steps) - 1) // 2] if self.steps else 0.0
+    def plain(self) -> tuple[float, float]:
+        """A step that only decodes; of two the shorter."""
+        return sorted(self.steps)[(len(self.steps) - 1) // 2] if self.steps else (0.0, 0.0)
+
+    def plain_seconds(self, decoded: float) -> float:
+        """Where so much is decoded. While streams come, each beside a prompt, no plain step is seen: a token more is taken to
+        take what a prompt's takes."""
+        seconds, share = self.plain
+        return seconds + max(0.0, decoded - share) * self.prompts if seconds else 0.0
 
 
 class Pace:
@@ -42,22 +48,27 @@ class Pace:
         self._alone, self._beside = _Known(), _Known()
         self._now = self._alone
         """As the newest step was."""
+        self._decoded = 0.0
+        """The share of a step's tokens that the newest one with any decoded."""
 
-    def learn(self, seconds: float, prompts: float, decodes: bool, beside: bool = False) -> None:
-        """A step took `seconds` for `prompts`, their share by `Costs`, beside sequences that decode or none; `beside`: the
-        encoder had its part of the cores."""
+    def learn(self, seconds: float, prompts: float, decoded: float, beside: bool = False) -> None:
+        """A step took `seconds` for `prompts`, their share by `Costs`, and for tokens of sequences that decode, the share
+        `decoded` of a step's tokens; `beside`: the encoder had its part of the cores."""
         known = self._now = self._beside if beside else self._alone
+        if decoded:
+            self._decoded = decoded
         if not prompts:
-            if decodes:
-                known.steps.append(seconds)
-        elif not decodes:
+            if decoded:
+                known.steps.append((seconds, decoded))
+        elif not decoded:
             known.prompts = _blend(known.prompts, seconds / prompts)
-        elif self._plain:
-            known.prompts = _blend(known.prompts, max(0.0, seconds - self._plain) / prompts)
+        elif (plain := self._measured.plain)[0]:  # what it took beyond that, prompts took, and the streams that have come since
+            beyond = max(0.0, seconds - plain[0])
+            known.prompts = _blend(known.prompts, beyond / (prompts + max(0.0, decoded - plain[1])))
 
     def expect(self, encoding: bool) -> None:
         """The encoder has work: where it has been seen to take cores, it takes them before a result tells."""
-        if encoding and (self._beside.plain or self._beside.prompts):
+        if encoding and (self._beside.steps or self._beside.prompts):
             self._now = self._beside
 
     @property
@@ -68,9 +79,11 @@ class Pace:
         prompts = self._prompts
         if not prompts:
             return 1.0
-        if not (plain := self._plain):
+        if not (plain := self._measured.plain_seconds(self._decoded)):
             return 1.0 if prompts <= UNNOTICED_SECONDS else 0.0
-        quiet = plain if self._now is self._alone else max(self._alone.plain, plain / 2)  # half of the cores, twice as long
+        quiet = plain
+        if self._now is self._beside:  # half of the cores, twice as long
+            quiet = max(self._alone.plain_seconds(self._decoded), plain / 2)
         return min(1.0, max(PLAIN_STEPS * quiet - plain, plain / 2, UNNOTICED_SECONDS) / prompts)
 
     def seconds(self, prompts: float) -> float:
@@ -90,9 +103,9 @@ class Pace:
         return min(1.0, STEP_SECONDS / prompts) if prompts else 1.0
 
     @property
-    def _plain(self) -> float:
-        """As it is now, or as it was otherwise: a small model's plain steps take as long beside the encoder."""
-        return self._now.plain or self._alone.plain or self._beside.plain
+    def _measured(self) -> _Known:
+        """Plain steps as they are now, or as they were otherwise: a small model's take as long beside the encoder."""
+        return next((known for known in (self._now, self._alone, self._beside) if known.steps), self._now)
 
     @property
     def _prompts(self) -> float:

@@ -67,7 +67,7 @@ class Planner:
         self.pace.expect(self._media.encoding)
         self._decoding.plan(draft, reserved)
         draft.share = max(draft.share, 1 / LEAST)
-        draft.decodes = bool(draft.parts)
+        draft.decoded = 1 - draft.budget / self._budget
         draft.streams = any(part.seq.request.prepared.streamed for part in draft.parts)
         if draft.streams and self.pace.beside_streams < draft.share:
             draft.share, draft.least = self.pace.beside_streams, LEAST_BESIDE

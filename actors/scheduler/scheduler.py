@@ -146,14 +146,14 @@ class Scheduler:
         if planned is None:
             return None
         plan, draft = planned
-        self.flights.steps.append(StepInFlight(plan.step, draft.parts, draft.prompts, draft.decodes))
+        self.flights.steps.append(StepInFlight(plan.step, draft.parts, draft.prompts, draft.decoded))
         return plan
 
     def apply(self, result: StepResult, now: float) -> None:
         """Take the oldest step's result: tokens to the outputs, full blocks to the prefix cache, ends found."""
         flight = self.flights.apply(result, now)
         if flight is not None:
-            self.planner.pace.learn(result.seconds, flight.prompts, flight.decodes, result.beside)
+            self.planner.pace.learn(result.seconds, flight.prompts, flight.decoded, result.beside)
 
     def runner_lost(self, epoch: int = 0, now: float = 0.0, outside: bool = True) -> None:
         """Nothing of what was computed is left; what was answered stays. `outside`: it was killed, no request is to blame."""

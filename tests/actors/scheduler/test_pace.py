@@ -225,3 +225,22 @@ def test_late_positions_are_cut_fine_where_a_step_would_take_long(model: type[Sl
     counts = [work.count for plan in made.log[first:] for work in plan.work]
     assert sum(counts) == 3000
     assert (min(counts[:-1]) < 512) is cut
+
+
+@pytest.mark.parametrize("streams", [1, 8])
+def test_many_that_come_together_beside_a_stream_all_speak_soon(streams: int) -> None:
+    """While they join, every step has a prompt, and no plain one tells how long that of more streams takes."""
+    settings = config(num_blocks=9000, max_model_len=4000, max_num_seqs=256, prefix_caching=False, max_batched_tokens=512)
+    made = Bench(settings, model=Slow)
+    made.submit(*(asked(f"s{n}", 20, max_tokens=600) for n in range(streams)))
+    for _ in range(20):
+        made.plan()
+        made.answer()
+    first = len(made.log)
+    made.submit(*(asked(f"p{n}", 4, max_tokens=300, arrival=9.0) for n in range(200)))
+    while len(made.log[-1].work) < streams + 200 and len(made.log) < first + 20:
+        made.plan()
+        made.answer()
+    assert len(made.log[-1].work) == streams + 200
+    for plan in made.log[first + 2 :]:
+        assert BASE + TOKEN * sum(work.count for work in plan.work) <= 3 * (BASE + TOKEN * len(plan.work))
